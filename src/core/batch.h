@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/ids.h"
+#include "core/csr.h"
+
+namespace millrace {
+
+// One sequence's rows in one step: rows [row, row + known_rows + draft_rows) of the batch,
+// positions ascending.
+struct SliceHead {
+  SeqId sequence;
+  int32_t row = 0;
+  int32_t known_rows = 0;  // tokens the sequence knows
+  int32_t draft_rows = 0;  // guesses to be verified, after the known ones
+  int32_t write_from =
+      0;  // rows at positions below this lie in shared blocks: computed, not stored
+  int32_t adapter = -1;
+};
+
+// Copies the first `tokens` tokens of a block, in every layer of the group, before the forward.
+struct BlockCopy {
+  int32_t group = 0;
+  BlockId from, to;
+  int32_t tokens = 0;
+};
+
+// The parcel between the wings: what to compute in one step. Flat and without pointers, so it can
+// cross a wire as it is.
+struct Batch {
+  std::vector<SliceHead> slices;
+  std::vector<TokenId> tokens;     // [rows]
+  std::vector<int32_t> positions;  // [rows] rope, tile lane and random key
+  std::vector<int32_t>
+      slots;  // [rows] where the row is stored: table[slot / block_tokens], slot % block_tokens
+  std::vector<Csr<BlockId>> tables;  // [groups], a row a slice; covers every slot read or written
+  std::vector<int32_t> wants;        // rows whose logits are needed, ascending
+  std::vector<BlockCopy> copies;
+
+  int32_t rows() const { return static_cast<int32_t>(tokens.size()); }
+  void clear() {
+    slices.clear();
+    tokens.clear();
+    positions.clear();
+    slots.clear();
+    for (Csr<BlockId>& table : tables) table.clear();
+    wants.clear();
+    copies.clear();
+  }
+};
+
+}  // namespace millrace

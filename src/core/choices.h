@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "base/ids.h"
+#include "core/csr.h"
+
+namespace millrace {
+
+struct TokenLogprob {
+  TokenId token = 0;
+  float logprob = 0;
+};
+
+struct TokenBias {
+  TokenId token = 0;
+  float bias = 0;  // may be minus infinity: never this token
+};
+
+struct TokenCount {
+  TokenId token = 0;
+  int32_t in_prompt = 0;
+  int32_t in_output = 0;
+};
+
+// Half-open range into one of Choices' flat arrays.
+struct Range {
+  int32_t begin = 0;
+  int32_t end = 0;
+  int32_t size() const { return end - begin; }
+};
+
+enum class RowWant : uint8_t {
+  kDraw,   // choose a token
+  kScore,  // only log-probabilities: of `scored`, and the likeliest
+};
+
+// What to choose from one wanted row. Several may name the same row: the choices of one prompt,
+// beams.
+struct RowChoice {
+  int32_t row = 0;  // index into Batch::wants
+  RowWant want = RowWant::kDraw;
+  float temperature = 1, top_p = 1, min_p = 0, typical = 1;
+  float repetition = 1, presence = 0, frequency = 0;
+  int32_t top_k = 0;
+  int32_t logprobs = -1;  // how many likeliest tokens to report; -1: not even the chosen one's
+  int32_t choice = 0;     // with seed and the row's position: the random key
+  uint64_t seed = 0;
+  Range mask;  // words of Choices::mask: bit t set, token t allowed; empty: all are
+  Range bias, counts, scored;
+};
+
+// The sampling orders of one step.
+struct Choices {
+  std::vector<RowChoice> rows;
+  std::vector<uint32_t> mask;
+  std::vector<TokenBias> bias;
+  std::vector<TokenCount> counts;
+  std::vector<TokenId> scored;
+
+  void clear() {
+    rows.clear();
+    mask.clear();
+    bias.clear();
+    counts.clear();
+    scored.clear();
+  }
+};
+
+// A row whose logits are not numbers, or whose every token is forbidden, fails its own request
+// only.
+enum class RowError : uint8_t { kNone, kNotANumber, kNothingAllowed };
+
+struct Chosen {
+  TokenId token = 0;
+  float logprob = 0;  // of the token under the model's own distribution: before temperature,
+                      // penalties, bias and masks
+  float entropy = 0;  // of that distribution, in nats; set where logprobs were asked for
+  RowError error = RowError::kNone;
+};
+
+// What came back from one step.
+struct StepOutput {
+  std::vector<Chosen> chosen;  // [Choices::rows]
+  Csr<TokenLogprob> top;       // [Choices::rows] likeliest first, ties by lower id
+  std::vector<float> scored;   // [Choices::scored] log-probabilities
+
+  void clear() {
+    chosen.clear();
+    top.clear();
+    scored.clear();
+  }
+};
+
+}  // namespace millrace

@@ -1,0 +1,92 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <absl/status/statusor.h>
+#include <absl/time/time.h>
+
+#include "base/ids.h"
+#include "core/choices.h"
+#include "core/request.h"
+
+namespace millrace {
+
+// One token of one choice, generated or (with prompt_logprobs) of the prompt.
+struct TokenEvent {
+  int32_t choice = 0;
+  int32_t position = 0;  // in the sequence; the first prompt token has 0
+  TokenId token = 0;
+  bool of_prompt = false;
+  float logprob = 0;  // under the model's own distribution; set where logprobs were asked for
+  std::vector<TokenLogprob> top;              // likeliest first; as many as were asked for
+  FinishReason finish = FinishReason::kNone;  // set on a choice's last token
+  int32_t stop_string = -1;  // index into StopParams::strings that ended the choice
+};
+
+struct RequestUsage {
+  int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;  // of the prompt, found in the prefix cache when it was first placed
+  int64_t generated_tokens = 0;  // all choices; end-of-generation tokens count
+};
+
+struct RequestTimes {
+  absl::Time arrived, started, first_token, finished;  // InfinitePast where it did not happen
+};
+
+// The end of a request. `status` is OK when every choice has finished by itself; CANCELLED, or the
+// error that ended it.
+struct FinishEvent {
+  absl::Status status;
+  RequestUsage usage;
+  RequestTimes times;
+};
+
+// Where a request's answer goes. Called on the engine's thread: never blocks, never throws.
+class TokenSink {
+ public:
+  virtual ~TokenSink() = default;
+  // False: nobody listens any more, cancel the request.
+  virtual bool tokens(std::span<const TokenEvent> events) = 0;
+  // Once, and last.
+  virtual void finish(const FinishEvent& event) = 0;
+};
+
+// What is served. Constant.
+struct ModelCard {
+  std::string id;
+  int64_t context_max = 0;  // tokens of prompt and answer together
+  int32_t vocab_size = 0;
+  absl::Time created;
+};
+
+// A moment's counts.
+struct GeneratorStats {
+  int64_t running = 0;      // sequences in the batch
+  int64_t waiting = 0;      // sequences not yet started, or preempted
+  int64_t blocks_used = 0;  // referenced by sequences
+  int64_t blocks_total = 0;
+  int64_t preemptions = 0;    // since start
+  int64_t prompt_tokens = 0;  // since start
+  int64_t cached_tokens = 0;
+  int64_t generated_tokens = 0;
+};
+
+// The door to the engine from above. Every call is safe from any thread.
+class Generator {
+ public:
+  virtual ~Generator() = default;
+  // RESOURCE_EXHAUSTED: the queue is full, try later. INVALID_ARGUMENT, OUT_OF_RANGE: the request
+  // can never run. UNAVAILABLE: shutting down. On error the sink is never called.
+  virtual absl::StatusOr<RequestId> submit(Request request, std::shared_ptr<TokenSink> sink) = 0;
+  // The sink gets its finish() with CANCELLED soon after, unless the request has ended by itself.
+  // Unknown ids are ignored.
+  virtual void cancel(RequestId id) = 0;
+  virtual const ModelCard& card() const = 0;
+  virtual GeneratorStats stats() const = 0;
+};
+
+}  // namespace millrace

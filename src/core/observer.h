@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+
+#include <absl/time/time.h>
+
+#include "base/ids.h"
+#include "core/generator.h"
+
+namespace millrace {
+
+// One step of the engine, after it.
+struct StepReport {
+  absl::Duration took;
+  int32_t sequences = 0;
+  int32_t rows = 0;         // positions computed
+  int32_t prompt_rows = 0;  // of them, tokens of prompts
+  int32_t generated = 0;    // tokens committed
+  int32_t preempted = 0;
+  int64_t waiting = 0;
+};
+
+struct RequestReport {
+  RequestId id;
+  FinishReason reason = FinishReason::kNone;  // of the last choice to finish
+  FinishEvent finish;
+  int32_t choices = 1;
+  int64_t tokens_max = 0;
+};
+
+// Watches the engine: metrics, logs, cost models. Called on the engine's thread.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void stepped(const StepReport& report) = 0;
+  virtual void finished(const RequestReport& report) = 0;
+};
+
+}  // namespace millrace

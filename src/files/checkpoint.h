@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/mapped_file.h"
+#include "base/metadata.h"
+#include "base/status.h"
+#include "tensor/view.h"
+
+namespace millrace {
+
+struct NamedTensor {
+  std::string name;
+  TensorView view;  // into the mapped file
+  uint64_t file_offset = 0;
+};
+
+// A tensor whose element type Millrace does not know: listed by inspect, refused when it is needed.
+struct UnknownTensor {
+  std::string name;
+  uint32_t gguf_type = 0;
+};
+
+// A model file whatever its format: metadata and named tensors, all bounds proven against the
+// file's size. Movable.
+class Checkpoint {
+ public:
+  // Opens by content. INVALID_ARGUMENT names the key or tensor and the byte offset at fault.
+  static absl::StatusOr<Checkpoint> open(const std::string& path);
+
+  const Metadata& metadata() const { return metadata_; }
+  std::span<const NamedTensor> tensors() const { return tensors_; }  // file order
+  std::span<const UnknownTensor> unknown_tensors() const { return unknown_; }
+  const NamedTensor* find(std::string_view name) const;
+  int64_t file_bytes() const { return static_cast<int64_t>(file_.bytes().size()); }
+  // The tensor's pages will not be read again.
+  void drop(const NamedTensor& tensor) const;
+
+ private:
+  friend class GgufReader;
+  explicit Checkpoint(MappedFile file) : file_(std::move(file)) {}
+
+  MappedFile file_;
+  Metadata metadata_;
+  std::vector<NamedTensor> tensors_;
+  std::vector<UnknownTensor> unknown_;
+  StringMap<size_t> index_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/view.h"
+
+namespace millrace {
+
+// In which forms a matrix of activations is kept for the products that read it. Quantised weights
+// read kQ8 (unless the engine runs with --activations f32), the others kF32.
+struct ActivationForms {
+  bool f32 = false;
+  bool q8 = false;
+};
+
+// Activations as inputs of matrix products: `rows` x `width`, in the forms that were asked for. A
+// view of workspace memory. q8: blocks of 32 along a row: round(x * 127 / max|x|) and the scale
+// max|x| / 127; beside it what the kernels need of the block's sums. Its layout is the kernels' own
+// affair.
+struct Activations {
+  ActivationForms forms;
+  int64_t rows = 0;
+  int64_t width = 0;     // a multiple of 32 where forms.q8
+  float* f32 = nullptr;  // [rows, width]
+  std::byte* q8 = nullptr;
+
+  // Bytes of workspace that activations of this shape need, a multiple of 64.
+  static int64_t bytes(ActivationForms forms, int64_t rows, int64_t width);
+  // Lays them out in `workspace`, which is aligned to 64 bytes.
+  static Activations place(ActivationForms forms, int64_t rows, int64_t width,
+                           std::byte* workspace);
+};
+
+}  // namespace millrace

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/ids.h"
+#include "base/lanes.h"
+#include "kernels/isa.h"
+#include "tensor/view.h"
+
+// Attention over paged blocks. The same contract as kernels/ops.h: every lane calls, no op waits.
+
+namespace millrace::ops {
+
+// Where one layer's keys and values lie. Element (block, head, token, d) of the keys is at
+// keys + block * block_stride + head * head_stride + (token * head_dim + d) * size_of(dtype);
+// values likewise.
+struct KvLayer {
+  DType dtype = DType::kF16;  // F16, BF16 or F32
+  std::byte* keys = nullptr;
+  std::byte* values = nullptr;
+  int64_t block_stride = 0;  // bytes
+  int64_t head_stride = 0;   // bytes
+  int32_t block_tokens = 0;
+  int32_t heads = 0;  // K/V heads
+  int32_t head_dim = 0;
+};
+
+// One sequence's rows in the batch: [row, row + rows), positions ascending by one.
+struct AttentionSlice {
+  int32_t row = 0;
+  int32_t rows = 0;
+  int32_t write_from = 0;  // rows at positions below it are not stored
+  std::span<const BlockId> table;
+};
+
+// The rows' places: positions and slots of all rows in the batch (core/batch.h).
+struct AttentionRows {
+  std::span<const AttentionSlice> slices;
+  std::span<const int32_t> positions;
+  std::span<const int32_t> slots;
+};
+
+// Rotary embedding (Su et al. 2021), in pairs of neighbours (d, d + 1) or of halves (d, d + rotated
+// / 2), on the first `rotated` dimensions of a head. Angle of pair i at a position: position *
+// frequencies[i].
+struct Rope {
+  enum class Pairs { kNeighbours, kHalves };
+  Pairs pairs = Pairs::kNeighbours;
+  int32_t rotated = 0;
+  std::span<const float> frequencies;  // [rotated / 2]
+  float magnitude = 1.0F;              // multiplies cosine and sine (YaRN)
+};
+
+// RMS norm of each head before the rotation (Qwen3); empty weights: none.
+struct HeadNorm {
+  std::span<const float> query;  // [head_dim]
+  std::span<const float> key;    // [head_dim]
+  float epsilon = 0;
+};
+
+// Norms and rotates the queries in place and the keys on their way into the cache; stores keys and
+// values at their slots, rounded to the cache's type. queries: [rows, query_heads * head_dim];
+// keys, values: [rows, heads * head_dim].
+void rope_and_store(Lane& lane, const Kernels& kernels, const AttentionRows& rows, const Rope& rope,
+                    const HeadNorm& norm, Rows<float> queries, Rows<const float> keys,
+                    Rows<const float> values, const KvLayer& cache);
+
+struct AttentionShape {
+  int32_t query_heads = 0;  // a multiple of the cache's heads
+  int32_t window = 0;       // a query at p sees keys above p - window; 0: all
+  float scale = 0;          // of the scores, usually 1 / sqrt(head_dim)
+};
+
+// Causal attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): tiles of 32
+// keys anchored at position 0, splits of 512 keys merged in ascending order, whatever the blocks.
+// Masked lanes count as zero with V read as zero; a tile that a row cannot see is skipped. out:
+// [rows, query_heads * head_dim].
+void attention(Lane& lane, const Kernels& kernels, const AttentionRows& rows,
+               const AttentionShape& shape, Rows<const float> queries, const KvLayer& cache,
+               Rows<float> out);
+
+}  // namespace millrace::ops

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "text/tokenizer.h"
+
+namespace millrace {
+
+// Text out of tokens that come one at a time. What it lets out is whole UTF-8 characters (invalid
+// bytes become U+FFFD, one for each maximal subpart, as Python's errors="replace"), and never the
+// beginning of what may still become a stop string. The pieces joined equal the text that would
+// have come at once, cut at the first stop.
+class TextStream {
+ public:
+  struct Options {
+    std::vector<std::string>
+        stops;  // none empty; the one that ends first wins, at equal ends the longest
+    bool include_stop = false;  // the stop string stays in the text
+    bool skip_special = true;
+  };
+  TextStream(const Tokenizer& tokenizer, Options options);
+
+  // Adds a token; returns the text that may be shown now. After a stop nothing more comes.
+  std::string push(TokenId token);
+  // The end: what was held back.
+  std::string finish();
+  // Index into Options::stops of the string that was reached; -1: none yet.
+  int stopped() const { return stopped_; }
+
+ private:
+  std::string release(bool at_end);
+
+  const Tokenizer& tokenizer_;
+  Options options_;
+  std::string bytes_;  // not yet decoded: the beginning of a character
+  std::string held_;   // decoded, not yet shown
+  int stopped_ = -1;
+};
+
+}  // namespace millrace
