@@ -42,8 +42,10 @@ function(millrace_add_room room rooms libraries)
   if(tests AND NOT MILLRACE_FUZZ)
     add_executable(${room}_test ${tests})
     target_link_libraries(${room}_test PRIVATE ${room} GTest::gmock GTest::gtest_main)
-    add_test(NAME ${room} COMMAND ${room}_test WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    set_tests_properties(${room} PROPERTIES LABELS unit)
+    add_dependencies(unit_tests ${room}_test)
+    set(name ${MILLRACE_TEST_PREFIX}${room})
+    add_test(NAME ${name} COMMAND ${room}_test WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(${name} PROPERTIES LABELS unit)
   endif()
 endfunction()
 
@@ -70,7 +72,7 @@ function(millrace_add_program)
   endif()
 endfunction()
 
-# Each src/ROOM/NAME_fuzz.cc is a libFuzzer program NAME_fuzz.
+# Each src/ROOM/NAME_fuzz.cc is a libFuzzer program NAME_fuzz; as a test it runs some seconds from tests/fuzz/NAME.
 function(millrace_add_fuzzers)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*_fuzz.cc)
   foreach(source ${sources})
@@ -80,5 +82,11 @@ function(millrace_add_fuzzers)
     add_executable(${name} ${source})
     target_link_libraries(${name} PRIVATE ${room})
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    string(REGEX REPLACE "_fuzz$" "" corpus ${name})
+    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/corpus/${corpus})
+    add_test(NAME fuzz.${corpus}
+             COMMAND ${name} -max_total_time=10 -timeout=5 -rss_limit_mb=2048 -print_final_stats=1
+                     ${CMAKE_BINARY_DIR}/corpus/${corpus} ${CMAKE_SOURCE_DIR}/tests/fuzz/${corpus})
+    set_tests_properties(fuzz.${corpus} PROPERTIES LABELS fuzz)
   endforeach()
 endfunction()

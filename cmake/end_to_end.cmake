@@ -1,0 +1,28 @@
+# The tests in tests/: each folder with C++ sources is one program linked to every room; each tests/e2e/*_test.py drives the
+# binary from outside. And the house rules.
+
+file(GLOB folders CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*)
+foreach(folder ${folders})
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cc)
+  if(sources)
+    get_filename_component(name ${folder} NAME)
+    add_executable(tests_${name} ${sources})
+    target_include_directories(tests_${name} PRIVATE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(tests_${name} PRIVATE apps GTest::gmock GTest::gtest_main)
+    add_test(NAME tests.${name} COMMAND tests_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    set_tests_properties(tests.${name} PROPERTIES LABELS model)
+  endif()
+endforeach()
+
+find_package(Python3 COMPONENTS Interpreter REQUIRED)
+file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/*_test.py)
+foreach(script ${scripts})
+  get_filename_component(name ${script} NAME_WE)
+  string(REGEX REPLACE "_test$" "" name ${name})
+  add_test(NAME e2e.${name} COMMAND ${Python3_EXECUTABLE} -B ${script} $<TARGET_FILE:millrace>
+           WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(e2e.${name} PROPERTIES LABELS e2e)
+endforeach()
+
+add_test(NAME tidy COMMAND ${CMAKE_SOURCE_DIR}/tools/tidy)
+add_test(NAME tidy.self COMMAND ${CMAKE_SOURCE_DIR}/tools/tidy --self-test)
