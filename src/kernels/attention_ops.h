@@ -1,30 +1,20 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "base/ids.h"
 #include "base/lanes.h"
 #include "kernels/isa.h"
+#include "tensor/kv_layer.h"
 #include "tensor/view.h"
 
 // Attention over paged blocks. The same contract as kernels/ops.h: every lane calls, no op waits.
 
 namespace millrace::ops {
 
-// Where one layer's keys and values lie. Element (block, head, token, d) of the keys is at
-// keys + block * block_stride + head * head_stride + (token * head_dim + d) * size_of(dtype);
-// values likewise.
-struct KvLayer {
-  DType dtype = DType::kF16;  // F16, BF16 or F32
-  std::byte* keys = nullptr;
-  std::byte* values = nullptr;
-  int64_t block_stride = 0;  // bytes
-  int64_t head_stride = 0;   // bytes
-  int32_t block_tokens = 0;
-  int32_t heads = 0;  // K/V heads
-  int32_t head_dim = 0;
-};
+using millrace::KvLayer;
 
 // One sequence's rows in the batch: [row, row + rows), positions ascending by one.
 struct AttentionSlice {
@@ -34,7 +24,8 @@ struct AttentionSlice {
   std::span<const BlockId> table;
 };
 
-// The rows' places: positions and slots of all rows in the batch (core/batch.h).
+// The rows' places: positions and slots of all rows in the batch (core/batch.h). A key is read at
+// the slot that equals its position.
 struct AttentionRows {
   std::span<const AttentionSlice> slices;
   std::span<const int32_t> positions;
@@ -43,7 +34,7 @@ struct AttentionRows {
 
 // Rotary embedding (Su et al. 2021), in pairs of neighbours (d, d + 1) or of halves (d, d + rotated
 // / 2), on the first `rotated` dimensions of a head. Angle of pair i at a position: position *
-// frequencies[i].
+// frequencies[i], a float32 product as the models' own code has it.
 struct Rope {
   enum class Pairs { kNeighbours, kHalves };
   Pairs pairs = Pairs::kNeighbours;
@@ -51,6 +42,11 @@ struct Rope {
   std::span<const float> frequencies;  // [rotated / 2]
   float magnitude = 1.0F;              // multiplies cosine and sine (YaRN)
 };
+
+// The rotations of a batch's rows, once a step for all layers that share `rope`. angles: [rows,
+// rotated], the cosines of the pairs and then their sines, both times the magnitude.
+void rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> positions,
+                 Rows<float> angles);
 
 // RMS norm of each head before the rotation (Qwen3); empty weights: none.
 struct HeadNorm {
@@ -60,11 +56,12 @@ struct HeadNorm {
 };
 
 // Norms and rotates the queries in place and the keys on their way into the cache; stores keys and
-// values at their slots, rounded to the cache's type. queries: [rows, query_heads * head_dim];
-// keys, values: [rows, heads * head_dim].
-void rope_and_store(Lane& lane, const Kernels& kernels, const AttentionRows& rows, const Rope& rope,
-                    const HeadNorm& norm, Rows<float> queries, Rows<const float> keys,
-                    Rows<const float> values, const KvLayer& cache);
+// values at their slots, rounded to the cache's type. angles: what rope_angles() made; queries:
+// [rows, query_heads * head_dim]; keys, values: [rows, heads * head_dim].
+void rope_and_store(Lane& lane, const Kernels& kernels, const AttentionRows& rows,
+                    Rope::Pairs pairs, Rows<const float> angles, const HeadNorm& norm,
+                    Rows<float> queries, Rows<const float> keys, Rows<const float> values,
+                    const KvLayer& cache);
 
 struct AttentionShape {
   int32_t query_heads = 0;  // a multiple of the cache's heads
@@ -72,12 +69,16 @@ struct AttentionShape {
   float scale = 0;          // of the scores, usually 1 / sqrt(head_dim)
 };
 
+// Bytes of working memory that attention() needs for `lanes` lanes, a multiple of 64.
+int64_t attention_scratch_bytes(const AttentionShape& shape, const KvLayer& cache, int lanes);
+
 // Causal attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): tiles of 32
 // keys anchored at position 0, splits of 512 keys merged in ascending order, whatever the blocks.
-// Masked lanes count as zero with V read as zero; a tile that a row cannot see is skipped. out:
-// [rows, query_heads * head_dim].
+// Masked lanes count as zero with V read as zero; a tile that a row cannot see is skipped. scratch:
+// aligned to 64 bytes, zero when first used, then the ops' own; one serves every layer, with a
+// barrier between two calls. out: [rows, query_heads * head_dim].
 void attention(Lane& lane, const Kernels& kernels, const AttentionRows& rows,
                const AttentionShape& shape, Rows<const float> queries, const KvLayer& cache,
-               Rows<float> out);
+               std::span<std::byte> scratch, Rows<float> out);
 
 }  // namespace millrace::ops
