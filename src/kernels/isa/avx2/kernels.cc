@@ -1,0 +1,21 @@
+#include "kernels/kernels.h"
+
+#include "kernels/isa/avx2/simd.h"
+
+static_assert(millrace::Simd::kLanes == 8);
+
+#include "kernels/generic/math.inc"
+#include "kernels/generic/rows.inc"
+
+namespace millrace {
+
+const Kernels kAvx2Kernels = {
+    .times_q8 = nullptr,
+    .times_f32 = nullptr,
+    .rms_norm = rms_norm,
+    .quantise = quantise,
+    .silu_times = silu_times,
+    .attention = nullptr,
+};
+
+}  // namespace millrace

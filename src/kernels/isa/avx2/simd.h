@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstdint>
+#include <immintrin.h>
+
+// The primitives of AVX2 with FMA and F16C: 8 lanes. isa/portable/simd.h says what each must do.
+// In an unnamed namespace, as everything built with these flags: no function that needs AVX2 may be
+// merged by the linker with one that another file calls on a CPU without it.
+
+namespace millrace {
+namespace {
+
+struct Simd {
+  static constexpr int kLanes = 8;
+  using Float = __m256;
+  using Int = __m256i;
+  using Mask = __m256;
+  using Bytes = __m256i;
+  using Dots = __m256i;  // 16-bit sums, two for each row
+
+  static Float zero() { return _mm256_setzero_ps(); }
+  static Float set1(float x) { return _mm256_set1_ps(x); }
+  static Float load(const float* p) { return _mm256_loadu_ps(p); }
+  static Float load_f16(const uint16_t* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Float load_bf16(const uint16_t* p) {
+    const Int wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+  }
+  static Float load_u8(const uint8_t* p) {
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  }
+  static void store(float* p, Float v) { _mm256_storeu_ps(p, v); }
+  static void store_f16(uint16_t* p, Float v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+  static void store_bf16(uint16_t* p, Float v) {
+    const Int bits = _mm256_castps_si256(v);
+    const Int high = _mm256_srli_epi32(bits, 16);
+    const Int odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
+    const Int rounded = _mm256_srli_epi32(
+        _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff))), 16);
+    const Int quiet = _mm256_or_si256(high, _mm256_set1_epi32(0x40));
+    const Int is_nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    const Int result = _mm256_blendv_epi8(rounded, quiet, is_nan);
+    const Int packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(result, result), 0x88);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+  }
+
+  static Mask first(int n) {
+    const Int lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), lanes));
+  }
+  static Mask less(Float a, Float b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+  static Float select(Mask mask, Float yes, Float no) { return _mm256_blendv_ps(no, yes, mask); }
+  static Float load_first(const float* p, int n) {
+    return _mm256_maskload_ps(p, _mm256_castps_si256(first(n)));
+  }
+  static void store_first(float* p, Float v, int n) {
+    _mm256_maskstore_ps(p, _mm256_castps_si256(first(n)), v);
+  }
+
+  static Float add(Float a, Float b) { return _mm256_add_ps(a, b); }
+  static Float sub(Float a, Float b) { return _mm256_sub_ps(a, b); }
+  static Float mul(Float a, Float b) { return _mm256_mul_ps(a, b); }
+  static Float div(Float a, Float b) { return _mm256_div_ps(a, b); }
+  static Float fma(Float a, Float b, Float c) { return _mm256_fmadd_ps(a, b, c); }
+  static Float max(Float a, Float b) { return _mm256_max_ps(a, b); }
+  static Float min(Float a, Float b) { return _mm256_min_ps(a, b); }
+  static Float sqrt(Float v) { return _mm256_sqrt_ps(v); }
+  static Float abs(Float v) { return _mm256_andnot_ps(set1(-0.0F), v); }
+  static Float round(Float v) {
+    return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static Int to_int(Float v) { return _mm256_cvtps_epi32(v); }
+  static Float to_float(Int v) { return _mm256_cvtepi32_ps(v); }
+  static void store_i8(int8_t* p, Int v) {
+    const __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(words, words));
+  }
+  static Float power_of_two(Int n) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n, _mm256_set1_epi32(127)), 23));
+  }
+  static float sum(Float v) {
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  static float max_lane(Float v) {
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+};
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstdint>
+#include <immintrin.h>
+
+// The primitives of AVX-512 F, BW, VL, DQ and VNNI: 16 lanes. isa/portable/simd.h says what each
+// must do. In an unnamed namespace for the reason that isa/avx2/simd.h gives.
+
+namespace millrace {
+namespace {
+
+struct Simd {
+  static constexpr int kLanes = 16;
+  using Float = __m512;
+  using Int = __m512i;
+  using Mask = __mmask16;
+  using Bytes = __m512i;
+  using Dots = __m512i;  // 32-bit sums, one for each row
+
+  static Float zero() { return _mm512_setzero_ps(); }
+  static Float set1(float x) { return _mm512_set1_ps(x); }
+  static Float load(const float* p) { return _mm512_loadu_ps(p); }
+  static Float load_f16(const uint16_t* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static Float load_bf16(const uint16_t* p) {
+    const Int wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+  }
+  static Float load_u8(const uint8_t* p) {
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+  static void store(float* p, Float v) { _mm512_storeu_ps(p, v); }
+  static void store_f16(uint16_t* p, Float v) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  }
+  static void store_bf16(uint16_t* p, Float v) {
+    const Int bits = _mm512_castps_si512(v);
+    const Int high = _mm512_srli_epi32(bits, 16);
+    const Int odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
+    const Int rounded = _mm512_srli_epi32(
+        _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
+    const Int quiet = _mm512_or_si512(high, _mm512_set1_epi32(0x40));
+    const Mask is_nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    const Int result = _mm512_mask_blend_epi32(is_nan, rounded, quiet);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(result));
+  }
+
+  static Mask first(int n) { return static_cast<Mask>(n >= 16 ? 0xffff : (1U << n) - 1); }
+  static Mask less(Float a, Float b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+  static Float select(Mask mask, Float yes, Float no) {
+    return _mm512_mask_blend_ps(mask, no, yes);
+  }
+  static Float load_first(const float* p, int n) { return _mm512_maskz_loadu_ps(first(n), p); }
+  static void store_first(float* p, Float v, int n) { _mm512_mask_storeu_ps(p, first(n), v); }
+
+  static Float add(Float a, Float b) { return _mm512_add_ps(a, b); }
+  static Float sub(Float a, Float b) { return _mm512_sub_ps(a, b); }
+  static Float mul(Float a, Float b) { return _mm512_mul_ps(a, b); }
+  static Float div(Float a, Float b) { return _mm512_div_ps(a, b); }
+  static Float fma(Float a, Float b, Float c) { return _mm512_fmadd_ps(a, b, c); }
+  static Float max(Float a, Float b) { return _mm512_max_ps(a, b); }
+  static Float min(Float a, Float b) { return _mm512_min_ps(a, b); }
+  static Float sqrt(Float v) { return _mm512_sqrt_ps(v); }
+  static Float abs(Float v) { return _mm512_abs_ps(v); }
+  static Float round(Float v) {
+    return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  static Int to_int(Float v) { return _mm512_cvtps_epi32(v); }
+  static Float to_float(Int v) { return _mm512_cvtepi32_ps(v); }
+  static void store_i8(int8_t* p, Int v) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v));
+  }
+  static Float power_of_two(Int n) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
+  }
+  static float sum(Float v) {
+    const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  }
+  static float max_lane(Float v) {
+    const __m256 eight = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+};
+
+}  // namespace
+}  // namespace millrace
