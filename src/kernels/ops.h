@@ -38,8 +38,8 @@ void linear(Lane& lane, const Kernels& kernels, const PackedMatrix& weights, con
             std::span<const float> bias, Store store, Rows<float> out);
 
 // SwiGLU (Shazeer 2020): out = silu(in * gate^T) * (in * up^T), in every form `out` has. gate, up:
-// [hidden, width]; scratch: [rows, hidden] float32 working memory.
+// [hidden, width].
 void gate_up(Lane& lane, const Kernels& kernels, const PackedMatrix& gate, const PackedMatrix& up,
-             const Activations& in, Rows<float> scratch, const Activations& out);
+             const Activations& in, const Activations& out);
 
 }  // namespace millrace::ops
