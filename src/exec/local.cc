@@ -1,0 +1,165 @@
+#include "exec/local.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+
+namespace millrace {
+namespace {
+
+// The attention layers, those of one window sharing a group, and the groups.
+struct CachePlan {
+  std::vector<KvLayerShape> layers;
+  std::vector<KvGroup> groups;
+};
+
+CachePlan plan_cache(const ModelSpec& spec, const LocalOptions& options) {
+  CachePlan plan;
+  for (const LayerSpec& layer : spec.layers) {
+    for (const SublayerBody& body : layer.sublayers) {
+      const auto* attention = std::get_if<AttentionSpec>(&body);
+      if (attention == nullptr) continue;
+      auto group = std::ranges::find(plan.groups, attention->window, &KvGroup::window);
+      if (group == plan.groups.end()) {
+        plan.groups.push_back({.block_tokens = options.block_tokens,
+                               .window = attention->window,
+                               .units = options.kv_blocks});
+        group = std::prev(plan.groups.end());
+      }
+      plan.layers.push_back({.group = static_cast<int32_t>(group - plan.groups.begin()),
+                             .heads = attention->kv_heads,
+                             .head_dim = attention->head_dim});
+    }
+  }
+  return plan;
+}
+
+// Every block that the slice's rows are written to or read from lies in its table, and is one that
+// the group has.
+void check_table(std::span<const BlockId> table, const KvGroup& group, int32_t slot_max) {
+  CHECK(std::ssize(table) * group.block_tokens > slot_max, "{} blocks of {} for slot {}",
+        table.size(), group.block_tokens, slot_max);
+  for (const BlockId block : table) {
+    CHECK(block.valid() && block.value < group.units, "block {} of {}", block, group.units);
+  }
+}
+
+void check_batch(const Batch& batch, const Capacity& capacity, int32_t vocab_size) {
+  const int32_t rows = batch.rows();
+  CHECK(rows > 0 && rows <= capacity.rows_max, "{} rows of {}", rows, capacity.rows_max);
+  CHECK(std::ssize(batch.slices) <= capacity.sequences_max);
+  CHECK(std::ssize(batch.positions) == rows && std::ssize(batch.slots) == rows);
+  CHECK(batch.tables.size() == capacity.groups.size());
+  for (const TokenId token : batch.tokens) {
+    CHECK(token >= 0 && token < vocab_size, "token {} of {}", token, vocab_size);
+  }
+  for (const int32_t row : batch.wants) CHECK(row >= 0 && row < rows, "row {} of {}", row, rows);
+  for (const BlockCopy& copy : batch.copies) {
+    CHECK(copy.group >= 0 && copy.group < std::ssize(capacity.groups));
+    const int64_t units = capacity.groups[static_cast<size_t>(copy.group)].units;
+    CHECK(copy.from.valid() && copy.from.value < units && copy.to.valid() && copy.to.value < units);
+  }
+}
+
+}  // namespace
+
+int64_t LocalExecutor::block_bytes(const ModelSpec& spec, DType kv_dtype, int32_t block_tokens) {
+  return kv_token_bytes(spec, kv_dtype) * block_tokens;
+}
+
+LocalExecutor::LocalExecutor(const Model& model, LanePool& lanes, const LocalOptions& options)
+    : model_(model), lanes_(lanes), options_(options) {}
+
+absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::create(const Model& model,
+                                                                     LanePool& lanes,
+                                                                     const LocalOptions& options) {
+  CHECK(options.block_tokens > 0 && options.kv_blocks > 0 && options.rows_max > 0 &&
+        options.sequences_max > 0);
+  std::unique_ptr<LocalExecutor> executor(new LocalExecutor(model, lanes, options));
+  RETURN_IF_ERROR(executor->allocate());
+  return executor;
+}
+
+absl::Status LocalExecutor::allocate() {
+  CachePlan plan = plan_cache(model_.spec(), options_);
+  ASSIGN_OR_RETURN(store_, KvStore::create(options_.kv_dtype, plan.layers, plan.groups));
+  capacity_ = {.groups = std::move(plan.groups),
+               .rows_max = options_.rows_max,
+               .sequences_max = options_.sequences_max};
+  slices_.resize(capacity_.groups.size());
+  rows_.resize(capacity_.groups.size());
+  for (auto& slices : slices_) slices.reserve(static_cast<size_t>(options_.sequences_max));
+
+  const Network& network = model_.network();
+  int64_t layer = 0;
+  for (const auto& sublayer : network.sublayers) {
+    KvPlace place;
+    if (sublayer->kv(options_.kv_dtype).token_bytes > 0) {
+      const int32_t group = plan.layers[static_cast<size_t>(layer)].group;
+      place = {.rows = &rows_[static_cast<size_t>(group)], .cache = &store_.layer(layer++)};
+    }
+    places_.push_back(place);
+  }
+  ASSIGN_OR_RETURN(step_memory_,
+                   Buffer::allocate(forward_bytes(network, options_.rows_max, options_.rows_max)));
+  ASSIGN_OR_RETURN(carried_memory_,
+                   Buffer::allocate(carried_bytes(network, places_, lanes_.lanes())));
+  return absl::OkStatus();
+}
+
+void LocalExecutor::prepare(const Batch& batch) {
+  check_batch(batch, capacity_, model_.spec().vocab_size);
+  for (size_t group = 0; group < slices_.size(); ++group) {
+    slices_[group].clear();
+    for (size_t i = 0; i < batch.slices.size(); ++i) {
+      const SliceHead& head = batch.slices[i];
+      const int32_t rows = head.known_rows + head.draft_rows;
+      CHECK(head.row >= 0 && rows > 0 && head.row + rows <= batch.rows());
+      const auto slots =
+          std::span(batch.slots).subspan(static_cast<size_t>(head.row), static_cast<size_t>(rows));
+      const auto table = batch.tables[group].row(static_cast<int32_t>(i));
+      check_table(table, capacity_.groups[group], *std::ranges::max_element(slots));
+      slices_[group].push_back(
+          {.row = head.row, .rows = rows, .write_from = head.write_from, .table = table});
+    }
+    rows_[group] = {.slices = slices_[group], .positions = batch.positions, .slots = batch.slots};
+  }
+}
+
+Rows<const float> LocalExecutor::compute(Lane& lane) const {
+  if (!batch_->copies.empty()) {
+    store_.copy(lane, batch_->copies);
+    lane.barrier();
+  }
+  const std::span<std::byte> carried(carried_memory_.data(),
+                                     static_cast<size_t>(carried_memory_.size()));
+  return forward(lane, kernels_for(options_.isa), model_.network(),
+                 {.tokens = batch_->tokens,
+                  .positions = batch_->positions,
+                  .wants = batch_->wants,
+                  .places = places_},
+                 {.step = step_memory_.data(), .carried = carried});
+}
+
+absl::Status LocalExecutor::start(const Batch& batch) {
+  CHECK(batch_ == nullptr, "a batch is already in flight");
+  prepare(batch);
+  batch_ = &batch;
+  return absl::OkStatus();
+}
+
+Rows<const float> LocalExecutor::logits(const Batch& batch) {
+  CHECK(batch_ == nullptr, "a batch is already in flight");
+  prepare(batch);
+  batch_ = &batch;
+  Rows<const float> out;
+  lanes_.run([&](Lane& lane) {
+    const Rows<const float> mine = compute(lane);
+    if (lane.index() == 0) out = mine;
+  });
+  batch_ = nullptr;
+  return out;
+}
+
+}  // namespace millrace

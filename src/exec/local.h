@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/lanes.h"
+#include "core/executor.h"
+#include "kernels/isa.h"
+#include "kvstore/kv_store.h"
+#include "models/model.h"
+#include "tensor/buffer.h"
+
+namespace millrace {
+
+struct LocalOptions {
+  Isa isa = best_isa();
+  DType kv_dtype = DType::kF16;  // F16, BF16 or F32
+  int32_t block_tokens = 16;
+  int64_t kv_blocks = 0;  // of each group
+  int32_t rows_max = 512;
+  int32_t sequences_max = 16;
+};
+
+// Runs a model on this process's lanes. start() keeps the batch and finish() computes it, so that
+// what the control wing prepares in between costs the lanes nothing but their idle time.
+class LocalExecutor final : public Executor {
+ public:
+  // `model` and `lanes` outlive the executor. RESOURCE_EXHAUSTED when memory is short.
+  static absl::StatusOr<std::unique_ptr<LocalExecutor>> create(const Model& model, LanePool& lanes,
+                                                               const LocalOptions& options);
+  // Bytes that one block takes in all layers: what a memory limit is divided by.
+  static int64_t block_bytes(const ModelSpec& spec, DType kv_dtype, int32_t block_tokens);
+
+  const Capacity& capacity() const override { return capacity_; }
+  absl::Status start(const Batch& batch) override;
+  absl::Status finish(const Choices& choices, StepOutput& output) override;
+
+  // Computes a batch and returns the logits of its wanted rows, valid until the next call: what an
+  // evaluation reads. [wants, vocab]
+  Rows<const float> logits(const Batch& batch);
+
+ private:
+  LocalExecutor(const Model& model, LanePool& lanes, const LocalOptions& options);
+  absl::Status allocate();
+  // Checks a batch against the capacity and brings its slices into the form of the kernels.
+  void prepare(const Batch& batch);
+  Rows<const float> compute(Lane& lane) const;
+
+  const Model& model_;
+  LanePool& lanes_;
+  const LocalOptions options_;
+  Capacity capacity_;
+  KvStore store_;
+  std::vector<KvPlace> places_;  // [sublayers]
+  Buffer step_memory_, carried_memory_;
+
+  const Batch* batch_ = nullptr;                          // between start and finish
+  std::vector<std::vector<ops::AttentionSlice>> slices_;  // [groups, slices]
+  std::vector<ops::AttentionRows> rows_;                  // [groups]
+};
+
+}  // namespace millrace

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "base/lanes.h"
+#include "base/status.h"
+#include "files/checkpoint.h"
+#include "models/model.h"
+
+namespace millrace {
+
+// How activations enter products with quantised weights.
+enum class ActivationMode : uint8_t { kQ8, kF32 };
+
+struct LoadOptions {
+  ActivationMode activations = ActivationMode::kQ8;
+  // Called on the caller's thread after each tensor with the share of bytes packed, 0 to 1; may be
+  // empty.
+  std::function<void(double)> progress;
+};
+
+// Packs the file's weights into huge-page memory of the model's own, on all lanes, and gives the
+// mapped pages back as it goes: the checkpoint may be closed afterwards. Errors name the tensor.
+absl::StatusOr<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint,
+                                                  const LoadOptions& options, LanePool& lanes);
+
+}  // namespace millrace

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/lanes.h"
+#include "base/status.h"
+#include "files/checkpoint.h"
+#include "models/load.h"
+#include "nn/weights.h"
+#include "tensor/buffer.h"
+
+namespace millrace {
+
+// Moves tensors from a mapped file into packed form in one stretch of huge-page memory.
+class TensorPacker {
+ public:
+  static absl::StatusOr<TensorPacker> create(const Checkpoint& checkpoint,
+                                             const LoadOptions& options, LanePool& lanes);
+
+  // NOT_FOUND, UNIMPLEMENTED or INVALID_ARGUMENT, naming the tensor.
+  absl::StatusOr<const NamedTensor*> find(std::string_view name, int64_t rows, int64_t width) const;
+  // The tensors, of one format and width, stacked into one matrix.
+  PackedMatrix pack(std::span<const NamedTensor* const> tensors);
+  // The tensors, each a vector, one after the other as float32.
+  absl::StatusOr<std::span<const float>> join(std::span<const NamedTensor* const> tensors);
+
+  ActivationMode activations() const { return options_->activations; }
+  Buffer take_memory() { return std::move(memory_); }
+
+ private:
+  TensorPacker(const Checkpoint& checkpoint, const LoadOptions& options, LanePool& lanes)
+      : checkpoint_(&checkpoint), options_(&options), lanes_(&lanes) {}
+  std::byte* take(int64_t bytes);
+  void done_with(const NamedTensor& tensor);
+
+  const Checkpoint* checkpoint_;
+  const LoadOptions* options_;
+  LanePool* lanes_;
+  Buffer memory_;
+  int64_t used_ = 0;
+  int64_t bytes_total_ = 0;
+  int64_t bytes_done_ = 0;
+};
+
+// The weights of one layer.
+class LayerWeights final : public Weights {
+ public:
+  LayerWeights(TensorPacker& packer, std::string (*tensor_name)(Role, int32_t), int32_t layer)
+      : packer_(packer), tensor_name_(tensor_name), layer_(layer) {}
+
+  absl::StatusOr<PackedMatrix> matrix(const MatrixOrder& order) override;
+  absl::StatusOr<std::vector<PackedMatrix>> matrices(std::span<const MatrixOrder> orders) override;
+  absl::StatusOr<std::span<const float>> vectors(std::span<const VectorOrder> orders) override;
+  ActivationForms input_forms(DType format) const override;
+
+ private:
+  absl::StatusOr<const NamedTensor*> find(Role role, int64_t rows, int64_t width) const {
+    return packer_.find(tensor_name_(role, layer_), rows, width);
+  }
+
+  TensorPacker& packer_;
+  std::string (*tensor_name_)(Role, int32_t);
+  int32_t layer_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,86 @@
+#include "nn/attention/attention.h"
+
+#include <array>
+
+namespace millrace {
+
+KvSpec kv_spec(const AttentionSpec& spec, DType cache) {
+  return {.token_bytes = 2 * row_bytes(cache, spec.kv_width()), .window = spec.window};
+}
+
+KvSpec Attention::kv(DType cache) const { return kv_spec(spec_, cache); }
+
+absl::Status Attention::load(Weights& weights) {
+  ASSIGN_OR_RETURN(norm_, weights.vector(Role::kAttentionNorm, spec_.width));
+  const std::array<MatrixOrder, 3> qkv = {{{Role::kQuery, spec_.query_width(), spec_.width},
+                                           {Role::kKey, spec_.kv_width(), spec_.width},
+                                           {Role::kValue, spec_.kv_width(), spec_.width}}};
+  const std::array<VectorOrder, 3> bias = {{{Role::kQueryBias, spec_.query_width()},
+                                            {Role::kKeyBias, spec_.kv_width()},
+                                            {Role::kValueBias, spec_.kv_width()}}};
+  std::span<const float> qkv_bias, output_bias;
+  if (spec_.biases) {
+    ASSIGN_OR_RETURN(qkv_bias, weights.vectors(bias));
+  }
+  if (spec_.output_bias) {
+    ASSIGN_OR_RETURN(output_bias, weights.vector(Role::kAttentionOutputBias, spec_.width));
+  }
+  if (spec_.head_norms) {
+    ASSIGN_OR_RETURN(head_norm_.query, weights.vector(Role::kQueryNorm, spec_.head_dim));
+    ASSIGN_OR_RETURN(head_norm_.key, weights.vector(Role::kKeyNorm, spec_.head_dim));
+    head_norm_.epsilon = spec_.norm_epsilon;
+  }
+  RETURN_IF_ERROR(qkv_.load(weights, qkv, qkv_bias));
+  const MatrixOrder output = {Role::kAttentionOutput, spec_.width, spec_.query_width()};
+  return output_.load(weights, {&output, 1}, output_bias);
+}
+
+Attention::Workspace Attention::place(Scratch& scratch, int64_t rows) const {
+  return {.normed = scratch.activations(qkv_.input_forms(), rows, spec_.width),
+          .qkv = scratch.rows(rows, spec_.query_width() + 2 * spec_.kv_width()),
+          .mixed = scratch.rows(rows, spec_.query_width()),
+          .mixed_in = scratch.activations(output_.input_forms(), rows, spec_.query_width())};
+}
+
+int64_t Attention::scratch_bytes(int64_t rows) const {
+  Scratch scratch(nullptr);
+  place(scratch, rows);
+  return scratch.bytes();
+}
+
+ops::AttentionShape Attention::shape() const {
+  return {.query_heads = spec_.heads, .window = spec_.window, .scale = spec_.scale};
+}
+
+int64_t Attention::carried_bytes(const KvPlace& place, int lanes) const {
+  return ops::attention_scratch_bytes(shape(), *place.cache, lanes);
+}
+
+void Attention::forward(Lane& lane, const ForwardContext& context) const {
+  Scratch scratch(context.scratch);
+  const Workspace work = place(scratch, context.residual.rows);
+  const auto columns = [&](int64_t first, int64_t width) {
+    return Rows<float>{work.qkv.data + first, work.qkv.rows, width, work.qkv.stride};
+  };
+  const Rows<float> queries = columns(0, spec_.query_width());
+  const Rows<float> keys = columns(spec_.query_width(), spec_.kv_width());
+  const Rows<float> values = columns(spec_.query_width() + spec_.kv_width(), spec_.kv_width());
+  const auto& [placed_rows, cache] = context.place;
+
+  ops::rms_norm(lane, context.kernels, context.residual, norm_, spec_.norm_epsilon, work.normed);
+  lane.barrier();
+  qkv_.forward(lane, context.kernels, work.normed, ops::Store::kSet, work.qkv);
+  lane.barrier();
+  ops::rope_and_store(lane, context.kernels, *placed_rows, context.rope_pairs, context.rope_angles,
+                      head_norm_, queries, keys, values, *cache);
+  lane.barrier();
+  ops::attention(lane, context.kernels, *placed_rows, shape(), queries, *cache, context.carried,
+                 work.mixed);
+  lane.barrier();
+  ops::convert(lane, context.kernels, work.mixed, work.mixed_in);
+  lane.barrier();
+  output_.forward(lane, context.kernels, work.mixed_in, ops::Store::kAdd, context.residual);
+  lane.barrier();
+}
+
+}  // namespace millrace

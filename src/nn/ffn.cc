@@ -1,0 +1,43 @@
+#include "nn/ffn.h"
+
+namespace millrace {
+
+KvSpec Ffn::kv(DType) const { return {}; }
+
+absl::Status Ffn::load(Weights& weights) {
+  ASSIGN_OR_RETURN(norm_, weights.vector(Role::kFfnNorm, spec_.width));
+  ASSIGN_OR_RETURN(gate_, weights.matrix({Role::kGate, spec_.hidden, spec_.width}));
+  ASSIGN_OR_RETURN(up_, weights.matrix({Role::kUp, spec_.hidden, spec_.width}));
+  const ActivationForms gate = weights.input_forms(gate_.format());
+  const ActivationForms up = weights.input_forms(up_.format());
+  input_forms_ = {.f32 = gate.f32 || up.f32, .q8 = gate.q8 || up.q8};
+  const MatrixOrder down = {Role::kDown, spec_.width, spec_.hidden};
+  return down_.load(weights, {&down, 1});
+}
+
+Ffn::Workspace Ffn::place(Scratch& scratch, int64_t rows) const {
+  return {.normed = scratch.activations(input_forms_, rows, spec_.width),
+          .gated = scratch.rows(rows, spec_.hidden),
+          .hidden = scratch.activations(down_.input_forms(), rows, spec_.hidden)};
+}
+
+int64_t Ffn::scratch_bytes(int64_t rows) const {
+  Scratch scratch(nullptr);
+  place(scratch, rows);
+  return scratch.bytes();
+}
+
+int64_t Ffn::carried_bytes(const KvPlace&, int) const { return 0; }
+
+void Ffn::forward(Lane& lane, const ForwardContext& context) const {
+  Scratch scratch(context.scratch);
+  const Workspace work = place(scratch, context.residual.rows);
+  ops::rms_norm(lane, context.kernels, context.residual, norm_, spec_.norm_epsilon, work.normed);
+  lane.barrier();
+  ops::gate_up(lane, context.kernels, gate_, up_, work.normed, work.gated, work.hidden);
+  lane.barrier();
+  down_.forward(lane, context.kernels, work.hidden, ops::Store::kAdd, context.residual);
+  lane.barrier();
+}
+
+}  // namespace millrace

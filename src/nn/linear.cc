@@ -1,0 +1,37 @@
+#include "nn/linear.h"
+
+#include <utility>
+
+#include "base/check.h"
+
+namespace millrace {
+
+absl::Status Linear::load(Weights& weights, std::span<const MatrixOrder> orders,
+                          std::span<const float> bias) {
+  ASSIGN_OR_RETURN(matrices_, weights.matrices(orders));
+  bias_ = bias;
+  int64_t rows = 0;
+  for (const PackedMatrix& matrix : matrices_) {
+    const ActivationForms forms = weights.input_forms(matrix.format());
+    input_forms_.f32 |= forms.f32;
+    input_forms_.q8 |= forms.q8;
+    rows += matrix.rows();
+  }
+  CHECK(bias.empty() || std::ssize(bias) == rows, "a bias of {} for {} rows", bias.size(), rows);
+  return absl::OkStatus();
+}
+
+void Linear::forward(Lane& lane, const Kernels& kernels, const Activations& in, ops::Store store,
+                     Rows<float> out) const {
+  int64_t first = 0;
+  for (const PackedMatrix& matrix : matrices_) {
+    const auto bias = bias_.empty() ? bias_
+                                    : bias_.subspan(static_cast<size_t>(first),
+                                                    static_cast<size_t>(matrix.rows()));
+    ops::linear(lane, kernels, matrix, in, bias, store,
+                {out.data + first, out.rows, matrix.rows(), out.stride});
+    first += matrix.rows();
+  }
+}
+
+}  // namespace millrace
