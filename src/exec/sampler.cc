@@ -1,0 +1,183 @@
+#include "exec/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/random.h"
+#include "exec/softmax.h"
+
+namespace millrace {
+namespace {
+
+constexpr float kNever = -std::numeric_limits<float>::infinity();
+
+template <typename T>
+std::span<const T> slice(const std::vector<T>& values, Range range) {
+  return std::span(values).subspan(static_cast<size_t>(range.begin),
+                                   static_cast<size_t>(range.size()));
+}
+
+// Penalties as Keskar et al. 2019 (CTRL, section 4.1) have the repetition's and OpenAI's API has
+// the other two; then bias; then mask.
+void adjust(const Choices& choices, const RowChoice& order, std::span<float> logits) {
+  for (const TokenCount& count : slice(choices.counts, order.counts)) {
+    float& logit = logits[static_cast<size_t>(count.token)];
+    logit = logit > 0 ? logit / order.repetition : logit * order.repetition;
+    if (count.in_output == 0) continue;
+    logit -= order.presence + order.frequency * static_cast<float>(count.in_output);
+  }
+  for (const TokenBias& bias : slice(choices.bias, order.bias)) {
+    logits[static_cast<size_t>(bias.token)] += bias.bias;
+  }
+  if (order.mask.size() == 0) return;
+  const std::span<const uint32_t> mask = slice(choices.mask, order.mask);
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if ((mask[i / 32] >> (i % 32) & 1) == 0) logits[i] = kNever;
+  }
+}
+
+// Locally typical sampling (Meister et al. 2022, section 4): how far a token's information is from
+// the expected one, smaller is better. scaled: log-weights with maximum 0.
+void typical_scores(std::span<const float> scaled, std::span<float> scores) {
+  const SoftmaxSums sums = softmax_sums(scaled, 0);
+  const double log_weight = sums.log_weight();
+  const double entropy = sums.entropy();
+  for (size_t i = 0; i < scaled.size(); ++i) {
+    scores[i] = static_cast<float>(-std::abs(log_weight - scaled[i] - entropy));
+  }
+}
+
+// Takes all tokens that rank below `last` out of the running.
+void keep_until(uint64_t last, std::span<const float> scores, std::span<float> scaled,
+                std::span<float> weights) {
+  for (size_t i = 0; i < scaled.size(); ++i) {
+    if (Ranking::key_of(scores[i], static_cast<TokenId>(i)) >= last) continue;
+    scaled[i] = kNever;
+    weights[i] = 0;
+  }
+}
+
+// Keeps what is at least `min_p` as likely as the likeliest.
+void keep_likely(float min_p, std::span<float> weights) {
+  const float least = min_p * *std::max_element(weights.begin(), weights.end());
+  for (float& weight : weights) weight = weight < least ? 0 : weight;
+}
+
+RowError error_of(const LogitScan& scan) {
+  if (!scan.numbers) return RowError::kNotANumber;
+  return scan.max == kNever ? RowError::kNothingAllowed : RowError::kNone;
+}
+
+}  // namespace
+
+Sampler::Workspace::Workspace(int64_t vocab)
+    : logits(static_cast<size_t>(vocab)),
+      weights(static_cast<size_t>(vocab)),
+      scores(static_cast<size_t>(vocab)),
+      ranking(vocab) {}
+
+// In the order that core/params.h gives.
+void Sampler::Workspace::narrow(const RowChoice& order) {
+  if (order.top_k > 0 && order.top_k < static_cast<int64_t>(logits.size())) {
+    keep_until(ranking.cut_at_count(logits, order.top_k), logits, logits, weights);
+  }
+  if (order.typical < 1) {
+    typical_scores(logits, scores);
+    const double mass = order.typical * sum_of(weights);
+    keep_until(ranking.cut_at_mass(scores, weights, mass), scores, logits, weights);
+  }
+  if (order.top_p < 1) {
+    const double mass = order.top_p * sum_of(weights);
+    keep_until(ranking.cut_at_mass(logits, weights, mass), logits, logits, weights);
+  }
+  if (order.min_p > 0) keep_likely(order.min_p, weights);
+}
+
+// Chooses from `logits`, whose scan is given, or from what the orders make of them.
+void Sampler::Workspace::draw(std::span<const float> raw, LogitScan scan, int32_t position,
+                              const Choices& choices, const RowChoice& order, Chosen& chosen) {
+  std::span<const float> adjusted = raw;
+  if (order.counts.size() + order.bias.size() + order.mask.size() > 0) {
+    std::copy(raw.begin(), raw.end(), logits.begin());
+    adjust(choices, order, logits);
+    adjusted = logits;
+    scan = scan_logits(adjusted);
+  }
+  chosen.error = error_of(scan);
+  if (chosen.error != RowError::kNone) return;
+  if (order.temperature == 0) {
+    chosen.token = scan.argmax;
+    return;
+  }
+  softmax_weights(adjusted, scan.max, order.temperature, logits, weights);
+  narrow(order);
+  chosen.token = index_at(weights, sampling_uniform(order.seed, order.choice, position));
+}
+
+// What was asked to be told of the model's own distribution.
+void Sampler::Workspace::report(std::span<const float> raw, float max, const Choices& choices,
+                                size_t index, StepOutput& output) {
+  const RowChoice& order = choices.rows[index];
+  if (order.logprobs < 0 && order.scored.size() == 0) return;
+  const SoftmaxSums sums = softmax_sums(raw, max);
+  const double log_weight = sums.log_weight();
+  const auto logprob = [&](TokenId token) {
+    return static_cast<float>(double{raw[static_cast<size_t>(token)]} - max - log_weight);
+  };
+  for (int32_t i = order.scored.begin; i < order.scored.end; ++i) {
+    const auto at = static_cast<size_t>(i);
+    output.scored[at] = logprob(choices.scored[at]);
+  }
+  if (order.logprobs < 0) return;
+  Chosen& chosen = output.chosen[index];
+  chosen.entropy = static_cast<float>(sums.entropy());
+  if (order.want == RowWant::kDraw && chosen.error == RowError::kNone) {
+    chosen.logprob = logprob(chosen.token);
+  }
+  const auto begin = static_cast<size_t>(output.top.offsets[index]);
+  const size_t count = static_cast<size_t>(output.top.offsets[index + 1]) - begin;
+  if (count == 0) return;
+  const std::span<const uint64_t> best = ranking.best(raw, static_cast<int64_t>(count));
+  for (size_t i = 0; i < count; ++i) {
+    const TokenId token = Ranking::token_of(best[i]);
+    output.top.values[begin + i] = {.token = token, .logprob = logprob(token)};
+  }
+}
+
+Sampler::Sampler(int64_t vocab, int lanes) : vocab_(vocab) {
+  workspaces_.reserve(static_cast<size_t>(lanes));
+  for (int i = 0; i < lanes; ++i) workspaces_.emplace_back(vocab);
+}
+
+void Sampler::prepare(const Choices& choices, StepOutput& output) const {
+  output.clear();
+  output.chosen.resize(choices.rows.size());
+  output.scored.resize(choices.scored.size());
+  for (const RowChoice& order : choices.rows) {
+    const auto count = static_cast<size_t>(std::clamp<int64_t>(order.logprobs, 0, vocab_));
+    output.top.values.resize(output.top.values.size() + count);
+    output.top.close_row();
+  }
+}
+
+void Sampler::sample(Lane& lane, Rows<const float> logits, std::span<const int32_t> positions,
+                     const Choices& choices, StepOutput& output) {
+  Workspace& space = workspaces_[static_cast<size_t>(lane.index())];
+  const WorkRange mine = lane.share(static_cast<int64_t>(choices.rows.size()));
+  for (int64_t i = mine.begin; i < mine.end; ++i) {
+    const RowChoice& order = choices.rows[static_cast<size_t>(i)];
+    Chosen& chosen = output.chosen[static_cast<size_t>(i)];
+    const std::span<const float> row(logits.row(order.row), static_cast<size_t>(vocab_));
+    const LogitScan scan = scan_logits(row);
+    chosen.error = error_of(scan);
+    if (chosen.error != RowError::kNone) continue;
+    if (order.want == RowWant::kDraw) {
+      const int32_t position = positions[static_cast<size_t>(order.row)];
+      space.draw(row, scan, position, choices, order, chosen);
+    }
+    space.report(row, scan.max, choices, static_cast<size_t>(i), output);
+  }
+}
+
+}  // namespace millrace

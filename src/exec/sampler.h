@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/lanes.h"
+#include "core/choices.h"
+#include "exec/ranking.h"
+#include "exec/softmax.h"
+#include "tensor/view.h"
+
+namespace millrace {
+
+// Draws tokens where the logits are. What a row gets depends on its logits, its orders and its
+// position alone: not on other rows nor on the number of lanes. A step allocates nothing once
+// `output` has grown to its size.
+class Sampler {
+ public:
+  Sampler(int64_t vocab, int lanes);
+
+  // Gives `output` the shape that `choices` ask for: as many likeliest tokens as they want and the
+  // vocabulary has. Once a step, before the lanes sample.
+  void prepare(const Choices& choices, StepOutput& output) const;
+
+  // Every lane calls it and fills its share of `output`. logits: [wants, vocab]; positions:
+  // [wants], of the wanted rows in their sequences. A row with an error gets token 0 and
+  // log-probability 0; where its logits themselves are at fault, its `top` and `scored` are zeros
+  // as well. The draw: the first token, in order of ids, at which the running sum of what was kept
+  // passes the row's random number.
+  void sample(Lane& lane, Rows<const float> logits, std::span<const int32_t> positions,
+              const Choices& choices, StepOutput& output);
+
+ private:
+  // One lane's working memory, and what it does for one row.
+  struct Workspace {
+    explicit Workspace(int64_t vocab);
+    void draw(std::span<const float> raw, LogitScan scan, int32_t position, const Choices& choices,
+              const RowChoice& order, Chosen& chosen);
+    void narrow(const RowChoice& order);
+    void report(std::span<const float> raw, float max, const Choices& choices, size_t index,
+                StepOutput& output);
+
+    std::vector<float> logits;   // [vocab] with penalties, bias and mask; then log-weights
+    std::vector<float> weights;  // [vocab] of the tokens still in the running, else 0
+    std::vector<float> scores;   // [vocab]
+    Ranking ranking;
+  };
+
+  int64_t vocab_;
+  std::vector<Workspace> workspaces_;  // [lanes]
+};
+
+}  // namespace millrace
