@@ -1,0 +1,66 @@
+#include "apps/commands.h"
+
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "apps/bench.h"
+#include "apps/eval.h"
+#include "apps/inspect.h"
+#include "apps/run.h"
+#include "apps/serve.h"
+#include "apps/tokenize.h"
+
+namespace millrace {
+namespace {
+
+// 2: what the user gave is at fault; 1: the machine or this program is.
+int exit_code_of(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return 0;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kUnimplemented:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
+template <typename Options>
+void add_command(CLI::App& app, int& exit_code, const char* name, const char* help,
+                 absl::Status (*run)(const Options&)) {
+  CLI::App* command = app.add_subcommand(name, help);
+  auto options = std::make_shared<Options>();
+  command->option_defaults()->always_capture_default();
+  bind(*command, *options);
+  command->set_config("--config", "", "TOML or INI file with the same names, without dashes")
+      ->type_name("FILE")
+      ->check(CLI::ExistingFile);
+  command->callback([options, run, &exit_code] {
+    const absl::Status status = run(*options);
+    if (!status.ok()) fmt::print(stderr, "millrace: {}\n", message_of(status));
+    exit_code = exit_code_of(status);
+  });
+}
+
+}  // namespace
+
+void add_commands(CLI::App& app, int& exit_code) {
+  add_command<RunOptions>(app, exit_code, "run", "answer a prompt, or chat", run_run);
+  add_command<ServeOptions>(app, exit_code, "serve", "serve OpenAI's API over HTTP", run_serve);
+  add_command<InspectOptions>(app, exit_code, "inspect", "what a model file holds and needs",
+                              [](const InspectOptions& o) { return run_inspect(o, stdout); });
+  add_command<TokenizeOptions>(
+      app, exit_code, "tokenize", "text to token ids",
+      [](const TokenizeOptions& o) { return run_tokenize(o, stdin, stdout); });
+  add_command<BenchOptions>(app, exit_code, "bench", "measure prompt, generation and batched speed",
+                            [](const BenchOptions& o) { return run_bench(o, stdout); });
+  add_command<EvalOptions>(app, exit_code, "eval",
+                           "perplexity of a text, or logits of given tokens",
+                           [](const EvalOptions& o) { return run_eval(o, stdout); });
+}
+
+}  // namespace millrace

@@ -1,0 +1,10 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace millrace {
+
+// Adds every command to `app`; the one that was typed puts its exit code into `exit_code`.
+void add_commands(CLI::App& app, int& exit_code);
+
+}  // namespace millrace

@@ -1,0 +1,114 @@
+#include "apps/options.h"
+
+#include <charconv>
+#include <limits>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "base/cpus.h"
+
+namespace millrace {
+namespace {
+
+std::optional<int64_t> unit_of(std::string_view suffix) {
+  constexpr int64_t kThousand = 1000;
+  constexpr int64_t kKibi = 1024;
+  if (suffix.empty()) return 1;
+  if (suffix == "k") return kThousand;
+  if (suffix == "m") return kThousand * kThousand;
+  if (suffix == "g") return kThousand * kThousand * kThousand;
+  if (suffix == "K") return kKibi;
+  if (suffix == "M") return kKibi * kKibi;
+  if (suffix == "G") return kKibi * kKibi * kKibi;
+  return std::nullopt;
+}
+
+std::string isa_names() {
+  std::string names;
+  for (const Isa isa : all_isas())
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", name_of(isa));
+  return names;
+}
+
+}  // namespace
+
+int ComputeOptions::lanes() const { return threads > 0 ? threads : usable_cpus(); }
+
+absl::StatusOr<Isa> ComputeOptions::chosen_isa() const {
+  if (isa.empty()) return best_isa();
+  return isa_named(isa);
+}
+
+ActivationMode ComputeOptions::activation_mode() const {
+  return activations == "f32" ? ActivationMode::kF32 : ActivationMode::kQ8;
+}
+
+DType ComputeOptions::kv_dtype() const {
+  if (kv_cache_dtype == "f32") return DType::kF32;
+  return kv_cache_dtype == "bf16" ? DType::kBF16 : DType::kF16;
+}
+
+CLI::Validator as_size() {
+  const auto expand = [](std::string& text) -> std::string {
+    int64_t number = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, number);
+    const auto unit = unit_of({rest, static_cast<size_t>(end - rest)});
+    if (error != std::errc() || !unit || number < 0 ||
+        number > std::numeric_limits<int64_t>::max() / *unit) {
+      return fmt::format("'{}' is not a size such as 4096, 4k or 2M", text);
+    }
+    text = fmt::to_string(number * *unit);
+    return {};
+  };
+  return CLI::Validator(expand, "");
+}
+
+void bind(CLI::App& command, ComputeOptions& options) {
+  command.add_option("model", options.model, "the model, a GGUF file")
+      ->required()
+      ->type_name("MODEL");
+  const std::string group = "Computing";
+  command.add_option("--threads,-t", options.threads, "0: the CPUs this process may use")
+      ->check(CLI::Range(0, 1024))
+      ->type_name("N")
+      ->group(group);
+  command
+      .add_option("--isa", options.isa,
+                  "instruction set: " + isa_names() + "; default: the best here")
+      ->type_name("NAME")
+      ->group(group);
+  command
+      .add_option("--activations", options.activations,
+                  "inputs of quantised products: q8 (8 bits per block) or f32")
+      ->check(CLI::IsMember({"q8", "f32"}))
+      ->type_name("TYPE")
+      ->group(group);
+  command
+      .add_option("--kv-cache-dtype", options.kv_cache_dtype, "keys and values: f16, bf16 or f32")
+      ->check(CLI::IsMember({"f16", "bf16", "f32"}))
+      ->type_name("TYPE")
+      ->group(group);
+}
+
+void bind(CLI::App& command, EngineLimits& limits) {
+  const std::string group = "Memory and batching (sizes may be given as 4k or 2M)";
+  const auto size = [&](const char* name, int64_t& value, const char* help) {
+    command.add_option(name, value, help)->transform(as_size())->type_name("N")->group(group);
+  };
+  size("--max-model-len", limits.max_model_len,
+       "longest prompt and answer together; 0: the model's own");
+  size("--max-num-seqs", limits.max_num_seqs, "sequences computed at once");
+  size("--max-num-batched-tokens", limits.max_num_batched_tokens,
+       "tokens computed in one step; longer prompts are cut into chunks");
+  size("--kv-cache-memory-bytes", limits.kv_cache_memory_bytes,
+       "0: for all sequences at full length, but at most a quarter of the memory");
+  size("--block-size", limits.block_size, "tokens in a block of the cache");
+  command
+      .add_flag("--no-prefix-caching", limits.no_prefix_caching,
+                "do not reuse what earlier prompts share")
+      ->group(group);
+}
+
+}  // namespace millrace

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "base/status.h"
+#include "kernels/isa.h"
+#include "models/load.h"
+#include "tensor/dtype.h"
+
+// The options that commands share, declared once: their names, help and defaults.
+
+namespace millrace {
+
+// How the model computes; the same for every command that runs one.
+struct ComputeOptions {
+  std::string model;                   // path of a GGUF file
+  int threads = 0;                     // 0: the CPUs this process may use
+  std::string isa;                     // empty: the best this CPU has
+  std::string activations = "q8";      // or f32
+  std::string kv_cache_dtype = "f16";  // or bf16, f32
+
+  int lanes() const;
+  absl::StatusOr<Isa> chosen_isa() const;  // INVALID_ARGUMENT: unknown, or not on this CPU
+  ActivationMode activation_mode() const;
+  DType kv_dtype() const;
+};
+void bind(CLI::App& command, ComputeOptions& options);
+
+// What the engine may hold and do at once.
+struct EngineLimits {
+  int64_t max_model_len = 0;  // 0: what the model was trained for
+  int64_t max_num_seqs = 64;
+  int64_t max_num_batched_tokens = 512;
+  int64_t kv_cache_memory_bytes = 0;  // 0: sized from the two above and the memory at hand
+  int64_t block_size = 16;
+  bool no_prefix_caching = false;
+};
+void bind(CLI::App& command, EngineLimits& limits);
+
+// Reads "4k", "2M", "1g" as well as plain integers: k, m, g are powers of 1000 and K, M, G of 1024.
+CLI::Validator as_size();
+
+}  // namespace millrace

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include <absl/time/time.h>
+
+namespace millrace {
+
+// A progress bar on standard error, drawn over itself at most ten times a second. Where standard
+// error is no terminal it prints nothing at all.
+class Progress {
+ public:
+  explicit Progress(std::string label);
+  ~Progress();  // takes the bar away
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  // `fraction` in [0, 1]; `note` stands behind the bar.
+  void update(double fraction, std::string_view note = {});
+
+ private:
+  std::string label_;
+  bool on_terminal_;
+  bool drawn_ = false;
+  absl::Time last_ = absl::InfinitePast();
+};
+
+}  // namespace millrace

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "apps/options.h"
+#include "base/status.h"
+
+namespace millrace {
+
+// `millrace serve`: OpenAI's API over HTTP until a signal comes.
+struct ServeOptions {
+  ComputeOptions compute;
+  EngineLimits limits;
+  std::string host = "127.0.0.1";
+  int32_t port = 8000;
+  std::vector<std::string> served_model_name;
+  int64_t max_queue = 1024;
+  int64_t seed = -1;  // negative: the system's randomness
+  double shutdown_timeout_s = 30;
+};
+
+void bind(CLI::App& command, ServeOptions& options);
+absl::Status run_serve(const ServeOptions& options);
+
+}  // namespace millrace

@@ -1,0 +1,123 @@
+#include "apps/served.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include <absl/time/clock.h>
+
+#include "apps/progress.h"
+#include "base/cpus.h"
+#include "files/checkpoint.h"
+#include "models/load.h"
+
+namespace millrace {
+namespace {
+
+constexpr std::string_view kTemplateKey = "tokenizer.chat_template";
+
+std::string text_of(const Tokenizer& tokenizer, std::optional<TokenId> token) {
+  return token ? std::string(tokenizer.vocab().text(*token)) : std::string();
+}
+
+absl::StatusOr<std::optional<ChatTemplate>> read_template(const Metadata& metadata) {
+  ASSIGN_OR_RETURN(const std::string_view source, metadata.string_or(kTemplateKey, ""));
+  if (source.empty()) return std::nullopt;
+  ASSIGN_OR_RETURN(ChatTemplate parsed, ChatTemplate::parse(source, kTemplateKey));
+  return std::optional<ChatTemplate>(std::move(parsed));
+}
+
+absl::StatusOr<int64_t> context_of(const EngineLimits& limits, const ModelSpec& spec) {
+  if (limits.max_model_len == 0) return spec.context_max;
+  if (limits.max_model_len > spec.context_max) {
+    return invalid_argument("--max-model-len {} is beyond the model's context of {}",
+                            limits.max_model_len, spec.context_max);
+  }
+  return limits.max_model_len;
+}
+
+// Tokens that the cache holds: what was asked for, or all sequences at full length within a quarter
+// of this process's memory.
+int64_t cache_tokens(const EngineLimits& limits, int64_t context_max, int64_t token_bytes) {
+  if (limits.kv_cache_memory_bytes > 0) return limits.kv_cache_memory_bytes / token_bytes;
+  const int64_t quarter = usable_memory_bytes() / 4 / token_bytes;
+  return std::min(limits.max_num_seqs * context_max, quarter);
+}
+
+absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const ModelSpec& spec,
+                                           Isa isa, int64_t context_max) {
+  const EngineLimits& limits = options.limits;
+  LocalOptions local;
+  local.isa = isa;
+  local.kv_dtype = options.compute.kv_dtype();
+  local.block_tokens = static_cast<int32_t>(limits.block_size);
+  local.rows_max = static_cast<int32_t>(limits.max_num_batched_tokens);
+  local.sequences_max = static_cast<int32_t>(limits.max_num_seqs);
+  const int64_t block_bytes = LocalExecutor::block_bytes(spec, local.kv_dtype, local.block_tokens);
+  const int64_t tokens = cache_tokens(limits, context_max, block_bytes / local.block_tokens);
+  // A sequence's last block may be partly used, so each sequence gets one block more than its
+  // tokens need.
+  local.kv_blocks =
+      tokens / local.block_tokens + (limits.kv_cache_memory_bytes > 0 ? 0 : limits.max_num_seqs);
+  if (local.kv_blocks < 1) {
+    return resource_exhausted("the cache of {} tokens holds no block of {}", tokens,
+                              local.block_tokens);
+  }
+  return local;
+}
+
+EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec,
+                             int64_t context_max) {
+  EngineOptions engine;
+  engine.card.id = options.name.empty()
+                       ? std::filesystem::path(options.compute.model).stem().string()
+                       : options.name;
+  engine.card.context_max = context_max;
+  engine.card.vocab_size = spec.vocab_size;
+  engine.card.created = absl::Now();
+  engine.sequences_max = static_cast<int32_t>(options.limits.max_num_seqs);
+  engine.rows_max = static_cast<int32_t>(options.limits.max_num_batched_tokens);
+  engine.waiting_max = options.max_queue;
+  engine.prefix_caching = !options.limits.no_prefix_caching;
+  return engine;
+}
+
+absl::StatusOr<std::unique_ptr<Model>> load(const Checkpoint& checkpoint,
+                                            const ComputeOptions& compute, LanePool& lanes) {
+  Progress progress("loading " + std::filesystem::path(compute.model).filename().string());
+  LoadOptions load;
+  load.activations = compute.activation_mode();
+  load.progress = [&progress](double part) { progress.update(part); };
+  return load_model(checkpoint, load, lanes);
+}
+
+}  // namespace
+
+std::string Served::bos_text() const { return text_of(*tokenizer, tokenizer->vocab().bos()); }
+std::string Served::eos_text() const { return text_of(*tokenizer, tokenizer->vocab().eos()); }
+
+absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& options) {
+  auto served = std::make_unique<Served>();
+  ASSIGN_OR_RETURN(served->isa, options.compute.chosen_isa());
+  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
+  ASSIGN_OR_RETURN(served->tokenizer, Tokenizer::create(checkpoint.metadata()));
+  ASSIGN_OR_RETURN(served->chat_template, read_template(checkpoint.metadata()));
+  served->lanes = std::make_unique<LanePool>(options.compute.lanes());
+  ASSIGN_OR_RETURN(served->model, load(checkpoint, options.compute, *served->lanes));
+
+  const ModelSpec& spec = served->model->spec();
+  ASSIGN_OR_RETURN(const int64_t context_max, context_of(options.limits, spec));
+  ASSIGN_OR_RETURN(const LocalOptions local,
+                   local_options(options, spec, served->isa, context_max));
+  ASSIGN_OR_RETURN(served->executor, LocalExecutor::create(*served->model, *served->lanes, local));
+  served->kv_tokens = local.kv_blocks * local.block_tokens;
+  served->kv_bytes =
+      local.kv_blocks * LocalExecutor::block_bytes(spec, local.kv_dtype, local.block_tokens);
+  ASSIGN_OR_RETURN(served->engine,
+                   Engine::create(engine_options(options, spec, context_max), *served->executor,
+                                  *served->tokenizer, served->clock, options.observers));
+  served->engine->start();
+  return served;
+}
+
+}  // namespace millrace

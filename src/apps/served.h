@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/options.h"
+#include "base/clock.h"
+#include "base/lanes.h"
+#include "base/status.h"
+#include "core/observer.h"
+#include "engine/engine.h"
+#include "exec/local.h"
+#include "kernels/isa.h"
+#include "models/model.h"
+#include "text/chat.h"
+#include "text/tokenizer.h"
+
+namespace millrace {
+
+struct ServedOptions {
+  ComputeOptions compute;
+  EngineLimits limits;
+  int64_t max_queue = 1024;          // sequences that may wait besides those running
+  std::string name;                  // empty: the file's stem
+  std::vector<Observer*> observers;  // outlive the result
+};
+
+// One model being served: both wings, wired. Members are built from top to bottom and live as long
+// as the object.
+struct Served {
+  Generator& generator() const { return *engine; }
+  std::string bos_text() const;  // empty where the vocabulary has none
+  std::string eos_text() const;
+
+  RealClock clock;
+  Isa isa = Isa::kScalar;
+  std::unique_ptr<LanePool> lanes;
+  std::unique_ptr<const Tokenizer> tokenizer;
+  std::optional<ChatTemplate> chat_template;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<LocalExecutor> executor;
+  std::unique_ptr<Engine> engine;
+  int64_t kv_tokens = 0;  // that the cache holds
+  int64_t kv_bytes = 0;
+};
+
+// Loads the model and starts the engine. A progress bar is shown on a terminal meanwhile.
+absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& options);
+
+}  // namespace millrace

@@ -1,0 +1,190 @@
+"""The commands as a person types them: output, exit codes, one clear line for what is wrong."""
+
+import json
+import math
+import os
+import pty
+import select
+import signal
+import struct
+import tempfile
+import time
+import unittest
+
+import program
+from program import MODEL, run
+
+
+class BadInput(unittest.TestCase):
+    def assert_refused(self, done, *words):
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+        for word in words:
+            self.assertIn(word, done.stderr)
+
+    def test_missing_file(self):
+        for command in ("inspect", "tokenize", "run", "serve", "bench", "eval"):
+            with self.subTest(command=command):
+                more = ["--text", "/nowhere"] if command == "eval" else []
+                self.assert_refused(run(command, "/nowhere/x.gguf", *more), "/nowhere/x.gguf")
+
+    def test_not_a_model(self):
+        with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+            for content in (b"", b"GGUF", b"hello, I am a text\n" * 100, b"GGUF\x03\0\0\0" + b"\xff" * 64):
+                file.seek(0)
+                file.truncate()
+                file.write(content)
+                file.flush()
+                for command in ("inspect", "run"):
+                    with self.subTest(content=content[:12], command=command):
+                        self.assert_refused(run(command, file.name))
+
+    def test_unknown_option_and_value(self):
+        self.assert_refused(run("serve", "x.gguf", "--prot", "1"), "--prot")
+        self.assert_refused(run("bench", "x.gguf", "--kv-cache-dtype", "f8"))
+        self.assert_refused(run("serve", "x.gguf", "--max-model-len", "4q"), "4q")
+        self.assert_refused(run("fly"))
+
+
+class Commands(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        program.need_model()
+
+    def test_help_lists_commands_and_defaults(self):
+        self.assertIn("serve", run("--help").stdout)
+        text = run("serve", "--help").stdout
+        for word in ("--port", "8000", "127.0.0.1", "--max-num-seqs", "--kv-cache-dtype", "f16"):
+            self.assertIn(word, text)
+
+    def test_inspect(self):
+        text = run("inspect", MODEL).stdout
+        for word in ("llama", "Q4_1", "general.architecture", "token_embd.weight"):
+            self.assertIn(word, text)
+
+    def test_tokenize(self):
+        done = run("tokenize", MODEL, input="Hello world")
+        self.assertEqual(json.loads(done.stdout), [19556, 905])
+        lines = run("tokenize", MODEL, "--jsonl", input='"Hello world"\n"Hello"\n').stdout.splitlines()
+        self.assertEqual([json.loads(line) for line in lines], [[19556, 905], [19556]])
+        self.assertEqual(run("tokenize", MODEL, "--count", input="Hello world").stdout.strip(), "2")
+
+    def test_bench_json(self):
+        done = run("bench", MODEL, "--pp", 32, "--tg", 8, "--batch", "1,2", "--repeat", 1, "--json")
+        results = json.loads(done.stdout)["results"]
+        self.assertTrue(any(r["test"] == "pp32" for r in results))
+        self.assertTrue(all(r["tokens_per_s"] > 0 for r in results))
+
+    def test_eval_of_a_short_text(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write("The mill turns because the water runs, and the water runs because it rains. " * 40)
+            file.flush()
+            result = json.loads(run("eval", MODEL, "--text", file.name, "--context", 128, "--chunks", 2,
+                                    "--json").stdout)
+        self.assertEqual(result["chunks"], 2)
+        self.assertGreater(result["tokens"], 0)
+        self.assertTrue(1 < result["perplexity"] < 30, result)
+
+    def test_eval_logits(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(f"{folder}/ids.json", "w") as file:
+                json.dump([504, 3575, 282, 4649, 314], file)
+            done = run("eval", MODEL, "--tokens", f"{folder}/ids.json", "--logits", f"{folder}/out.bin")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with open(f"{folder}/out.bin", "rb") as file:
+                data = file.read()
+        logits = struct.unpack(f"{len(data) // 4}f", data)
+        self.assertEqual(len(logits), 5 * 49152)
+        last = logits[4 * 49152:]
+        self.assertEqual(max(range(49152), key=last.__getitem__), 7042)  # " Paris"
+        self.assertTrue(all(map(math.isfinite, logits)))
+
+    def test_config_file_sets_the_same_names(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write("threads = 1\npp = 16\ntg = 4\nrepeat = 1\nbatch = [1]\n")
+            file.flush()
+            results = json.loads(run("bench", MODEL, "--config", file.name, "--json").stdout)["results"]
+        self.assertIn("pp16", [r["test"] for r in results])
+
+
+class Run(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        program.need_model()
+
+    def test_answers_a_prompt(self):
+        done = run("run", MODEL, "What is the capital of France?", "--temperature", 0, "--max-tokens", 20)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("Paris", done.stdout)
+        self.assertEqual(done.stderr, "")
+
+    def test_raw_continues(self):
+        done = run("run", MODEL, "The capital of France is", "--raw", "--temperature", 0, "--max-tokens", 2)
+        self.assertEqual(done.stdout, " Paris.\n")
+
+    def test_a_pipe_is_a_chat(self):
+        done = run("run", MODEL, "--temperature", 0, "--max-tokens", 20,
+                   input="My name is Ada.\nWhat is my name?\n/clear\n/exit\nnever said\n")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("Ada", done.stdout)
+
+    def test_ctrl_c_stops_the_answer_and_not_the_program(self):
+        chat = Terminal("run", str(MODEL), "--temperature", "0")
+        try:
+            chat.wait_for("> ")
+            chat.type("Tell me a very long story.\n")
+            time.sleep(1)
+            chat.type("\x03")
+            chat.wait_for("tokens in")
+            chat.type("/help\n")
+            chat.wait_for("/system")
+            chat.type("\x04")
+            self.assertEqual(chat.wait(), 0)
+        finally:
+            chat.close()
+
+
+class Terminal:
+    """The binary on a pseudo-terminal."""
+
+    def __init__(self, *arguments):
+        self.screen = ""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ["TERM"] = "xterm"
+            os.execv(program.BINARY, [program.BINARY, *arguments])
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def wait_for(self, words, seconds=60):
+        end = time.monotonic() + seconds
+        while words not in self.screen:
+            if time.monotonic() > end or not select.select([self.fd], [], [], 1)[0] and self.ended():
+                raise AssertionError(f"{words!r} did not come; the screen shows {self.screen[-2000:]!r}")
+            if select.select([self.fd], [], [], 0.1)[0]:
+                self.screen += os.read(self.fd, 65536).decode(errors="replace")
+        self.screen = self.screen.split(words, 1)[1]
+
+    def ended(self):
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def wait(self, seconds=20):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = None
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.05)
+        raise AssertionError("the program did not end")
+
+    def close(self):
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.fd)
+
+
+if __name__ == "__main__":
+    program.main()
