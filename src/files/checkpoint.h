@@ -1,9 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/mapped_file.h"
@@ -15,7 +18,7 @@ namespace millrace {
 
 struct NamedTensor {
   std::string name;
-  TensorView view;  // into the mapped file
+  TensorView view;  // into the mapped file; aligned as far as the file aligns it
   uint64_t file_offset = 0;
 };
 
@@ -23,6 +26,9 @@ struct NamedTensor {
 struct UnknownTensor {
   std::string name;
   uint32_t gguf_type = 0;
+  int32_t rank = 0;
+  std::array<int64_t, 4> shape = {1, 1, 1, 1};  // as in TensorView
+  uint64_t file_offset = 0;
 };
 
 // A model file whatever its format: metadata and named tensors, all bounds proven against the
@@ -31,20 +37,25 @@ class Checkpoint {
  public:
   // Opens by content. INVALID_ARGUMENT names the key or tensor and the byte offset at fault.
   static absl::StatusOr<Checkpoint> open(const std::string& path);
+  // The same for the bytes of a file, which outlive the checkpoint.
+  static absl::StatusOr<Checkpoint> parse(std::span<const std::byte> bytes);
 
+  std::string_view format() const { return format_; }  // "GGUF v3"
   const Metadata& metadata() const { return metadata_; }
   std::span<const NamedTensor> tensors() const { return tensors_; }  // file order
   std::span<const UnknownTensor> unknown_tensors() const { return unknown_; }
   const NamedTensor* find(std::string_view name) const;
-  int64_t file_bytes() const { return static_cast<int64_t>(file_.bytes().size()); }
+  int64_t file_bytes() const { return static_cast<int64_t>(bytes_.size()); }
   // The tensor's pages will not be read again.
   void drop(const NamedTensor& tensor) const;
 
  private:
   friend class GgufReader;
-  explicit Checkpoint(MappedFile file) : file_(std::move(file)) {}
+  Checkpoint() = default;
 
-  MappedFile file_;
+  std::optional<MappedFile> file_;    // none where somebody else owns the bytes
+  std::span<const std::byte> bytes_;  // of the whole file
+  std::string format_;
   Metadata metadata_;
   std::vector<NamedTensor> tensors_;
   std::vector<UnknownTensor> unknown_;

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <absl/container/flat_hash_set.h>
+
+#include "base/metadata.h"
+#include "base/status.h"
+#include "files/checkpoint.h"
+
+namespace millrace {
+
+// Reads GGUF versions 2 and 3, little endian. Nothing in the bytes is believed before it is checked
+// against their number, and what is allocated is at most proportional to it. A key, name or tensor
+// that appears twice is refused.
+class GgufReader {
+ public:
+  // `bytes` is the whole file and outlives `into`, an empty checkpoint.
+  GgufReader(std::span<const std::byte> bytes, Checkpoint& into);
+
+  absl::Status read();
+
+ private:
+  absl::Status read_header();
+  absl::Status read_metadata();
+  absl::Status read_alignment();
+  absl::Status read_tensors();
+  absl::Status read_tensor();
+  absl::Status check_shape(const TensorView& view, uint64_t at) const;
+  absl::Status place_tensors();
+  // Turns `offset`, counted from `begin`, into one within the file.
+  absl::Status place(std::string_view name, uint64_t begin, uint64_t bytes, uint64_t& offset);
+  absl::Status check_overlaps() const;
+
+  absl::StatusOr<MetaValue> read_value();
+  absl::StatusOr<MetaArray> read_array();
+  absl::StatusOr<MetaType> read_type();
+  absl::StatusOr<std::string_view> read_string(uint64_t bytes_max);
+  template <typename T>
+  absl::StatusOr<T> read_number();
+  // A count of things that take at least `bytes_each` of what is left.
+  absl::StatusOr<uint64_t> read_count(std::string_view things, uint64_t bytes_each);
+
+  template <typename... Args>
+  absl::Status fail(uint64_t at, fmt::format_string<Args...> format, Args&&... args) const;
+  uint64_t left() const { return bytes_.size() - at_; }
+
+  std::span<const std::byte> bytes_;
+  Checkpoint& into_;
+  uint64_t at_ = 0;
+  std::string subject_;  // what is being read, for errors
+  uint64_t entries_ = 0;
+  uint64_t tensors_ = 0;
+  uint64_t alignment_ = 0;
+  absl::flat_hash_set<std::string_view> names_;
+};
+
+}  // namespace millrace
