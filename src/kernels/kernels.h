@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/q8.h"
+#include "quant/panel.h"
 #include "tensor/dtype.h"
 
 // Included by files that are built for one instruction set: nothing here may bring code that the
@@ -14,7 +15,7 @@ namespace millrace {
 struct AttentionKernels;  // kernels/attention_kernels.h
 
 // One panel of weights times `columns` (at most kTileRows) rows of activations. Sets out: [columns,
-// kPanelWidth].
+// kPanelRows].
 using PanelTimesQ8 = void (*)(const std::byte* panel, int64_t width, const Q8Block* in,
                               int64_t columns, float* out);  // in: [width / 32, columns]
 using PanelTimesF32 = void (*)(const std::byte* panel, int64_t width, const float* in,

@@ -4,9 +4,6 @@
 
 namespace millrace {
 
-// Weights are packed, and products computed, in panels of this many outputs
-// (quant/packed_matrix.h).
-inline constexpr int kPanelWidth = 16;
 inline constexpr int kQ8Width = 32;
 // Rows of activations that lie together. 64 rows of 1536 elements are 144 KiB and stay in a second
 // level cache of 512 KiB while panels of weights pass by.

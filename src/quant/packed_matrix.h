@@ -4,12 +4,11 @@
 
 #include "base/lanes.h"
 #include "base/status.h"
+#include "quant/panel.h"
 #include "tensor/buffer.h"
 #include "tensor/view.h"
 
 namespace millrace {
-
-inline constexpr int64_t kPanelRows = 16;
 
 // A weight matrix [rows, width] as the kernels read it: panels of 16 rows, k ascending inside, one
 // contiguous stream a panel. The values are exactly those of the source format. One layout for

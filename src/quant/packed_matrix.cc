@@ -1,0 +1,86 @@
+#include "quant/packed_matrix.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "quant/format.h"
+#include "quant/panel_rows.h"
+
+namespace millrace {
+namespace {
+
+template <typename Block>
+struct PanelOf;
+#define DTYPE(name, elements, bytes, gguf) \
+  template <>                              \
+  struct PanelOf<Block##name> {            \
+    using Type = Panel##name;              \
+  };
+#include "tensor/dtypes.def"
+#undef DTYPE
+
+int64_t panels_of(int64_t rows) { return (rows + kPanelRows - 1) / kPanelRows; }
+
+int64_t bytes_of_panel(DType format, int64_t width) {
+  return visit_format(format, [width]<typename Block>(std::type_identity<Block>) {
+    CHECK(width % Block::kElements == 0, "rows of {} are no whole blocks of {}", width,
+          Block::kElements);
+    return width / Block::kElements * static_cast<int64_t>(sizeof(typename PanelOf<Block>::Type));
+  });
+}
+
+// Rows [first, first + kPanelRows) of the source; those it does not have become zero.
+template <typename Block>
+void pack_panel(const TensorView& source, int64_t first, std::byte* out) {
+  using Panel = typename PanelOf<Block>::Type;
+  auto* panels = reinterpret_cast<Panel*>(out);
+  const int64_t blocks = source.width() / Block::kElements;
+  const auto block_bytes = static_cast<int64_t>(sizeof(Block));
+  const auto rows = static_cast<int>(std::min<int64_t>(kPanelRows, source.rows() - first));
+  for (int64_t b = 0; b < blocks; ++b) {
+    for (int row = 0; row < rows; ++row) {
+      const int64_t offset = ((first + row) * blocks + b) * block_bytes;
+      put(panels[b], row, load_block<Block>(source.data + offset));
+    }
+    for (int row = rows; row < kPanelRows; ++row) put(panels[b], row, Block{});
+  }
+}
+
+}  // namespace
+
+int64_t PackedMatrix::bytes(DType format, int64_t rows, int64_t width) {
+  return panels_of(rows) * bytes_of_panel(format, width);
+}
+
+PackedMatrix::PackedMatrix(DType format, int64_t rows, int64_t width, std::byte* storage)
+    : format_(format),
+      rows_(rows),
+      width_(width),
+      panel_bytes_(bytes_of_panel(format, width)),
+      storage_(storage) {}
+
+void PackedMatrix::pack(Lane& lane, const TensorView& source, int64_t first_row) {
+  CHECK(source.dtype == format_ && source.width() == width_, "a source of another format or width");
+  CHECK(first_row % kPanelRows == 0 && first_row + source.rows() <= rows_,
+        "{} rows at {} do not fit {}", source.rows(), first_row, rows_);
+  const WorkRange share = lane.share(panels_of(source.rows()));
+  visit_format(format_, [&]<typename Block>(std::type_identity<Block>) {
+    for (int64_t i = share.begin; i < share.end; ++i) {
+      std::byte* out = storage_ + (first_row / kPanelRows + i) * panel_bytes_;
+      pack_panel<Block>(source, i * kPanelRows, out);
+    }
+  });
+}
+
+void PackedMatrix::unpack_row(int64_t row, float* out) const {
+  CHECK(row >= 0 && row < rows_, "row {} of {}", row, rows_);
+  visit_format(format_, [&]<typename Block>(std::type_identity<Block>) {
+    using Panel = typename PanelOf<Block>::Type;
+    const auto* panels = reinterpret_cast<const Panel*>(panel(row / kPanelRows));
+    for (int64_t b = 0; b < width_ / Block::kElements; ++b) {
+      get(panels[b], static_cast<int>(row % kPanelRows), out + b * Block::kElements);
+    }
+  });
+}
+
+}  // namespace millrace
