@@ -69,7 +69,10 @@ int64_t LocalExecutor::block_bytes(const ModelSpec& spec, DType kv_dtype, int32_
 }
 
 LocalExecutor::LocalExecutor(const Model& model, LanePool& lanes, const LocalOptions& options)
-    : model_(model), lanes_(lanes), options_(options) {}
+    : model_(model),
+      lanes_(lanes),
+      options_(options),
+      sampler_(model.spec().vocab_size, lanes.lanes()) {}
 
 absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::create(const Model& model,
                                                                      LanePool& lanes,
@@ -109,7 +112,13 @@ absl::Status LocalExecutor::allocate() {
 }
 
 void LocalExecutor::prepare(const Batch& batch) {
+  CHECK(batch_ == nullptr, "a batch is already in flight");
   check_batch(batch, capacity_, model_.spec().vocab_size);
+  batch_ = &batch;
+  want_positions_.clear();
+  for (const int32_t row : batch.wants) {
+    want_positions_.push_back(batch.positions[static_cast<size_t>(row)]);
+  }
   for (size_t group = 0; group < slices_.size(); ++group) {
     slices_[group].clear();
     for (size_t i = 0; i < batch.slices.size(); ++i) {
@@ -143,16 +152,23 @@ Rows<const float> LocalExecutor::compute(Lane& lane) const {
 }
 
 absl::Status LocalExecutor::start(const Batch& batch) {
-  CHECK(batch_ == nullptr, "a batch is already in flight");
   prepare(batch);
-  batch_ = &batch;
+  return absl::OkStatus();
+}
+
+absl::Status LocalExecutor::finish(const Choices& choices, StepOutput& output) {
+  CHECK(batch_ != nullptr, "no batch is in flight");
+  sampler_.prepare(choices, output);
+  lanes_.run([&](Lane& lane) {
+    const Rows<const float> logits = compute(lane);
+    sampler_.sample(lane, logits, want_positions_, choices, output);
+  });
+  batch_ = nullptr;
   return absl::OkStatus();
 }
 
 Rows<const float> LocalExecutor::logits(const Batch& batch) {
-  CHECK(batch_ == nullptr, "a batch is already in flight");
   prepare(batch);
-  batch_ = &batch;
   Rows<const float> out;
   lanes_.run([&](Lane& lane) {
     const Rows<const float> mine = compute(lane);

@@ -6,6 +6,7 @@
 
 #include "base/lanes.h"
 #include "core/executor.h"
+#include "exec/sampler.h"
 #include "kernels/isa.h"
 #include "kvstore/kv_store.h"
 #include "models/model.h"
@@ -54,10 +55,12 @@ class LocalExecutor final : public Executor {
   KvStore store_;
   std::vector<KvPlace> places_;  // [sublayers]
   Buffer step_memory_, carried_memory_;
+  Sampler sampler_;
 
   const Batch* batch_ = nullptr;                          // between start and finish
   std::vector<std::vector<ops::AttentionSlice>> slices_;  // [groups, slices]
   std::vector<ops::AttentionRows> rows_;                  // [groups]
+  std::vector<int32_t> want_positions_;                   // [wants]
 };
 
 }  // namespace millrace

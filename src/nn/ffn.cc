@@ -17,7 +17,6 @@ absl::Status Ffn::load(Weights& weights) {
 
 Ffn::Workspace Ffn::place(Scratch& scratch, int64_t rows) const {
   return {.normed = scratch.activations(input_forms_, rows, spec_.width),
-          .gated = scratch.rows(rows, spec_.hidden),
           .hidden = scratch.activations(down_.input_forms(), rows, spec_.hidden)};
 }
 
@@ -34,7 +33,7 @@ void Ffn::forward(Lane& lane, const ForwardContext& context) const {
   const Workspace work = place(scratch, context.residual.rows);
   ops::rms_norm(lane, context.kernels, context.residual, norm_, spec_.norm_epsilon, work.normed);
   lane.barrier();
-  ops::gate_up(lane, context.kernels, gate_, up_, work.normed, work.gated, work.hidden);
+  ops::gate_up(lane, context.kernels, gate_, up_, work.normed, work.hidden);
   lane.barrier();
   down_.forward(lane, context.kernels, work.hidden, ops::Store::kAdd, context.residual);
   lane.barrier();

@@ -29,7 +29,6 @@ class Ffn final : public Sublayer {
  private:
   struct Workspace {
     Activations normed;  // [rows, width]
-    Rows<float> gated;   // [rows, hidden]
     Activations hidden;  // [rows, hidden]
   };
   Workspace place(Scratch& scratch, int64_t rows) const;

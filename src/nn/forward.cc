@@ -64,6 +64,7 @@ Rows<const float> forward(Lane& lane, const Kernels& kernels, const Network& net
                                          .scratch = step.sublayers,
                                          .carried = memory.carried});
   }
+  if (input.wants.empty()) return step.logits;
   ops::gather(lane, step.residual, input.wants, step.wanted);
   lane.barrier();
   ops::rms_norm(lane, kernels, step.wanted, network.output_norm, network.norm_epsilon,

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/ids.h"
+#include "core/batch.h"
+#include "core/kv_spec.h"
+
+namespace millrace {
+
+// Whose logits a slice wants.
+enum class SliceWants : uint8_t { kNone, kLast, kAll };
+
+// Batches made by hand, without a ledger: each of `capacity.sequences_max` sequences owns a fixed
+// set of blocks. For evaluation, benches and tests.
+class FixedSequences {
+ public:
+  // Blocks of each group that so many sequences of up to `tokens_max` tokens need.
+  static int64_t blocks(int32_t sequences, int32_t tokens_max, int32_t block_tokens);
+
+  // `capacity` has at least blocks(sequences_max, tokens_max, block_tokens) units in each group.
+  FixedSequences(const Capacity& capacity, int32_t tokens_max);
+
+  void clear() { batch_.clear(); }
+  // Adds a slice that computes `tokens` at positions `position` and up; what is before is stored.
+  void add(int32_t sequence, int32_t position, std::span<const TokenId> tokens, SliceWants wants);
+  const Batch& batch() const { return batch_; }
+
+ private:
+  struct Group {
+    int32_t block_tokens;
+    int32_t blocks;  // of one sequence
+  };
+
+  int32_t sequences_;
+  std::vector<Group> groups_;
+  Batch batch_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,133 @@
+#include "models/random.h"
+
+#include <cmath>
+#include <span>
+#include <utility>
+
+#include "base/random.h"
+#include "files/gguf_writer.h"
+#include "models/arch/family.h"
+#include "quant/format.h"
+
+namespace millrace {
+namespace {
+
+// Uniform numbers with mean `mean` and standard deviation `deviation`, a function of seed, tensor
+// and index alone.
+std::vector<float> random_values(uint64_t seed, size_t tensor, int64_t size, float mean,
+                                 float deviation) {
+  const std::array<uint32_t, 2> key = {static_cast<uint32_t>(seed),
+                                       static_cast<uint32_t>(seed >> 32)};
+  const float spread = deviation * std::sqrt(12.0F);  // of a uniform number with deviation 1
+  std::vector<float> values;
+  values.reserve(static_cast<size_t>(size) + 3);
+  for (uint32_t i = 0; std::ssize(values) < size; ++i) {
+    for (const uint32_t bits : philox(key, {i, static_cast<uint32_t>(tensor), 0, 0})) {
+      values.push_back(mean + (uniform_float(bits) - 0.5F) * spread);
+    }
+  }
+  values.resize(static_cast<size_t>(size));
+  return values;
+}
+
+Metadata metadata_of(const RandomModelShape& shape) {
+  Metadata metadata;
+  const auto integer = [&](std::string_view key, int64_t value) {
+    metadata.set_integer(fmt::format("{}.{}", shape.architecture, key), MetaType::kU32, value);
+  };
+  metadata.set_string("general.architecture", shape.architecture);
+  metadata.set_string("general.name", "random");
+  integer("block_count", shape.layers);
+  integer("context_length", shape.context);
+  integer("embedding_length", shape.width);
+  integer("feed_forward_length", shape.hidden);
+  integer("attention.head_count", shape.heads);
+  integer("attention.head_count_kv", shape.kv_heads);
+  integer("attention.key_length", shape.head_dim);
+  integer("attention.value_length", shape.head_dim);
+  integer("rope.dimension_count", shape.head_dim);
+  if (shape.window > 0) integer("attention.sliding_window", shape.window);
+  metadata.set_number(fmt::format("{}.attention.layer_norm_rms_epsilon", shape.architecture), 1e-5);
+  return metadata;
+}
+
+void plan_layer(const RandomModelShape& shape, int32_t layer, std::vector<TensorPlan>& plans) {
+  const int64_t queries = shape.heads * shape.head_dim;
+  const int64_t keys = shape.kv_heads * shape.head_dim;
+  const auto matrix = [&](Role role, int64_t rows, int64_t width) {
+    plans.push_back({gguf_tensor_name(role, layer), shape.format, {rows, width}});
+  };
+  const auto vector = [&](Role role, int64_t size) {
+    plans.push_back({gguf_tensor_name(role, layer), DType::kF32, {size}});
+  };
+  vector(Role::kAttentionNorm, shape.width);
+  matrix(Role::kQuery, queries, shape.width);
+  matrix(Role::kKey, keys, shape.width);
+  matrix(Role::kValue, keys, shape.width);
+  matrix(Role::kAttentionOutput, shape.width, queries);
+  if (shape.architecture == "qwen2") {
+    vector(Role::kQueryBias, queries);
+    vector(Role::kKeyBias, keys);
+    vector(Role::kValueBias, keys);
+  }
+  if (shape.architecture == "qwen3") {
+    vector(Role::kQueryNorm, shape.head_dim);
+    vector(Role::kKeyNorm, shape.head_dim);
+  }
+  vector(Role::kFfnNorm, shape.width);
+  matrix(Role::kGate, shape.hidden, shape.width);
+  matrix(Role::kUp, shape.hidden, shape.width);
+  matrix(Role::kDown, shape.width, shape.hidden);
+}
+
+std::vector<TensorPlan> plan_tensors(const RandomModelShape& shape) {
+  std::vector<TensorPlan> plans;
+  plans.push_back(
+      {gguf_tensor_name(Role::kTokenEmbedding, 0), shape.format, {shape.vocab, shape.width}});
+  plans.push_back({gguf_tensor_name(Role::kOutputNorm, 0), DType::kF32, {shape.width}});
+  if (!shape.tied_embeddings) {
+    plans.push_back({gguf_tensor_name(Role::kOutput, 0), shape.format, {shape.vocab, shape.width}});
+  }
+  for (int32_t layer = 0; layer < shape.layers; ++layer) plan_layer(shape, layer, plans);
+  return plans;
+}
+
+// Norm weights lie about 1, biases about 0; a matrix keeps the size of its input, or doubles it at
+// the embedding and the head.
+std::vector<std::byte> tensor_bytes(const TensorPlan& plan, uint64_t seed, size_t index) {
+  const bool is_matrix = plan.shape.size() == 2;
+  const bool is_norm = plan.name.ends_with("norm.weight");
+  const bool in_layer = plan.name.starts_with("blk.");
+  const int64_t width = plan.shape.back();
+  int64_t size = 1;
+  for (const int64_t dimension : plan.shape) size *= dimension;
+  const float deviation =
+      is_matrix ? (in_layer ? 1.0F : 2.0F) / std::sqrt(static_cast<float>(width)) : 0.2F;
+  const std::vector<float> values =
+      random_values(seed, index, size, is_norm ? 1.0F : 0.0F, deviation);
+  std::vector<std::byte> bytes(static_cast<size_t>(plan.bytes()));
+  for (int64_t row = 0; row < size / width; ++row) {
+    pack_row(plan.dtype, values.data() + row * width, width,
+             bytes.data() + row * row_bytes(plan.dtype, width));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::byte>> random_model(const RandomModelShape& shape) {
+  std::vector<std::byte> file;
+  GgufWriter writer([&](std::span<const std::byte> bytes) {
+    file.insert(file.end(), bytes.begin(), bytes.end());
+    return absl::OkStatus();
+  });
+  const std::vector<TensorPlan> plans = plan_tensors(shape);
+  RETURN_IF_ERROR(writer.begin(metadata_of(shape), plans));
+  for (size_t i = 0; i < plans.size(); ++i) {
+    RETURN_IF_ERROR(writer.write(tensor_bytes(plans[i], shape.seed, i)));
+  }
+  RETURN_IF_ERROR(writer.end());
+  return file;
+}
+
+}  // namespace millrace

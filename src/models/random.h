@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "tensor/dtype.h"
+
+namespace millrace {
+
+// The shape of a model of random weights, for tests and benches that need no file.
+struct RandomModelShape {
+  std::string architecture = "llama";  // or qwen2, qwen3
+  int64_t layers = 2;
+  int64_t width = 64;
+  int64_t hidden = 96;
+  int64_t heads = 4;
+  int64_t kv_heads = 2;
+  int64_t head_dim = 16;
+  int64_t vocab = 64;
+  int64_t context = 256;
+  int64_t window = 0;
+  bool tied_embeddings = false;
+  DType format = DType::kF32;  // of the matrices; their widths are whole blocks of it
+  uint64_t seed = 1;
+};
+
+// A whole GGUF file of such a model, to be given to Checkpoint::parse. It has no tokenizer. Its
+// logits spread over several units, so that greedy and sampled answers wander instead of repeating
+// one token.
+absl::StatusOr<std::vector<std::byte>> random_model(const RandomModelShape& shape);
+
+}  // namespace millrace

@@ -1,0 +1,61 @@
+#include "tests/models/runner.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "files/checkpoint.h"
+
+namespace millrace {
+
+Runner::Runner(const std::string& path, ActivationMode activations, int threads) : lanes_(threads) {
+  auto checkpoint = Checkpoint::open(path);
+  CHECK(checkpoint.ok(), "{}", message_of(checkpoint.status()));
+  LoadOptions options;
+  options.activations = activations;
+  auto model = load_model(*checkpoint, options, lanes_);
+  CHECK(model.ok(), "{}", message_of(model.status()));
+  model_ = std::move(*model);
+}
+
+std::vector<float> Runner::logits(const std::vector<TokenId>& tokens, int32_t from,
+                                  const RunShape& shape,
+                                  const std::function<int32_t()>& next_rows) {
+  const auto size = static_cast<int32_t>(tokens.size());
+  LocalOptions options;
+  options.kv_dtype = shape.kv_dtype;
+  options.block_tokens = shape.block_tokens;
+  options.rows_max = shape.rows_max;
+  options.sequences_max = 1;
+  options.kv_blocks = FixedSequences::blocks(1, size, shape.block_tokens);
+  auto executor = LocalExecutor::create(*model_, lanes_, options);
+  CHECK(executor.ok(), "{}", message_of(executor.status()));
+  FixedSequences sequences((*executor)->capacity(), size);
+  std::vector<float> all;
+  for (int32_t at = 0; at < size;) {
+    const bool wanted = at >= from;
+    const int32_t left = (wanted ? size : from) - at;
+    const int32_t rows = std::min({next_rows(), shape.rows_max, left});
+    sequences.clear();
+    sequences.add(0, at,
+                  std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
+                  wanted ? SliceWants::kAll : SliceWants::kNone);
+    const Rows<const float> out = (*executor)->logits(sequences.batch());
+    for (int64_t i = 0; i < out.rows; ++i)
+      all.insert(all.end(), out.row(i), out.row(i) + out.width);
+    at += rows;
+  }
+  return all;
+}
+
+std::vector<double> log_softmax(std::span<const float> row) {
+  const double max = *std::ranges::max_element(row);
+  double sum = 0;
+  for (const float logit : row) sum += std::exp(logit - max);
+  std::vector<double> out;
+  out.reserve(row.size());
+  for (const float logit : row) out.push_back(logit - max - std::log(sum));
+  return out;
+}
+
+}  // namespace millrace
