@@ -1,0 +1,50 @@
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "files/checkpoint.h"
+#include "files/gguf_writer.h"
+
+namespace millrace {
+namespace {
+
+std::string written(const Checkpoint& checkpoint) {
+  std::string file;
+  GgufWriter writer([&file](std::span<const std::byte> bytes) {
+    file.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return absl::OkStatus();
+  });
+  std::vector<TensorPlan> plan;
+  for (const NamedTensor& tensor : checkpoint.tensors()) {
+    const auto* shape = tensor.view.shape.data();
+    plan.push_back({tensor.name, tensor.view.dtype, {shape, shape + tensor.view.rank}});
+  }
+  CHECK(writer.begin(checkpoint.metadata(), std::move(plan)).ok());
+  for (const NamedTensor& tensor : checkpoint.tensors()) {
+    CHECK(writer.write(tensor.view.span()).ok());
+  }
+  CHECK(writer.end().ok());
+  return file;
+}
+
+}  // namespace
+}  // namespace millrace
+
+// What is read can be written, and is then read the same.
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace millrace;
+  const auto checkpoint = Checkpoint::parse(std::as_bytes(std::span(data, size)));
+  if (!checkpoint.ok()) {
+    CHECK(message_of(checkpoint.status()).find('\n') == std::string_view::npos);
+    return 0;
+  }
+  const std::string once = written(*checkpoint);
+  const auto again = Checkpoint::parse(std::as_bytes(std::span(once)));
+  CHECK(again.ok(), "{}", message_of(again.status()));
+  CHECK(again->tensors().size() == checkpoint->tensors().size());
+  CHECK(written(*again) == once);
+  return 0;
+}
