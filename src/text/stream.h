@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,12 +32,24 @@ class TextStream {
   int stopped() const { return stopped_; }
 
  private:
+  // One stop string being met, byte by byte (Knuth, Morris and Pratt, "Fast pattern matching in
+  // strings", 1977): `matched` bytes of it are the end of the text so far.
+  struct Watch {
+    std::string stop;
+    std::vector<size_t> borders;  // by bytes matched: the longest shorter match at the same end
+    size_t matched = 0;
+
+    size_t after(size_t begun, char byte) const;
+  };
+
   std::string release(bool at_end);
+  bool watch_byte(char byte);
 
   const Tokenizer& tokenizer_;
   Options options_;
-  std::string bytes_;  // not yet decoded: the beginning of a character
-  std::string held_;   // decoded, not yet shown
+  std::string bytes_;           // not yet decoded: the beginning of a character
+  std::string held_;            // decoded, not yet shown
+  std::vector<Watch> watches_;  // one for each of Options::stops
   int stopped_ = -1;
 };
 

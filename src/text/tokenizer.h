@@ -10,6 +10,7 @@
 #include "base/metadata.h"
 #include "base/status.h"
 #include "text/marked_text.h"
+#include "text/special.h"
 #include "text/vocab.h"
 
 namespace millrace {
@@ -20,7 +21,7 @@ struct EncodeOptions {
 };
 
 struct DecodeOptions {
-  bool skip_special = true;  // control tokens are left out; otherwise spelled
+  bool skip_special = true;  // control and unknown tokens are left out; otherwise spelled
 };
 
 // Text to token ids and back. Immutable: every method is safe from many threads.
@@ -42,20 +43,30 @@ class Tokenizer {
   std::vector<TokenId> encode(const MarkedText& text, const EncodeOptions& options = {}) const;
 
   // The bytes of the whole, not necessarily UTF-8. A sentence-start space that the vocabulary adds
-  // is removed.
+  // is removed, once, at the beginning.
   std::string decode(std::span<const TokenId> tokens, const DecodeOptions& options = {}) const;
   // The bytes that one token adds in the middle of a text; what a stream is made of.
-  virtual std::string_view piece(TokenId id) const = 0;  // control tokens: their spelling
+  // Control tokens: their spelling. Ids outside the vocabulary: nothing.
+  std::string_view piece(TokenId id) const;
+  // Control and unknown tokens: what `skip_special` leaves out.
+  bool is_special(TokenId id) const;
 
  protected:
-  explicit Tokenizer(Vocab vocab) : vocab_(std::move(vocab)) {}
-  // Appends the tokens of text that holds no special token; `at_start`: nothing or a special token
-  // comes before it.
-  virtual void encode_plain(std::string_view text, bool at_start,
-                            std::vector<TokenId>& tokens) const = 0;
+  using PiecesOf = std::vector<std::string>(const Vocab&);
+  Tokenizer(Vocab vocab, PiecesOf* pieces_of, bool adds_space);
+  // Appends the tokens of a text that is UTF-8, not empty, holds no special token, and is all there
+  // is between two of them.
+  virtual void encode_plain(std::string_view text, std::vector<TokenId>& tokens) const = 0;
 
  private:
+  std::vector<TokenId> encode(std::string_view text, std::span<const ByteRange> written,
+                              const EncodeOptions& options) const;
+
   Vocab vocab_;
+  SpecialSearch specials_;
+  std::string piece_bytes_;  // all pieces, one after the other
+  std::vector<size_t> piece_ends_;
+  bool adds_space_;  // encode puts a space before a text
 };
 
 }  // namespace millrace

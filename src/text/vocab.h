@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30,6 +31,9 @@ class Vocab {
   // Reads the `tokenizer.ggml.*` keys. Errors name the key and the index at fault.
   static absl::StatusOr<Vocab> from(const Metadata& metadata);
 
+  Vocab(Vocab&&) = default;
+  Vocab& operator=(Vocab&&) = default;
+
   int32_t size() const { return static_cast<int32_t>(tokens_.size()); }
   bool contains(TokenId id) const { return id >= 0 && id < size(); }
   std::string_view text(TokenId id) const {
@@ -55,8 +59,15 @@ class Vocab {
     TokenKind kind = TokenKind::kNormal;
   };
 
+  Vocab() = default;
+  absl::Status read_tokens(const Metadata& metadata);
+  absl::Status read_kinds(const Metadata& metadata);
+  absl::Status read_scores(const Metadata& metadata);
+  absl::Status read_roles(const Metadata& metadata);
+  void collect_ends(std::initializer_list<std::optional<TokenId>> ids);
+
   std::vector<Token> tokens_;
-  StringViewMap<TokenId> index_;
+  StringViewMap<TokenId> index_;  // into tokens_; without empty ones
   std::optional<TokenId> bos_, eos_, unknown_;
   bool add_bos_ = false;
   bool add_eos_ = false;

@@ -1,0 +1,65 @@
+#include "text/merges.h"
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+
+#include "base/check.h"
+
+namespace millrace {
+namespace {
+
+constexpr uint32_t kNoOrder = Merges::kOrderMax + 1;
+
+}  // namespace
+
+bool Merges::look_up(Word& word, uint32_t left) const {
+  Word::Node& node = word.nodes_[left];
+  node.order = kNoOrder;
+  if (node.next >= word.nodes_.size()) return false;
+  const auto found = table_.find(key(node.symbol, word.nodes_[node.next].symbol));
+  if (found == table_.end()) return false;
+  node.order = found->second.order;
+  node.joined = found->second.symbol;
+  return true;
+}
+
+void Merges::apply(Word& word) const {
+  auto& nodes = word.nodes_;
+  auto& heap = word.heap_;
+  CHECK(nodes.size() < std::numeric_limits<uint32_t>::max(), "a word of {} symbols", nodes.size());
+  const auto count = static_cast<uint32_t>(nodes.size());
+  const auto item = [&nodes](uint32_t left) { return uint64_t{nodes[left].order} << 32 | left; };
+
+  heap.clear();
+  for (uint32_t i = 0; i < count; ++i) {
+    nodes[i].previous = i - 1;  // of the first one: beyond every index
+    nodes[i].next = i + 1;
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    if (look_up(word, i)) heap.push_back(item(i));
+  }
+  std::ranges::make_heap(heap, std::greater<>());
+  const auto propose = [&](uint32_t left) {
+    if (left >= count || !look_up(word, left)) return;
+    heap.push_back(item(left));
+    std::ranges::push_heap(heap, std::greater<>());
+  };
+  while (!heap.empty()) {
+    const uint64_t top = heap.front();
+    std::ranges::pop_heap(heap, std::greater<>());
+    heap.pop_back();
+    const auto left = static_cast<uint32_t>(top);
+    Word::Node& node = nodes[left];
+    if (item(left) != top) continue;  // one of the two has joined another since
+    Word::Node& gone = nodes[node.next];
+    node.symbol = node.joined;
+    node.next = gone.next;
+    gone.order = kNoOrder;
+    if (node.next < count) nodes[node.next].previous = left;
+    propose(node.previous);
+    propose(left);
+  }
+}
+
+}  // namespace millrace

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+
+namespace millrace {
+
+// Joins neighbouring symbols of a word, the lowest order first, at equal orders the leftmost: byte
+// pair encoding (Sennrich, Haddow and Birch, "Neural machine translation of rare words with subword
+// units", 2016, section 3.2), whether the order is a rank or a score. Symbols are token ids, and
+// below kNoSymbol, which joins nothing, whatever the owner wants.
+class Merges {
+ public:
+  static constexpr int32_t kNoSymbol = -1;
+  static constexpr uint32_t kOrderMax = 0xFFFFFFFE;
+
+  // Room to work in, kept by the caller from word to word.
+  class Word {
+   public:
+    void clear() { nodes_.clear(); }
+    void add(int32_t symbol) { nodes_.push_back({symbol}); }
+    // Calls `each(symbol)` for what is there, in order.
+    template <typename Each>
+    void for_each(const Each& each) const {
+      for (size_t i = 0; i < nodes_.size(); i = nodes_[i].next) each(nodes_[i].symbol);
+    }
+
+   private:
+    friend class Merges;
+    struct Node {
+      int32_t symbol;
+      uint32_t previous = 0;
+      uint32_t next = 0;
+      uint32_t order = 0;  // of the join with the next node
+      int32_t joined = kNoSymbol;
+    };
+    std::vector<Node> nodes_;     // a linked list in place
+    std::vector<uint64_t> heap_;  // order << 32 | index of the left node
+  };
+
+  void reserve(size_t count) { table_.reserve(count); }
+  // Keeps the first of two joins of the same pair.
+  void add(int32_t left, int32_t right, uint32_t order, int32_t joined) {
+    table_.try_emplace(key(left, right), Join{order, joined});
+  }
+  // Does every join in `word`: O(n log n).
+  void apply(Word& word) const;
+
+ private:
+  struct Join {
+    uint32_t order;
+    int32_t symbol;
+  };
+  static uint64_t key(int32_t left, int32_t right) {
+    return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+  }
+  // Notes the join of node `left` with the next one; false: they do not join.
+  bool look_up(Word& word, uint32_t left) const;
+
+  absl::flat_hash_map<uint64_t, Join> table_;
+};
+
+}  // namespace millrace

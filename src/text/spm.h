@@ -1,0 +1,52 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+
+#include "text/merges.h"
+#include "text/tokenizer.h"
+#include "text/word_cache.h"
+
+namespace millrace {
+
+// SentencePiece-style BPE (`tokenizer.ggml.model` llama): characters are merged by score, a space
+// is U+2581, and a character that no token covers becomes the tokens of its bytes, or else the
+// unknown token.
+class SpmTokenizer final : public Tokenizer {
+ public:
+  static absl::StatusOr<std::unique_ptr<const Tokenizer>> create(Vocab vocab,
+                                                                 const Metadata& metadata);
+
+ protected:
+  void encode_plain(std::string_view text, std::vector<TokenId>& tokens) const override;
+
+ private:
+  SpmTokenizer(Vocab vocab, bool adds_space);
+
+  absl::Status check_bytes() const;
+  void read_characters();
+  void read_joins();
+  void read_joins_of(TokenId id);
+  bool is_text(TokenId id) const;
+  int32_t symbol_of(char32_t code) const;
+  std::optional<int32_t> symbol_of(std::string_view part) const;
+  size_t word_end(std::string_view text, size_t begin) const;
+  void encode_word(std::string_view word, Merges::Word& room, std::vector<TokenId>& tokens) const;
+  bool append_bytes(char32_t code, bool after_unknown, std::vector<TokenId>& tokens) const;
+
+  bool adds_space_;
+  // No token holds U+2581 after anything else, so that no merge crosses from one word to the next.
+  bool words_stand_alone_ = true;
+  std::array<TokenId, 256> byte_tokens_;
+  absl::flat_hash_map<char32_t, TokenId> characters_;  // those that are tokens
+  Merges merges_;
+  mutable WordCache cache_;
+};
+
+}  // namespace millrace
