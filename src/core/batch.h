@@ -8,6 +8,8 @@
 
 namespace millrace {
 
+struct Plan;
+
 // One sequence's rows in one step: rows [row, row + known_rows + draft_rows) of the batch,
 // positions ascending.
 struct SliceHead {
@@ -50,5 +52,9 @@ struct Batch {
     copies.clear();
   }
 };
+
+// Flattens a plan: slices, tokens, positions, slots and wants. Block tables, copies and write_from
+// are the ledger's to add.
+void flatten(const Plan& plan, Batch& batch);
 
 }  // namespace millrace

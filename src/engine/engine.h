@@ -9,7 +9,6 @@
 #include <thread>
 #include <vector>
 
-#include <absl/container/flat_hash_map.h>
 #include <absl/time/time.h>
 
 #include "base/clock.h"
@@ -19,7 +18,7 @@
 #include "core/generator.h"
 #include "core/observer.h"
 #include "decode/all.h"
-#include "engine/answer.h"
+#include "engine/answers.h"
 #include "engine/counters.h"
 #include "engine/inbox.h"
 #include "kv/ledger.h"
@@ -67,28 +66,39 @@ class Engine final : public Generator {
 
   // One step; an error means that the executor is broken.
   absl::Status step();
-  bool idle() const { return counters_.outstanding() == 0; }
-  void check_integrity() const;
+  bool idle() const { return open_requests_ == 0; }
+  void check_integrity() const { ledger_.check_integrity(); }
 
  private:
   Engine(EngineOptions options, Executor& executor, const Tokenizer& tokenizer, const Clock& clock,
          std::vector<Observer*> observers, std::unique_ptr<Policy> policy);
 
+  struct Failure {
+    RequestId id;
+    absl::Status status;
+  };
+
   void run();
   void admit(const Mail& mail);
-  void open(const Arrival& arrival);
-  void expire(absl::Time now);
   const Batch& build_batch(Flight& flight);
   void settle(const Flight& flight);
   absl::Status deliver(const Flight& flight);
+
+  void mark_started(const Plan& plan);
   void collect_prompt_scores(const Flight& flight);
   void collect_tokens(const Flight& flight);
-  void hand_over();
+  void collect_tokens_of(const Outcome& outcome, const Flight& flight);
+  void collect_failures(const Flight& flight);
   void report(const Flight& flight);
-  void end(RequestId id, const absl::Status& status, FinishReason reason);
-  void end_all(const absl::Status& status, FinishReason reason);
+  void hand_over();
+  TokenEvent& new_event(const Sequence& sequence);
+
   void retire(Sequence& sequence);
-  Answer& answer_of(const Sequence& sequence);
+  void end(RequestId id, const absl::Status& status, FinishReason reason);
+  void end_all(const absl::Status& status);
+  void expire();
+  void count();
+  void leave_open();
 
   const EngineOptions options_;
   Executor& executor_;
@@ -100,12 +110,16 @@ class Engine final : public Generator {
   Planner planner_;
   Strategies strategies_;
   Flight flight_;
-  absl::flat_hash_map<RequestId, std::unique_ptr<Answer>> answers_;
-  std::vector<Sequence*> live_;        // of all answers, those not finished
-  int64_t sequences_ever_ = 0;
-  Counters counters_;
+  Answers live_;
+  std::vector<Answer*> owed_;  // in this step, by their sinks
+  std::vector<const Answer*> late_;
+  std::vector<Failure> failures_;  // of this step
+  absl::Time began_;               // this step
+  absl::Time computed_;            // its tokens were there
 
+  Counters counters_;
   std::atomic<int64_t> requests_ever_ = 0;
+  std::atomic<int64_t> open_requests_ = 0;  // submitted, and not told the end
   std::atomic<bool> healthy_ = true;
   std::mutex idle_mutex_;
   std::condition_variable idle_;

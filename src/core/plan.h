@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/sequence.h"
+
+namespace millrace {
+
+// The next `rows` known tokens of a sequence are computed in this step.
+struct PlannedSlice {
+  Sequence* sequence = nullptr;
+  int32_t rows = 0;
+};
+
+// Who computes what in one step.
+struct Plan {
+  std::vector<PlannedSlice> slices;      // by rank
+  std::vector<Sequence*> out_of_memory;  // what they know can never be held; they hold nothing
+  int32_t preempted = 0;
+  bool short_of_memory = false;  // somebody who could have run was left out for want of blocks
+
+  void clear() {
+    slices.clear();
+    out_of_memory.clear();
+    preempted = 0;
+    short_of_memory = false;
+  }
+};
+
+}  // namespace millrace

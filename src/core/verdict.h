@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/choices.h"
+#include "core/params.h"
+#include "core/sequence.h"
+
+namespace millrace {
+
+// What a step meant for one sequence.
+struct Outcome {
+  Sequence* sequence = nullptr;
+  Range rows = {};  // of Verdict::rows: the tokens that it now knows besides
+  FinishReason finish = FinishReason::kNone;
+  int32_t stop_string = -1;          // index into StopParams::strings
+  RowError error = RowError::kNone;  // then nothing was committed and its request fails
+};
+
+// `child` begins with everything that `parent` has computed.
+struct Fork {
+  SeqId parent, child;
+};
+
+struct Verdict {
+  std::vector<Outcome> outcomes;  // the plan's slices in their order, then the forked children
+  std::vector<int32_t> rows;      // of Choices::rows and StepOutput::chosen
+  std::vector<Fork> forks;
+
+  void clear() {
+    outcomes.clear();
+    rows.clear();
+    forks.clear();
+  }
+};
+
+}  // namespace millrace

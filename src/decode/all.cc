@@ -1,0 +1,27 @@
+#include "decode/all.h"
+
+#include "decode/sampling.h"
+
+namespace millrace {
+
+Strategies::Strategies(const Tokenizer& tokenizer) {
+  all_.push_back(std::make_unique<Sampling>(tokenizer));
+}
+
+void Strategies::propose(Flight& flight) {
+  for (const auto& strategy : all_) strategy->propose(flight);
+}
+
+void Strategies::choose(Flight& flight) {
+  for (const auto& strategy : all_) strategy->choose(flight);
+}
+
+void Strategies::accept(Flight& flight) {
+  for (const auto& strategy : all_) strategy->accept(flight);
+}
+
+void Strategies::forget(SeqId sequence) {
+  for (const auto& strategy : all_) strategy->forget(sequence);
+}
+
+}  // namespace millrace

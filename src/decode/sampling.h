@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include <absl/container/flat_hash_map.h>
+
+#include "decode/penalties.h"
+#include "decode/stop.h"
+#include "decode/strategy.h"
+#include "text/tokenizer.h"
+
+namespace millrace {
+
+// One token at a time, drawn from the last known token's row.
+class Sampling final : public Strategy {
+ public:
+  explicit Sampling(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  void propose(Flight&) override {}
+  void choose(Flight& flight) override;
+  void accept(Flight& flight) override;
+  void forget(SeqId sequence) override { memories_.erase(sequence); }
+
+ private:
+  // What is remembered of an answer besides its tokens.
+  struct Memory {
+    std::optional<TokenCounts> counts;
+    std::optional<StopStrings> stops;
+  };
+
+  void choose_for(int32_t slice, int32_t want, int64_t position, Flight& flight);
+  void score(int32_t want, int64_t position, const Sequence& sequence, Choices& choices) const;
+  void draw(int32_t want, const Sequence& sequence, Choices& choices);
+  void accept_row(int32_t row, Flight& flight);
+  void commit(int32_t row, Outcome& outcome, Flight& flight);
+  // Null where nothing need be remembered.
+  Memory* memory_of(const Sequence& sequence);
+
+  const Tokenizer& tokenizer_;
+  absl::flat_hash_map<SeqId, std::unique_ptr<Memory>> memories_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,37 @@
+#include "decode/stop.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace millrace {
+
+bool ends_answer(const StopParams& params, const Vocab& vocab, TokenId token) {
+  return (!params.ignore_eos && vocab.ends_generation(token)) ||
+         std::ranges::find(params.tokens, token) != params.tokens.end();
+}
+
+void forbid_ends(const StopParams& params, const Vocab& vocab, int64_t generated,
+                 std::vector<TokenBias>& bias) {
+  if (generated >= params.tokens_min) return;
+  const auto forbid = [&](const std::vector<TokenId>& tokens) {
+    for (const TokenId token : tokens) {
+      bias.push_back({token, -std::numeric_limits<float>::infinity()});
+    }
+  };
+  if (!params.ignore_eos) forbid(vocab.ends_of_generation());
+  forbid(params.tokens);
+}
+
+StopStrings::StopStrings(const StopParams& params, const Tokenizer& tokenizer)
+    : unheard_(params.tokens_min), text_(tokenizer, {.stops = params.strings}) {}
+
+int32_t StopStrings::push(TokenId token) {
+  if (unheard_ > 0) {
+    --unheard_;
+    return -1;
+  }
+  text_.push(token);
+  return text_.stopped();
+}
+
+}  // namespace millrace

@@ -1,0 +1,22 @@
+#pragma once
+
+#include "base/ids.h"
+#include "core/flight.h"
+
+namespace millrace {
+
+// A way to turn computed rows into known tokens.
+class Strategy {
+ public:
+  virtual ~Strategy() = default;
+  // Guesses what may come next, in whatever room the plan has left.
+  virtual void propose(Flight& flight) = 0;
+  // What to draw from each wanted row: while the rows are being computed.
+  virtual void choose(Flight& flight) = 0;
+  // What was drawn becomes known; the verdict says so.
+  virtual void accept(Flight& flight) = 0;
+  // The sequence has left.
+  virtual void forget(SeqId sequence) = 0;
+};
+
+}  // namespace millrace

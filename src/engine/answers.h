@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/time/time.h>
+
+#include "core/generator.h"
+#include "core/sequence.h"
+#include "engine/inbox.h"
+
+namespace millrace {
+
+// A request on its way: its sequences, and what its sink is owed.
+struct Answer {
+  RequestId id;
+  std::shared_ptr<const Request> request;
+  std::shared_ptr<TokenSink> sink;
+  std::vector<Sequence> sequences;            // [choices]; never resized, for others point to them
+  int32_t unfinished = 0;                     // sequences
+  FinishReason reason = FinishReason::kNone;  // of the last sequence to finish
+  RequestUsage usage;
+  RequestTimes times;
+  std::vector<TokenEvent> events;  // of this step, not yet handed over
+
+  bool started() const { return times.started != absl::InfinitePast(); }
+};
+
+// Every request that was admitted and has not ended, and which of their sequences still run.
+class Answers {
+ public:
+  Answer& open(const Arrival& arrival);
+  Answer& of(const Sequence& sequence) { return *answers_.at(sequence.request_id); }
+  // Takes a request out; null when it has ended already.
+  std::unique_ptr<Answer> take(RequestId id);
+  // Takes a sequence out of sequences(); false when it was not in it.
+  bool finish(Sequence& sequence);
+
+  // Sequences that have not finished, those that wait among them.
+  std::span<Sequence* const> sequences() const { return live_; }
+  std::vector<RequestId> all() const;
+  // Those whose deadline has passed, and those that never ran within `waiting_age_max`.
+  void find_late(absl::Time now, absl::Duration waiting_age_max,
+                 std::vector<const Answer*>& late) const;
+
+ private:
+  absl::flat_hash_map<RequestId, std::unique_ptr<Answer>> answers_;
+  std::vector<Sequence*> live_;
+  int64_t sequences_ever_ = 0;
+};
+
+}  // namespace millrace

@@ -1,0 +1,335 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "engine/check_request.h"
+
+namespace millrace {
+namespace {
+
+absl::Status check_options(const EngineOptions& options, const Capacity& capacity) {
+  RETURN_IF_ERROR(Ledger::supports(capacity.groups));
+  if (options.rows_max < 1 || options.rows_max > capacity.rows_max) {
+    return invalid_argument("a step of {} tokens: the executor takes 1 to {}", options.rows_max,
+                            capacity.rows_max);
+  }
+  if (options.sequences_max < 1 || options.sequences_max > capacity.sequences_max) {
+    return invalid_argument("{} sequences at once: the executor takes 1 to {}",
+                            options.sequences_max, capacity.sequences_max);
+  }
+  if (options.waiting_max < 0) return invalid_argument("a queue of {}", options.waiting_max);
+  return absl::OkStatus();
+}
+
+absl::Status row_error(RowError error) {
+  return error == RowError::kNotANumber
+             ? internal_error("the model's output is not a number")
+             : invalid_argument("every token is forbidden: nothing can be drawn");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::create(EngineOptions options, Executor& executor,
+                                                       const Tokenizer& tokenizer,
+                                                       const Clock& clock,
+                                                       std::vector<Observer*> observers) {
+  RETURN_IF_ERROR(check_options(options, executor.capacity()));
+  ASSIGN_OR_RETURN(auto policy, make_policy(options.policy));
+  return std::unique_ptr<Engine>(new Engine(std::move(options), executor, tokenizer, clock,
+                                            std::move(observers), std::move(policy)));
+}
+
+Engine::Engine(EngineOptions options, Executor& executor, const Tokenizer& tokenizer,
+               const Clock& clock, std::vector<Observer*> observers, std::unique_ptr<Policy> policy)
+    : options_(std::move(options)),
+      executor_(executor),
+      clock_(clock),
+      observers_(std::move(observers)),
+      ledger_(executor.capacity().groups, options_.prefix_caching),
+      planner_(std::move(policy),
+               {.rows_max = options_.rows_max, .sequences_max = options_.sequences_max}),
+      strategies_(tokenizer) {
+  counters_.set_places(options_.sequences_max);
+  counters_.set_blocks(0, ledger_.blocks());
+}
+
+Engine::~Engine() { stop(); }
+
+absl::StatusOr<RequestId> Engine::submit(Request request, std::shared_ptr<TokenSink> sink) {
+  CHECK(sink != nullptr, "a request without a sink");
+  RETURN_IF_ERROR(check_request(request, options_.card));
+  const int64_t sequences = request.choices;
+  if (!counters_.enter(sequences, options_.waiting_max)) {
+    return resource_exhausted("{} sequences are waiting already", options_.waiting_max);
+  }
+  ++open_requests_;
+  const RequestId id{requests_ever_++};
+  const absl::Status posted =
+      inbox_.post({.id = id,
+                   .request = std::make_shared<const Request>(std::move(request)),
+                   .sink = std::move(sink),
+                   .arrived = clock_.now()});
+  if (posted.ok()) return id;
+  counters_.leave(sequences);
+  leave_open();
+  return posted;
+}
+
+void Engine::cancel(RequestId id) { inbox_.cancel(id); }
+
+absl::Status Engine::step() {
+  began_ = clock_.now();
+  admit(inbox_.drain());
+  planner_.plan(live_.sequences(), ledger_, began_, flight_);
+  if (flight_.plan.slices.empty()) return deliver(flight_);
+  strategies_.propose(flight_);
+  RETURN_IF_ERROR(executor_.start(build_batch(flight_)));
+  strategies_.choose(flight_);
+  RETURN_IF_ERROR(executor_.finish(flight_.choices, flight_.output));
+  strategies_.accept(flight_);
+  settle(flight_);
+  return deliver(flight_);
+}
+
+void Engine::admit(const Mail& mail) {
+  for (const Arrival& arrival : mail.arrivals) {
+    for (const Sequence& sequence : live_.open(arrival).sequences) {
+      planner_.policy().arrived(sequence, began_);
+    }
+  }
+  for (const RequestId id : mail.cancelled) {
+    end(id, absl::CancelledError("cancelled"), FinishReason::kAbort);
+  }
+  expire();
+}
+
+void Engine::expire() {
+  live_.find_late(began_, options_.waiting_age_max, late_);
+  for (const Answer* answer : late_) {
+    end(answer->id,
+        answer->started() ? absl::DeadlineExceededError("the request's time is over")
+                          : resource_exhausted("the request waited too long"),
+        FinishReason::kError);
+  }
+}
+
+const Batch& Engine::build_batch(Flight& flight) {
+  flatten(flight.plan, flight.batch);
+  ledger_.drain(flight.batch);
+  return flight.batch;
+}
+
+// What a broken row wrote is shared with nobody.
+void Engine::settle(const Flight& flight) {
+  for (size_t i = 0; i < flight.plan.slices.size(); ++i) {
+    const Outcome& outcome = flight.verdict.outcomes[i];
+    if (outcome.error == RowError::kNone) ledger_.settle(*outcome.sequence);
+  }
+  for (const Fork& fork : flight.verdict.forks) ledger_.fork(fork.parent, fork.child);
+  for (const Outcome& outcome : flight.verdict.outcomes) {
+    planner_.policy().served(*outcome.sequence, outcome.rows.size());
+  }
+}
+
+absl::Status Engine::deliver(const Flight& flight) {
+  computed_ = clock_.now();
+  mark_started(flight.plan);
+  collect_prompt_scores(flight);
+  collect_tokens(flight);
+  collect_failures(flight);
+  report(flight);
+  hand_over();
+  return absl::OkStatus();
+}
+
+void Engine::mark_started(const Plan& plan) {
+  for (const PlannedSlice& slice : plan.slices) {
+    Answer& answer = live_.of(*slice.sequence);
+    if (answer.started()) continue;
+    answer.times.started = began_;
+    answer.usage.cached_tokens = slice.sequence->cached;
+    counters_.add_prompt(answer.usage.prompt_tokens, answer.usage.cached_tokens);
+  }
+}
+
+TokenEvent& Engine::new_event(const Sequence& sequence) {
+  Answer& answer = live_.of(sequence);
+  if (answer.events.empty()) owed_.push_back(&answer);
+  TokenEvent& event = answer.events.emplace_back();
+  event.choice = sequence.choice;
+  return event;
+}
+
+void Engine::collect_prompt_scores(const Flight& flight) {
+  const Choices& choices = flight.choices;
+  for (size_t i = 0; i < choices.rows.size(); ++i) {
+    const RowChoice& row = choices.rows[i];
+    if (row.want != RowWant::kScore) continue;
+    const auto scored = static_cast<size_t>(row.scored.begin);
+    const int32_t batch_row = flight.batch.wants[static_cast<size_t>(row.row)];
+    const auto top = flight.output.top.row(static_cast<int32_t>(i));
+    TokenEvent& event = new_event(*flight.askers[i].sequence);
+    event.of_prompt = true;
+    event.position = flight.batch.positions[static_cast<size_t>(batch_row)] + 1;
+    event.token = choices.scored[scored];
+    event.logprob = flight.output.scored[scored];
+    event.top.assign(top.begin(), top.end());
+  }
+}
+
+void Engine::collect_tokens(const Flight& flight) {
+  for (const Outcome& outcome : flight.verdict.outcomes) {
+    if (outcome.rows.size() == 0) continue;
+    collect_tokens_of(outcome, flight);
+    Answer& answer = live_.of(*outcome.sequence);
+    answer.usage.generated_tokens += outcome.rows.size();
+    counters_.add_generated(outcome.rows.size());
+    if (answer.times.first_token == absl::InfinitePast()) answer.times.first_token = computed_;
+    if (outcome.finish == FinishReason::kNone) continue;
+    answer.reason = outcome.finish;
+    --answer.unfinished;
+    retire(*outcome.sequence);
+  }
+}
+
+void Engine::collect_tokens_of(const Outcome& outcome, const Flight& flight) {
+  int64_t position = outcome.sequence->known() - outcome.rows.size();
+  for (int32_t i = outcome.rows.begin; i < outcome.rows.end; ++i) {
+    const int32_t row = flight.verdict.rows[static_cast<size_t>(i)];
+    const Chosen& chosen = flight.output.chosen[static_cast<size_t>(row)];
+    const auto top = flight.output.top.row(row);
+    TokenEvent& event = new_event(*outcome.sequence);
+    event.position = static_cast<int32_t>(position++);
+    event.token = chosen.token;
+    event.logprob = chosen.logprob;
+    event.top.assign(top.begin(), top.end());
+    if (i + 1 < outcome.rows.end) continue;
+    event.finish = outcome.finish;
+    event.stop_string = outcome.stop_string;
+  }
+}
+
+void Engine::collect_failures(const Flight& flight) {
+  for (const Sequence* sequence : flight.plan.out_of_memory) {
+    failures_.push_back({sequence->request_id,
+                         resource_exhausted("{} tokens do not fit the whole cache of {} blocks",
+                                            sequence->known(), ledger_.blocks())});
+  }
+  for (const Outcome& outcome : flight.verdict.outcomes) {
+    if (outcome.error == RowError::kNone) continue;
+    failures_.push_back({outcome.sequence->request_id, row_error(outcome.error)});
+  }
+}
+
+// Observers hear of a step before its sinks do, so that whoever has an answer finds it counted.
+void Engine::report(const Flight& flight) {
+  const Plan& plan = flight.plan;
+  counters_.add_preemptions(plan.preempted);
+  counters_.set_places(plan.short_of_memory ? ledger_.sequences() : options_.sequences_max);
+  count();
+  StepReport report{.took = computed_ - began_,
+                    .sequences = static_cast<int32_t>(plan.slices.size()),
+                    .rows = flight.batch.rows(),
+                    .generated = static_cast<int32_t>(flight.verdict.rows.size()),
+                    .preempted = plan.preempted,
+                    .waiting = counters_.stats().waiting};
+  for (size_t i = 0; i < plan.slices.size(); ++i) {
+    const auto row = static_cast<size_t>(flight.batch.slices[i].row);
+    const int64_t of_prompt = plan.slices[i].sequence->prompt() - flight.batch.positions[row];
+    report.prompt_rows +=
+        static_cast<int32_t>(std::clamp<int64_t>(of_prompt, 0, plan.slices[i].rows));
+  }
+  for (Observer* observer : observers_) observer->stepped(report);
+}
+
+void Engine::hand_over() {
+  for (Answer* answer : owed_) {
+    const bool heard = answer->sink->tokens(answer->events);
+    answer->events.clear();
+    if (answer->unfinished == 0) {
+      end(answer->id, absl::OkStatus(), answer->reason);
+    } else if (!heard) {
+      end(answer->id, absl::CancelledError("nobody listens"), FinishReason::kAbort);
+    }
+  }
+  owed_.clear();
+  for (const Failure& failure : failures_) end(failure.id, failure.status, FinishReason::kError);
+  failures_.clear();
+}
+
+void Engine::retire(Sequence& sequence) {
+  if (!live_.finish(sequence)) return;
+  ledger_.release(sequence.id);
+  strategies_.forget(sequence.id);
+  planner_.policy().left(sequence);
+  counters_.leave(1);
+}
+
+void Engine::end(RequestId id, const absl::Status& status, FinishReason reason) {
+  const std::unique_ptr<Answer> answer = live_.take(id);
+  if (answer == nullptr) return;
+  for (Sequence& sequence : answer->sequences) retire(sequence);
+  count();
+  answer->times.finished = clock_.now();
+  const RequestReport report{
+      .id = id,
+      .reason = reason,
+      .finish = {.status = status, .usage = answer->usage, .times = answer->times},
+      .choices = answer->request->choices,
+      .tokens_max = answer->request->stop.tokens_max};
+  for (Observer* observer : observers_) observer->finished(report);
+  answer->sink->finish(report.finish);
+  leave_open();
+}
+
+void Engine::end_all(const absl::Status& status) {
+  admit(inbox_.drain());
+  for (const RequestId id : live_.all()) end(id, status, FinishReason::kError);
+}
+
+void Engine::count() {
+  counters_.set_running(ledger_.sequences());
+  counters_.set_blocks(ledger_.blocks_held(), ledger_.blocks());
+}
+
+void Engine::leave_open() {
+  if (--open_requests_ > 0) return;
+  const std::lock_guard lock(idle_mutex_);
+  idle_.notify_all();
+}
+
+void Engine::start() {
+  const std::lock_guard lock(thread_mutex_);
+  CHECK(!thread_.joinable(), "the engine runs already");
+  thread_ = std::thread([this] { run(); });
+}
+
+void Engine::run() {
+  while (inbox_.wait(idle())) {
+    const absl::Status status = step();
+    if (status.ok()) continue;
+    healthy_ = false;
+    inbox_.close(unavailable("the engine has failed: {}", message_of(status)));
+    end_all(status);
+  }
+}
+
+bool Engine::drain(absl::Duration timeout) {
+  inbox_.close(unavailable("shutting down"));
+  // A year is for ever, and fits the clock.
+  const auto wait = absl::ToChronoMilliseconds(std::min(timeout, absl::Hours(24 * 365)));
+  std::unique_lock lock(idle_mutex_);
+  return idle_.wait_for(lock, wait, [&] { return idle(); });
+}
+
+void Engine::stop() {
+  const std::lock_guard lock(thread_mutex_);
+  inbox_.close(unavailable("shutting down"));
+  inbox_.stop();
+  if (thread_.joinable()) thread_.join();
+  end_all(unavailable("shutting down"));
+}
+
+}  // namespace millrace

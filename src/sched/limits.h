@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstdint>
+
+namespace millrace {
+
+// The most that one step computes. A prompt longer than what is left of `rows_max` is computed in
+// chunks.
+struct Limits {
+  int32_t rows_max = 0;       // token positions
+  int32_t sequences_max = 0;  // slices
+};
+
+}  // namespace millrace

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include <absl/time/time.h>
+
+#include "base/status.h"
+#include "core/sequence.h"
+
+namespace millrace {
+
+// The lower goes first; equals go by arrival.
+struct Rank {
+  int32_t level = 0;
+  int64_t key = 0;
+  friend constexpr auto operator<=>(const Rank&, const Rank&) = default;
+};
+
+// Says who goes first and nothing else: it never allocates, and the planner never knows why.
+class Policy {
+ public:
+  virtual ~Policy() = default;
+  virtual Rank rank(const Sequence& sequence, absl::Time now) const = 0;
+
+  // What it may learn from.
+  virtual void arrived(const Sequence&, absl::Time /*now*/) {}
+  virtual void granted(const Sequence&, int32_t /*rows*/) {}  // may only worsen a rank
+  virtual void served(const Sequence&, int32_t /*tokens*/) {}
+  virtual void left(const Sequence&) {}
+};
+
+std::vector<std::string_view> policy_names();
+// INVALID_ARGUMENT, listing the known ones, for any other name.
+absl::StatusOr<std::unique_ptr<Policy>> make_policy(std::string_view name);
+
+}  // namespace millrace
