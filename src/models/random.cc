@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/random.h"
+#include "files/checkpoint.h"
 #include "files/gguf_writer.h"
 #include "models/arch/family.h"
 #include "quant/format.h"
@@ -128,6 +129,14 @@ absl::StatusOr<std::vector<std::byte>> random_model(const RandomModelShape& shap
   }
   RETURN_IF_ERROR(writer.end());
   return file;
+}
+
+absl::StatusOr<std::unique_ptr<Model>> load_random_model(const RandomModelShape& shape,
+                                                         const LoadOptions& options,
+                                                         LanePool& lanes) {
+  ASSIGN_OR_RETURN(const std::vector<std::byte> file, random_model(shape));
+  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::parse(file));
+  return load_model(checkpoint, options, lanes);
 }
 
 }  // namespace millrace

@@ -2,10 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "base/lanes.h"
 #include "base/status.h"
+#include "models/load.h"
 #include "tensor/dtype.h"
 
 namespace millrace {
@@ -31,5 +34,10 @@ struct RandomModelShape {
 // logits spread over several units, so that greedy and sampled answers wander instead of repeating
 // one token.
 absl::StatusOr<std::vector<std::byte>> random_model(const RandomModelShape& shape);
+
+// The same, loaded.
+absl::StatusOr<std::unique_ptr<Model>> load_random_model(const RandomModelShape& shape,
+                                                         const LoadOptions& options,
+                                                         LanePool& lanes);
 
 }  // namespace millrace

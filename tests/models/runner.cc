@@ -7,13 +7,24 @@
 #include "files/checkpoint.h"
 
 namespace millrace {
+namespace {
 
-Runner::Runner(const std::string& path, ActivationMode activations, int threads) : lanes_(threads) {
+Checkpoint open_or_die(const std::string& path) {
   auto checkpoint = Checkpoint::open(path);
   CHECK(checkpoint.ok(), "{}", message_of(checkpoint.status()));
+  return std::move(*checkpoint);
+}
+
+}  // namespace
+
+Runner::Runner(const std::string& path, ActivationMode activations, int threads)
+    : Runner(open_or_die(path), activations, threads) {}
+
+Runner::Runner(const Checkpoint& checkpoint, ActivationMode activations, int threads)
+    : lanes_(threads) {
   LoadOptions options;
   options.activations = activations;
-  auto model = load_model(*checkpoint, options, lanes_);
+  auto model = load_model(checkpoint, options, lanes_);
   CHECK(model.ok(), "{}", message_of(model.status()));
   model_ = std::move(*model);
 }

@@ -9,6 +9,7 @@
 #include "base/lanes.h"
 #include "exec/fixed_sequences.h"
 #include "exec/local.h"
+#include "files/checkpoint.h"
 #include "models/load.h"
 #include "models/model.h"
 
@@ -29,6 +30,7 @@ struct RunShape {
 class Runner {
  public:
   Runner(const std::string& path, ActivationMode activations, int threads);
+  Runner(const Checkpoint& checkpoint, ActivationMode activations, int threads);
 
   const Model& model() const { return *model_; }
   // The logits after every token from the `from`th on, given to the executor in slices of the sizes

@@ -1,0 +1,242 @@
+#include "exec/local.h"
+
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "exec/fixed_sequences.h"
+#include "models/random.h"
+
+namespace millrace {
+namespace {
+
+constexpr int32_t kTokensMax = 48;
+constexpr int32_t kSequences = 3;
+
+std::unique_ptr<Model> make_model(const RandomModelShape& shape, LanePool& lanes) {
+  auto model = load_random_model(shape, {}, lanes);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return std::move(*model);
+}
+
+std::unique_ptr<LocalExecutor> make_executor(const Model& model, LanePool& lanes,
+                                             int32_t block_tokens) {
+  LocalOptions options;
+  options.block_tokens = block_tokens;
+  options.kv_blocks = FixedSequences::blocks(kSequences, kTokensMax, block_tokens);
+  options.rows_max = kSequences * kTokensMax;
+  options.sequences_max = kSequences;
+  auto executor = LocalExecutor::create(model, lanes, options);
+  EXPECT_TRUE(executor.ok()) << executor.status();
+  return std::move(*executor);
+}
+
+std::vector<TokenId> random_tokens(int32_t count, int64_t vocab, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::uniform_int_distribution<TokenId> draw(0, static_cast<TokenId>(vocab) - 1);
+  std::vector<TokenId> tokens;
+  for (int32_t i = 0; i < count; ++i) tokens.push_back(draw(random));
+  return tokens;
+}
+
+// Computes the sequences side by side, each in slices of random lengths; their logits, sequence by
+// sequence. [sequences, tokens * vocab]
+std::vector<std::vector<float>> interleaved_logits(
+    LocalExecutor& executor, const std::vector<std::vector<TokenId>>& sequences, uint32_t seed,
+    int32_t rows_most) {
+  std::mt19937 random(seed);
+  FixedSequences batches(executor.capacity(), kTokensMax);
+  std::vector<size_t> done(sequences.size());
+  std::vector<std::vector<float>> logits(sequences.size());
+  while (true) {
+    batches.clear();
+    std::vector<std::pair<size_t, size_t>> parts;  // sequence, rows
+    for (size_t s = 0; s < sequences.size(); ++s) {
+      const size_t left = sequences[s].size() - done[s];
+      const auto wish = std::uniform_int_distribution<int32_t>(0, rows_most)(random);
+      const size_t rows = std::min(left, static_cast<size_t>(wish));
+      if (rows == 0) continue;
+      batches.add(static_cast<int32_t>(s), static_cast<int32_t>(done[s]),
+                  std::span(sequences[s]).subspan(done[s], rows), SliceWants::kAll);
+      parts.emplace_back(s, rows);
+      done[s] += rows;
+    }
+    if (parts.empty()) {
+      if (std::ranges::equal(done, sequences, {}, {}, &std::vector<TokenId>::size)) return logits;
+      continue;
+    }
+    const Rows<const float> out = executor.logits(batches.batch());
+    int64_t row = 0;
+    for (const auto& [s, rows] : parts) {
+      logits[s].insert(logits[s].end(), out.row(row), out.row(row + static_cast<int64_t>(rows)));
+      row += static_cast<int64_t>(rows);
+    }
+  }
+}
+
+std::vector<RandomModelShape> shapes() {
+  RandomModelShape quantised;
+  quantised.format = DType::kQ4_0;
+  RandomModelShape window;
+  window.window = 7;
+  RandomModelShape qwen2;
+  qwen2.architecture = "qwen2";
+  qwen2.tied_embeddings = true;
+  qwen2.format = DType::kBF16;
+  RandomModelShape qwen3;
+  qwen3.architecture = "qwen3";
+  qwen3.format = DType::kQ8_0;
+  qwen3.head_dim = 32;
+  qwen3.kv_heads = 1;
+  qwen3.vocab = 50;
+  return {quantised, window, qwen2, qwen3};
+}
+
+TEST(LocalExecutor, ALogitDependsOnItsOwnSequenceAlone) {
+  for (const RandomModelShape& shape : shapes()) {
+    SCOPED_TRACE(shape.architecture + " " + std::string(info_of(shape.format).name));
+    std::vector<std::vector<TokenId>> sequences;
+    for (uint32_t s = 0; s < kSequences; ++s) {
+      sequences.push_back(random_tokens(kTokensMax - 5 * static_cast<int32_t>(s), shape.vocab, s));
+    }
+    std::vector<std::vector<float>> expected;
+    {
+      LanePool lanes(1);
+      const auto model = make_model(shape, lanes);
+      for (const auto& sequence : sequences) {
+        const auto executor = make_executor(*model, lanes, kTokensMax);
+        expected.push_back(interleaved_logits(*executor, {sequence}, 0, kTokensMax)[0]);
+      }
+    }
+    for (const int threads : {1, 3}) {
+      LanePool lanes(threads);
+      const auto model = make_model(shape, lanes);
+      for (const int32_t block_tokens : {1, 4, 16}) {
+        const auto executor = make_executor(*model, lanes, block_tokens);
+        EXPECT_EQ(interleaved_logits(*executor, sequences, 7, block_tokens + 1), expected)
+            << threads << " threads, blocks of " << block_tokens;
+      }
+    }
+  }
+}
+
+TEST(LocalExecutor, RowsBelowWriteFromLeaveTheirBlocksAlone) {
+  const RandomModelShape shape;
+  LanePool lanes(2);
+  const auto model = make_model(shape, lanes);
+  const auto executor = make_executor(*model, lanes, 4);
+  const std::vector<TokenId> tokens = random_tokens(kTokensMax, shape.vocab, 1);
+  const std::vector<TokenId> others = random_tokens(8, shape.vocab, 2);
+  FixedSequences batches(executor->capacity(), kTokensMax);
+  const auto last_logits = [&] {
+    batches.clear();
+    batches.add(0, 8, {&tokens[8], 1}, SliceWants::kLast);
+    const Rows<const float> out = executor->logits(batches.batch());
+    return std::vector<float>(out.row(0), out.row(1));
+  };
+  batches.add(0, 0, std::span(tokens).first(8), SliceWants::kNone);
+  executor->logits(batches.batch());
+  const std::vector<float> before = last_logits();
+
+  batches.clear();
+  batches.add(0, 0, others, SliceWants::kNone);
+  Batch computed_only = batches.batch();
+  computed_only.slices[0].write_from = 8;
+  executor->logits(computed_only);
+  EXPECT_EQ(last_logits(), before);
+  executor->logits(batches.batch());
+  EXPECT_NE(last_logits(), before);
+}
+
+TEST(LocalExecutor, CopiedBlocksAnswerLikeTheirOriginals) {
+  const RandomModelShape shape;
+  LanePool lanes(2);
+  const auto model = make_model(shape, lanes);
+  const auto executor = make_executor(*model, lanes, 4);
+  const std::vector<TokenId> tokens = random_tokens(6, shape.vocab, 1);
+  FixedSequences batches(executor->capacity(), kTokensMax);
+  const auto next_logits = [&](int32_t sequence, std::vector<BlockCopy> copies) {
+    batches.clear();
+    batches.add(sequence, 5, {&tokens[5], 1}, SliceWants::kLast);
+    Batch batch = batches.batch();
+    batch.copies = std::move(copies);
+    const Rows<const float> out = executor->logits(batch);
+    return std::vector<float>(out.row(0), out.row(1));
+  };
+  batches.add(0, 0, std::span(tokens).first(5), SliceWants::kNone);
+  executor->logits(batches.batch());
+  const std::vector<float> original = next_logits(0, {});
+  // Sequence s has blocks s, s + 3, ...: five tokens lie in two of them.
+  const std::vector<BlockCopy> copies = {{0, BlockId{0}, BlockId{2}, 4},
+                                         {0, BlockId{3}, BlockId{5}, 1}};
+  EXPECT_EQ(next_logits(2, copies), original);
+}
+
+TEST(LocalExecutor, DrawsTheLikeliestTokenOfItsLogits) {
+  const RandomModelShape shape;
+  LanePool lanes(2);
+  const auto model = make_model(shape, lanes);
+  const auto executor = make_executor(*model, lanes, 16);
+  const std::vector<TokenId> tokens = random_tokens(9, shape.vocab, 1);
+  FixedSequences batches(executor->capacity(), kTokensMax);
+  batches.add(0, 0, tokens, SliceWants::kAll);
+  const Rows<const float> logits = executor->logits(batches.batch());
+  std::vector<TokenId> likeliest;
+  for (int64_t i = 0; i < logits.rows; ++i) {
+    const float* row = logits.row(i);
+    likeliest.push_back(static_cast<TokenId>(std::max_element(row, row + logits.width) - row));
+  }
+  Choices choices;
+  for (int32_t i = 0; i < 9; ++i) {
+    RowChoice greedy;
+    greedy.row = i;
+    greedy.temperature = 0;
+    choices.rows.push_back(greedy);
+  }
+  StepOutput output;
+  ASSERT_TRUE(executor->start(batches.batch()).ok());
+  ASSERT_TRUE(executor->finish(choices, output).ok());
+  std::vector<TokenId> drawn;
+  for (const Chosen& chosen : output.chosen) drawn.push_back(chosen.token);
+  EXPECT_EQ(drawn, likeliest);
+}
+
+TEST(LocalExecutor, SaysWhatABlockTakes) {
+  RandomModelShape shape;
+  shape.layers = 3;
+  LanePool lanes(1);
+  const auto model = make_model(shape, lanes);
+  // 3 layers x 16 tokens x a key and a value of 2 heads of 16 in two bytes.
+  EXPECT_EQ(LocalExecutor::block_bytes(model->spec(), DType::kF16, 16), 3 * 16 * 2 * 2 * 16 * 2);
+  const auto executor = make_executor(*model, lanes, 16);
+  ASSERT_EQ(executor->capacity().groups.size(), 1U);
+  EXPECT_EQ(executor->capacity().groups[0].units, kSequences * kTokensMax / 16);
+  EXPECT_EQ(executor->capacity().depth, 1);
+}
+
+using LocalExecutorDeathTest = testing::Test;
+
+TEST(LocalExecutorDeathTest, RefusesBatchesThatDoNotFit) {
+  const RandomModelShape shape;
+  LanePool lanes(1);
+  const auto model = make_model(shape, lanes);
+  const auto executor = make_executor(*model, lanes, 16);
+  FixedSequences batches(executor->capacity(), kTokensMax);
+  const std::vector<TokenId> tokens = random_tokens(4, shape.vocab, 1);
+  batches.add(0, 0, tokens, SliceWants::kLast);
+  Batch unknown_token = batches.batch();
+  unknown_token.tokens[2] = static_cast<TokenId>(shape.vocab);
+  EXPECT_DEATH(executor->logits(unknown_token), "token 64 of 64");
+  Batch beyond_table = batches.batch();
+  beyond_table.slots[3] = 16;
+  EXPECT_DEATH(executor->logits(beyond_table), "1 blocks of 16 for slot 16");
+  Batch unknown_block = batches.batch();
+  unknown_block.tables[0].values[0] = BlockId{1000};
+  EXPECT_DEATH(executor->logits(unknown_block), "block 1000 of 9");
+}
+
+}  // namespace
+}  // namespace millrace
