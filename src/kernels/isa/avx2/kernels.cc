@@ -1,5 +1,7 @@
 #include "kernels/kernels.h"
 
+#include "kernels/attention_kernels.h"
+
 #include "kernels/isa/avx2/simd.h"
 
 static_assert(millrace::Simd::kLanes == 8);
@@ -15,7 +17,7 @@ const Kernels kAvx2Kernels = {
     .rms_norm = rms_norm,
     .quantise = quantise,
     .silu_times = silu_times,
-    .attention = nullptr,
+    .attention = &kAvx2Attention,
 };
 
 }  // namespace millrace

@@ -1,5 +1,7 @@
 #include "kernels/kernels.h"
 
+#include "kernels/attention_kernels.h"
+
 #include "kernels/isa/portable/simd.h"
 
 namespace millrace {
@@ -19,7 +21,7 @@ const Kernels kPortable16Kernels = {
     .rms_norm = rms_norm,
     .quantise = quantise,
     .silu_times = silu_times,
-    .attention = nullptr,
+    .attention = &kPortable16Attention,
 };
 
 }  // namespace millrace

@@ -1,5 +1,7 @@
 #include "kernels/kernels.h"
 
+#include "kernels/attention_kernels.h"
+
 #include <cmath>
 
 // The reference: plain loops, sums in double, never optimised.
@@ -56,7 +58,7 @@ const Kernels kScalarKernels = {
     .rms_norm = rms_norm,
     .quantise = quantise,
     .silu_times = silu_times,
-    .attention = nullptr,
+    .attention = &kScalarAttention,
 };
 
 }  // namespace millrace

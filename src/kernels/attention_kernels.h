@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "tensor/dtype.h"
+
+// What attention needs of an instruction set. Included by files that are built for one; see
+// kernels/kernels.h.
+
+namespace millrace {
+
+inline constexpr int kKeyTile = 32;    // keys that are scored together, anchored at position 0
+inline constexpr int kKeySplit = 512;  // keys with one softmax of their own: 16 tiles
+inline constexpr int kHeadDimMax = 256;
+
+// Working memory is laid out in rows of whole vectors of the widest instruction set.
+constexpr int64_t padded_head_dim(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
+
+// One K/V head of one sequence (tensor/kv_layer.h): the head's part of block b is at keys + b *
+// block_stride.
+struct KvHead {
+  DType dtype;
+  const std::byte* keys;
+  const std::byte* values;
+  int64_t block_stride;
+  int32_t block_tokens;
+  int32_t head_dim;
+  const int32_t* table;  // block numbers of the sequence
+};
+
+// The query heads that read one K/V head, of some neighbouring rows of one sequence. Vector (row,
+// head) is number row * heads + head.
+struct QueryTile {
+  const float* data;   // vector (row, head) is at data + row * row_stride + head * head_dim
+  int64_t row_stride;  // floats
+  int32_t rows;
+  int32_t heads;
+  int32_t position;  // of the first row
+  int32_t window;    // 0: none
+  float scale;
+};
+
+// Softmax and weighted sum over some keys, for each vector: the largest score, the sum of exp(score
+// - max), and the values weighted by these. No keys: sum 0.
+struct SoftmaxState {
+  float* max;  // [vectors]
+  float* sum;  // [vectors]
+  float* out;  // [vectors, padded_head_dim]
+};
+
+struct AttentionKernels {
+  // head = head / sqrt(mean(head^2) + epsilon) * weight. head, weight: [count].
+  void (*norm)(float* head, const float* weight, int32_t count, float epsilon);
+  // Rotates the first `rotated` elements of a head in place, in pairs of neighbours or of halves.
+  // angles: [rotated], cosines then sines.
+  void (*rotate)(float* head, const float* angles, int32_t rotated, bool halves);
+  // in as dtype. in: [count], count at most kHeadDimMax; out: room for kHeadDimMax elements.
+  void (*round)(DType dtype, const float* in, int32_t count, std::byte* out);
+  // Sets `state` to what the vectors see of the keys [split * kKeySplit, + kKeySplit). tile:
+  // working memory, [kKeyTile, 2 * padded_head_dim].
+  void (*attend)(const KvHead& cache, const QueryTile& queries, int32_t split, float* tile,
+                 const SoftmaxState& state);
+  // Adds later keys to a state.
+  void (*merge)(const SoftmaxState& later, int32_t vectors, int32_t head_dim,
+                const SoftmaxState& state);
+  // out = state.out / state.sum of one vector. out: [head_dim].
+  void (*finish)(const SoftmaxState& state, int32_t vector, int32_t head_dim, float* out);
+};
+
+// Made in isa/NAME/attention.cc.
+extern const AttentionKernels kScalarAttention;
+extern const AttentionKernels kPortable8Attention;
+extern const AttentionKernels kPortable16Attention;
+extern const AttentionKernels kAvx2Attention;
+extern const AttentionKernels kAvx512Attention;
+
+}  // namespace millrace

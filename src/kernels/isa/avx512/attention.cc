@@ -1,0 +1,20 @@
+#include "kernels/attention_kernels.h"
+#include "kernels/isa/avx512/simd.h"
+
+static_assert(millrace::Simd::kLanes == 16);
+
+#include "kernels/generic/attention.inc"
+#include "kernels/generic/rope.inc"
+
+namespace millrace {
+
+const AttentionKernels kAvx512Attention = {
+    .norm = norm,
+    .rotate = rotate,
+    .round = round,
+    .attend = attend,
+    .merge = merge,
+    .finish = finish,
+};
+
+}  // namespace millrace

@@ -1,0 +1,24 @@
+#include "kernels/attention_kernels.h"
+#include "kernels/isa/portable/simd.h"
+
+namespace millrace {
+namespace {
+using Simd = PortableSimd<8>;
+}  // namespace
+}  // namespace millrace
+
+#include "kernels/generic/attention.inc"
+#include "kernels/generic/rope.inc"
+
+namespace millrace {
+
+const AttentionKernels kPortable8Attention = {
+    .norm = norm,
+    .rotate = rotate,
+    .round = round,
+    .attend = attend,
+    .merge = merge,
+    .finish = finish,
+};
+
+}  // namespace millrace

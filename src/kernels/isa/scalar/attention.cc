@@ -1,0 +1,152 @@
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/attention_kernels.h"
+#include "tensor/float_bits.h"
+
+// The reference: plain loops in double, one element at a time, never optimised.
+
+namespace millrace {
+namespace {
+
+void norm(float* head, const float* weight, int32_t count, float epsilon) {
+  double squares = 0;
+  for (int32_t i = 0; i < count; ++i) squares += double{head[i]} * head[i];
+  const double scale = 1 / std::sqrt(squares / count + epsilon);
+  for (int32_t i = 0; i < count; ++i) head[i] = static_cast<float>(head[i] * scale * weight[i]);
+}
+
+void rotate(float* head, const float* angles, int32_t rotated, bool halves) {
+  const int32_t pairs = rotated / 2;
+  for (int32_t i = 0; i < pairs; ++i) {
+    float& first = head[halves ? i : 2 * i];
+    float& second = head[halves ? i + pairs : 2 * i + 1];
+    const double x = first;
+    const double y = second;
+    const double cosine = angles[i];
+    const double sine = angles[pairs + i];
+    first = static_cast<float>(x * cosine - y * sine);
+    second = static_cast<float>(y * cosine + x * sine);
+  }
+}
+
+void put(DType dtype, float value, std::byte* out) {
+  if (dtype == DType::kF32) {
+    std::memcpy(out, &value, sizeof value);
+    return;
+  }
+  const uint16_t bits = dtype == DType::kF16 ? f16_of_f32(value) : bf16_of_f32(value);
+  std::memcpy(out, &bits, sizeof bits);
+}
+
+float get(DType dtype, const std::byte* in) {
+  if (dtype == DType::kF32) {
+    float value;
+    std::memcpy(&value, in, sizeof value);
+    return value;
+  }
+  uint16_t bits;
+  std::memcpy(&bits, in, sizeof bits);
+  return dtype == DType::kF16 ? f32_of_f16(bits) : f32_of_bf16(bits);
+}
+
+int64_t element_bytes(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
+
+void round(DType dtype, const float* in, int32_t count, std::byte* out) {
+  for (int32_t i = 0; i < count; ++i) put(dtype, in[i], out + i * element_bytes(dtype));
+}
+
+double key_at(const KvHead& cache, int64_t position, int64_t d) {
+  const int64_t element = d * cache.block_tokens + position % cache.block_tokens;
+  return get(cache.dtype, cache.keys +
+                              cache.table[position / cache.block_tokens] * cache.block_stride +
+                              element * element_bytes(cache.dtype));
+}
+
+double value_at(const KvHead& cache, int64_t position, int64_t d) {
+  const int64_t element = position % cache.block_tokens * cache.head_dim + d;
+  return get(cache.dtype, cache.values +
+                              cache.table[position / cache.block_tokens] * cache.block_stride +
+                              element * element_bytes(cache.dtype));
+}
+
+double score_at(const KvHead& cache, const float* query, int64_t position) {
+  double dot = 0;
+  for (int32_t d = 0; d < cache.head_dim; ++d) dot += query[d] * key_at(cache, position, d);
+  return dot;
+}
+
+void attend_vector(const KvHead& cache, const float* query, double scale, int64_t first,
+                   int64_t last, float& max, float& sum, float* out) {
+  double top = -std::numeric_limits<double>::infinity();
+  for (int64_t key = first; key < last; ++key) {
+    top = std::fmax(top, scale * score_at(cache, query, key));
+  }
+  double weights = 0;
+  double mixed[kHeadDimMax] = {};
+  for (int64_t key = first; key < last; ++key) {
+    const double weight = std::exp(scale * score_at(cache, query, key) - top);
+    weights += weight;
+    for (int32_t d = 0; d < cache.head_dim; ++d) mixed[d] += weight * value_at(cache, key, d);
+  }
+  max = static_cast<float>(top);
+  // The stored maximum is rounded; what it lost moves into the sums.
+  const double moved = first < last ? std::exp(top - max) : 0;
+  sum = static_cast<float>(weights * moved);
+  for (int32_t d = 0; d < cache.head_dim; ++d) out[d] = static_cast<float>(mixed[d] * moved);
+}
+
+void attend(const KvHead& cache, const QueryTile& queries, int32_t split, float*,
+            const SoftmaxState& state) {
+  for (int32_t row = 0; row < queries.rows; ++row) {
+    const int64_t position = queries.position + row;
+    int64_t first = int64_t{split} * kKeySplit;
+    int64_t last = first + kKeySplit;
+    if (last > position + 1) last = position + 1;
+    if (queries.window > 0 && first < position - queries.window + 1) {
+      first = position - queries.window + 1;
+    }
+    for (int32_t head = 0; head < queries.heads; ++head) {
+      const int32_t vector = row * queries.heads + head;
+      attend_vector(cache, queries.data + row * queries.row_stride + head * cache.head_dim,
+                    queries.scale, first, last, state.max[vector], state.sum[vector],
+                    state.out + vector * padded_head_dim(cache.head_dim));
+    }
+  }
+}
+
+void merge(const SoftmaxState& later, int32_t vectors, int32_t head_dim,
+           const SoftmaxState& state) {
+  for (int32_t i = 0; i < vectors; ++i) {
+    if (later.sum[i] == 0) continue;
+    const float max = std::fmax(state.max[i], later.max[i]);
+    const double old_share = state.sum[i] == 0 ? 0 : std::exp(double{state.max[i]} - max);
+    const double new_share = std::exp(double{later.max[i]} - max);
+    float* out = state.out + i * padded_head_dim(head_dim);
+    const float* added = later.out + i * padded_head_dim(head_dim);
+    state.max[i] = max;
+    state.sum[i] = static_cast<float>(state.sum[i] * old_share + later.sum[i] * new_share);
+    for (int32_t d = 0; d < head_dim; ++d) {
+      out[d] = static_cast<float>(out[d] * old_share + added[d] * new_share);
+    }
+  }
+}
+
+void finish(const SoftmaxState& state, int32_t vector, int32_t head_dim, float* out) {
+  const float* mixed = state.out + vector * padded_head_dim(head_dim);
+  for (int32_t d = 0; d < head_dim; ++d) out[d] = mixed[d] / state.sum[vector];
+}
+
+}  // namespace
+
+const AttentionKernels kScalarAttention = {
+    .norm = norm,
+    .rotate = rotate,
+    .round = round,
+    .attend = attend,
+    .merge = merge,
+    .finish = finish,
+};
+
+}  // namespace millrace
