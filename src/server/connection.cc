@@ -1,0 +1,337 @@
+#include "server/connection.h"
+
+#include <utility>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
+
+#include "base/status.h"
+#include "server/api_error.h"
+#include "server/http_writer.h"
+
+namespace millrace {
+namespace asio = boost::asio;
+
+namespace {
+
+// How long a closed direction is read on, so that the last answer is not lost to a reset.
+constexpr absl::Duration kLinger = absl::Seconds(2);
+
+}  // namespace
+
+Connection::Connection(asio::ip::tcp::socket socket, ConnectionHost& host)
+    : socket_(std::move(socket)),
+      host_(host),
+      limits_(host.limits()),
+      reader_(limits_),
+      read_timer_(socket_.get_executor()),
+      write_timer_(socket_.get_executor()),
+      ping_timer_(socket_.get_executor()) {}
+
+void Connection::start() {
+  boost::system::error_code ignored;
+  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  arm(read_timer_, limits_.idle_timeout, &Connection::on_read_timeout);
+  read_some();
+}
+
+void Connection::refuse(const HttpResponse& response) {
+  fail(response);
+  read_some();
+}
+
+void Connection::drain() {
+  if (state_ == State::kIdle) close();
+}
+
+void Connection::end(const absl::Status& reason) {
+  if (state_ != State::kAnswering) {
+    close();
+    return;
+  }
+  if (source_) {
+    source_->end(reason);
+    pump();
+  } else if (after_write_ == AfterWrite::kGoOn && !streaming_) {
+    send(error_response(reason));
+  }
+}
+
+void Connection::close() {
+  if (state_ == State::kClosed) return;
+  const bool answering = state_ == State::kAnswering;
+  state_ = State::kClosed;
+  if (source_) source_->end(absl::OkStatus());
+  source_ = nullptr;
+  read_timer_.cancel();
+  write_timer_.cancel();
+  ping_timer_.cancel();
+  boost::system::error_code ignored;
+  socket_.close(ignored);
+  const std::shared_ptr<Connection> self = shared_from_this();
+  if (answering) {
+    record_.status = kClientLeft;
+    record_.took = Clock::now() - began_;
+    host_.answered(record_, handled_);
+  }
+  host_.closed(self);
+}
+
+void Connection::arm(Timer& timer, absl::Duration timeout, void (Connection::*on_expiry)()) {
+  timer.expires_after(absl::ToChronoNanoseconds(timeout));
+  timer.async_wait(
+      [self = shared_from_this(), &timer, on_expiry](const boost::system::error_code& error) {
+        // A timer that was set anew after it had expired is not due.
+        const bool due = !error && timer.expiry() <= Clock::now();
+        if (due && self->state_ != State::kClosed) (self.get()->*on_expiry)();
+      });
+}
+
+bool Connection::may_read() const {
+  if (reading_ || input_ended_ || state_ == State::kClosed) return false;
+  // Of what a client sends ahead, one whole request is kept; then it has to wait.
+  const int64_t ahead_max = limits_.header_bytes + limits_.body_bytes;
+  return state_ != State::kAnswering || std::ssize(input_) < ahead_max;
+}
+
+void Connection::read_some() {
+  if (!may_read()) return;
+  reading_ = true;
+  socket_.async_read_some(asio::buffer(chunk_), [self = shared_from_this()](
+                                                    const boost::system::error_code& error,
+                                                    size_t count) { self->on_read(error, count); });
+}
+
+void Connection::on_read(const boost::system::error_code& error, size_t count) {
+  reading_ = false;
+  if (state_ == State::kClosed) return;
+  if (error) {
+    input_ended_ = true;
+    leave();
+    return;
+  }
+  if (state_ != State::kLingering) {
+    input_.append(chunk_.data(), count);
+    if (state_ != State::kAnswering) advance();
+  }
+  read_some();
+}
+
+// The client sends no more. An answer that is already whole still goes out.
+void Connection::leave() {
+  const bool answer_whole = state_ == State::kAnswering && after_write_ == AfterWrite::kFinish;
+  if (answer_whole) {
+    closing_ = true;
+  } else {
+    close();
+  }
+}
+
+bool Connection::begin_request() {
+  // Some clients send an empty line after a body; RFC 9112, section 2.2, lets servers skip it.
+  while (input_.starts_with("\r\n")) input_.erase(0, 2);
+  if (input_.empty() || input_ == "\r") return false;
+  state_ = State::kHead;
+  record_ = {};
+  handled_ = false;
+  began_ = Clock::now();
+  arm(read_timer_, limits_.head_timeout, &Connection::on_read_timeout);
+  return true;
+}
+
+void Connection::advance() {
+  if (state_ == State::kIdle && !begin_request()) return;
+  while (true) {
+    switch (reader_.read(input_)) {
+      case HttpReader::Progress::kMore:
+        return;
+      case HttpReader::Progress::kFailed:
+        fail(reader_.error());
+        return;
+      case HttpReader::Progress::kDone:
+        dispatch();
+        return;
+      case HttpReader::Progress::kHead:
+        state_ = State::kBody;
+        arm(read_timer_, limits_.body_timeout, &Connection::on_read_timeout);
+        if (reader_.expects_continue() && input_.empty()) {
+          queued_ += "HTTP/1.1 100 Continue\r\n\r\n";
+          flush();
+        }
+        break;
+    }
+  }
+}
+
+void Connection::fail(const HttpResponse& response) {
+  state_ = State::kAnswering;
+  read_timer_.cancel();
+  if (began_ == Clock::time_point()) began_ = Clock::now();
+  record_.id = reader_.id();
+  closing_ = true;
+  send(response);
+}
+
+void Connection::dispatch() {
+  state_ = State::kAnswering;
+  read_timer_.cancel();
+  handled_ = true;
+  closing_ = !reader_.keep_alive();
+  HttpRequest request = reader_.take();
+  record_.id = request.id;
+  record_.method = request.method;
+  record_.path = request.path;
+  host_.handle(std::move(request), shared_from_this());
+}
+
+void Connection::reply(Reply reply) {
+  if (auto* response = std::get_if<HttpResponse>(&reply)) {
+    if (state_ == State::kAnswering) send(*response);
+    return;
+  }
+  auto& source = std::get<std::shared_ptr<AnswerSource>>(reply);
+  if (state_ != State::kAnswering) {
+    source->end(absl::OkStatus());
+    return;
+  }
+  source_ = std::move(source);
+  source_->watch([weak = weak_from_this(), executor = socket_.get_executor()] {
+    asio::post(executor, [weak] {
+      if (const std::shared_ptr<Connection> self = weak.lock()) self->pump();
+    });
+  });
+  arm(ping_timer_, limits_.ping_interval, &Connection::on_ping);
+  pump();
+}
+
+bool Connection::ends_after_answer() const { return closing_ || input_ended_ || host_.draining(); }
+
+// Sends what the answer has, when the last portion is out.
+void Connection::pump() {
+  if (!source_ || !writing_.empty()) return;
+  const AnswerPart part = source_->next();
+  if (part.empty()) return;
+  if (part.last) source_ = nullptr;
+  if (part.whole) {
+    send(*part.whole);
+  } else {
+    send_events(part);
+  }
+}
+
+void Connection::on_ping() {
+  if (!source_) return;
+  const AnswerPart part = source_->ping();
+  if (!part.empty() && writing_.empty()) send_events(part);
+  arm(ping_timer_, limits_.ping_interval, &Connection::on_ping);
+}
+
+void Connection::send(const HttpResponse& response) {
+  closing_ = ends_after_answer() || response.close;
+  record_.status = response.status;
+  queued_ += http_bytes(response, {.request_id = record_.id,
+                                   .old = reader_.old(),
+                                   .close = closing_,
+                                   .head_only = record_.method == "HEAD"});
+  after_write_ = AfterWrite::kFinish;
+  flush();
+}
+
+void Connection::send_events(const AnswerPart& part) {
+  const bool old = reader_.old();
+  if (!streaming_) {
+    streaming_ = true;
+    record_.status = 200;
+    closing_ = ends_after_answer() || old;
+    queued_ += event_stream_head({.request_id = record_.id, .old = old, .close = closing_});
+  }
+  if (!part.events.empty()) queued_ += old ? part.events : http_chunk(part.events);
+  if (part.last) {
+    if (!old) queued_ += kLastChunk;
+    after_write_ = AfterWrite::kFinish;
+  }
+  arm(ping_timer_, limits_.ping_interval, &Connection::on_ping);
+  flush();
+}
+
+void Connection::flush() {
+  if (!writing_.empty() || queued_.empty()) return;
+  std::swap(writing_, queued_);
+  written_ = 0;
+  write_some();
+}
+
+void Connection::write_some() {
+  arm(write_timer_, limits_.stall_timeout, &Connection::close);
+  socket_.async_write_some(
+      asio::buffer(writing_.data() + written_, writing_.size() - written_),
+      [self = shared_from_this()](const boost::system::error_code& error, size_t count) {
+        if (self->state_ == State::kClosed) return;
+        if (error) {
+          self->close();
+          return;
+        }
+        self->written_ += count;
+        self->record_.bytes += static_cast<int64_t>(count);
+        if (self->written_ < self->writing_.size()) {
+          self->write_some();
+        } else {
+          self->on_written();
+        }
+      });
+}
+
+void Connection::on_written() {
+  write_timer_.cancel();
+  writing_.clear();
+  if (!queued_.empty()) {
+    flush();
+  } else if (after_write_ == AfterWrite::kFinish) {
+    finish_request();
+  } else {
+    pump();
+  }
+}
+
+void Connection::finish_request() {
+  ping_timer_.cancel();
+  after_write_ = AfterWrite::kGoOn;
+  streaming_ = false;
+  record_.took = Clock::now() - began_;
+  state_ = State::kIdle;
+  host_.answered(record_, handled_);
+  if (ends_after_answer()) {
+    linger();
+    return;
+  }
+  reader_.reset();
+  closing_ = false;
+  arm(read_timer_, limits_.idle_timeout, &Connection::on_read_timeout);
+  if (!input_.empty()) advance();
+  read_some();
+}
+
+void Connection::linger() {
+  if (input_ended_) {
+    close();
+    return;
+  }
+  state_ = State::kLingering;
+  input_.clear();
+  boost::system::error_code ignored;
+  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  arm(read_timer_, kLinger, &Connection::on_read_timeout);
+  read_some();
+}
+
+void Connection::on_read_timeout() {
+  if (state_ == State::kHead) {
+    fail(http_error(408, "The request head did not arrive in time."));
+  } else if (state_ == State::kBody) {
+    fail(http_error(408, "The request body did not arrive in time."));
+  } else if (state_ != State::kAnswering) {
+    close();
+  }
+}
+
+}  // namespace millrace

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "server/http_message.h"
+#include "server/http_reader.h"
+#include "server/server.h"
+
+namespace millrace {
+
+class Connection;
+
+// One answered request, for the log. Status 499: the client left before its answer was whole.
+struct RequestRecord {
+  std::string id, method, path;
+  int status = 0;
+  int64_t bytes = 0;  // sent
+  std::chrono::steady_clock::duration took{};
+};
+inline constexpr int kClientLeft = 499;
+
+// What a connection needs of its server. Called on the connections' thread.
+class ConnectionHost {
+ public:
+  virtual ~ConnectionHost() = default;
+  virtual const ServerLimits& limits() const = 0;
+  virtual bool draining() const = 0;
+  // Leads to one reply() on the connection, now or later.
+  virtual void handle(HttpRequest request, const std::shared_ptr<Connection>& connection) = 0;
+  // The end of what handle() began, or of a request that never got so far.
+  virtual void answered(const RequestRecord& record, bool handled) = 0;
+  virtual void closed(const std::shared_ptr<Connection>& connection) = 0;
+};
+
+// One client's socket: reads requests, one at a time, and sends their answers in order. While an
+// answer is made it goes on reading, to notice when the client leaves. Lives on one thread.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(boost::asio::ip::tcp::socket socket, ConnectionHost& host);
+
+  void start();
+  void reply(Reply reply);
+  void refuse(const HttpResponse& response);  // instead of start()
+  // Closes if no request has begun.
+  void drain();
+  // The server stops: whatever is being answered ends with `reason`.
+  void end(const absl::Status& reason);
+  void close();
+  bool is_closed() const { return state_ == State::kClosed; }
+
+ private:
+  using Timer = boost::asio::steady_timer;
+  using Clock = std::chrono::steady_clock;
+  enum class State { kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
+  enum class AfterWrite { kGoOn, kFinish };
+
+  void read_some();
+  void on_read(const boost::system::error_code& error, size_t count);
+  bool may_read() const;
+  void advance();
+  bool begin_request();
+  void fail(const HttpResponse& response);
+  void dispatch();
+
+  void pump();
+  void send(const HttpResponse& response);
+  void send_events(const AnswerPart& part);
+  void flush();
+  void write_some();
+  void on_written();
+  void finish_request();
+  void linger();
+  void leave();
+
+  void arm(Timer& timer, absl::Duration timeout, void (Connection::*on_expiry)());
+  void on_read_timeout();
+  void on_ping();
+  bool ends_after_answer() const;
+
+  boost::asio::ip::tcp::socket socket_;
+  ConnectionHost& host_;
+  const ServerLimits& limits_;
+  HttpReader reader_;
+  State state_ = State::kIdle;
+  Timer read_timer_, write_timer_, ping_timer_;
+
+  std::array<char, 16384> chunk_;
+  std::string input_;
+  bool reading_ = false;
+  bool input_ended_ = false;
+
+  std::string queued_, writing_;  // bytes to send next, bytes being sent
+  size_t written_ = 0;            // of writing_
+  AfterWrite after_write_ = AfterWrite::kGoOn;
+
+  std::shared_ptr<AnswerSource> source_;
+  bool streaming_ = false;
+  bool closing_ = false;  // this answer is the connection's last
+  bool handled_ = false;
+  RequestRecord record_;
+  Clock::time_point began_;
+};
+
+}  // namespace millrace

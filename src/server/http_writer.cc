@@ -1,0 +1,69 @@
+#include "server/http_writer.h"
+
+#include <fmt/format.h>
+
+namespace millrace {
+namespace {
+
+std::string_view phrase(int status) {
+  switch (status) {
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 413:
+      return "Content Too Large";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return "";
+  }
+}
+
+std::string head(int status, std::string_view content_type, const HttpFraming& framing) {
+  std::string head = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\nX-Request-Id: {}\r\n",
+                                 status, phrase(status), content_type, framing.request_id);
+  if (framing.close) {
+    head += "Connection: close\r\n";
+  } else if (framing.old) {
+    head += "Connection: keep-alive\r\n";
+  }
+  return head;
+}
+
+}  // namespace
+
+std::string http_bytes(const HttpResponse& response, const HttpFraming& framing) {
+  std::string bytes = head(response.status, response.content_type, framing);
+  for (const auto& [name, value] : response.headers) {
+    bytes += fmt::format("{}: {}\r\n", name, value);
+  }
+  bytes += fmt::format("Content-Length: {}\r\n\r\n", response.body.size());
+  if (!framing.head_only) bytes += response.body;
+  return bytes;
+}
+
+std::string event_stream_head(const HttpFraming& framing) {
+  std::string bytes = head(200, "text/event-stream; charset=utf-8", framing);
+  bytes += "Cache-Control: no-cache\r\n";
+  if (!framing.old) bytes += "Transfer-Encoding: chunked\r\n";
+  return bytes + "\r\n";
+}
+
+std::string http_chunk(std::string_view bytes) {
+  return fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes);
+}
+
+}  // namespace millrace

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "base/status.h"
+
+namespace millrace {
+
+// Members keep their order, in requests for the templates' sake and in answers for the readers'.
+using Json = nlohmann::ordered_json;
+
+// Compact. Bytes that are not UTF-8 become U+FFFD.
+std::string json_text(const Json& value);
+
+struct JsonLimits {
+  int32_t depth = 64;
+  int32_t keys = 1000;       // of one object
+  int32_t values = 1 << 20;  // in all; a value costs at most 64 bytes, so 64 MiB
+};
+
+// Reads one JSON text from outside. Limits and duplicate keys are judged while reading, so the cost
+// is linear in the text whatever it holds.
+absl::StatusOr<Json> parse_json(std::string_view text, const JsonLimits& limits = {});
+
+}  // namespace millrace

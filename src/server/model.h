@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "server/server.h"
+
+namespace millrace {
+
+// The served model as the routes see it. Constant once made.
+struct Model {
+  ServedModel served;
+  std::vector<std::string> names;  // at least one
+  int64_t created = 0;             // seconds since 1970
+  int64_t context_max = 0;
+  int32_t vocab_size = 0;
+};
+
+}  // namespace millrace

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "server/http_message.h"
+#include "server/model.h"
+
+namespace millrace {
+
+// What a handler may know.
+struct RouteContext {
+  const ServerLimits& limits;
+  std::shared_ptr<const Model> model;  // null: not loaded yet
+  bool draining = false;
+};
+
+struct Route {
+  std::string_view method;
+  std::string_view path;
+  Reply (*handle)(const HttpRequest&, const RouteContext&);
+  bool heavy;     // reads, renders and tokenises: not on the connections' thread
+  bool operates;  // about the server, not the model: answers while there is none, and in a drain
+};
+
+std::span<const Route> routes();
+
+// The route for a request, or the error that there is none.
+struct RouteMatch {
+  const Route* route = nullptr;
+  HttpResponse error;
+};
+RouteMatch find_route(const HttpRequest& request);
+
+// The answer of a route, or why it may not be asked now.
+Reply answer(const Route& route, const HttpRequest& request, const RouteContext& context);
+
+}  // namespace millrace

@@ -1,0 +1,250 @@
+#include "server/server.h"
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <absl/container/flat_hash_set.h>
+#include <absl/time/clock.h>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include "base/check.h"
+#include "base/status.h"
+#include "core/generator.h"
+#include "server/api_error.h"
+#include "server/connection.h"
+#include "server/request_log.h"
+#include "server/routes.h"
+
+namespace millrace {
+namespace asio = boost::asio;
+using tcp = asio::ip::tcp;
+
+namespace {
+
+// How long stop() waits for last words to reach their clients.
+constexpr absl::Duration kLastWords = absl::Milliseconds(500);
+// How long accepting pauses when the process has no more file descriptors.
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);
+
+}  // namespace
+
+struct Server::State final : ConnectionHost {
+  explicit State(ServerOptions given)
+      : options(std::move(given)),
+        acceptor(network),
+        pause(network),
+        network_guard(asio::make_work_guard(network)),
+        work_guard(asio::make_work_guard(work)) {}
+
+  absl::Status start();
+  void accept();
+  void admit(tcp::socket socket);
+  void stop();
+  RouteContext context() const;
+
+  const ServerLimits& limits() const override { return options.limits; }
+  bool draining() const override { return drain; }
+  void handle(HttpRequest request, const std::shared_ptr<Connection>& connection) override;
+  void answered(const RequestRecord& record, bool handled) override;
+  void closed(const std::shared_ptr<Connection>& connection) override;
+
+  const ServerOptions options;
+  int32_t port = 0;
+  std::atomic<bool> drain = false;
+
+  asio::io_context network{1};  // sockets and timers: one thread, so nothing there is locked
+  asio::io_context work;        // reading, rendering, tokenising
+  tcp::acceptor acceptor;
+  asio::steady_timer pause;
+  absl::flat_hash_set<std::shared_ptr<Connection>> connections;  // the network thread's
+  asio::executor_work_guard<asio::io_context::executor_type> network_guard, work_guard;
+  std::vector<std::thread> threads;  // the network's first
+
+  mutable std::mutex mutex;
+  std::condition_variable changed;
+  std::shared_ptr<const Model> model;
+  int64_t answering = 0;
+  bool stopping = false;
+  bool emptied = false;  // while stopping: no connection is left
+};
+
+absl::Status Server::State::start() {
+  boost::system::error_code error;
+  tcp::resolver resolver(network);
+  const auto found =
+      resolver.resolve(options.host, std::to_string(options.port),
+                       tcp::resolver::passive | tcp::resolver::numeric_service, error);
+  const auto fail = [&] {
+    return unavailable("cannot listen on {}:{}: {}", options.host, options.port, error.message());
+  };
+  if (error) return fail();
+  const tcp::endpoint endpoint = found.begin()->endpoint();
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error) return fail();
+  port = acceptor.local_endpoint().port();
+  accept();
+  threads.emplace_back([this] { network.run(); });
+  for (int32_t i = 0; i < options.threads; ++i) {
+    threads.emplace_back([this] { work.run(); });
+  }
+  return absl::OkStatus();
+}
+
+void Server::State::accept() {
+  acceptor.async_accept([this](const boost::system::error_code& error, tcp::socket socket) {
+    if (!acceptor.is_open()) return;
+    if (!error) {
+      admit(std::move(socket));
+      accept();
+      return;
+    }
+    pause.expires_after(kAcceptPause);
+    pause.async_wait([this](const boost::system::error_code& stopped) {
+      if (!stopped && acceptor.is_open()) accept();
+    });
+  });
+}
+
+void Server::State::admit(tcp::socket socket) {
+  const bool full = std::ssize(connections) >= options.limits.connections;
+  const bool flooded = std::ssize(connections) >= 2 * int64_t{options.limits.connections};
+  if (flooded) return;  // not even a refusal
+  auto connection = std::make_shared<Connection>(std::move(socket), *this);
+  connections.insert(connection);
+  if (full) {
+    connection->refuse(http_error(503, "The server has as many connections as it takes."));
+  } else {
+    connection->start();
+  }
+}
+
+RouteContext Server::State::context() const {
+  const std::lock_guard lock(mutex);
+  return {options.limits, model, drain};
+}
+
+void Server::State::handle(HttpRequest request, const std::shared_ptr<Connection>& connection) {
+  {
+    const std::lock_guard lock(mutex);
+    ++answering;
+  }
+  const RouteMatch match = find_route(request);
+  if (match.route == nullptr) {
+    connection->reply(match.error);
+    return;
+  }
+  const Route& route = *match.route;
+  if (!route.heavy) {
+    connection->reply(answer(route, request, context()));
+    return;
+  }
+  auto task = [this, &route, request = std::move(request),
+               weak = std::weak_ptr<Connection>(connection)]() mutable {
+    if (weak.expired()) return;
+    Reply reply = answer(route, request, context());
+    asio::post(network, [weak = std::move(weak), reply = std::move(reply)]() mutable {
+      if (const auto asker = weak.lock()) asker->reply(std::move(reply));
+    });
+  };
+  asio::post(work, std::move(task));
+}
+
+void Server::State::answered(const RequestRecord& record, bool handled) {
+  log_request(record);
+  if (!handled) return;
+  const std::lock_guard lock(mutex);
+  --answering;
+  changed.notify_all();
+}
+
+void Server::State::closed(const std::shared_ptr<Connection>& connection) {
+  connections.erase(connection);
+  const std::lock_guard lock(mutex);
+  emptied = stopping && connections.empty();
+  changed.notify_all();
+}
+
+void Server::State::stop() {
+  drain = true;
+  {
+    const std::lock_guard lock(mutex);
+    stopping = true;
+    changed.notify_all();
+  }
+  if (threads.empty()) return;
+  // After this no reply is on its way but in the network's queue.
+  work_guard.reset();
+  work.stop();
+  for (size_t i = 1; i < threads.size(); ++i) threads[i].join();
+
+  asio::post(network, [this] {
+    boost::system::error_code ignored;
+    acceptor.close(ignored);
+    pause.cancel();
+    const std::vector<std::shared_ptr<Connection>> open(connections.begin(), connections.end());
+    for (const auto& connection : open) {
+      connection->end(unavailable("The server is shutting down."));
+    }
+    const std::lock_guard lock(mutex);
+    emptied = connections.empty();
+    changed.notify_all();
+  });
+  {
+    std::unique_lock lock(mutex);
+    changed.wait_for(lock, absl::ToChronoMilliseconds(kLastWords), [this] { return emptied; });
+  }
+  asio::post(network, [this] {
+    const std::vector<std::shared_ptr<Connection>> open(connections.begin(), connections.end());
+    for (const auto& connection : open) connection->close();
+    network_guard.reset();
+  });
+  threads.front().join();
+  threads.clear();
+}
+
+Server::Server(ServerOptions options) : state_(std::make_unique<State>(std::move(options))) {}
+Server::~Server() { stop(); }
+
+absl::Status Server::start() { return state_->start(); }
+int32_t Server::port() const { return state_->port; }
+
+void Server::set_model(ServedModel served) {
+  const ModelCard& card = served.generator.card();
+  auto model = std::make_shared<Model>(Model{served, state_->options.model_names,
+                                             absl::ToUnixSeconds(card.created), card.context_max,
+                                             card.vocab_size});
+  if (model->names.empty()) model->names.push_back(card.id);
+  const std::lock_guard lock(state_->mutex);
+  CHECK(state_->model == nullptr, "a server gets its model once");
+  state_->model = std::move(model);
+}
+
+void Server::begin_drain() {
+  state_->drain = true;
+  asio::post(state_->network, [state = state_.get()] {
+    const std::vector<std::shared_ptr<Connection>> open(state->connections.begin(),
+                                                        state->connections.end());
+    for (const auto& connection : open) connection->drain();
+  });
+}
+
+bool Server::wait_idle(absl::Duration timeout) {
+  std::unique_lock lock(state_->mutex);
+  const auto settled = [this] { return state_->answering == 0 || state_->stopping; };
+  state_->changed.wait_for(lock, absl::ToChronoNanoseconds(timeout), settled);
+  return state_->answering == 0 && !state_->stopping;
+}
+
+void Server::stop() { state_->stop(); }
+
+}  // namespace millrace
