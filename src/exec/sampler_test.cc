@@ -1,0 +1,403 @@
+#include "exec/sampler.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <random>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+
+namespace millrace {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// Rows of logits with their orders; the answer stands in `output`.
+struct Round {
+  int64_t vocab;
+  std::vector<float> logits = {};  // [wants, vocab]
+  std::vector<int32_t> positions = {};
+  Choices choices = {};
+  StepOutput output = {};
+
+  RowChoice& add(const std::vector<float>& row, int32_t position) {
+    logits.insert(logits.end(), row.begin(), row.end());
+    positions.push_back(position);
+    RowChoice& order = choices.rows.emplace_back();
+    order.row = static_cast<int32_t>(positions.size()) - 1;
+    return order;
+  }
+  void run(int lanes = 1) {
+    Sampler sampler(vocab, lanes);
+    sampler.prepare(choices, output);
+    LanePool pool(lanes);
+    const Rows<const float> rows = {logits.data(), static_cast<int64_t>(positions.size()), vocab,
+                                    vocab};
+    pool.run([&](Lane& lane) { sampler.sample(lane, rows, positions, choices, output); });
+  }
+};
+
+std::vector<float> random_logits(int64_t vocab, uint32_t seed, float spread = 3) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, spread);
+  std::vector<float> logits(static_cast<size_t>(vocab));
+  for (float& logit : logits) logit = normal(random);
+  return logits;
+}
+
+TokenId drawn(const std::vector<float>& logits, const RowChoice& order, int32_t position) {
+  Round round{.vocab = static_cast<int64_t>(logits.size())};
+  round.add(logits, position) = order;
+  round.choices.rows[0].row = 0;
+  round.run();
+  EXPECT_EQ(round.output.chosen[0].error, RowError::kNone);
+  return round.output.chosen[0].token;
+}
+
+// The naive sampler: everything sorted, everything in double.
+struct Candidate {
+  TokenId token;
+  double logit, probability;
+};
+
+void normalise(std::vector<Candidate>& candidates) {
+  double top = -INFINITY;
+  double sum = 0;
+  for (const Candidate& c : candidates) top = std::max(top, c.logit);
+  for (Candidate& c : candidates) sum += c.probability = std::exp(c.logit - top);
+  for (Candidate& c : candidates) c.probability /= sum;
+}
+
+// Sorts by `key` descending, ties by lower id, and keeps the fewest that reach `mass`.
+template <typename Key>
+void keep_mass(std::vector<Candidate>& candidates, double mass, Key key) {
+  std::sort(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) {
+    return key(a) != key(b) ? key(a) > key(b) : a.token < b.token;
+  });
+  size_t count = 0;
+  for (double sum = 0; count < candidates.size() && (count == 0 || sum < mass); ++count) {
+    sum += candidates[count].probability;
+  }
+  candidates.resize(count);
+  normalise(candidates);
+}
+
+std::vector<Candidate> naive_candidates(const std::vector<float>& logits, const RowChoice& order,
+                                        const Choices& choices) {
+  std::vector<double> adjusted(logits.begin(), logits.end());
+  for (int32_t i = order.counts.begin; i < order.counts.end; ++i) {
+    const TokenCount& count = choices.counts[static_cast<size_t>(i)];
+    double& logit = adjusted[static_cast<size_t>(count.token)];
+    logit = logit > 0 ? logit / order.repetition : logit * order.repetition;
+    logit -= double{order.frequency} * count.in_output + (count.in_output > 0 ? order.presence : 0);
+  }
+  for (int32_t i = order.bias.begin; i < order.bias.end; ++i) {
+    const TokenBias& bias = choices.bias[static_cast<size_t>(i)];
+    adjusted[static_cast<size_t>(bias.token)] += bias.bias;
+  }
+  std::vector<Candidate> candidates;
+  for (size_t i = 0; i < adjusted.size(); ++i) {
+    const bool allowed =
+        order.mask.size() == 0 ||
+        (choices.mask[static_cast<size_t>(order.mask.begin) + i / 32] >> (i % 32) & 1) != 0;
+    if (!allowed || adjusted[i] == -INFINITY) continue;
+    candidates.push_back({static_cast<TokenId>(i), adjusted[i] / order.temperature, 0});
+  }
+  normalise(candidates);
+  const auto likelihood = [](const Candidate& c) { return c.logit; };
+  if (order.top_k > 0) {
+    keep_mass(candidates, 2, likelihood);
+    candidates.resize(std::min(candidates.size(), static_cast<size_t>(order.top_k)));
+    normalise(candidates);
+  }
+  if (order.typical < 1) {
+    double entropy = 0;
+    for (const Candidate& c : candidates) {
+      entropy -= c.probability > 0 ? c.probability * std::log(c.probability) : 0;
+    }
+    keep_mass(candidates, order.typical,
+              [&](const Candidate& c) { return -std::fabs(-std::log(c.probability) - entropy); });
+  }
+  if (order.top_p < 1) keep_mass(candidates, order.top_p, likelihood);
+  double top = 0;
+  for (const Candidate& c : candidates) top = std::max(top, c.probability);
+  std::erase_if(candidates, [&](const Candidate& c) { return c.probability < order.min_p * top; });
+  normalise(candidates);
+  std::sort(candidates.begin(), candidates.end(),
+            [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
+  return candidates;
+}
+
+TokenId naive_draw(const std::vector<Candidate>& candidates, double uniform) {
+  double passed = 0;
+  for (const Candidate& c : candidates) {
+    passed += c.probability;
+    if (passed > uniform) return c.token;
+  }
+  return candidates.back().token;
+}
+
+// A few settings of everything that narrows the choice.
+void set(RowChoice& order, int i) {
+  order.temperature = i % 3 == 0 ? 1.0F : i % 3 == 1 ? 0.6F : 1.7F;
+  order.top_k = i % 4 == 1 ? 10 : i % 4 == 3 ? 60 : 0;
+  order.top_p = i % 5 == 2 ? 0.9F : i % 5 == 4 ? 0.3F : 1.0F;
+  order.typical = i % 7 == 3 ? 0.7F : i % 7 == 5 ? 0.95F : 1.0F;
+  order.min_p = i % 6 == 5 ? 0.1F : 0.0F;
+  order.seed = 1234;
+}
+
+// Random penalties, biases and, for every third row, a mask.
+void disturb(Round& round, RowChoice& order, std::mt19937& random, int i) {
+  const auto vocab = static_cast<uint64_t>(round.vocab);
+  Choices& choices = round.choices;
+  order.repetition = 1.3F;
+  order.presence = 0.4F;
+  order.frequency = 0.2F;
+  order.counts.begin = static_cast<int32_t>(choices.counts.size());
+  order.bias.begin = static_cast<int32_t>(choices.bias.size());
+  for (uint64_t token = random() % 5; token < vocab; token += 1 + random() % 40) {
+    const auto in_output = static_cast<int32_t>(random() % 3);
+    choices.counts.push_back({static_cast<TokenId>(token), 1, in_output});
+    const float bias = random() % 8 == 0 ? -kInfinity : static_cast<float>(random() % 5) - 2;
+    choices.bias.push_back({static_cast<TokenId>(token), bias});
+  }
+  order.counts.end = static_cast<int32_t>(choices.counts.size());
+  order.bias.end = static_cast<int32_t>(choices.bias.size());
+  if (i % 3 != 0) return;
+  order.mask.begin = static_cast<int32_t>(choices.mask.size());
+  for (uint32_t word = 0; word < (vocab + 31) / 32; ++word) {
+    choices.mask.push_back(static_cast<uint32_t>(random() | 1U));
+  }
+  order.mask.end = static_cast<int32_t>(choices.mask.size());
+}
+
+TEST(Sampler, DrawsWhatTheNaiveSamplerDraws) {
+  std::mt19937 random(5);
+  int differing = 0;
+  for (const int64_t vocab : {7, 33, 300, 1500}) {
+    Round round{.vocab = vocab};
+    std::vector<std::vector<float>> rows;
+    for (int i = 0; i < 210; ++i) {
+      rows.push_back(random_logits(vocab, static_cast<uint32_t>(i)));
+      RowChoice& order = round.add(rows.back(), i);
+      set(order, i);
+      if (i % 2 == 1) disturb(round, order, random, i);
+    }
+    round.run(2);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const RowChoice& order = round.choices.rows[i];
+      const auto candidates = naive_candidates(rows[i], order, round.choices);
+      const double uniform = sampling_uniform(order.seed, order.choice, round.positions[i]);
+      const Chosen& chosen = round.output.chosen[i];
+      ASSERT_EQ(chosen.error, RowError::kNone);
+      const bool kept = std::any_of(candidates.begin(), candidates.end(),
+                                    [&](const Candidate& c) { return c.token == chosen.token; });
+      ASSERT_TRUE(kept) << "vocab " << vocab << " row " << i << " token " << chosen.token;
+      differing += chosen.token != naive_draw(candidates, uniform) ? 1 : 0;
+    }
+  }
+  // float32 weights move a border between two tokens by about 1e-6; 840 draws may meet one.
+  EXPECT_LE(differing, 1);
+}
+
+TEST(Sampler, GreedyTakesTheLowestIdOfTheLikeliest) {
+  std::vector<float> logits = random_logits(100, 1);
+  logits[40] = logits[41] = logits[77] = 30;
+  RowChoice greedy;
+  greedy.temperature = 0;
+  EXPECT_EQ(drawn(logits, greedy, 3), 40);
+  EXPECT_EQ(drawn({0.0F, -0.0F, 0.0F}, greedy, 3), 0);
+}
+
+TEST(Sampler, TiesAtACutGoToLowerIds) {
+  const std::vector<float> logits(64, 1.5F);
+  std::map<TokenId, int> seen;
+  for (int32_t position = 0; position < 200; ++position) {
+    RowChoice order;
+    order.top_k = 3;
+    ++seen[drawn(logits, order, position)];
+    order.top_k = 0;
+    order.top_p = 2.5F / 64;
+    ++seen[drawn(logits, order, position)];
+    order.top_p = 1;
+    order.typical = 2.5F / 64;
+    ++seen[drawn(logits, order, position)];
+  }
+  EXPECT_EQ(seen.size(), 3U);
+  EXPECT_EQ(seen.rbegin()->first, 2);
+}
+
+TEST(Sampler, ATopPOfZeroKeepsTheLikeliestAlone) {
+  const std::vector<float> logits = random_logits(500, 8, 0.1F);
+  const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
+  RowChoice order;
+  order.top_p = 0;
+  for (int32_t position = 0; position < 50; ++position) {
+    EXPECT_EQ(drawn(logits, order, position), best);
+  }
+}
+
+TEST(Sampler, FrequenciesFollowTheProbabilities) {
+  constexpr int kDraws = 20000;
+  const std::vector<float> logits = {1.0F, 0.0F, 2.0F, -1.0F, 0.5F, -kInfinity, 1.5F};
+  Round round{.vocab = 7};
+  round.logits = logits;
+  for (int i = 0; i < kDraws; ++i) {
+    round.positions.push_back(i);
+    RowChoice& order = round.choices.rows.emplace_back();
+    order.seed = 99;
+    order.row = i;
+  }
+  for (int i = 1; i < kDraws; ++i) {
+    round.logits.insert(round.logits.end(), logits.begin(), logits.end());
+  }
+  round.run();
+  std::vector<double> counts(7);
+  for (const Chosen& chosen : round.output.chosen) counts[static_cast<size_t>(chosen.token)] += 1;
+  double chi_squared = 0;
+  for (const Candidate& c : naive_candidates(logits, round.choices.rows[0], round.choices)) {
+    const double expected = c.probability * kDraws;
+    const double off = counts[static_cast<size_t>(c.token)] - expected;
+    chi_squared += off * off / expected;
+  }
+  EXPECT_EQ(counts[5], 0);
+  EXPECT_LT(chi_squared, 20.5);  // 5 degrees of freedom: passed by one seed in a thousand
+}
+
+TEST(Sampler, ReportsTheModelsOwnProbabilities) {
+  constexpr int64_t kVocab = 777;
+  std::vector<float> logits = random_logits(kVocab, 4);
+  logits[500] = logits[30] = 12.5F;
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(double{logit});
+  double entropy = 0;
+  for (const float logit : logits) {
+    entropy -= std::exp(double{logit}) / sum * (logit - std::log(sum));
+  }
+  const auto logprob = [&](TokenId token) {
+    return logits[static_cast<size_t>(token)] - std::log(sum);
+  };
+  Round round{.vocab = kVocab};
+  round.choices.scored = {3, 500, 776};
+  round.choices.bias = {{500, -5}, {30, -kInfinity}};
+  RowChoice& drawing = round.add(logits, 7);
+  drawing.logprobs = 5;
+  drawing.temperature = 0.3F;
+  drawing.top_p = 0.5F;
+  drawing.bias = {0, 2};
+  RowChoice& scoring = round.add(logits, 8);
+  scoring.want = RowWant::kScore;
+  scoring.logprobs = 1000;
+  scoring.scored = {0, 3};
+  round.add(logits, 9).logprobs = 0;
+  round.add(logits, 10);
+  round.run();
+
+  const StepOutput& output = round.output;
+  const float tolerance = 2e-6F * 16;  // float32 of numbers up to 16
+  for (const size_t i : {0U, 2U}) {
+    EXPECT_NEAR(output.chosen[i].logprob, logprob(output.chosen[i].token), tolerance);
+    EXPECT_NEAR(output.chosen[i].entropy, entropy, 1e-5);
+  }
+  EXPECT_EQ(output.chosen[3].logprob, 0);
+  ASSERT_EQ(output.top.row(0).size(), 5U);
+  ASSERT_EQ(output.top.row(1).size(), static_cast<size_t>(kVocab));
+  EXPECT_EQ(output.top.row(2).size() + output.top.row(3).size(), 0U);
+  EXPECT_EQ(output.top.row(0)[0].token, 30);
+  EXPECT_EQ(output.top.row(0)[1].token, 500);
+  const auto all = output.top.row(1);
+  for (size_t i = 0; i < all.size(); ++i) {
+    EXPECT_NEAR(all[i].logprob, logprob(all[i].token), tolerance);
+    if (i > 0) {
+      const bool after = all[i].logprob < all[i - 1].logprob ||
+                         (logits[static_cast<size_t>(all[i].token)] <
+                          logits[static_cast<size_t>(all[i - 1].token)]) ||
+                         all[i].token > all[i - 1].token;
+      EXPECT_TRUE(after);
+    }
+  }
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_NEAR(output.scored[i], logprob(round.choices.scored[i]), tolerance);
+  }
+}
+
+TEST(Sampler, AnErrorTouchesItsOwnRowOnly) {
+  constexpr int64_t kVocab = 130;
+  const std::vector<float> good = random_logits(kVocab, 6);
+  std::vector<float> nan = good;
+  nan[129] = NAN;
+  std::vector<float> infinite = good;
+  infinite[5] = kInfinity;
+  const std::vector<float> nothing(kVocab, -kInfinity);
+  Round round{.vocab = kVocab};
+  round.choices.mask.assign(5, 0);
+  for (const auto& row : {good, nan, good, infinite, good, nothing, good, good}) {
+    RowChoice& order = round.add(row, 11);
+    order.logprobs = 3;
+    order.temperature = round.positions.size() % 2 == 0 ? 0.0F : 1.0F;
+  }
+  round.choices.rows[6].mask = {0, 5};
+  round.choices.rows[7].temperature = 1;
+  round.run(2);
+  const std::vector<Chosen>& chosen = round.output.chosen;
+  EXPECT_EQ(chosen[1].error, RowError::kNotANumber);
+  EXPECT_EQ(chosen[3].error, RowError::kNotANumber);
+  EXPECT_EQ(chosen[5].error, RowError::kNothingAllowed);
+  EXPECT_EQ(chosen[6].error, RowError::kNothingAllowed);
+  for (const size_t i : {0U, 2U, 4U, 7U}) {
+    EXPECT_EQ(chosen[i].error, RowError::kNone);
+    EXPECT_EQ(chosen[i].token, chosen[0].token);
+    EXPECT_EQ(chosen[i].logprob, chosen[0].logprob);
+  }
+}
+
+TEST(Sampler, ResultsDependOnTheRowAlone) {
+  constexpr int64_t kVocab = 1000;
+  std::mt19937 random(3);
+  Round round{.vocab = kVocab};
+  for (int i = 0; i < 40; ++i) {
+    RowChoice& order = round.add(random_logits(kVocab, static_cast<uint32_t>(i)), 100 + i);
+    set(order, i);
+    order.logprobs = i % 4;
+    disturb(round, order, random, i);
+  }
+  round.run(1);
+  const StepOutput expected = round.output;
+  const auto same = [](const Chosen& a, const Chosen& b) {
+    return a.token == b.token &&
+           std::bit_cast<uint32_t>(a.logprob) == std::bit_cast<uint32_t>(b.logprob) &&
+           std::bit_cast<uint32_t>(a.entropy) == std::bit_cast<uint32_t>(b.entropy);
+  };
+  for (int lanes = 2; lanes <= 4; ++lanes) {
+    round.run(lanes);
+    for (size_t i = 0; i < 40; ++i) {
+      EXPECT_TRUE(same(round.output.chosen[i], expected.chosen[i])) << lanes << " row " << i;
+    }
+  }
+  std::reverse(round.choices.rows.begin(), round.choices.rows.end());
+  round.run(3);
+  for (size_t i = 0; i < 40; ++i) {
+    EXPECT_TRUE(same(round.output.chosen[i], expected.chosen[39 - i])) << "row " << i;
+  }
+}
+
+// Choices of one prompt name the same row and differ by their number.
+TEST(Sampler, ChoicesOfOneRowDrawApart) {
+  Round round{.vocab = 50};
+  round.add(std::vector<float>(50, 0.0F), 4);
+  round.choices.rows.resize(30);
+  for (int32_t i = 0; i < 30; ++i) round.choices.rows[static_cast<size_t>(i)].choice = i;
+  round.run(2);
+  std::map<TokenId, int> seen;
+  for (const Chosen& chosen : round.output.chosen) ++seen[chosen.token];
+  EXPECT_GT(seen.size(), 10U);
+}
+
+}  // namespace
+}  // namespace millrace
