@@ -1,0 +1,235 @@
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "engine/engine.h"
+#include "engine/scripted_model.h"
+
+namespace millrace {
+namespace {
+
+// Draws a workload. Its own generator: a failure is repeated by its seed.
+class Dice {
+ public:
+  explicit Dice(uint64_t seed) : engine_(seed) {}
+  int64_t between(int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(engine_() % static_cast<uint64_t>(high - low + 1));
+  }
+  bool one_in(int64_t n) { return between(1, n) == 1; }
+  template <typename T>
+  T of(std::initializer_list<T> values) {
+    return values.begin()[between(0, std::ssize(values) - 1)];
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+struct World {
+  ScriptedModel model;
+  int32_t block_tokens;
+  int64_t blocks;
+  int32_t rows_max, sequences_max;
+  bool prefix_caching;
+  int64_t requests;
+};
+
+World draw_world(Dice& dice) {
+  const auto block_tokens = dice.of<int32_t>({1, 4, 16, 32});
+  const int64_t pool_tokens = dice.of<int64_t>({24, 48, 96, 1000});
+  return {.model = {.vocab = dice.of<int32_t>({3, 4, 6}),
+                    .seed = static_cast<uint64_t>(dice.between(1, 1000)),
+                    .broken_every = dice.one_in(4) ? 150U : 0U},
+          .block_tokens = block_tokens,
+          .blocks = std::max<int64_t>(pool_tokens / block_tokens, 1),
+          .rows_max = dice.of<int32_t>({1, 2, 3, 7, 16, 64, 256}),
+          .sequences_max = dice.of<int32_t>({1, 2, 3, 8}),
+          .prefix_caching = !dice.one_in(3),
+          .requests = dice.between(1, 14)};
+}
+
+Request draw_request(Dice& dice, int32_t vocab) {
+  Request request;
+  const auto token = [&] { return static_cast<TokenId>(dice.between(1, vocab - 1)); };
+  const int64_t prompt = dice.of<int64_t>({1, 2, 5, 17, 33, 40});
+  // Many begin alike.
+  const TokenId beginning = dice.one_in(3) ? token() : 1;
+  for (int64_t i = 0; i < prompt; ++i) {
+    request.prompt.push_back(dice.one_in(8) ? token() : beginning);
+  }
+  request.choices = dice.one_in(3) ? static_cast<int32_t>(dice.between(2, 4)) : 1;
+  request.logprobs = dice.of({kNoLogprobs, 0, 1, 3});
+  request.prompt_logprobs = dice.one_in(4) ? static_cast<int32_t>(dice.between(0, 2)) : kNoLogprobs;
+  request.cache_salt = dice.one_in(4) ? 1 : 0;
+  SamplingParams& sampling = request.sampling;
+  sampling.temperature = dice.of({0.0F, 0.7F, 1.0F, 3.0F});
+  sampling.top_k = dice.one_in(3) ? 2 : 0;
+  sampling.repetition = dice.one_in(4) ? 1.5F : 1.0F;
+  sampling.presence = dice.one_in(4) ? 0.5F : 0.0F;
+  sampling.frequency = dice.one_in(4) ? 0.25F : 0.0F;
+  sampling.seed = static_cast<uint64_t>(dice.between(0, 5));
+  if (dice.one_in(5)) sampling.logit_bias = {{token(), 2.0F}};
+  if (dice.one_in(2)) sampling.logit_bias.push_back({0, -3.0F});  // longer answers
+  StopParams& stop = request.stop;
+  stop.tokens_max = dice.of<int64_t>({1, 2, 8, 24});
+  stop.tokens_min = dice.one_in(4) ? dice.between(1, stop.tokens_max) : 0;
+  stop.ignore_eos = dice.one_in(4);
+  if (dice.one_in(6)) stop.tokens = {token()};
+  if (dice.one_in(3)) stop.strings = {"ab", "bba", "aab"};
+  return request;
+}
+
+bool same(const TokenEvent& a, const TokenEvent& b) {
+  return a.choice == b.choice && a.position == b.position && a.token == b.token &&
+         a.of_prompt == b.of_prompt && a.logprob == b.logprob && a.finish == b.finish &&
+         a.stop_string == b.stop_string &&
+         std::ranges::equal(a.top, b.top, [](const TokenLogprob& x, const TokenLogprob& y) {
+           return x.token == y.token && x.logprob == y.logprob;
+         });
+}
+
+std::vector<TokenEvent> of_choice(const std::vector<TokenEvent>& events, int32_t choice) {
+  std::vector<TokenEvent> out;
+  std::ranges::copy_if(events, std::back_inserter(out),
+                       [&](const TokenEvent& event) { return event.choice == choice; });
+  return out;
+}
+
+struct Sent {
+  Request request;
+  std::shared_ptr<Notebook> sink = std::make_shared<Notebook>();
+  RequestId id = {};
+};
+
+// One world, driven to its end.
+class Trial {
+ public:
+  explicit Trial(uint64_t seed)
+      : dice_(seed),
+        world_(draw_world(dice_)),
+        tokenizer_(letters(world_.model.vocab)),
+        executor_(world_.model, world_.block_tokens, world_.blocks, world_.rows_max,
+                  world_.sequences_max) {
+    EngineOptions options;
+    options.card.context_max = 64;
+    options.card.vocab_size = world_.model.vocab;
+    options.rows_max = world_.rows_max;
+    options.sequences_max = world_.sequences_max;
+    options.prefix_caching = world_.prefix_caching;
+    engine_ = *Engine::create(options, executor_, *tokenizer_, clock_);
+  }
+
+  void run() {
+    while (std::ssize(sent_) < world_.requests || !engine_->idle()) {
+      if (std::ssize(sent_) < world_.requests && dice_.one_in(2)) send();
+      if (!sent_.empty() && dice_.one_in(12)) cancel_one();
+      ASSERT_TRUE(engine_->step().ok());
+      engine_->check_integrity();
+      clock_.advance(absl::Milliseconds(1));
+      ASSERT_LT(++steps_, 20000) << "no end in sight";
+    }
+    EXPECT_EQ(engine_->stats().blocks_used, 0);
+    EXPECT_EQ(engine_->stats().running, 0);
+    EXPECT_EQ(engine_->stats().waiting, 0);
+    for (const Sent& sent : sent_) judge(sent);
+  }
+
+  static int64_t finished, failed, cancelled, preemptions, cached, copies;
+
+ private:
+  void send() {
+    Sent& sent = sent_.emplace_back();
+    sent.request = draw_request(dice_, world_.model.vocab);
+    if (dice_.one_in(10)) sent.sink->events_max = static_cast<size_t>(dice_.between(1, 5));
+    const auto id = engine_->submit(sent.request, sent.sink);
+    ASSERT_TRUE(id.ok()) << id.status();
+    sent.id = *id;
+  }
+
+  void cancel_one() {
+    engine_->cancel(sent_[static_cast<size_t>(dice_.between(0, std::ssize(sent_) - 1))].id);
+  }
+
+  void judge(const Sent& sent) {
+    ASSERT_EQ(sent.sink->ends.size(), 1U);
+    const FinishEvent& end = sent.sink->ends[0];
+    const NaiveAnswer naive = answer_naively(world_.model, *tokenizer_, sent.request);
+    switch (end.status.code()) {
+      case absl::StatusCode::kOk:
+        EXPECT_EQ(naive.error, RowError::kNone);
+        EXPECT_EQ(sent.sink->events.size(), naive.events.size());
+        ++finished;
+        break;
+      case absl::StatusCode::kInternal:
+        EXPECT_EQ(naive.error, RowError::kNotANumber);
+        ++failed;
+        break;
+      case absl::StatusCode::kInvalidArgument:
+        EXPECT_EQ(naive.error, RowError::kNothingAllowed);
+        ++failed;
+        break;
+      case absl::StatusCode::kResourceExhausted:
+        EXPECT_GT(std::ssize(sent.request.prompt) + sent.request.stop.tokens_max - 1,
+                  world_.blocks * world_.block_tokens);
+        ++failed;
+        break;
+      default:
+        EXPECT_EQ(end.status.code(), absl::StatusCode::kCancelled);
+        ++cancelled;
+    }
+    for (int32_t choice = 0; choice < sent.request.choices; ++choice) {
+      compare(of_choice(sent.sink->events, choice), of_choice(naive.events, choice), naive.error);
+    }
+    EXPECT_LE(end.usage.cached_tokens, end.usage.prompt_tokens - 1);
+    preemptions += engine_->stats().preemptions;
+    cached += end.usage.cached_tokens;
+    copies += executor_.copies_made();
+  }
+
+  // What came is what the naive loop gives, or its beginning. Of an answer that fails the naive
+  // loop stops at the first broken row, the engine where the first of all choices broke.
+  static void compare(const std::vector<TokenEvent>& given, const std::vector<TokenEvent>& naive,
+                      RowError error) {
+    if (error == RowError::kNone) {
+      ASSERT_LE(given.size(), naive.size());
+    }
+    for (size_t i = 0; i < std::min(given.size(), naive.size()); ++i) {
+      ASSERT_TRUE(same(given[i], naive[i]))
+          << "event " << i << ": token " << given[i].token << " for " << naive[i].token
+          << " at position " << given[i].position << " for " << naive[i].position;
+    }
+  }
+
+  Dice dice_;
+  const World world_;
+  std::unique_ptr<const Tokenizer> tokenizer_;
+  ScriptedExecutor executor_;
+  ManualClock clock_;
+  std::unique_ptr<Engine> engine_;
+  std::vector<Sent> sent_;
+  int64_t steps_ = 0;
+};
+
+int64_t Trial::finished = 0, Trial::failed = 0, Trial::cancelled = 0, Trial::preemptions = 0,
+        Trial::cached = 0, Trial::copies = 0;
+
+TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    Trial(seed).run();
+    if (HasFatalFailure() || HasNonfatalFailure()) return;
+  }
+  // The workloads must have met what they are for.
+  EXPECT_GT(Trial::finished, 500);
+  EXPECT_GT(Trial::failed, 20);
+  EXPECT_GT(Trial::cancelled, 50);
+  EXPECT_GT(Trial::preemptions, 100);
+  EXPECT_GT(Trial::cached, 100);
+  EXPECT_GT(Trial::copies, 100);
+}
+
+}  // namespace
+}  // namespace millrace
