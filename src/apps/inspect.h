@@ -1,0 +1,25 @@
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "base/status.h"
+
+namespace millrace {
+
+// `millrace inspect`: what a model file holds and what running it takes.
+struct InspectOptions {
+  std::string model;
+  int64_t max_model_len = 0;
+  int64_t max_num_seqs = 1;
+  std::string kv_cache_dtype = "f16";
+  bool json = false;
+};
+
+void bind(CLI::App& command, InspectOptions& options);
+absl::Status run_inspect(const InspectOptions& options, std::FILE* out);
+
+}  // namespace millrace
