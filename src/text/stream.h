@@ -17,8 +17,8 @@ namespace millrace {
 class TextStream {
  public:
   struct Options {
-    std::vector<std::string>
-        stops;  // none empty; the one that ends first wins, at equal ends the longest
+    // None empty; the one that ends first wins, at equal ends the longest.
+    std::vector<std::string> stops = {};
     bool include_stop = false;  // the stop string stays in the text
     bool skip_special = true;
   };

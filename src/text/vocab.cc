@@ -151,8 +151,8 @@ void Vocab::collect_ends(std::initializer_list<std::optional<TokenId>> ids) {
     tokens_[static_cast<size_t>(*id)].kind = TokenKind::kControl;
   }
   std::ranges::sort(ends_of_generation_);
-  const auto twice = std::ranges::unique(ends_of_generation_);
-  ends_of_generation_.erase(twice.begin(), twice.end());
+  ends_of_generation_.erase(std::unique(ends_of_generation_.begin(), ends_of_generation_.end()),
+                            ends_of_generation_.end());
 }
 
 std::optional<TokenId> Vocab::find(std::string_view text) const {
