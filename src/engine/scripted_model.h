@@ -57,6 +57,8 @@ class ScriptedExecutor final : public Executor {
 
  private:
   uint64_t& slot(int32_t group, int32_t slice, int32_t slot);
+  // Nobody else in the batch may read a block that is written.
+  void check_alone(int32_t slice, int32_t slot) const;
   void make_copies();
   uint64_t compute_row(int32_t slice, int32_t row);
 

@@ -141,6 +141,13 @@ uint64_t& ScriptedExecutor::slot(int32_t group, int32_t slice, int32_t slot) {
                [static_cast<size_t>(block.value * block_tokens + slot % block_tokens)];
 }
 
+void ScriptedExecutor::check_alone(int32_t slice, int32_t slot) const {
+  const Csr<BlockId>& tables = batch_->tables[0];
+  const BlockId block =
+      tables.row(slice)[static_cast<size_t>(slot / capacity_.groups[0].block_tokens)];
+  CHECK(std::ranges::count(tables.values, block) == 1, "block {} is shared and written", block);
+}
+
 // All at once, as the lanes of a real executor do: so no block may be read and written.
 void ScriptedExecutor::make_copies() {
   const auto cell = [&](BlockId block) {
@@ -189,6 +196,7 @@ absl::Status ScriptedExecutor::finish(const Choices& choices, StepOutput& output
     for (int32_t row = head.row; row < head.row + head.known_rows; ++row) {
       const auto i = static_cast<size_t>(row);
       if (batch_->positions[i] < head.write_from) continue;
+      check_alone(slice, batch_->slots[i]);
       for (int32_t group = 0; group < 2; ++group) {
         slot(group, slice, batch_->slots[i]) =
             stored_token(batch_->tokens[i], batch_->positions[i]);

@@ -1,0 +1,241 @@
+#include "kv/ledger.h"
+
+#include <deque>
+#include <random>
+
+#include <gtest/gtest.h>
+
+namespace millrace {
+namespace {
+
+KvGroup group(int32_t block_tokens, int64_t blocks) {
+  KvGroup group;
+  group.block_tokens = block_tokens;
+  group.units = blocks;
+  return group;
+}
+
+// Sequences as a planner would meet them, beside their ledger.
+class LedgerTest : public testing::Test {
+ protected:
+  void open(int32_t block_tokens, int64_t blocks, bool prefix_caching = true) {
+    const std::vector<KvGroup> groups = {group(block_tokens, blocks)};
+    ledger_ = std::make_unique<Ledger>(groups, prefix_caching);
+  }
+
+  Sequence& arrive(std::vector<TokenId> prompt, uint64_t salt = 0, int32_t scores = kNoLogprobs) {
+    Request request;
+    request.prompt = std::move(prompt);
+    request.cache_salt = salt;
+    request.prompt_logprobs = scores;
+    Sequence& sequence = sequences_.emplace_back();
+    sequence.id = {std::ssize(sequences_)};
+    sequence.tokens = request.prompt;
+    sequence.request = std::make_shared<const Request>(std::move(request));
+    return sequence;
+  }
+
+  // One step of one sequence. Returns the batch that a ledger made of it.
+  Batch compute(Sequence& sequence, int64_t want) {
+    const int64_t rows = ledger_->place(sequence, want);
+    Batch batch;
+    if (rows == 0) return batch;
+    batch.slices.push_back({.sequence = sequence.id, .known_rows = static_cast<int32_t>(rows)});
+    ledger_->drain(batch);
+    sequence.advance(rows);
+    if (sequence.pending() == 0) sequence.tokens.push_back(1);
+    ledger_->settle(sequence);
+    ledger_->check_integrity();
+    return batch;
+  }
+
+  std::unique_ptr<Ledger> ledger_;
+  std::deque<Sequence> sequences_;
+};
+
+TEST_F(LedgerTest, RefusesLayoutsItCannotHold) {
+  EXPECT_TRUE(Ledger::supports(std::vector{group(16, 4), group(16, 8)}).ok());
+  EXPECT_EQ(Ledger::supports({}).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Ledger::supports(std::vector{group(16, 0)}).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Ledger::supports(std::vector{group(16, 4), group(8, 4)}).code(),
+            absl::StatusCode::kUnimplemented);
+  KvGroup state = group(1, 4);
+  state.kind = KvKind::kState;
+  EXPECT_EQ(Ledger::supports(std::vector{state}).code(), absl::StatusCode::kUnimplemented);
+}
+
+TEST_F(LedgerTest, GrowsAsFarAsThereIsRoom) {
+  open(4, 3, false);
+  Sequence& sequence = arrive(std::vector<TokenId>(10, 7));
+  EXPECT_EQ(ledger_->place(sequence, 6), 6);
+  EXPECT_EQ(ledger_->blocks_held(), 2);
+  sequence.tokens.resize(40, 7);
+  EXPECT_EQ(ledger_->place(sequence, 40), 12);
+  EXPECT_FALSE(ledger_->can_ever_hold(13));
+  EXPECT_TRUE(ledger_->can_ever_hold(12));
+  ledger_->release(sequence.id);
+  EXPECT_EQ(ledger_->blocks_held(), 0);
+  ledger_->check_integrity();
+}
+
+TEST_F(LedgerTest, LetsInOnlyWhatFitsWhole) {
+  open(4, 3, false);
+  Sequence& sequence = arrive(std::vector<TokenId>(9, 7));
+  EXPECT_EQ(ledger_->place(sequence, 1, /*spare=*/1), 0);
+  EXPECT_FALSE(ledger_->holds(sequence.id));
+  EXPECT_EQ(sequence.cached, -1);
+  EXPECT_EQ(ledger_->place(sequence, 1), 1);
+}
+
+TEST_F(LedgerTest, SharesFullBlocksAndCopiesTheBeginningOfOne) {
+  open(4, 16);
+  Sequence& first = arrive({1, 2, 3, 4, 5, 6, 7, 8, 9});
+  compute(first, 9);
+  Sequence& second = arrive({1, 2, 3, 4, 5, 6, 0, 0, 0});
+  const Batch batch = compute(second, 9);
+  EXPECT_EQ(second.cached, 6);
+  ASSERT_EQ(batch.copies.size(), 1U);
+  EXPECT_EQ(batch.copies[0].tokens, 2);
+  EXPECT_EQ(batch.slices[0].write_from, 6);
+  EXPECT_EQ(batch.tables[0].row(0).size(), 3U);
+  EXPECT_EQ(ledger_->blocks_held(), 5);  // 3, and 2 of its own
+}
+
+TEST_F(LedgerTest, ComputesTheLastTokenOfAPromptItHasWhole) {
+  open(4, 8);
+  Sequence& first = arrive({1, 2, 3, 4});
+  compute(first, 4);
+  Sequence& second = arrive({1, 2, 3, 4});
+  const Batch batch = compute(second, 4);
+  EXPECT_EQ(second.cached, 3);
+  EXPECT_TRUE(batch.copies.empty());
+  EXPECT_EQ(batch.slices[0].known_rows, 1);
+  EXPECT_EQ(batch.slices[0].write_from, 4);  // the row is computed, and not stored again
+  EXPECT_EQ(ledger_->blocks_held(), 1);
+}
+
+TEST_F(LedgerTest, ComputesRowsThatAreAskedFor) {
+  open(4, 8);
+  compute(arrive({1, 2, 3, 4, 5}), 5);
+  Sequence& second = arrive({1, 2, 3, 4, 5}, 0, /*scores=*/0);
+  EXPECT_EQ(ledger_->place(second, 5), 5);
+  EXPECT_EQ(second.cached, 0);
+  EXPECT_EQ(ledger_->blocks_held(), 3);  // the full block is shared all the same
+}
+
+TEST_F(LedgerTest, KeepsSaltsApart) {
+  open(2, 8);
+  compute(arrive({1, 2, 3}, 5), 3);
+  Sequence& other = arrive({1, 2, 3}, 6);
+  compute(other, 3);
+  EXPECT_EQ(other.cached, 0);
+  Sequence& same = arrive({1, 2, 3}, 5);
+  compute(same, 3);
+  EXPECT_EQ(same.cached, 2);
+}
+
+TEST_F(LedgerTest, FindsNothingWithoutPrefixCaching) {
+  open(2, 8, false);
+  compute(arrive({1, 2, 3}), 3);
+  Sequence& same = arrive({1, 2, 3});
+  compute(same, 3);
+  EXPECT_EQ(same.cached, 0);
+}
+
+TEST_F(LedgerTest, ForksPartWhereTheyWrite) {
+  for (const bool caching : {false, true}) {
+    open(4, 8, caching);
+    Sequence& parent = arrive({1, 2, 3, 4, 5, 6});
+    compute(parent, 6);
+    Sequence& child = arrive({1, 2, 3, 4, 5, 6, 1});
+    child.computed = parent.computed;
+    ledger_->fork(parent.id, child.id);
+    EXPECT_EQ(ledger_->blocks_held(), 2);
+    const Batch batch = compute(child, 1);
+    ASSERT_EQ(batch.copies.size(), 1U);
+    EXPECT_EQ(batch.copies[0].tokens, 2);
+    EXPECT_EQ(ledger_->blocks_held(), 3);
+    EXPECT_TRUE(compute(parent, 1).copies.empty());  // alone with its block again
+  }
+}
+
+TEST_F(LedgerTest, FindsAgainWhatItTookAway) {
+  open(2, 4);
+  Sequence& sequence = arrive({1, 2, 3, 4, 5});
+  compute(sequence, 5);
+  ledger_->preempt(sequence);
+  EXPECT_EQ(sequence.computed, 0);
+  EXPECT_EQ(ledger_->blocks_held(), 0);
+  EXPECT_EQ(ledger_->place(sequence, 6), 2);
+  EXPECT_EQ(sequence.computed, 4);
+}
+
+TEST_F(LedgerTest, EvictsForNewcomers) {
+  open(2, 3);
+  Sequence& old = arrive({1, 2, 3, 4, 5});
+  compute(old, 5);
+  ledger_->release(old.id);
+  Sequence& newcomer = arrive({7, 7, 7, 7, 7});
+  EXPECT_EQ(ledger_->place(newcomer, 5), 5);
+  ledger_->check_integrity();
+}
+
+TEST_F(LedgerTest, UndoesCopiesOfWhoeverLeavesBeforeTheyAreMade) {
+  open(4, 4);
+  Sequence& first = arrive({1, 2, 3, 4, 5});
+  compute(first, 5);
+  ledger_->release(first.id);
+  Sequence& second = arrive({1, 2, 0, 0});
+  EXPECT_EQ(ledger_->place(second, 2), 2);
+  ledger_->check_integrity();
+  ledger_->preempt(second);
+  ledger_->check_integrity();
+  Batch batch;
+  ledger_->drain(batch);
+  EXPECT_TRUE(batch.copies.empty());
+  EXPECT_EQ(ledger_->blocks_held(), 0);
+}
+
+// Few tokens, small blocks and small pools, so that everything collides.
+TEST_F(LedgerTest, KeepsItsBooksWhateverComes) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    std::mt19937_64 random(seed);
+    const auto below = [&](int64_t n) {
+      return static_cast<int64_t>(random() % static_cast<uint64_t>(n));
+    };
+    open(static_cast<int32_t>(1 + below(4)), 1 + below(24), below(4) > 0);
+    sequences_.clear();
+    std::vector<Sequence*> live;
+    for (int step = 0; step < 300; ++step) {
+      const int64_t dice = below(10);
+      if (live.size() < 6 && dice < 3) {
+        std::vector<TokenId> prompt(static_cast<size_t>(1 + below(12)));
+        for (TokenId& token : prompt) token = static_cast<TokenId>(below(2));
+        live.push_back(&arrive(std::move(prompt), static_cast<uint64_t>(below(2))));
+      }
+      if (live.empty()) continue;
+      const auto victim = live.begin() + below(std::ssize(live));
+      Sequence& sequence = **victim;
+      if (dice == 9) {
+        ledger_->release(sequence.id);
+        live.erase(victim);
+      } else if (dice == 8) {
+        ledger_->preempt(sequence);
+      } else if (dice == 7 && ledger_->holds(sequence.id) && sequence.pending() == 1) {
+        Sequence& child = arrive(sequence.tokens, sequence.request->cache_salt);
+        child.computed = sequence.computed;
+        ledger_->fork(sequence.id, child.id);
+        live.push_back(&child);
+      } else {
+        compute(sequence, 1 + below(5));
+      }
+      ledger_->check_integrity();
+    }
+    for (const Sequence* sequence : live) ledger_->release(sequence->id);
+    ledger_->check_integrity();
+    EXPECT_EQ(ledger_->blocks_held(), 0);
+  }
+}
+
+}  // namespace
+}  // namespace millrace
