@@ -1,22 +1,25 @@
 #include "kernels/kernels.h"
 
 #include "kernels/attention_kernels.h"
-
 #include "kernels/isa/avx2/simd.h"
 
 static_assert(millrace::Simd::kLanes == 8);
 
+#include "kernels/generic/formats.inc"
 #include "kernels/generic/math.inc"
+#include "kernels/generic/products_f32.inc"
+#include "kernels/generic/products_q8.inc"
 #include "kernels/generic/rows.inc"
 
 namespace millrace {
 
 const Kernels kAvx2Kernels = {
-    .times_q8 = nullptr,
-    .times_f32 = nullptr,
+    .times_q8 = times_q8_of,
+    .times_f32 = times_f32_of,
+    .store_panel = store_panel,
+    .swiglu = swiglu,
     .rms_norm = rms_norm,
     .quantise = quantise,
-    .silu_times = silu_times,
     .attention = &kAvx2Attention,
 };
 

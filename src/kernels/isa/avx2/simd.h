@@ -7,10 +7,18 @@
 // In an unnamed namespace, as everything built with these flags: no function that needs AVX2 may be
 // merged by the linker with one that another file calls on a CPU without it.
 
+// Before a loop whose arrays are to become registers.
+#if defined(__clang__)
+#define MILLRACE_UNROLL _Pragma("unroll")
+#else
+#define MILLRACE_UNROLL _Pragma("GCC unroll 8")
+#endif
+
 namespace millrace {
 namespace {
 
 struct Simd {
+  static constexpr bool kWideSums = false;
   static constexpr int kLanes = 8;
   using Float = __m256;
   using Int = __m256i;
@@ -31,6 +39,10 @@ struct Simd {
   static Float load_u8(const uint8_t* p) {
     return _mm256_cvtepi32_ps(
         _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+  }
+  static Float load_i8(const int8_t* p) {
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
   }
   static void store(float* p, Float v) { _mm256_storeu_ps(p, v); }
   static void store_f16(uint16_t* p, Float v) {
@@ -94,6 +106,63 @@ struct Simd {
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+
+  static Bytes load_bytes(const void* p) {
+    return _mm256_loadu_si256(static_cast<const __m256i*>(p));
+  }
+  static void store_bytes(void* p, Bytes v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+  static Bytes low_nibbles(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
+  static Bytes high_nibbles(Bytes v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
+  static Bytes move_bits(Bytes v, int mask, int from, int to) {
+    if (from < to) v = _mm256_slli_epi16(v, to - from);
+    if (from > to) v = _mm256_srli_epi16(v, from - to);
+    return _mm256_and_si256(v, _mm256_set1_epi8(static_cast<char>(mask << to)));
+  }
+  static Bytes either(Bytes a, Bytes b) { return _mm256_or_si256(a, b); }
+  static Float unsigned_byte(Bytes v, int byte) {
+    return to_float(_mm256_and_si256(_mm256_srli_epi32(v, 8 * byte), _mm256_set1_epi32(255)));
+  }
+  static Float signed_byte(Bytes v, int byte) {
+    return to_float(_mm256_srai_epi32(_mm256_slli_epi32(v, 24 - 8 * byte), 24));
+  }
+
+  using Four = __m256i;
+  static Four four(const int8_t* p) {
+    int32_t word;
+    __builtin_memcpy(&word, p, sizeof word);
+    return _mm256_set1_epi32(word);
+  }
+  static Dots start(const int16_t* minus_sums, int16_t offset) {
+    if (offset == 0) return _mm256_setzero_si256();
+    int32_t pair;
+    __builtin_memcpy(&pair, minus_sums, sizeof pair);
+    return _mm256_mullo_epi16(_mm256_set1_epi32(pair), _mm256_set1_epi16(offset));
+  }
+  static Dots dot(Dots sum, Bytes weights, Four in) {
+    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(weights, in));
+  }
+  static Int total(Dots sum) { return _mm256_madd_epi16(sum, _mm256_set1_epi16(1)); }
+  using Scales = __m256i;
+  static Scales load_scales(const int8_t* p) {
+    const Int wide = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    return _mm256_or_si256(_mm256_slli_epi32(wide, 16),
+                           _mm256_and_si256(wide, _mm256_set1_epi32(0xffff)));
+  }
+  static Int scaled_total(Dots sum, Scales scales) { return _mm256_madd_epi16(sum, scales); }
+  static Int offset_back(const int16_t* minus_sums, int16_t offset) {
+    int32_t pair;
+    __builtin_memcpy(&pair, minus_sums, sizeof pair);
+    return _mm256_madd_epi16(_mm256_set1_epi32(pair),
+                             _mm256_set1_epi16(static_cast<int16_t>(-offset)));
+  }
+  static Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
+
+  static Int start_signed(const int16_t*) { return _mm256_setzero_si256(); }
+  static Int dot_signed(Int sum, Bytes weights, Four in) {
+    const __m256i pairs =
+        _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(in, weights));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
 };
 

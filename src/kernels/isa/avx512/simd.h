@@ -6,10 +6,18 @@
 // The primitives of AVX-512 F, BW, VL, DQ and VNNI: 16 lanes. isa/portable/simd.h says what each
 // must do. In an unnamed namespace for the reason that isa/avx2/simd.h gives.
 
+// Before a loop whose arrays are to become registers.
+#if defined(__clang__)
+#define MILLRACE_UNROLL _Pragma("unroll")
+#else
+#define MILLRACE_UNROLL _Pragma("GCC unroll 8")
+#endif
+
 namespace millrace {
 namespace {
 
 struct Simd {
+  static constexpr bool kWideSums = true;
   static constexpr int kLanes = 16;
   using Float = __m512;
   using Int = __m512i;
@@ -30,6 +38,10 @@ struct Simd {
   static Float load_u8(const uint8_t* p) {
     return _mm512_cvtepi32_ps(
         _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
+  static Float load_i8(const int8_t* p) {
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }
   static void store(float* p, Float v) { _mm512_storeu_ps(p, v); }
   static void store_f16(uint16_t* p, Float v) {
@@ -87,6 +99,60 @@ struct Simd {
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+  }
+
+  static Bytes load_bytes(const void* p) { return _mm512_loadu_si512(p); }
+  static void store_bytes(void* p, Bytes v) { _mm512_storeu_si512(p, v); }
+  static Bytes low_nibbles(Bytes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
+  static Bytes high_nibbles(Bytes v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
+  static Bytes move_bits(Bytes v, int mask, int from, int to) {
+    if (from < to) v = _mm512_slli_epi16(v, static_cast<unsigned>(to - from));
+    if (from > to) v = _mm512_srli_epi16(v, static_cast<unsigned>(from - to));
+    return _mm512_and_si512(v, _mm512_set1_epi8(static_cast<char>(mask << to)));
+  }
+  static Bytes either(Bytes a, Bytes b) { return _mm512_or_si512(a, b); }
+  static Float unsigned_byte(Bytes v, int byte) {
+    return to_float(_mm512_and_si512(_mm512_srli_epi32(v, static_cast<unsigned>(8 * byte)),
+                                     _mm512_set1_epi32(255)));
+  }
+  static Float signed_byte(Bytes v, int byte) {
+    return to_float(
+        _mm512_srai_epi32(_mm512_slli_epi32(v, static_cast<unsigned>(24 - 8 * byte)), 24));
+  }
+
+  using Four = const int8_t*;
+  static Four four(const int8_t* p) { return p; }
+  static Dots start(const int16_t* minus_sums, int16_t offset) {
+    if (offset == 0) return _mm512_setzero_si512();
+    int32_t pair;
+    __builtin_memcpy(&pair, minus_sums, sizeof pair);
+    return _mm512_madd_epi16(_mm512_set1_epi32(pair), _mm512_set1_epi16(offset));
+  }
+  // GCC 12 does not fold the broadcast into the instruction by itself.
+  static Dots dot(Dots sum, Bytes weights, Four in) {
+    using Word = const int8_t[4];
+    asm("vpdpbusd %2%{1to16%}, %1, %0"
+        : "+v"(sum)
+        : "v"(weights), "m"(*reinterpret_cast<Word*>(in)));
+    return sum;
+  }
+  static Int total(Dots sum) { return sum; }
+  using Scales = __m512i;
+  static Scales load_scales(const int8_t* p) {
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Int scaled_total(Dots sum, Scales scales) { return _mm512_mullo_epi32(sum, scales); }
+  static Int offset_back(const int16_t* minus_sums, int16_t offset) {
+    int32_t pair;
+    __builtin_memcpy(&pair, minus_sums, sizeof pair);
+    return _mm512_madd_epi16(_mm512_set1_epi32(pair),
+                             _mm512_set1_epi16(static_cast<int16_t>(-offset)));
+  }
+  static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
+
+  static Int start_signed(const int16_t* minus_sums) { return start(minus_sums, 128); }
+  static Int dot_signed(Int sum, Bytes weights, Four in) {
+    return dot(sum, _mm512_xor_si512(weights, _mm512_set1_epi8(-128)), in);
   }
 };
 

@@ -3,12 +3,15 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "tensor/float_bits.h"
 
 // The contract of a Simd, and its portable twins: kLanes float lanes as a plain array, every
 // operation rounded once as the instruction does, so that PortableSimd<8> and AVX2, and
 // PortableSimd<16> and AVX-512, agree bit for bit (payloads of NaNs aside).
+
+#define MILLRACE_UNROLL  // arrays stay arrays here
 
 namespace millrace {
 namespace {
@@ -41,6 +44,9 @@ struct PortableSimd {
     return make([&](int i) { return f32_of_bf16(p[i]); });
   }
   static Float load_u8(const uint8_t* p) {
+    return make([&](int i) { return static_cast<float>(p[i]); });
+  }
+  static Float load_i8(const int8_t* p) {
     return make([&](int i) { return static_cast<float>(p[i]); });
   }
   static void store(float* p, const Float& v) { store_first(p, v, N); }
@@ -133,6 +139,107 @@ struct PortableSimd {
       }
     }
     return v.lane[0];
+  }
+
+  // Bytes: four neighbours of each of kLanes rows; lane r holds bytes 4 r to 4 r + 3.
+  struct Bytes {
+    uint8_t byte[4 * N];
+  };
+  static Bytes load_bytes(const void* p) {
+    Bytes v;
+    std::memcpy(v.byte, p, sizeof v.byte);
+    return v;
+  }
+  static void store_bytes(void* p, const Bytes& v) { std::memcpy(p, v.byte, sizeof v.byte); }
+  static Bytes low_nibbles(const Bytes& v) { return move_bits(v, 15, 0, 0); }
+  static Bytes high_nibbles(const Bytes& v) { return move_bits(v, 15, 4, 0); }
+  // The bits of `mask`, taken from bit `from` on, to bit `to` on.
+  static Bytes move_bits(const Bytes& v, int mask, int from, int to) {
+    Bytes result;
+    for (int i = 0; i < 4 * N; ++i) {
+      result.byte[i] = static_cast<uint8_t>((v.byte[i] >> from & mask) << to);
+    }
+    return result;
+  }
+  static Bytes either(const Bytes& a, const Bytes& b) {
+    Bytes result;
+    for (int i = 0; i < 4 * N; ++i) result.byte[i] = a.byte[i] | b.byte[i];
+    return result;
+  }
+  static Float unsigned_byte(const Bytes& v, int byte) {
+    return make([&](int i) { return static_cast<float>(v.byte[4 * i + byte]); });
+  }
+  static Float signed_byte(const Bytes& v, int byte) {
+    return make(
+        [&](int i) { return static_cast<float>(static_cast<int8_t>(v.byte[4 * i + byte])); });
+  }
+
+  // Integer products of unsigned weights below 64 with activations. Where sums are not wide they
+  // are 16 bits and wrap, two for each row (products of neighbours 0 and 1, and of 2 and 3): what
+  // counts is that the last one fits. With offset o the weights lie in [-o, o), so 8 steps of 4 or
+  // 5 bits and 4 steps of 6 bits give at most 16 * 16 * 127 and 8 * 32 * 127, both 32512. Unsigned
+  // codes of 4 bits fit without (16 * 15 * 127 = 30480), of 5 bits they need the offset
+  // (offset_back undoes it). Wide sums are 32 bits, one for each row.
+  static constexpr bool kWideSums = N == 16;
+  static constexpr int kSums = kWideSums ? 1 : 2;
+  struct Dots {
+    int32_t sum[kSums * N];
+  };
+  using Four = const int8_t*;
+  static Four four(const int8_t* p) { return p; }
+  static Dots start(const int16_t* minus_sums, int16_t offset) {
+    Dots dots;
+    for (int i = 0; i < kSums * N; ++i) {
+      const int sum = kSums == 2 ? minus_sums[i % 2] : minus_sums[0] + minus_sums[1];
+      dots.sum[i] = sum * offset;
+    }
+    return dots;
+  }
+  static Dots dot(Dots dots, const Bytes& weights, Four in) {
+    for (int i = 0; i < 4 * N; ++i) {
+      int32_t& sum = dots.sum[i * kSums / 4];
+      sum += weights.byte[i] * in[i % 4];
+      if constexpr (kSums == 2) sum = static_cast<int16_t>(sum);
+    }
+    return dots;
+  }
+  static Int total(const Dots& dots) {
+    Int result;
+    for (int i = 0; i < N; ++i) {
+      result.lane[i] = kSums == 2 ? dots.sum[2 * i] + dots.sum[2 * i + 1] : dots.sum[i];
+    }
+    return result;
+  }
+  // `total` times a scale for each row.
+  using Scales = Int;
+  static Scales load_scales(const int8_t* p) {
+    Int scales;
+    for (int i = 0; i < N; ++i) scales.lane[i] = p[i];
+    return scales;
+  }
+  static Int scaled_total(const Dots& dots, const Scales& scales) {
+    Int result = total(dots);
+    for (int i = 0; i < N; ++i) result.lane[i] *= scales.lane[i];
+    return result;
+  }
+  static Int offset_back(const int16_t* minus_sums, int16_t offset) {
+    Int result;
+    for (int32_t& lane : result.lane) lane = -offset * (minus_sums[0] + minus_sums[1]);
+    return result;
+  }
+  static Int add(Int a, const Int& b) {
+    for (int i = 0; i < N; ++i) a.lane[i] += b.lane[i];
+    return a;
+  }
+
+  // Products of signed weights of 8 bits. (AVX-512 multiplies weight + 128 and starts from what
+  // that adds; both are exact.)
+  static Int start_signed(const int16_t*) { return {}; }
+  static Int dot_signed(Int sum, const Bytes& weights, Four in) {
+    for (int i = 0; i < 4 * N; ++i) {
+      sum.lane[i / 4] += static_cast<int8_t>(weights.byte[i]) * in[i % 4];
+    }
+    return sum;
   }
 
  private:

@@ -1,7 +1,6 @@
 #include "kernels/kernels.h"
 
 #include "kernels/attention_kernels.h"
-
 #include "kernels/isa/portable/simd.h"
 
 namespace millrace {
@@ -10,17 +9,21 @@ using Simd = PortableSimd<8>;
 }  // namespace
 }  // namespace millrace
 
+#include "kernels/generic/formats.inc"
 #include "kernels/generic/math.inc"
+#include "kernels/generic/products_f32.inc"
+#include "kernels/generic/products_q8.inc"
 #include "kernels/generic/rows.inc"
 
 namespace millrace {
 
 const Kernels kPortable8Kernels = {
-    .times_q8 = nullptr,
-    .times_f32 = nullptr,
+    .times_q8 = times_q8_of,
+    .times_f32 = times_f32_of,
+    .store_panel = store_panel,
+    .swiglu = swiglu,
     .rms_norm = rms_norm,
     .quantise = quantise,
-    .silu_times = silu_times,
     .attention = &kPortable8Attention,
 };
 

@@ -1,20 +1,14 @@
 #include "kernels/kernels.h"
 
-#include "kernels/attention_kernels.h"
-
 #include <cmath>
+
+#include "kernels/attention_kernels.h"
+#include "quant/panel_rows.h"
 
 // The reference: plain loops, sums in double, never optimised.
 
 namespace millrace {
 namespace {
-
-void rms_norm(const float* in, const float* weight, int64_t width, float epsilon, float* out) {
-  double squares = 0;
-  for (int64_t i = 0; i < width; ++i) squares += double{in[i]} * in[i];
-  const double scale = 1 / std::sqrt(squares / static_cast<double>(width) + epsilon);
-  for (int64_t i = 0; i < width; ++i) out[i] = static_cast<float>(in[i] * scale * weight[i]);
-}
 
 void quantise_block(const float* in, Q8Block& out) {
   float top = 0;
@@ -44,20 +38,116 @@ void quantise(const float* in, int64_t width, Q8Block* out, int64_t stride) {
   }
 }
 
-void silu_times(const float* gate, const float* up, int64_t count, float* out) {
-  for (int64_t i = 0; i < count; ++i) {
-    out[i] = static_cast<float>(gate[i] / (1 + std::exp(-double{gate[i]})) * up[i]);
+void rms_norm(const float* in, const float* weight, int64_t width, float epsilon, float* f32,
+              Q8Block* q8, int64_t q8_stride) {
+  double squares = 0;
+  for (int64_t i = 0; i < width; ++i) squares += double{in[i]} * in[i];
+  const double scale = 1 / std::sqrt(squares / static_cast<double>(width) + epsilon);
+  float block[kQ8Width];
+  for (int64_t i = 0; i < width; ++i) {
+    const auto value = static_cast<float>(in[i] * scale * weight[i]);
+    if (f32 != nullptr) f32[i] = value;
+    block[i % kQ8Width] = value;
+    if (q8 != nullptr && i % kQ8Width == kQ8Width - 1) {
+      quantise_block(block, q8[i / kQ8Width * q8_stride]);
+    }
   }
+}
+
+void swiglu(const float* gate, const float* up, int64_t columns, int64_t outputs, float* f32,
+            int64_t stride, Q8Block* q8) {
+  for (int64_t c = 0; c < columns; ++c) {
+    float row[2 * kPanelRows];
+    for (int64_t i = 0; i < 2 * kPanelRows; ++i) {
+      const int64_t at = (i / kPanelRows * columns + c) * kPanelRows + i % kPanelRows;
+      const double sigmoid = 1 / (1 + std::exp(-double{gate[at]}));
+      row[i] = static_cast<float>(gate[at] * sigmoid * up[at]);
+      if (f32 != nullptr && i < outputs) f32[c * stride + i] = row[i];
+    }
+    if (q8 != nullptr) quantise_block(row, q8[c]);
+  }
+}
+
+void store_panel(const float* sums, int64_t columns, int64_t outputs, const float* bias, bool add,
+                 float* out, int64_t stride) {
+  for (int64_t c = 0; c < columns; ++c) {
+    for (int64_t i = 0; i < outputs; ++i) {
+      float value = sums[c * kPanelRows + i];
+      if (bias != nullptr) value += bias[i];
+      if (add) value += out[c * stride + i];
+      out[c * stride + i] = value;
+    }
+  }
+}
+
+// Sums of products in double; activation(k, column) says what stands there.
+template <typename Panel, int kElements, typename Activation>
+void times(const std::byte* bytes, int64_t width, int64_t columns, Activation activation,
+           float* sums) {
+  const auto* panels = reinterpret_cast<const Panel*>(bytes);
+  for (int row = 0; row < kPanelRows; ++row) {
+    double totals[kTileRows] = {};
+    for (int64_t first = 0; first < width; first += kElements) {
+      float weights[kElements];
+      get(panels[first / kElements], row, weights);
+      for (int64_t c = 0; c < columns; ++c) {
+        for (int k = 0; k < kElements; ++k) totals[c] += weights[k] * activation(first + k, c);
+      }
+    }
+    for (int64_t c = 0; c < columns; ++c) {
+      sums[c * kPanelRows + row] = static_cast<float>(totals[c]);
+    }
+  }
+}
+
+template <typename Panel, int kElements>
+void times_q8(const std::byte* panel, int64_t width, const Q8Block* in, int64_t columns,
+              float* sums) {
+  const auto activation = [&](int64_t k, int64_t c) {
+    const Q8Block& block = in[k / kQ8Width * columns + c];
+    return double{block.scale} * block.q[k % kQ8Width];
+  };
+  times<Panel, kElements>(panel, width, columns, activation, sums);
+}
+
+template <typename Panel, int kElements>
+void times_f32(const std::byte* panel, int64_t width, const float* in, int64_t stride,
+               int64_t columns, float* sums) {
+  const auto activation = [&](int64_t k, int64_t c) { return double{in[c * stride + k]}; };
+  times<Panel, kElements>(panel, width, columns, activation, sums);
+}
+
+PanelTimesQ8 times_q8_of(DType format) {
+  switch (format) {
+#define DTYPE(name, elements, bytes, gguf) \
+  case DType::k##name:                     \
+    return elements == 1 ? nullptr : times_q8<Panel##name, elements>;
+#include "tensor/dtypes.def"
+#undef DTYPE
+  }
+  return nullptr;
+}
+
+PanelTimesF32 times_f32_of(DType format) {
+  switch (format) {
+#define DTYPE(name, elements, bytes, gguf) \
+  case DType::k##name:                     \
+    return times_f32<Panel##name, elements>;
+#include "tensor/dtypes.def"
+#undef DTYPE
+  }
+  return nullptr;
 }
 
 }  // namespace
 
 const Kernels kScalarKernels = {
-    .times_q8 = nullptr,
-    .times_f32 = nullptr,
+    .times_q8 = times_q8_of,
+    .times_f32 = times_f32_of,
+    .store_panel = store_panel,
+    .swiglu = swiglu,
     .rms_norm = rms_norm,
     .quantise = quantise,
-    .silu_times = silu_times,
     .attention = &kScalarAttention,
 };
 

@@ -1,0 +1,137 @@
+#include "kernels/ops.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "kernels/kernels.h"
+#include "kernels/tiles.h"
+
+namespace millrace::ops {
+namespace {
+
+// Where a row's q8 blocks go: one every `stride`.
+struct Q8Row {
+  Q8Block* first;
+  int64_t stride;
+};
+
+Q8Row q8_row(const Activations& out, int64_t row) {
+  const Tile tile = tile_at(out.rows, row / kTileRows);
+  Q8Block* blocks = q8_of(out, tile);
+  return {blocks == nullptr ? nullptr : blocks + (row - tile.first), tile.rows};
+}
+
+// Panels of one matrix times tiles of activations, in the form that the matrix reads.
+class PanelProduct {
+ public:
+  PanelProduct(const Kernels& kernels, const PackedMatrix& weights, const Activations& in)
+      : weights_(weights), in_(in) {
+    CHECK(weights.width() == in.width, "weights of width {} for activations of width {}",
+          weights.width(), in.width);
+    if (in.forms.q8 && is_quantised(weights.format())) {
+      times_q8_ = kernels.times_q8(weights.format());
+    } else {
+      CHECK(in.forms.f32, "activations lack the form that {} weights read",
+            info_of(weights.format()).name);
+      times_f32_ = kernels.times_f32(weights.format());
+    }
+  }
+
+  // sums: [tile.rows, kPanelRows]
+  void operator()(int64_t panel, const Tile& tile, float* sums) const {
+    const std::byte* bytes = weights_.panel(panel);
+    if (times_q8_ != nullptr) {
+      times_q8_(bytes, in_.width, q8_of(in_, tile), tile.rows, sums);
+    } else {
+      times_f32_(bytes, in_.width, f32_of(in_, tile.first), in_.width, tile.rows, sums);
+    }
+  }
+
+ private:
+  const PackedMatrix& weights_;
+  const Activations& in_;
+  PanelTimesQ8 times_q8_ = nullptr;
+  PanelTimesF32 times_f32_ = nullptr;
+};
+
+constexpr int64_t kSums = kTileRows * kPanelRows;
+
+}  // namespace
+
+void embed(Lane& lane, const Kernels&, const PackedMatrix& table, std::span<const TokenId> tokens,
+           Rows<float> out) {
+  const WorkRange rows = lane.share(static_cast<int64_t>(tokens.size()));
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    table.unpack_row(tokens[static_cast<size_t>(i)], out.row(i));
+  }
+}
+
+void rms_norm(Lane& lane, const Kernels& kernels, Rows<const float> in,
+              std::span<const float> weight, float epsilon, const Activations& out) {
+  const WorkRange rows = lane.share(in.rows);
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    const Q8Row q8 = q8_row(out, i);
+    kernels.rms_norm(in.row(i), weight.data(), in.width, epsilon, f32_of(out, i), q8.first,
+                     q8.stride);
+  }
+}
+
+void convert(Lane& lane, const Kernels& kernels, Rows<const float> in, const Activations& out) {
+  const WorkRange rows = lane.share(in.rows);
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
+    if (float* to = f32_of(out, i)) {
+      std::memcpy(to, in.row(i), static_cast<size_t>(in.width) * sizeof(float));
+    }
+    const Q8Row q8 = q8_row(out, i);
+    if (q8.first != nullptr) kernels.quantise(in.row(i), in.width, q8.first, q8.stride);
+  }
+}
+
+// Tiles outside, so that a tile's activations stay in the second level cache while the lane's
+// weights stream by.
+void linear(Lane& lane, const Kernels& kernels, const PackedMatrix& weights, const Activations& in,
+            std::span<const float> bias, Store store, Rows<float> out) {
+  const PanelProduct product(kernels, weights, in);
+  const WorkRange panels = lane.share(weights.panels());
+  alignas(64) float sums[kSums];
+  for (int64_t t = 0; t < tiles_of(in.rows); ++t) {
+    const Tile tile = tile_at(in.rows, t);
+    for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+      product(panel, tile, sums);
+      const int64_t first = panel * kPanelRows;
+      const int64_t outputs = std::min<int64_t>(kPanelRows, weights.rows() - first);
+      kernels.store_panel(sums, tile.rows, outputs, bias.empty() ? nullptr : bias.data() + first,
+                          store == Store::kAdd, out.row(tile.first) + first, out.stride);
+    }
+  }
+}
+
+void gate_up(Lane& lane, const Kernels& kernels, const PackedMatrix& gate, const PackedMatrix& up,
+             const Activations& in, const Activations& out) {
+  const PanelProduct gate_product(kernels, gate, in);
+  const PanelProduct up_product(kernels, up, in);
+  const int64_t hidden = gate.rows();
+  CHECK(up.rows() == hidden && out.width == hidden, "gate of {}, up of {} rows for an output of {}",
+        hidden, up.rows(), out.width);
+  const WorkRange panels = lane.share(gate.panels(), 2);  // two make a block of the q8 form
+  alignas(64) float gates[2 * kSums] = {};
+  alignas(64) float ups[2 * kSums] = {};
+  for (int64_t t = 0; t < tiles_of(in.rows); ++t) {
+    const Tile tile = tile_at(in.rows, t);
+    Q8Block* q8 = q8_of(out, tile);
+    for (int64_t panel = panels.begin; panel < panels.end; panel += 2) {
+      for (int64_t i = 0; i < std::min<int64_t>(2, panels.end - panel); ++i) {
+        gate_product(panel + i, tile, gates + i * tile.rows * kPanelRows);
+        up_product(panel + i, tile, ups + i * tile.rows * kPanelRows);
+      }
+      const int64_t first = panel * kPanelRows;
+      const int64_t outputs = std::min<int64_t>(2 * kPanelRows, hidden - first);
+      float* f32 = f32_of(out, tile.first);
+      kernels.swiglu(gates, ups, tile.rows, outputs, f32 == nullptr ? nullptr : f32 + first,
+                     out.width, q8 == nullptr ? nullptr : q8 + panel / 2 * tile.rows);
+    }
+  }
+}
+
+}  // namespace millrace::ops
