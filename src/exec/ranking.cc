@@ -5,34 +5,52 @@
 #include <functional>
 #include <limits>
 
+#include "exec/float4.h"
+#include "exec/softmax.h"
+
 namespace millrace {
 namespace {
 
-// Scores are nats: 1024 bins of a 32nd reach from the best token down to e^-32 of its probability;
+// Scores are nats: 1024 bins of a 32nd reach from the best entry down to e^-32 of its probability;
 // the last bin takes the rest.
 constexpr int kBins = 1024;
 constexpr float kBinsPerNat = 32;
 
-int bin_of(float distance) {
-  const float bin = distance * kBinsPerNat;
-  return bin < kBins - 1 ? static_cast<int>(bin) : kBins - 1;
+Int4 bins4(Float4 scores, float top) {
+  const Float4 bins = (top - scores) * kBinsPerNat;
+  const Int4 near = bins < kBins - 1;
+  return __builtin_convertvector(keep4(near, bins), Int4) | (~near & (kBins - 1));
+}
+
+// Calls visit(i) for every score of at least `least`.
+template <typename Visit>
+void visit_from(float least, std::span<const float> scores, const Visit& visit) {
+  size_t i = 0;
+  for (; i + kFour <= scores.size(); i += kFour) {
+    if (!any4(load4(scores.data() + i) >= least)) continue;
+    for (size_t lane = i; lane < i + kFour; ++lane) {
+      if (scores[lane] >= least) visit(lane);
+    }
+  }
+  for (; i < scores.size(); ++i) {
+    if (scores[i] >= least) visit(i);
+  }
 }
 
 // The last of the best keys that together reach `mass`: halves at a time, in linear time.
 template <typename Weight>
 uint64_t last_within(std::span<uint64_t> keys, const Weight& weight, double mass) {
   while (keys.size() > 1) {
-    const auto half = static_cast<int64_t>(keys.size() / 2);
-    std::nth_element(keys.begin(), keys.begin() + half, keys.end(), std::greater<>());
+    const size_t half = keys.size() / 2;
+    std::nth_element(keys.begin(), keys.begin() + static_cast<int64_t>(half), keys.end(),
+                     std::greater<>());
     double better = 0;
-    for (int64_t i = 0; i < half; ++i) {
-      better += weight(Ranking::token_of(keys[static_cast<size_t>(i)]));
-    }
+    for (const uint64_t key : keys.first(half)) better += weight(Ranking::index_of(key));
     if (better >= mass) {
-      keys = keys.first(static_cast<size_t>(half));
+      keys = keys.first(half);
     } else {
       mass -= better;
-      keys = keys.subspan(static_cast<size_t>(half));
+      keys = keys.subspan(half);
     }
   }
   return keys.front();
@@ -40,72 +58,91 @@ uint64_t last_within(std::span<uint64_t> keys, const Weight& weight, double mass
 
 }  // namespace
 
-Ranking::Ranking(int64_t vocab) : counts_(kBins), masses_(kBins) {
-  keys_.reserve(static_cast<size_t>(vocab));
+Ranking::Ranking(int64_t entries_max) : bins_(kBins) {
+  keys_.reserve(static_cast<size_t>(entries_max));
 }
 
-uint64_t Ranking::key_of(float score, TokenId token) {
-  // The bits of a float32 order as an unsigned integer when negative numbers are inverted and
-  // positive ones get the sign bit; adding zero makes -0 the same as 0.
+// The bits of a float32 order as an unsigned integer when negative numbers are inverted and
+// positive ones get the sign bit; adding zero makes -0 the same as 0.
+uint64_t Ranking::key_of(float score, size_t index) {
   const auto bits = std::bit_cast<uint32_t>(score + 0.0F);
   const uint32_t ordered = (bits >> 31) != 0 ? ~bits : bits | 0x80000000U;
-  return (uint64_t{ordered} << 32) | static_cast<uint32_t>(~static_cast<uint32_t>(token));
+  return (uint64_t{ordered} << 32) | ~static_cast<uint32_t>(index);
 }
 
-// The bin in which `mass` is reached; takes what lies in better bins off `mass`.
+float Ranking::score_of(uint64_t key) {
+  const auto ordered = static_cast<uint32_t>(key >> 32);
+  return std::bit_cast<float>((ordered >> 31) != 0 ? ordered & 0x7fffffffU : ~ordered);
+}
+
 template <typename Weight>
-int Ranking::find_bin(std::span<const float> scores, const Weight& weight, double& mass) {
-  std::fill(counts_.begin(), counts_.end(), 0);
-  std::fill(masses_.begin(), masses_.end(), 0.0);
-  top_ = *std::max_element(scores.begin(), scores.end());
-  for (size_t i = 0; i < scores.size(); ++i) {
-    const auto bin = static_cast<size_t>(bin_of(top_ - scores[i]));
-    ++counts_[bin];
-    masses_[bin] += weight(static_cast<TokenId>(i));
+void Ranking::fill_bins(std::span<const float> scores, float top, const Weight& weight) {
+  std::fill(bins_.begin(), bins_.end(), Bin{});
+  for (size_t i = 0; i < scores.size(); i += kFour) {
+    const Int4 places = bins4(load4(scores, i, top), top);
+    const size_t count = std::min(kFour, scores.size() - i);
+    for (size_t lane = 0; lane < count; ++lane) {
+      Bin& bin = bins_[static_cast<size_t>(places[lane])];
+      ++bin.count;
+      bin.mass += weight(i + lane);
+    }
   }
-  size_t last = 0;  // where all tokens together do not reach it
-  for (size_t bin = 0; bin < counts_.size(); ++bin) {
-    if (counts_[bin] == 0) continue;
-    if (masses_[bin] >= mass) return static_cast<int>(bin);
-    last = bin;
-    mass -= masses_[bin];
+}
+
+// The bin in which `mass` is reached; takes what lies in better bins off `mass`. Where all entries
+// together do not reach it, the last bin of any.
+int Ranking::find_bin(double& mass) const {
+  int last = 0;
+  for (int i = 0; i < kBins; ++i) {
+    const Bin& bin = bins_[static_cast<size_t>(i)];
+    if (bin.count == 0) continue;
+    if (bin.mass >= mass) return i;
+    last = i;
+    mass -= bin.mass;
   }
   mass = std::numeric_limits<double>::infinity();
-  return static_cast<int>(last);
+  return last;
 }
 
 template <typename Weight>
 uint64_t Ranking::cut(std::span<const float> scores, const Weight& weight, double mass) {
-  const int bin = find_bin(scores, weight, mass);
+  const float top = max_of(scores);
+  fill_bins(scores, top, weight);
+  const int bin = find_bin(mass);
+  // One bin more than needed, so that rounding leaves no entry of the bin out.
+  const float least = bin < kBins - 2 ? top - static_cast<float>(bin + 2) / kBinsPerNat
+                                      : -std::numeric_limits<float>::infinity();
   keys_.clear();
-  for (size_t i = 0; i < scores.size(); ++i) {
-    if (bin_of(top_ - scores[i]) == bin) {
-      keys_.push_back(key_of(scores[i], static_cast<TokenId>(i)));
-    }
-  }
+  visit_from(least, scores, [&](size_t i) {
+    if (bins4(all4(scores[i]), top)[0] == bin) keys_.push_back(key_of(scores[i], i));
+  });
   return last_within(std::span(keys_), weight, mass);
 }
 
 uint64_t Ranking::cut_at_mass(std::span<const float> scores, std::span<const float> weights,
                               double mass) {
   return cut(
-      scores, [&](TokenId token) { return double{weights[static_cast<size_t>(token)]}; }, mass);
+      scores, [&](size_t i) { return double{weights[i]}; }, mass);
 }
 
 uint64_t Ranking::cut_at_count(std::span<const float> scores, int64_t count) {
   return cut(
-      scores, [](TokenId) { return 1.0; }, static_cast<double>(count));
+      scores, [](size_t) { return 1.0; }, static_cast<double>(count));
 }
 
 std::span<const uint64_t> Ranking::best(std::span<const float> scores, int64_t count) {
   const uint64_t last = cut_at_count(scores, count);
   keys_.clear();
-  for (size_t i = 0; i < scores.size(); ++i) {
-    const uint64_t key = key_of(scores[i], static_cast<TokenId>(i));
-    if (key >= last) keys_.push_back(key);
-  }
+  visit_until(last, scores, [&](size_t i) { keys_.push_back(key_of(scores[i], i)); });
   std::sort(keys_.begin(), keys_.end(), std::greater<>());
   return keys_;
+}
+
+void Ranking::visit_until(uint64_t last, std::span<const float> scores,
+                          absl::FunctionRef<void(size_t)> visit) {
+  visit_from(score_of(last), scores, [&](size_t i) {
+    if (key_of(scores[i], i) >= last) visit(i);
+  });
 }
 
 }  // namespace millrace

@@ -4,41 +4,47 @@
 #include <span>
 #include <vector>
 
-#include "core/choices.h"
+#include <absl/functional/function_ref.h>
 
 namespace millrace {
 
-// Ranks tokens by score, best first, ties by lower id, without sorting them: a histogram of the
-// distance from the best score finds where the ranking is to be cut, and only tokens near the cut
-// are compared.
+// Ranks the entries of a list by score, best first, ties by lower index, without sorting them: a
+// histogram of the distance from the best score finds where the ranking is to be cut, and only
+// entries near the cut are compared.
 class Ranking {
  public:
-  explicit Ranking(int64_t vocab);
+  // entries_max: the longest list.
+  explicit Ranking(int64_t entries_max);
 
-  // The place of a token in the ranking: larger is better.
-  static uint64_t key_of(float score, TokenId token);
-  static TokenId token_of(uint64_t key) {
-    return static_cast<TokenId>(~static_cast<uint32_t>(key));
-  }
+  // An entry's place in the ranking: larger is better.
+  static uint64_t key_of(float score, size_t index);
+  static size_t index_of(uint64_t key) { return ~static_cast<uint32_t>(key); }
+  static float score_of(uint64_t key);
 
-  // The key of the last of the best tokens: the fewest whose weights together reach `mass`, at
-  // least one. scores: [vocab], one at least above minus infinity; weights: [vocab].
+  // The key of the last of the best entries: the fewest whose weights together reach `mass`, at
+  // least one. One score at least is above minus infinity.
   uint64_t cut_at_mass(std::span<const float> scores, std::span<const float> weights, double mass);
-  // The key of the last of the `count` best tokens, or of the last token where there are fewer.
+  // The key of the last of the `count` best entries, or of the last entry where there are fewer.
   uint64_t cut_at_count(std::span<const float> scores, int64_t count);
-  // The keys of the `count` best tokens, best first. The span is valid until the next call.
+  // The keys of the `count` best entries, best first. The span is valid until the next call.
   std::span<const uint64_t> best(std::span<const float> scores, int64_t count);
+  // Calls visit(i) for every entry down to `last`, in the order of the list.
+  static void visit_until(uint64_t last, std::span<const float> scores,
+                          absl::FunctionRef<void(size_t)> visit);
 
  private:
+  struct Bin {
+    int64_t count = 0;
+    double mass = 0;
+  };
   template <typename Weight>
   uint64_t cut(std::span<const float> scores, const Weight& weight, double mass);
   template <typename Weight>
-  int find_bin(std::span<const float> scores, const Weight& weight, double& mass);
+  void fill_bins(std::span<const float> scores, float top, const Weight& weight);
+  int find_bin(double& mass) const;
 
-  std::vector<int32_t> counts_;  // [bins]
-  std::vector<double> masses_;   // [bins]
-  std::vector<uint64_t> keys_;   // of the bin that is cut, at most [vocab]
-  float top_ = 0;                // the best score
+  std::vector<Bin> bins_;
+  std::vector<uint64_t> keys_;  // of the bin that is cut
 };
 
 }  // namespace millrace

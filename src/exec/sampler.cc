@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/random.h"
 #include "exec/softmax.h"
@@ -48,19 +49,9 @@ void typical_scores(std::span<const float> scaled, std::span<float> scores) {
   }
 }
 
-// Takes all tokens that rank below `last` out of the running.
-void keep_until(uint64_t last, std::span<const float> scores, std::span<float> scaled,
-                std::span<float> weights) {
-  for (size_t i = 0; i < scaled.size(); ++i) {
-    if (Ranking::key_of(scores[i], static_cast<TokenId>(i)) >= last) continue;
-    scaled[i] = kNever;
-    weights[i] = 0;
-  }
-}
-
 // Keeps what is at least `min_p` as likely as the likeliest.
 void keep_likely(float min_p, std::span<float> weights) {
-  const float least = min_p * *std::max_element(weights.begin(), weights.end());
+  const float least = min_p * max_of(weights);
   for (float& weight : weights) weight = weight < least ? 0 : weight;
 }
 
@@ -72,26 +63,43 @@ RowError error_of(const LogitScan& scan) {
 }  // namespace
 
 Sampler::Workspace::Workspace(int64_t vocab)
-    : logits(static_cast<size_t>(vocab)),
+    : tokens(static_cast<size_t>(vocab)),
+      logits(static_cast<size_t>(vocab)),
       weights(static_cast<size_t>(vocab)),
       scores(static_cast<size_t>(vocab)),
       ranking(vocab) {}
 
-// In the order that core/params.h gives.
+// Takes all candidates that rank below `last` out of the running.
+void Sampler::Workspace::keep_until(uint64_t last, std::span<const float> ranked_by) {
+  size_t kept = 0;
+  Ranking::visit_until(last, ranked_by, [&](size_t i) {
+    tokens[kept] = tokens[i];
+    logits[kept] = logits[i];
+    weights[kept] = weights[i];
+    ++kept;
+  });
+  count = kept;
+}
+
+// From `logits` of all tokens, in the order that core/params.h gives.
 void Sampler::Workspace::narrow(const RowChoice& order) {
-  if (order.top_k > 0 && order.top_k < static_cast<int64_t>(logits.size())) {
-    keep_until(ranking.cut_at_count(logits, order.top_k), logits, logits, weights);
+  const auto first = [&](std::vector<float>& values) { return std::span(values).first(count); };
+  count = tokens.size();
+  std::iota(tokens.begin(), tokens.end(), 0);
+  if (order.top_k > 0 && order.top_k < static_cast<int64_t>(count)) {
+    keep_until(ranking.cut_at_count(logits, order.top_k), logits);
   }
+  exponentials(first(logits), weights);
   if (order.typical < 1) {
-    typical_scores(logits, scores);
-    const double mass = order.typical * sum_of(weights);
-    keep_until(ranking.cut_at_mass(scores, weights, mass), scores, logits, weights);
+    typical_scores(first(logits), scores);
+    const double mass = order.typical * sum_of(first(weights));
+    keep_until(ranking.cut_at_mass(first(scores), weights, mass), first(scores));
   }
   if (order.top_p < 1) {
-    const double mass = order.top_p * sum_of(weights);
-    keep_until(ranking.cut_at_mass(logits, weights, mass), logits, logits, weights);
+    const double mass = order.top_p * sum_of(first(weights));
+    keep_until(ranking.cut_at_mass(first(logits), weights, mass), first(logits));
   }
-  if (order.min_p > 0) keep_likely(order.min_p, weights);
+  if (order.min_p > 0) keep_likely(order.min_p, first(weights));
 }
 
 // Chooses from `logits`, whose scan is given, or from what the orders make of them.
@@ -110,9 +118,11 @@ void Sampler::Workspace::draw(std::span<const float> raw, LogitScan scan, int32_
     chosen.token = scan.argmax;
     return;
   }
-  softmax_weights(adjusted, scan.max, order.temperature, logits, weights);
+  scale_logits(adjusted, scan.max, order.temperature, logits);
   narrow(order);
-  chosen.token = index_at(weights, sampling_uniform(order.seed, order.choice, position));
+  const double uniform = sampling_uniform(order.seed, order.choice, position);
+  const int32_t index = index_at(std::span<const float>(weights).first(count), uniform);
+  chosen.token = tokens[static_cast<size_t>(index)];
 }
 
 // What was asked to be told of the model's own distribution.
@@ -136,11 +146,11 @@ void Sampler::Workspace::report(std::span<const float> raw, float max, const Cho
     chosen.logprob = logprob(chosen.token);
   }
   const auto begin = static_cast<size_t>(output.top.offsets[index]);
-  const size_t count = static_cast<size_t>(output.top.offsets[index + 1]) - begin;
-  if (count == 0) return;
-  const std::span<const uint64_t> best = ranking.best(raw, static_cast<int64_t>(count));
-  for (size_t i = 0; i < count; ++i) {
-    const TokenId token = Ranking::token_of(best[i]);
+  const size_t wanted = static_cast<size_t>(output.top.offsets[index + 1]) - begin;
+  if (wanted == 0) return;
+  const std::span<const uint64_t> best = ranking.best(raw, static_cast<int64_t>(wanted));
+  for (size_t i = 0; i < wanted; ++i) {
+    const auto token = static_cast<TokenId>(Ranking::index_of(best[i]));
     output.top.values[begin + i] = {.token = token, .logprob = logprob(token)};
   }
 }

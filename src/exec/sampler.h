@@ -38,12 +38,16 @@ class Sampler {
     void draw(std::span<const float> raw, LogitScan scan, int32_t position, const Choices& choices,
               const RowChoice& order, Chosen& chosen);
     void narrow(const RowChoice& order);
+    void keep_until(uint64_t last, std::span<const float> ranked_by);
     void report(std::span<const float> raw, float max, const Choices& choices, size_t index,
                 StepOutput& output);
 
-    std::vector<float> logits;   // [vocab] with penalties, bias and mask; then log-weights
-    std::vector<float> weights;  // [vocab] of the tokens still in the running, else 0
-    std::vector<float> scores;   // [vocab]
+    // The candidates, in the order of ids: the first `count` of each list.
+    size_t count = 0;
+    std::vector<TokenId> tokens;  // [vocab]
+    std::vector<float> logits;    // [vocab] with penalties, bias and mask; then log-weights
+    std::vector<float> weights;   // [vocab]
+    std::vector<float> scores;    // [vocab] what they are ranked by where not by the logits
     Ranking ranking;
   };
 

@@ -13,6 +13,8 @@ struct LogitScan {
 };
 LogitScan scan_logits(std::span<const float> logits);
 
+float max_of(std::span<const float> values);
+
 // Sums over a row x with maximum `max`; minus infinity counts as probability zero. Every sum adds
 // in one fixed order.
 struct SoftmaxSums {
@@ -25,10 +27,12 @@ struct SoftmaxSums {
 };
 SoftmaxSums softmax_sums(std::span<const float> logits, float max);
 
-// scaled[i] = (logits[i] - max) / temperature, weights[i] = exp(scaled[i]). `scaled` may be
-// `logits`.
-void softmax_weights(std::span<const float> logits, float max, float temperature,
-                     std::span<float> scaled, std::span<float> weights);
+// scaled = (logits - max) / temperature. `scaled` may be `logits`.
+void scale_logits(std::span<const float> logits, float max, float temperature,
+                  std::span<float> scaled);
+
+// weights = exp(scaled), which are at most 0.
+void exponentials(std::span<const float> scaled, std::span<float> weights);
 
 double sum_of(std::span<const float> weights);
 
