@@ -1,0 +1,16 @@
+#pragma once
+
+#include "base/status.h"
+#include "text/jinja/ast.h"
+#include "text/jinja/value.h"
+#include "text/jinja/workspace.h"
+
+namespace millrace::jinja {
+
+// As Python's operators, with integers of 64 bits: what does not fit is an error.
+absl::StatusOr<Value> binary(Workspace& work, BinaryOp op, const Value& left, const Value& right);
+absl::StatusOr<Value> negative(const Value& value);
+absl::StatusOr<Value> positive(const Value& value);
+absl::StatusOr<Value> add(Workspace& work, const Value& left, const Value& right);
+
+}  // namespace millrace::jinja

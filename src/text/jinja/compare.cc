@@ -1,0 +1,249 @@
+#include "text/jinja/compare.h"
+
+#include <cmath>
+#include <functional>
+
+#include "text/jinja/print.h"
+#include "text/jinja/text_search.h"
+
+namespace millrace::jinja {
+
+namespace {
+
+// -1, 0, 1, or 2 where a NaN has no place. Exact: an int beyond 2^53 is not rounded to compare.
+int compare_numbers(const Value& left, const Value& right) {
+  const auto sign = [](auto a, auto b) { return a < b ? -1 : a > b ? 1 : a == b ? 0 : 2; };
+  if (is_integer(left) && is_integer(right)) return sign(integer_of(left), integer_of(right));
+  if (!is_integer(left) && !is_integer(right)) return sign(number_of(left), number_of(right));
+  const bool is_left = is_integer(left);
+  const int64_t integer = integer_of(is_left ? left : right);
+  const double number = number_of(is_left ? right : left);
+  if (std::isnan(number)) return 2;
+  int order = 0;
+  if (number >= 0x1p63) {
+    order = -1;
+  } else if (number < -0x1p63) {
+    order = 1;
+  } else {
+    const double whole = std::trunc(number);
+    order = sign(integer, static_cast<int64_t>(whole));
+    if (order == 0) order = sign(whole, number);
+  }
+  return is_left ? order : -order;
+}
+
+absl::StatusOr<bool> equal_items(Workspace& work, std::span<const Value> left,
+                                 std::span<const Value> right) {
+  if (left.size() != right.size()) return false;
+  for (size_t i = 0; i < left.size(); ++i) {
+    ASSIGN_OR_RETURN(const bool same, equal(work, left[i], right[i]));
+    if (!same) return false;
+  }
+  return true;
+}
+
+absl::StatusOr<bool> equal_dicts(Workspace& work, const Dict& left, const Dict& right) {
+  if (left.entries.size() != right.entries.size()) return false;
+  for (const Entry& entry : left.entries) {
+    const Value* other = right.find(entry.key);
+    if (other == nullptr) return false;
+    ASSIGN_OR_RETURN(const bool same, equal(work, entry.value, *other));
+    if (!same) return false;
+  }
+  return true;
+}
+
+bool equal_ranges(const Range& left, const Range& right) {
+  const int64_t size = left.size();
+  if (size != right.size()) return false;
+  return size == 0 || (left.start == right.start && (size == 1 || left.step == right.step));
+}
+
+absl::StatusOr<bool> less_items(Workspace& work, std::span<const Value> left,
+                                std::span<const Value> right, std::string_view sign) {
+  for (size_t i = 0; i < std::min(left.size(), right.size()); ++i) {
+    ASSIGN_OR_RETURN(const bool same, equal(work, left[i], right[i]));
+    if (!same) return less(work, left[i], right[i], sign);
+  }
+  return left.size() < right.size();
+}
+
+bool is_hashable_leaf(const Value& value) {
+  return !std::holds_alternative<const List*>(value) &&
+         !std::holds_alternative<const Dict*>(value) && !std::holds_alternative<Iterator*>(value) &&
+         !std::holds_alternative<Namespace*>(value);
+}
+
+}  // namespace
+
+bool is_true(const Value& value) {
+  struct Truth {
+    bool operator()(const Undefined&) { return false; }
+    bool operator()(const None&) { return false; }
+    bool operator()(bool flag) { return flag; }
+    bool operator()(int64_t number) { return number != 0; }
+    bool operator()(double number) { return number != 0; }
+    bool operator()(const Text& text) { return text.size != 0; }
+    bool operator()(const List* list) { return !list->items.empty(); }
+    bool operator()(const Dict* dict) { return !dict->entries.empty(); }
+    bool operator()(const Range* range) { return range->size() != 0; }
+    bool operator()(const Iterator* it) { return !it->is_view() || !it->items.empty(); }
+    bool operator()(const Namespace*) { return true; }
+    bool operator()(const Loop*) { return true; }
+    bool operator()(const Callable*) { return true; }
+  };
+  return std::visit(Truth{}, value);
+}
+
+absl::StatusOr<bool> equal(Workspace& work, const Value& left, const Value& right) {
+  if (is_number(left) && is_number(right)) return compare_numbers(left, right) == 0;
+  if (left.index() != right.index()) return false;
+  if (const Text* text = as_text(left)) {
+    const std::string_view other = std::get<Text>(right).view();
+    if (text->size == other.size()) RETURN_IF_ERROR(work.spend_bytes(other.size(), 512));
+    return text->view() == other;
+  }
+  if (is_undefined(left) || is_none(left)) return true;
+  RETURN_IF_ERROR(work.spend());
+  const Workspace::Level level(work);
+  RETURN_IF_ERROR(level.check());
+  if (const auto* list = std::get_if<const List*>(&left)) {
+    const List& other = *std::get<const List*>(right);
+    if ((*list)->is_tuple != other.is_tuple) return false;
+    return equal_items(work, (*list)->items, other.items);
+  }
+  if (const auto* dict = std::get_if<const Dict*>(&left)) {
+    return equal_dicts(work, **dict, *std::get<const Dict*>(right));
+  }
+  if (const auto* range = std::get_if<const Range*>(&left)) {
+    return equal_ranges(**range, *std::get<const Range*>(right));
+  }
+  return keys_equal(left, right);
+}
+
+absl::StatusOr<bool> less(Workspace& work, const Value& left, const Value& right,
+                          std::string_view sign) {
+  RETURN_IF_ERROR(work.spend());
+  for (const Value* side : {&left, &right}) {
+    if (is_undefined(*side)) return undefined_error(*side);
+  }
+  if (is_number(left) && is_number(right)) return compare_numbers(left, right) == -1;
+  const Text* text = as_text(left);
+  const Text* other_text = as_text(right);
+  if (text != nullptr && other_text != nullptr) {
+    RETURN_IF_ERROR(work.spend_bytes(std::min(text->size, other_text->size), 512));
+    return text->view() < other_text->view();
+  }
+  const auto* list = std::get_if<const List*>(&left);
+  const auto* other = std::get_if<const List*>(&right);
+  if (list != nullptr && other != nullptr && (*list)->is_tuple == (*other)->is_tuple) {
+    const Workspace::Level level(work);
+    RETURN_IF_ERROR(level.check());
+    return less_items(work, (*list)->items, (*other)->items, sign);
+  }
+  return invalid_argument("'{}' is not supported between {} and {}", sign, type_name(left),
+                          type_name(right));
+}
+
+absl::StatusOr<bool> less_or_equal(Workspace& work, const Value& left, const Value& right,
+                                   std::string_view sign) {
+  ASSIGN_OR_RETURN(const bool is_less, less(work, left, right, sign));
+  if (is_less) return true;
+  return equal(work, left, right);
+}
+
+absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Value& item) {
+  if (const Text* text = as_text(container)) {
+    const Text* part = as_text(item);
+    if (part == nullptr) {
+      return invalid_argument("'in' needs a string on the left of a string, got {}",
+                              type_name(item));
+    }
+    RETURN_IF_ERROR(work.spend_bytes(text->size));
+    return find_bytes(text->view(), part->view(), 0) != std::string_view::npos;
+  }
+  if (const auto* dict = std::get_if<const Dict*>(&container)) {
+    if (!is_hashable(item)) return invalid_argument("{} cannot be a key", type_name(item));
+    return (*dict)->find(item) != nullptr;
+  }
+  if (is_undefined(container)) return false;
+  if (const auto* range = std::get_if<const Range*>(&container)) {
+    if (!is_number(item)) return false;
+    for (int64_t i = 0; i < (*range)->size(); ++i) {
+      RETURN_IF_ERROR(work.spend());
+      if (compare_numbers((*range)->at(i), item) == 0) return true;
+    }
+    return false;
+  }
+  std::span<const Value> items;
+  if (const auto* list = std::get_if<const List*>(&container)) {
+    items = (*list)->items;
+  } else if (const auto* it = std::get_if<Iterator*>(&container)) {
+    if (!(*it)->is_spent) items = (*it)->items;
+    (*it)->is_spent = !(*it)->is_view();
+  } else {
+    return invalid_argument("'in' cannot look into {}", type_name(container));
+  }
+  for (const Value& each : items) {
+    RETURN_IF_ERROR(work.spend());
+    ASSIGN_OR_RETURN(const bool same, equal(work, each, item));
+    if (same) return true;
+  }
+  return false;
+}
+
+bool is_hashable(const Value& value) {
+  if (const auto* list = std::get_if<const List*>(&value)) {
+    if (!(*list)->is_tuple) return false;
+    // Deeper tuples are refused rather than walked without a bound.
+    for (const Value& item : (*list)->items) {
+      if (!is_hashable_leaf(item)) return false;
+    }
+    return true;
+  }
+  return is_hashable_leaf(value);
+}
+
+size_t hash_of(const Value& key) {
+  if (const Text* text = as_text(key)) return std::hash<std::string_view>{}(text->view());
+  if (is_number(key)) return std::hash<double>{}(number_of(key));
+  if (const auto* list = std::get_if<const List*>(&key)) {
+    size_t hash = (*list)->items.size();
+    for (const Value& item : (*list)->items) hash = hash * 31 + hash_of(item);
+    return hash;
+  }
+  return key.index();
+}
+
+bool keys_equal(const Value& left, const Value& right) {
+  if (is_number(left) && is_number(right)) return compare_numbers(left, right) == 0;
+  if (left.index() != right.index()) return false;
+  struct Same {
+    const Value& right;
+    bool operator()(const Undefined&) { return true; }
+    bool operator()(const None&) { return true; }
+    bool operator()(bool) { return false; }
+    bool operator()(int64_t) { return false; }
+    bool operator()(double) { return false; }
+    bool operator()(const Text& text) { return text.view() == std::get<Text>(right).view(); }
+    bool operator()(const List* list) {
+      const List* other = std::get<const List*>(right);
+      return list->is_tuple == other->is_tuple &&
+             std::equal(list->items.begin(), list->items.end(), other->items.begin(),
+                        other->items.end(), keys_equal);
+    }
+    bool operator()(const Dict* dict) { return dict == std::get<const Dict*>(right); }
+    bool operator()(const Range* range) {
+      return equal_ranges(*range, *std::get<const Range*>(right));
+    }
+    bool operator()(Iterator* it) { return it == std::get<Iterator*>(right); }
+    bool operator()(Namespace* space) { return space == std::get<Namespace*>(right); }
+    bool operator()(Loop* loop) { return loop == std::get<Loop*>(right); }
+    bool operator()(const Callable* callable) {
+      return callable == std::get<const Callable*>(right);
+    }
+  };
+  return std::visit(Same{right}, left);
+}
+
+}  // namespace millrace::jinja

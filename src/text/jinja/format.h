@@ -1,0 +1,17 @@
+#pragma once
+
+#include "base/status.h"
+#include "text/jinja/call.h"
+#include "text/jinja/value.h"
+#include "text/jinja/workspace.h"
+
+namespace millrace::jinja {
+
+// pattern % arguments, as Python's printf-style formatting. A tuple holds several arguments, a dict
+// named ones.
+absl::StatusOr<Value> format_percent(Workspace& work, const Text& pattern, const Value& arguments);
+// pattern.format(...), with Python's format specifications for strings and numbers.
+absl::StatusOr<Value> format_braces(Workspace& work, const Text& pattern,
+                                    const Arguments& arguments);
+
+}  // namespace millrace::jinja

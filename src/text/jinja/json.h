@@ -1,0 +1,34 @@
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "base/status.h"
+#include "text/jinja/value.h"
+#include "text/jinja/workspace.h"
+
+namespace millrace::jinja {
+
+// Where the strings of a JSON value come from.
+enum class Origin : uint8_t {
+  kTrusted,   // the model's files or the caller's own words
+  kWritten,   // somebody wrote every string and key in it
+  kMessages,  // as kWritten, but for each message's `role`, which the caller has checked
+};
+
+// Values that look into `json`, which must outlive them.
+absl::StatusOr<Value> from_json(Workspace& work, const nlohmann::ordered_json& json, Origin origin);
+
+struct JsonStyle {
+  bool is_ascii = false;
+  bool is_sorted = false;
+  std::optional<std::string_view> indent;  // of one level; none: all on one line
+  std::string_view item_separator = ", ";
+  std::string_view key_separator = ": ";
+};
+// As Python's json.dumps.
+absl::StatusOr<Value> to_json(Workspace& work, const Value& value, const JsonStyle& style);
+
+}  // namespace millrace::jinja

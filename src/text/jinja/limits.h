@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+
+namespace millrace::jinja {
+
+// What one template may cost. Everything is counted, never timed, so that a template that stops
+// here stops everywhere. Published templates use at most some thousandths of each.
+struct Limits {
+  int64_t source_bytes_max = 1 << 20;
+  // One node costs about 100 bytes.
+  int32_t nodes_max = 100'000;
+  // Nested blocks and expressions; a level of the parser costs up to 1 KiB of stack.
+  int32_t parse_depth_max = 200;
+
+  // One step is about 50 ns: 2 million are 100 ms.
+  int64_t steps_max = 2'000'000;
+  // Nested evaluation, macro calls and values; a level costs up to 1.5 KiB of stack.
+  int32_t depth_max = 1'000;
+  // All that a rendering allocates and writes, freed or not; the peak of the process is at most
+  // twice this, when a text is copied out of the builder that doubled for it.
+  int64_t memory_bytes_max = 32 << 20;
+  int64_t text_bytes_max = 16 << 20;  // of one string, and of the output
+  int64_t items_max = 500'000;        // of one list or dict
+  // As jinja2's sandbox.
+  int64_t range_items_max = 100'000;
+};
+
+}  // namespace millrace::jinja

@@ -1,0 +1,148 @@
+#include "text/jinja/methods.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "text/jinja/compare.h"
+
+namespace millrace::jinja {
+
+namespace {
+
+using Given = const Arguments&;
+
+const Dict& dict_of(const Value& self) { return *std::get<const Dict*>(self); }
+
+absl::StatusOr<Value> get(Workspace&, const Value& self, Given given) {
+  ASSIGN_OR_RETURN(const auto bound, bind_arguments("get", given, {"key", "default"}));
+  if (bound[0] == nullptr) return invalid_argument("get needs a key");
+  if (!is_hashable(*bound[0])) return invalid_argument("{} cannot be a key", type_name(*bound[0]));
+  if (const Value* found = dict_of(self).find(*bound[0])) return *found;
+  return bound[1] == nullptr ? Value(None{}) : *bound[1];
+}
+
+template <Iterator::Type kType>
+absl::StatusOr<Value> view(Workspace& work, const Value& self, Given given) {
+  RETURN_IF_ERROR(expect_no_arguments("keys, values and items", given));
+  const std::span<const Entry> entries = dict_of(self).entries;
+  RETURN_IF_ERROR(work.spend(std::ssize(entries) / 4));
+  const std::span<Value> items = work.arena().make_array<Value>(entries.size());
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if constexpr (kType == Iterator::Type::kItems) {
+      const std::span<Value> pair = work.arena().make_array<Value>(2);
+      pair[0] = entries[i].key;
+      pair[1] = entries[i].value;
+      items[i] = work.tuple(pair);
+    } else {
+      items[i] = kType == Iterator::Type::kKeys ? entries[i].key : entries[i].value;
+    }
+  }
+  return Value(work.iterator(items, kType));
+}
+
+// Values cannot change, so a copy is the thing itself.
+absl::StatusOr<Value> copy(Workspace&, const Value& self, Given given) {
+  RETURN_IF_ERROR(expect_no_arguments("copy", given));
+  return self;
+}
+
+absl::StatusOr<Value> count(Workspace& work, const Value& self, Given given) {
+  ASSIGN_OR_RETURN(const auto bound, bind_arguments("count", given, {"value"}));
+  if (bound[0] == nullptr) return invalid_argument("count needs a value");
+  int64_t number = 0;
+  for (const Value& item : std::get<const List*>(self)->items) {
+    RETURN_IF_ERROR(work.spend());
+    ASSIGN_OR_RETURN(const bool same, equal(work, item, *bound[0]));
+    number += same ? 1 : 0;
+  }
+  return Value(number);
+}
+
+absl::StatusOr<Value> index(Workspace& work, const Value& self, Given given) {
+  ASSIGN_OR_RETURN(const auto bound, bind_arguments("index", given, {"value"}));
+  if (bound[0] == nullptr) return invalid_argument("index needs a value");
+  int64_t at = 0;
+  for (const Value& item : std::get<const List*>(self)->items) {
+    RETURN_IF_ERROR(work.spend());
+    ASSIGN_OR_RETURN(const bool same, equal(work, item, *bound[0]));
+    if (same) return Value(at);
+    ++at;
+  }
+  return invalid_argument("the value is not in the list");
+}
+
+constexpr Method kDictMethods[] = {
+    {"copy", copy},
+    {"get", get},
+    {"items", view<Iterator::Type::kItems>},
+    {"keys", view<Iterator::Type::kKeys>},
+    {"values", view<Iterator::Type::kValues>},
+};
+constexpr Method kListMethods[] = {
+    {"count", count},
+    {"index", index},
+};
+
+// jinja2's immutable sandbox refuses these.
+constexpr std::string_view kMutatingDict[] = {"clear", "pop", "popitem", "setdefault", "update"};
+constexpr std::string_view kMutatingList[] = {"append", "clear",  "extend",  "insert",
+                                              "pop",    "remove", "reverse", "sort"};
+// What Python has and templates have no use for.
+constexpr std::string_view kForeignText[] = {
+    "casefold",    "encode",  "expandtabs", "format_map", "isascii", "isidentifier",
+    "isprintable", "istitle", "maketrans",  "translate",  "zfill"};
+constexpr std::string_view kForeignDict[] = {"fromkeys"};
+constexpr std::string_view kForeignList[] = {"copy"};
+// Of what groupby gives.
+constexpr std::string_view kForeignTuple[] = {"grouper", "list"};
+constexpr std::string_view kForeignNumber[] = {
+    "as_integer_ratio", "bit_count", "bit_length", "conjugate", "denominator",
+    "from_bytes",       "fromhex",   "hex",        "imag",      "is_integer",
+    "numerator",        "real",      "to_bytes"};
+constexpr std::string_view kForeignRange[] = {"count", "index", "start", "step", "stop"};
+constexpr std::string_view kForeignFunction[] = {"arguments", "caller", "catch_kwargs",
+                                                 "catch_varargs", "name"};
+
+struct TypeTable {
+  std::span<const Method> methods;
+  std::span<const std::string_view> mutating;
+  std::span<const std::string_view> foreign;
+};
+
+TypeTable table_of(const Value& object) {
+  if (as_text(object) != nullptr) return {text_methods(), {}, kForeignText};
+  if (std::holds_alternative<const Dict*>(object)) {
+    return {kDictMethods, kMutatingDict, kForeignDict};
+  }
+  if (const auto* list = std::get_if<const List*>(&object)) {
+    if ((*list)->is_tuple) return {kListMethods, {}, kForeignTuple};
+    return {kListMethods, kMutatingList, kForeignList};
+  }
+  if (is_number(object)) return {{}, {}, kForeignNumber};
+  if (std::holds_alternative<const Range*>(object)) return {{}, {}, kForeignRange};
+  if (std::holds_alternative<const Callable*>(object)) return {{}, {}, kForeignFunction};
+  return {};
+}
+
+bool has(std::span<const std::string_view> names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+}  // namespace
+
+std::span<const Method> dict_methods() { return kDictMethods; }
+std::span<const Method> list_methods() { return kListMethods; }
+
+MethodLookup find_method(const Value& object, std::string_view name) {
+  const TypeTable table = table_of(object);
+  for (const Method& method : table.methods) {
+    if (method.name == name) {
+      return {MethodLookup::Kind::kMethod, method.name, method.function};
+    }
+  }
+  if (has(table.mutating, name)) return {.kind = MethodLookup::Kind::kMutating};
+  if (has(table.foreign, name)) return {.kind = MethodLookup::Kind::kUnsupported};
+  return {};
+}
+
+}  // namespace millrace::jinja

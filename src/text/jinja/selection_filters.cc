@@ -1,0 +1,209 @@
+#include <algorithm>
+#include <charconv>
+#include <vector>
+
+#include "text/jinja/access.h"
+#include "text/jinja/compare.h"
+#include "text/jinja/filters.h"
+#include "text/jinja/print.h"
+#include "text/jinja/selection.h"
+#include "text/jinja/tests.h"
+#include "text/jinja/text_ops.h"
+
+namespace millrace::jinja {
+
+namespace {
+
+using Given = const Arguments&;
+
+Value path_part(Workspace& work, const Text& path, size_t begin, size_t end) {
+  const Text part = slice(work, path, begin, end);
+  int64_t index = 0;
+  const char* last = part.data + part.size;
+  const auto result = std::from_chars(part.data, last, index);
+  const bool is_index =
+      part.size > 0 && part.data[0] != '-' && result.ec == std::errc() && result.ptr == last;
+  return is_index ? Value(index) : Value(part);
+}
+
+absl::StatusOr<Value> attr_filter(Workspace& work, const Value& value, Given given) {
+  ASSIGN_OR_RETURN(const auto bound, bind_arguments("attr", given, {"name"}));
+  if (bound[0] == nullptr) return invalid_argument("attr needs a name");
+  ASSIGN_OR_RETURN(const Text name, text_argument(bound[0], {}, "the name of attr"));
+  // Only what is an attribute: keys do not count here.
+  if (std::holds_alternative<const Dict*>(value)) {
+    const Value empty(work.dict({}));
+    return get_attribute(work, empty, name.view());
+  }
+  return get_attribute(work, value, name.view());
+}
+
+absl::StatusOr<Value> map_attribute(Workspace& work, std::span<const Value> items, Given given) {
+  ASSIGN_OR_RETURN(const auto bound, bind_arguments("map", given, {"attribute", "default"}));
+  if (bound[0] == nullptr) return invalid_argument("map needs a filter or attribute=...");
+  std::vector<Value> mapped;
+  for (const Value& item : items) {
+    ASSIGN_OR_RETURN(Value value, attribute_path(work, item, *bound[0]));
+    const bool has_default = bound[1] != nullptr && !is_none(*bound[1]);
+    mapped.push_back(is_undefined(value) && has_default ? *bound[1] : value);
+  }
+  return Value(work.iterator(work.keep(mapped), Iterator::Type::kGenerator));
+}
+
+// What is empty or none gives nothing, before anything else is looked at.
+Value nothing(Workspace& work) { return work.iterator({}, Iterator::Type::kGenerator); }
+
+absl::StatusOr<Value> map_filter(Workspace& work, const Value& value, Given given) {
+  if (!is_true(value)) return nothing(work);
+  ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, value));
+  if (given.positional.empty()) return map_attribute(work, items, given);
+  ASSIGN_OR_RETURN(const Text name, text_argument(&given.positional[0], {}, "the filter of map"));
+  const Filter* filter = find_filter(name.view());
+  if (filter == nullptr) return invalid_argument("no filter named '{}'", name.view());
+  const Arguments rest{given.positional.subspan(1), given.named};
+  // map may name itself: each call is one level.
+  const Workspace::Level level(work);
+  RETURN_IF_ERROR(level.check());
+  std::vector<Value> mapped;
+  for (const Value& item : items) {
+    RETURN_IF_ERROR(work.spend());
+    ASSIGN_OR_RETURN(const Value result, filter->function(work, item, rest));
+    mapped.push_back(result);
+  }
+  return Value(work.iterator(work.keep(mapped), Iterator::Type::kGenerator));
+}
+
+template <bool kByAttribute, bool kWanted>
+absl::StatusOr<Value> select_filter(Workspace& work, const Value& value, Given given) {
+  if (!is_true(value)) return nothing(work);
+  ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, value));
+  std::span<const Value> rest = given.positional;
+  const Value* attribute = nullptr;
+  if constexpr (kByAttribute) {
+    if (rest.empty()) return invalid_argument("selectattr and rejectattr need an attribute");
+    attribute = &rest[0];
+    rest = rest.subspan(1);
+  }
+  const Test* test = nullptr;
+  if (!rest.empty()) {
+    ASSIGN_OR_RETURN(const Text name, text_argument(&rest[0], {}, "the name of a test"));
+    test = find_test(name.view());
+    if (test == nullptr) return invalid_argument("no test named '{}'", name.view());
+    rest = rest.subspan(1);
+  }
+  std::vector<Value> kept;
+  for (const Value& item : items) {
+    RETURN_IF_ERROR(work.spend());
+    Value subject = item;
+    if (attribute != nullptr) {
+      ASSIGN_OR_RETURN(subject, attribute_path(work, item, *attribute));
+    }
+    bool passes = is_true(subject);
+    if (test != nullptr) {
+      ASSIGN_OR_RETURN(passes, test->function(work, subject, {rest, given.named}));
+    }
+    if (passes == kWanted) kept.push_back(item);
+  }
+  return Value(work.iterator(work.keep(kept), Iterator::Type::kGenerator));
+}
+
+absl::StatusOr<Value> group_by_filter(Workspace& work, const Value& value, Given given) {
+  ASSIGN_OR_RETURN(const auto bound,
+                   bind_arguments("groupby", given, {"attribute", "default", "case_sensitive"}));
+  if (bound[0] == nullptr) return invalid_argument("groupby needs an attribute");
+  const bool is_exact = flag_argument(bound[2], false);
+  ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, value));
+  struct Keyed {
+    Value key, name, item;
+  };
+  std::vector<Keyed> keyed;
+  for (const Value& item : items) {
+    ASSIGN_OR_RETURN(Value name, attribute_path(work, item, *bound[0]));
+    if (is_undefined(name) && bound[1] != nullptr && !is_none(*bound[1])) name = *bound[1];
+    ASSIGN_OR_RETURN(const Value key, fold_case(work, name, is_exact));
+    keyed.push_back({key, name, item});
+  }
+  absl::Status status;
+  std::stable_sort(keyed.begin(), keyed.end(), [&](const Keyed& a, const Keyed& b) {
+    if (!status.ok()) return false;
+    const absl::StatusOr<bool> order = less(work, a.key, b.key);
+    if (!order.ok()) status = order.status();
+    return order.ok() && *order;
+  });
+  RETURN_IF_ERROR(status);
+  std::vector<Value> groups;
+  for (size_t begin = 0; begin < keyed.size();) {
+    std::vector<Value> members;
+    size_t end = begin;
+    for (; end < keyed.size(); ++end) {
+      ASSIGN_OR_RETURN(const bool same, equal(work, keyed[begin].key, keyed[end].key));
+      if (!same) break;
+      members.push_back(keyed[end].item);
+    }
+    groups.emplace_back(work.tuple(work.keep({keyed[begin].name, Value(work.list(members))})));
+    // A NaN equals nothing, itself neither.
+    begin = std::max(end, begin + 1);
+  }
+  return Value(work.list(groups));
+}
+
+constexpr Filter kFilters[] = {
+    {"attr", attr_filter},
+    {"groupby", group_by_filter},
+    {"map", map_filter},
+    {"reject", select_filter<false, false>},
+    {"rejectattr", select_filter<true, false>},
+    {"select", select_filter<false, true>},
+    {"selectattr", select_filter<true, true>},
+};
+
+}  // namespace
+
+std::span<const Filter> selection_filters() { return kFilters; }
+
+absl::StatusOr<Value> attribute_path(Workspace& work, const Value& item, const Value& attribute) {
+  RETURN_IF_ERROR(work.spend());
+  if (is_integer(attribute)) return get_item(work, item, attribute);
+  ASSIGN_OR_RETURN(const Text path, text_argument(&attribute, {}, "an attribute"));
+  Value value = item;
+  for (size_t begin = 0; begin <= path.size;) {
+    RETURN_IF_ERROR(work.spend());
+    const size_t end = std::min(path.view().find('.', begin), size_t{path.size});
+    ASSIGN_OR_RETURN(value, get_item(work, value, path_part(work, path, begin, end)));
+    begin = end + 1;
+  }
+  return value;
+}
+
+absl::StatusOr<Value> fold_case(Workspace& work, const Value& value, bool is_exact) {
+  const Text* text = as_text(value);
+  if (text == nullptr || is_exact) return value;
+  return change_case(work, *text, Case::kLower);
+}
+
+absl::StatusOr<Value> attribute_key(Workspace& work, const Value& item, const Value* attribute,
+                                    bool is_exact) {
+  if (attribute == nullptr || is_none(*attribute)) return fold_case(work, item, is_exact);
+  ASSIGN_OR_RETURN(const Value value, attribute_path(work, item, *attribute));
+  return fold_case(work, value, is_exact);
+}
+
+absl::StatusOr<Value> sort_key(Workspace& work, const Value& item, const Value* attribute,
+                               bool is_exact) {
+  std::vector<Value> keys;
+  const Text* names = attribute == nullptr ? nullptr : as_text(*attribute);
+  if (names == nullptr) {
+    ASSIGN_OR_RETURN(const Value key, attribute_key(work, item, attribute, is_exact));
+    keys.push_back(key);
+    return Value(work.list(keys));
+  }
+  const Text comma = make_view(",");
+  ASSIGN_OR_RETURN(const std::vector<Value> parts, split(work, *names, &comma, -1));
+  for (const Value& part : parts) {
+    ASSIGN_OR_RETURN(const Value key, attribute_key(work, item, &part, is_exact));
+    keys.push_back(key);
+  }
+  return Value(work.list(keys));
+}
+
+}  // namespace millrace::jinja

@@ -1,0 +1,61 @@
+#include "text/jinja/template.h"
+
+#include <algorithm>
+
+#include "text/jinja/ast.h"
+#include "text/jinja/evaluator.h"
+#include "text/jinja/parser.h"
+#include "text/jinja/source.h"
+#include "text/jinja/text_search.h"
+#include "text/jinja/workspace.h"
+
+namespace millrace::jinja {
+
+// The tree looks into the source, so neither moves.
+struct Template::Parsed {
+  Parsed(std::string_view text, std::string_view name, const Limits& bounds)
+      : source(text, name), limits(bounds) {}
+
+  const Source source;
+  const Limits limits;
+  Tree tree;
+};
+
+Template::Template(std::unique_ptr<const Parsed> parsed) : parsed_(std::move(parsed)) {}
+Template::Template(Template&&) noexcept = default;
+Template& Template::operator=(Template&&) noexcept = default;
+Template::~Template() = default;
+
+absl::StatusOr<Template> Template::parse(std::string_view source, std::string_view name,
+                                         const Limits& limits) {
+  if (std::ssize(source) > limits.source_bytes_max) {
+    return resource_exhausted("{}: the template has {} bytes, more than {}", name, source.size(),
+                              limits.source_bytes_max);
+  }
+  if (!is_valid_utf8(source)) return invalid_argument("{}: the template is not UTF-8", name);
+  auto parsed = std::make_unique<Parsed>(source, name, limits);
+  ASSIGN_OR_RETURN(parsed->tree, Parser::parse(parsed->source, parsed->limits));
+  return Template(std::move(parsed));
+}
+
+absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables,
+                                            absl::Time now) const {
+  Workspace work(parsed_->limits, now);
+  Evaluator evaluator(parsed_->tree, work);
+  const auto& names = parsed_->tree.names;
+  for (const Variable& variable : variables) {
+    const auto at = std::find(names.begin(), names.end(), variable.name);
+    if (at == names.end()) continue;
+    absl::StatusOr<Value> value = from_json(work, *variable.value, variable.origin);
+    if (!value.ok()) {
+      return make_error(value.status().code(), "{}: the variable '{}': {}", parsed_->source.name(),
+                        variable.name, message_of(value.status()));
+    }
+    evaluator.define(static_cast<NameId>(at - names.begin()), *value);
+  }
+  absl::StatusOr<MarkedText> text = evaluator.run();
+  if (!text.ok()) return parsed_->source.locate(text.status(), evaluator.fault_offset());
+  return text;
+}
+
+}  // namespace millrace::jinja

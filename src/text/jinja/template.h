@@ -1,0 +1,45 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include <absl/time/time.h>
+#include <nlohmann/json_fwd.hpp>
+
+#include "base/status.h"
+#include "text/jinja/json.h"
+#include "text/jinja/limits.h"
+#include "text/marked_text.h"
+
+namespace millrace::jinja {
+
+// A variable of the context.
+struct Variable {
+  std::string_view name;
+  const nlohmann::ordered_json* value;
+  Origin origin = Origin::kTrusted;
+};
+
+// A parsed template. Immutable and safe from many threads.
+class Template {
+ public:
+  static absl::StatusOr<Template> parse(std::string_view source, std::string_view name,
+                                        const Limits& limits = {});
+
+  Template(Template&&) noexcept;
+  Template& operator=(Template&&) noexcept;
+  ~Template();
+
+  // `now` is what strftime_now tells, in UTC. INVALID_ARGUMENT: the template refuses or fails;
+  // UNIMPLEMENTED: it asks for what is not supported; RESOURCE_EXHAUSTED: for too much.
+  absl::StatusOr<MarkedText> render(std::span<const Variable> variables, absl::Time now) const;
+
+ private:
+  struct Parsed;
+  explicit Template(std::unique_ptr<const Parsed> parsed);
+
+  std::unique_ptr<const Parsed> parsed_;
+};
+
+}  // namespace millrace::jinja
