@@ -439,7 +439,8 @@ INSTANTIATE_TEST_SUITE_P(Every, RowsTest, testing::ValuesIn(supported_isas()),
 class TwinTest : public testing::TestWithParam<std::pair<Isa, Isa>> {};
 
 TEST_P(TwinTest, AgreesBitForBit) {
-  const auto [tier, twin] = GetParam();
+  const Isa tier = GetParam().first;
+  const Isa twin = GetParam().second;
   if (!is_supported(tier)) GTEST_SKIP() << "this CPU has no " << name_of(tier);
   const bool same_width = twin != Isa::kPortable8 || tier != Isa::kPortable16;
   for (const DTypeInfo& info : kDTypes) {

@@ -139,8 +139,12 @@ struct Simd {
     __builtin_memcpy(&pair, minus_sums, sizeof pair);
     return _mm256_mullo_epi16(_mm256_set1_epi32(pair), _mm256_set1_epi16(offset));
   }
+  // The empty statements keep GCC from turning chains of sums into trees, whose many products at a
+  // time do not fit into the registers.
   static Dots dot(Dots sum, Bytes weights, Four in) {
-    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(weights, in));
+    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(weights, in));
+    asm("" : "+x"(sum));
+    return sum;
   }
   static Int total(Dots sum) { return _mm256_madd_epi16(sum, _mm256_set1_epi16(1)); }
   using Scales = __m256i;
@@ -162,7 +166,9 @@ struct Simd {
   static Int dot_signed(Int sum, Bytes weights, Four in) {
     const __m256i pairs =
         _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(in, weights));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    asm("" : "+x"(sum));
+    return sum;
   }
 };
 
