@@ -1,5 +1,6 @@
 #include "text/word_cache.h"
 
+#include <bit>
 #include <cstring>
 
 namespace millrace {
@@ -26,7 +27,7 @@ size_t WordCache::slot_of(const Key& key, size_t length) {
   uint64_t hash = (key[0] + length) * 0x9E3779B97F4A7C15;
   hash ^= (hash >> 32) + key[1] * 0x6A09E667F3BCC909 + key[2] * 0xBB67AE8584CAA73B;
   hash *= 0x9E3779B97F4A7C15;
-  return hash >> (64 - 14);
+  return hash >> (64 - std::countr_zero(kSlots));
 }
 
 bool WordCache::find(std::string_view word, std::vector<TokenId>& tokens) const {
