@@ -1,0 +1,147 @@
+#include "sched/planner.h"
+
+#include <deque>
+
+#include <gtest/gtest.h>
+
+namespace millrace {
+namespace {
+
+// The later it came, the sooner it goes.
+class LastFirst final : public Policy {
+ public:
+  Rank rank(const Sequence& sequence, absl::Time) const override {
+    return {.level = 0, .key = -sequence.id.value};
+  }
+  void granted(const Sequence&, int32_t rows) override { rows_granted += rows; }
+  int64_t rows_granted = 0;
+};
+
+class PlannerTest : public testing::Test {
+ protected:
+  void open(Limits limits, int32_t block_tokens, int64_t blocks,
+            std::unique_ptr<Policy> policy = *make_policy("fcfs")) {
+    KvGroup group;
+    group.block_tokens = block_tokens;
+    group.units = blocks;
+    const std::vector<KvGroup> groups = {group};
+    ledger_ = std::make_unique<Ledger>(groups, false);
+    planner_ = std::make_unique<Planner>(std::move(policy), limits);
+  }
+
+  Sequence& arrive(int64_t prompt) {
+    Request request;
+    request.prompt.assign(static_cast<size_t>(prompt), 1);
+    Sequence& sequence = sequences_.emplace_back();
+    sequence.id = {std::ssize(sequences_)};
+    sequence.tokens = request.prompt;
+    sequence.request = std::make_shared<const Request>(std::move(request));
+    live_.push_back(&sequence);
+    return sequence;
+  }
+
+  // Plans, and computes what was planned. Who was planned for how many rows.
+  std::vector<std::pair<int64_t, int32_t>> step() {
+    planner_->plan(live_, *ledger_, absl::UnixEpoch(), flight_);
+    ledger_->check_integrity();
+    std::vector<std::pair<int64_t, int32_t>> planned;
+    for (const PlannedSlice& slice : flight_.plan.slices) {
+      planned.emplace_back(slice.sequence->id.value, slice.rows);
+      slice.sequence->advance(slice.rows);
+      if (slice.sequence->pending() == 0) slice.sequence->tokens.push_back(1);
+      ledger_->settle(*slice.sequence);
+    }
+    return planned;
+  }
+
+  using Planned = std::vector<std::pair<int64_t, int32_t>>;
+  std::unique_ptr<Ledger> ledger_;
+  std::unique_ptr<Planner> planner_;
+  std::deque<Sequence> sequences_;
+  std::vector<Sequence*> live_;
+  Flight flight_;
+};
+
+TEST(Policies, AreKnownByName) {
+  for (const std::string_view name : policy_names()) EXPECT_TRUE(make_policy(name).ok()) << name;
+  const auto unknown = make_policy("lottery");
+  EXPECT_EQ(unknown.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(message_of(unknown.status()).find("fcfs"), std::string_view::npos);
+}
+
+TEST_F(PlannerTest, FillsTheBudgetByRankAndCutsPromptsIntoChunks) {
+  open({.rows_max = 5, .sequences_max = 4}, 4, 100);
+  arrive(3);
+  arrive(7);
+  EXPECT_EQ(step(), (Planned{{1, 3}, {2, 2}}));
+  EXPECT_EQ(step(), (Planned{{1, 1}, {2, 4}}));
+  EXPECT_EQ(step(), (Planned{{1, 1}, {2, 1}}));
+}
+
+TEST_F(PlannerTest, ABudgetOfOneServesTheFirstInLine) {
+  open({.rows_max = 1, .sequences_max = 4}, 4, 100);
+  arrive(2);
+  arrive(2);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(step(), (Planned{{1, 1}}));
+}
+
+TEST_F(PlannerTest, KeepsToTheNumberOfSequences) {
+  open({.rows_max = 50, .sequences_max = 2}, 4, 100);
+  for (int i = 0; i < 3; ++i) arrive(2);
+  EXPECT_EQ(step().size(), 2U);
+  EXPECT_FALSE(flight_.plan.short_of_memory);
+}
+
+TEST_F(PlannerTest, TakesMemoryFromTheLowestRanked) {
+  open({.rows_max = 50, .sequences_max = 4}, 2, 6);
+  arrive(4);
+  arrive(4);
+  EXPECT_EQ(step().size(), 2U);
+  EXPECT_EQ(step().size(), 2U);  // a third block each
+  EXPECT_EQ(step().size(), 2U);
+  EXPECT_EQ(step(), (Planned{{1, 1}}));
+  EXPECT_EQ(flight_.plan.preempted, 1);
+  EXPECT_EQ(sequences_[1].preemptions, 1);
+  EXPECT_FALSE(ledger_->holds({2}));
+}
+
+TEST_F(PlannerTest, NobodyOvertakesWhoeverWaitsForMemory) {
+  open({.rows_max = 50, .sequences_max = 4}, 2, 6);
+  arrive(6);
+  arrive(7);
+  arrive(1);
+  EXPECT_EQ(step(), (Planned{{1, 6}}));
+  EXPECT_TRUE(flight_.plan.short_of_memory);
+  EXPECT_EQ(flight_.plan.preempted, 0);  // it never ran
+  EXPECT_FALSE(ledger_->holds({2}));
+}
+
+TEST_F(PlannerTest, FailsWhatTheWholeCacheCannotHold) {
+  open({.rows_max = 50, .sequences_max = 4}, 2, 3);
+  Sequence& large = arrive(7);
+  arrive(2);
+  EXPECT_EQ(step(), (Planned{{2, 2}}));
+  EXPECT_EQ(flight_.plan.out_of_memory, std::vector<Sequence*>{&large});
+}
+
+TEST_F(PlannerTest, ANewcomerOfHigherRankTakesWhatItNeeds) {
+  auto policy = std::make_unique<LastFirst>();
+  const LastFirst& watched = *policy;
+  open({.rows_max = 50, .sequences_max = 4}, 2, 4, std::move(policy));
+  arrive(4);
+  EXPECT_EQ(step(), (Planned{{1, 4}}));
+  arrive(8);
+  EXPECT_EQ(step(), (Planned{{2, 8}}));
+  EXPECT_EQ(sequences_[0].preemptions, 1);
+  EXPECT_EQ(watched.rows_granted, 12);
+}
+
+TEST_F(PlannerTest, LeavesOutWhoAwaitsAFork) {
+  open({.rows_max = 50, .sequences_max = 4}, 2, 4);
+  arrive(2);
+  arrive(2).tokens.clear();
+  EXPECT_EQ(step(), (Planned{{1, 2}}));
+}
+
+}  // namespace
+}  // namespace millrace
