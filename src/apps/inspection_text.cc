@@ -18,7 +18,8 @@ std::string quoted(std::string_view text, size_t bytes_shown) {
   if (text.size() <= bytes_shown) return fmt::format("\"{}\"", one_line(text));
   size_t cut = bytes_shown;  // not within a character
   while (cut > 0 && (static_cast<uint8_t>(text[cut]) & 0xc0) == 0x80) --cut;
-  return fmt::format("\"{}...\" ({} bytes)", one_line(text.substr(0, cut)), grouped(text.size()));
+  return fmt::format("\"{}...\" ({} bytes)", one_line(text.substr(0, cut)),
+                     grouped(static_cast<int64_t>(text.size())));
 }
 
 std::string number_text(MetaType type, int64_t value) {

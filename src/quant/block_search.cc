@@ -1,6 +1,7 @@
 #include "quant/block_search.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <span>
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 
 #include "quant/k_scales.h"
@@ -19,15 +18,15 @@ struct AffineSearch {
 
 struct AffineBlock {
   uint16_t d, dmin;  // f16
-  std::array<ScaleMin, 8> pairs;
-  std::array<uint8_t, 256> codes;
+  ScaleMin pairs[8];
+  uint8_t codes[256];
 };
 AffineBlock search_affine_block(const float* in, const AffineSearch& search);  // in: [256]
 
 struct SymmetricBlock {
   uint16_t d;  // f16
-  std::array<int8_t, 16> scales;
-  std::array<uint8_t, 256> codes;  // 0 to 63, 32 is zero
+  int8_t scales[16];
+  uint8_t codes[256];  // 0 to 63, 32 is zero
 };
 SymmetricBlock search_symmetric_block(const float* in);  // in: [256]
 
