@@ -16,10 +16,10 @@ using PromptInput = std::variant<std::string, std::vector<TokenId>>;
 
 // A request of any dialect, read and checked but for what needs the prompt's length.
 struct ApiRequest {
-  std::string model;      // empty: the served one
-  std::string client_id;  // for logs
-  Request generation;     // all but the prompt, stop.tokens_max and the seed
-  std::optional<uint64_t> seed;
+  std::string model;             // empty: the served one
+  std::string client_id;         // for logs
+  Request generation;            // all but the prompt, stop.tokens_max and the seed
+  std::optional<uint64_t> seed;  // drawn where the client gives none
   std::optional<int64_t> tokens_max;
   std::optional<int64_t> completion_tokens_max;  // wins over tokens_max
   std::optional<int64_t> best_of;

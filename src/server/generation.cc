@@ -92,7 +92,7 @@ absl::Status Generation::submit(const std::vector<int64_t>& tokens_max) {
     request.client_id = request_.client_id;
     request.prompt = prompts_[i].prompt.tokens;
     request.stop.tokens_max = tokens_max[i];
-    request.sampling.seed = request_.seed ? *request_.seed : random_bits();
+    request.sampling.seed = *request_.seed;
     auto sink = std::make_shared<MailboxSink>(mailbox_, static_cast<int32_t>(i));
     ASSIGN_OR_RETURN(prompts_[i].id,
                      model_->served.generator.submit(std::move(request), std::move(sink)));

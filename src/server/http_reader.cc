@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <stdexcept>
+#include <utility>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/core/string.hpp>
@@ -38,7 +40,18 @@ std::string path_of(std::string_view target) {
 
 }  // namespace
 
-struct HttpReader::Parser : http::request_parser<http::string_body> {};
+struct HttpReader::Parser : http::request_parser<http::string_body> {
+  boost::beast::error_code take_from(std::string& bytes) {
+    boost::beast::error_code error;
+    try {
+      const size_t used = put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
+      bytes.erase(0, used);
+    } catch (const std::length_error&) {
+      error = http::error::header_limit;  // a trailer larger than its fields can hold
+    }
+    return error;
+  }
+};
 
 HttpReader::HttpReader(const ServerLimits& limits) : limits_(limits) { reset(); }
 HttpReader::~HttpReader() = default;
@@ -62,9 +75,7 @@ HttpReader::Progress HttpReader::fail(int status, std::string_view message) {
 HttpReader::Progress HttpReader::read(std::string& bytes) {
   while (!parser_->is_done()) {
     if (bytes.empty()) return Progress::kMore;
-    boost::beast::error_code error;
-    const size_t used = parser_->put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
-    bytes.erase(0, used);
+    const boost::beast::error_code error = parser_->take_from(bytes);
     if (error == http::error::need_more) {
       // Only a head, a chunk's header or a trailer must be seen whole.
       if (std::cmp_greater(bytes.size(), limits_.header_bytes)) {

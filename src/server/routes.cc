@@ -71,6 +71,7 @@ absl::StatusOr<std::shared_ptr<Generation>> start(const Dialect& dialect, const 
     }
     tokens_max.push_back(allowed);
   }
+  if (!request.seed) request.seed = context.seeds.next();
   return Generation::start(context.model, dialect.shape, std::move(request), std::move(prompts),
                            tokens_max, context.limits.pending_bytes);
 }

@@ -7,12 +7,14 @@
 
 #include "server/http_message.h"
 #include "server/model.h"
+#include "server/random_id.h"
 
 namespace millrace {
 
 // What a handler may know.
 struct RouteContext {
   const ServerLimits& limits;
+  SeedSource& seeds;
   std::shared_ptr<const Model> model;  // null: not loaded yet
   bool draining = false;
 };

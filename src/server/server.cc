@@ -38,6 +38,7 @@ constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 struct Server::State final : ConnectionHost {
   explicit State(ServerOptions given)
       : options(std::move(given)),
+        seeds(options.seed),
         acceptor(network),
         pause(network),
         network_guard(asio::make_work_guard(network)),
@@ -47,7 +48,7 @@ struct Server::State final : ConnectionHost {
   void accept();
   void admit(tcp::socket socket);
   void stop();
-  RouteContext context() const;
+  RouteContext context();
 
   const ServerLimits& limits() const override { return options.limits; }
   bool draining() const override { return drain; }
@@ -56,6 +57,7 @@ struct Server::State final : ConnectionHost {
   void closed(const std::shared_ptr<Connection>& connection) override;
 
   const ServerOptions options;
+  SeedSource seeds;
   int32_t port = 0;
   std::atomic<bool> drain = false;
 
@@ -128,9 +130,9 @@ void Server::State::admit(tcp::socket socket) {
   }
 }
 
-RouteContext Server::State::context() const {
+RouteContext Server::State::context() {
   const std::lock_guard lock(mutex);
-  return {options.limits, model, drain};
+  return {options.limits, seeds, model, drain};
 }
 
 void Server::State::handle(HttpRequest request, const std::shared_ptr<Connection>& connection) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,7 @@ struct ServerOptions {
   std::string host = "127.0.0.1";        // an address or a name
   int32_t port = 8000;                   // 0: any free one
   std::vector<std::string> model_names;  // the first is the id in answers; empty: ModelCard::id
+  std::optional<uint64_t> seed;          // requests without one draw theirs from it; absent: chance
   int32_t threads = 2;                   // that read requests, render templates and tokenise
   ServerLimits limits;
 };

@@ -1,0 +1,365 @@
+#include "server/fields.h"
+
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "server/api_error.h"
+
+namespace millrace {
+namespace {
+
+struct Case {
+  const char* body;
+  const char* param;           // null: the request is good
+  const char* code = nullptr;  // null: none
+};
+
+constexpr ReadContext kContext = {.vocab_size = 266, .logprobs_max = 20};
+constexpr const char* kUnsupported = "unsupported_parameter";
+
+// What the client would see of a status: its param and code, "-" for null.
+std::string seen(const absl::Status& status) {
+  if (status.ok()) return "good";
+  const Json error = Json::parse(error_json(status))["error"];
+  const auto text = [](const Json& value) {
+    return value.is_null() ? std::string("-") : value.get<std::string>();
+  };
+  EXPECT_EQ(error.size(), 4U);
+  const auto message = error["message"].get<std::string>();
+  EXPECT_FALSE(message.empty());
+  EXPECT_LE(message.size(), 1000U);
+  EXPECT_EQ(message.find('\n'), std::string::npos);
+  return text(error["param"]) + " " + text(error["code"]);
+}
+
+std::string expected(const Case& c) {
+  if (c.param == nullptr) return "good";
+  return std::string(c.param) + " " + (c.code == nullptr ? "-" : c.code);
+}
+
+void check_completions(std::initializer_list<Case> cases) {
+  for (const Case& c : cases) {
+    const auto body = parse_json(c.body);
+    ASSERT_TRUE(body.ok()) << c.body;
+    EXPECT_EQ(seen(read_completion(*body, kContext).status()), expected(c)) << c.body;
+  }
+}
+
+// `fields` beside a good prompt.
+void check_fields(std::initializer_list<Case> cases) {
+  for (const Case& c : cases) {
+    const std::string prompted = R"({"prompt":"a",)" + std::string(c.body) + "}";
+    const auto completion = parse_json(prompted);
+    ASSERT_TRUE(completion.ok()) << prompted;
+    EXPECT_EQ(seen(read_completion(*completion, kContext).status()), expected(c)) << prompted;
+    const std::string chatted =
+        R"({"messages":[{"role":"user","content":"a"}],)" + std::string(c.body) + "}";
+    EXPECT_EQ(seen(read_chat(*parse_json(chatted), kContext).status()), expected(c)) << chatted;
+  }
+}
+
+void check_chats(std::initializer_list<Case> cases) {
+  for (const Case& c : cases) {
+    const auto body = parse_json(c.body);
+    ASSERT_TRUE(body.ok()) << c.body;
+    EXPECT_EQ(seen(read_chat(*body, kContext).status()), expected(c)) << c.body;
+  }
+}
+
+// `fields` beside good messages.
+void check_chat_fields(std::initializer_list<Case> cases) {
+  for (const Case& c : cases) {
+    const std::string body =
+        R"({"messages":[{"role":"user","content":"a"}],)" + std::string(c.body) + "}";
+    EXPECT_EQ(seen(read_chat(*parse_json(body), kContext).status()), expected(c)) << body;
+  }
+}
+
+TEST(FieldsTest, RangesOfEveryRoute) {
+  check_fields({
+      {R"("temperature":0)", nullptr},
+      {R"("temperature":-0.1)", "temperature"},
+      {R"("temperature":1e39)", "temperature"},
+      {R"("temperature":"1")", "temperature"},
+      {R"("temperature":true)", "temperature"},
+      {R"("temperature":null)", nullptr},
+      {R"("top_p":0)", nullptr},
+      {R"("top_p":1.01)", "top_p"},
+      {R"("top_p":-0.01)", "top_p"},
+      {R"("top_k":-1)", nullptr},
+      {R"("top_k":0)", nullptr},
+      {R"("top_k":-2)", "top_k"},
+      {R"("top_k":1.5)", "top_k"},
+      {R"("min_p":1)", nullptr},
+      {R"("min_p":1.5)", "min_p"},
+      {R"("typical_p":0)", "typical_p"},
+      {R"("presence_penalty":-2)", nullptr},
+      {R"("presence_penalty":2.1)", "presence_penalty"},
+      {R"("frequency_penalty":-2.1)", "frequency_penalty"},
+      {R"("repetition_penalty":0)", "repetition_penalty"},
+      {R"("repetition_penalty":-1)", "repetition_penalty"},
+      {R"("repetition_penalty":1.2)", nullptr},
+      {R"("n":1)", nullptr},
+      {R"("n":128)", nullptr},
+      {R"("n":0)", "n"},
+      {R"("n":129)", "n"},
+      {R"("n":1.0)", "n"},
+      {R"("n":99999999999999999999)", "n"},
+      {R"("max_tokens":0)", "max_tokens"},
+      {R"("max_tokens":-1)", "max_tokens"},
+      {R"("max_tokens":2.5)", "max_tokens"},
+      {R"("max_tokens":18446744073709551615)", "max_tokens"},
+      {R"("max_completion_tokens":0)", "max_completion_tokens"},
+      {R"("min_tokens":5,"max_tokens":4)", "min_tokens"},
+      {R"("min_tokens":4,"max_tokens":4)", nullptr},
+      {R"("min_tokens":4,"max_tokens":9,"max_completion_tokens":3)", "min_tokens"},
+      {R"("min_tokens":-1)", "min_tokens"},
+      {R"("seed":9223372036854775807)", nullptr},
+      {R"("seed":-9223372036854775808)", nullptr},
+      {R"("seed":1.5)", "seed"},
+      {R"("seed":99999999999999999999)", "seed"},
+      {R"("seed":"1")", "seed"},
+      {R"("prompt_logprobs":20)", nullptr},
+      {R"("prompt_logprobs":21)", "prompt_logprobs"},
+      {R"("prompt_logprobs":1,"stream":true)", "prompt_logprobs"},
+      {R"("stream":1)", "stream"},
+      {R"("cache_salt":"")", "cache_salt"},
+      {R"("cache_salt":"x")", nullptr},
+      {R"("model":1)", "model"},
+  });
+}
+
+TEST(FieldsTest, ListsOfEveryRoute) {
+  check_fields({
+      {R"("stop":"x")", nullptr},
+      {R"("stop":[])", nullptr},
+      {R"("stop":"")", "stop"},
+      {R"("stop":["a",""])", "stop[1]"},
+      {R"("stop":["a",1])", "stop[1]"},
+      {R"("stop":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16"])",
+       nullptr},
+      {R"("stop":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"])",
+       "stop"},
+      {R"("stop_token_ids":[0,265])", nullptr},
+      {R"("stop_token_ids":[266])", "stop_token_ids[0]"},
+      {R"("stop_token_ids":[1,-1])", "stop_token_ids[1]"},
+      {R"("stop_token_ids":[1.5])", "stop_token_ids[0]"},
+      {R"("stop_token_ids":1)", "stop_token_ids"},
+      {R"("logit_bias":{"0":-100,"265":100})", nullptr},
+      {R"("logit_bias":{"266":1})", "logit_bias"},
+      {R"("logit_bias":{"x":1})", "logit_bias"},
+      {R"("logit_bias":{"1 ":1})", "logit_bias"},
+      {R"("logit_bias":{"-1":1})", "logit_bias"},
+      {R"("logit_bias":{"1":101})", "logit_bias.1"},
+      {R"("logit_bias":{"1":null})", "logit_bias.1"},
+      {R"("logit_bias":{"1":1,"01":2})", "logit_bias.01"},
+      {R"("logit_bias":[1])", "logit_bias"},
+      {R"("stream_options":{"include_usage":true})", "stream_options"},
+      {R"("stream":true,"stream_options":{"include_usage":true})", nullptr},
+      {R"("stream":true,"stream_options":{"include_usage":1})", "stream_options.include_usage"},
+      {R"("stream":true,"stream_options":{"continuous_usage_stats":true})",
+       "stream_options.continuous_usage_stats", kUnsupported},
+      {R"("stream":true,"stream_options":{"continuous_usage_stats":false,"x":1})", nullptr},
+      {R"("response_format":{"type":"text"})", nullptr},
+      {R"("response_format":{"type":"json_object"})", "response_format", kUnsupported},
+      {R"("response_format":"text")", "response_format"},
+  });
+}
+
+TEST(FieldsTest, UnknownIsIgnoredAndUnsupportedSaysSo) {
+  check_fields({
+      {R"("nobody_defines_this":{"x":1})", nullptr},
+      {R"("user":"u","metadata":{"a":"b"})", nullptr},
+      {R"("structured_outputs":{"regex":"a"})", "structured_outputs", kUnsupported},
+      {R"("use_beam_search":true)", "use_beam_search", kUnsupported},
+      {R"("use_beam_search":false)", nullptr},
+      {R"("priority":0)", nullptr},
+      {R"("priority":1)", "priority", kUnsupported},
+      {R"("bad_words":["x"])", "bad_words", kUnsupported},
+      {R"("bad_words":[])", nullptr},
+      {R"("length_penalty":1.0)", nullptr},
+      {R"("truncate_prompt_tokens":5)", "truncate_prompt_tokens", kUnsupported},
+      {R"("truncate_prompt_tokens":null)", nullptr},
+  });
+  check_chat_fields({
+      {R"("tools":[{"type":"function","function":{"name":"f"}}])", "tools", kUnsupported},
+      {R"("tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"none")", nullptr},
+      {R"("tools":[],"tool_choice":"auto")", nullptr},
+      {R"("tool_choice":"required")", "tool_choice", kUnsupported},
+      {R"("chat_template":"{{ 1 }}")", "chat_template", kUnsupported},
+      {R"("continue_final_message":true)", "continue_final_message", kUnsupported},
+      {R"("audio":{"voice":"x"})", "audio", kUnsupported},
+      {R"("modalities":["text"])", nullptr},
+      {R"("modalities":["text","audio"])", "modalities", kUnsupported},
+      {R"("store":false,"service_tier":"auto","parallel_tool_calls":true)", nullptr},
+      {R"("service_tier":"flex")", "service_tier", kUnsupported},
+      {R"("reasoning_effort":"high")", "reasoning_effort", kUnsupported},
+      {R"("chat_template_kwargs":{"thinking":true})", nullptr},
+      {R"("chat_template_kwargs":{"tokenize":true})", "chat_template_kwargs.tokenize"},
+      {R"("chat_template_kwargs":{"messages":[]})", "chat_template_kwargs.messages"},
+      {R"("chat_template_kwargs":{"continue_final_message":true})",
+       "chat_template_kwargs.continue_final_message"},
+      {R"("chat_template_kwargs":[])", "chat_template_kwargs"},
+  });
+  check_completions({
+      {R"({"prompt":"a","best_of":1})", nullptr},
+      {R"({"prompt":"a","best_of":2})", "best_of", kUnsupported},
+      {R"({"prompt":"a","n":2,"best_of":2})", nullptr},
+      {R"({"prompt":"a","suffix":"b"})", "suffix", kUnsupported},
+      {R"({"prompt":"a","suffix":null,"tools":[1]})", nullptr},
+  });
+}
+
+TEST(FieldsTest, Prompts) {
+  check_completions({
+      {R"({})", "prompt"},
+      {R"({"prompt":null})", "prompt"},
+      {R"({"prompt":[]})", "prompt"},
+      {R"({"prompt":5})", "prompt"},
+      {R"({"prompt":["a","b"]})", nullptr},
+      {R"({"prompt":[1,2,265]})", nullptr},
+      {R"({"prompt":[1,266]})", "prompt[1]"},
+      {R"({"prompt":[-1]})", "prompt[0]"},
+      {R"({"prompt":[1.0]})", "prompt[0]"},
+      {R"({"prompt":[9223372036854775808]})", "prompt[0]"},
+      {R"({"prompt":[1,"a"]})", "prompt[1]"},
+      {R"({"prompt":["a",1]})", "prompt"},
+      {R"({"prompt":[[1,2],[3]]})", nullptr},
+      {R"({"prompt":[[1,2],[]]})", "prompt[1]"},
+      {R"({"prompt":[[1,2],[300]]})", "prompt[1][0]"},
+      {R"({"prompt":[true]})", "prompt[0]"},
+      {R"({"prompt":{"a":1}})", "prompt"},
+      {R"({"prompt":"a","logprobs":0})", nullptr},
+      {R"({"prompt":"a","logprobs":21})", "logprobs"},
+      {R"({"prompt":"a","logprobs":true})", "logprobs"},
+      {R"([])", "-"},
+  });
+}
+
+TEST(FieldsTest, Messages) {
+  check_chats({
+      {R"({})", "messages"},
+      {R"({"messages":[]})", "messages"},
+      {R"({"messages":"hi"})", "messages"},
+      {R"({"messages":["hi"]})", "messages[0]"},
+      {R"({"messages":[{"content":"a"}]})", "messages[0].role"},
+      {R"({"messages":[{"role":"robot","content":"a"}]})", "messages[0].role"},
+      {R"({"messages":[{"role":"user","content":null}]})", "messages[0].content"},
+      {R"({"messages":[{"role":"user"}]})", "messages[0].content"},
+      {R"({"messages":[{"role":"user","content":5}]})", "messages[0].content"},
+      {R"({"messages":[{"role":"user","content":[]}]})", "messages[0].content"},
+      {R"({"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"}]})", nullptr},
+      {R"({"messages":[{"role":"developer","content":"s"},{"role":"user","content":"a"},
+          {"role":"assistant","content":"b"},{"role":"tool","content":"c","tool_call_id":"1"}]})",
+       nullptr},
+      {R"({"messages":[{"role":"assistant","content":null,"tool_calls":[
+          {"id":"1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]}]})",
+       nullptr},
+      {R"({"messages":[{"role":"assistant","content":null,"tool_calls":[
+          {"id":"1","function":{"name":"f","arguments":"{"}}]}]})",
+       "messages[0].tool_calls[0].function.arguments"},
+      {R"({"messages":[{"role":"assistant","content":null,"tool_calls":null}]})",
+       "messages[0].content"},
+      {R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]})", nullptr},
+      {R"({"messages":[{"role":"user","content":[{"type":"text","text":1}]}]})",
+       "messages[0].content[0].text"},
+      {R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"},
+          {"type":"image_url","image_url":{"url":"x"}}]}]})",
+       "messages[0].content[1].type", kUnsupported},
+      {R"({"messages":[{"role":"user","content":[{"type":"input_audio"}]}]})",
+       "messages[0].content[0].type", kUnsupported},
+      {R"({"messages":[{"role":"user","content":["a"]}]})", "messages[0].content[0]"},
+      {R"({"messages":[{"role":"user","content":"a","name":5}]})", "messages[0].name"},
+  });
+  check_chat_fields({
+      {R"("logprobs":true)", nullptr},
+      {R"("logprobs":1)", "logprobs"},
+      {R"("top_logprobs":1)", "top_logprobs"},
+      {R"("logprobs":false,"top_logprobs":1)", "top_logprobs"},
+      {R"("logprobs":true,"top_logprobs":20)", nullptr},
+      {R"("logprobs":true,"top_logprobs":21)", "top_logprobs"},
+      {R"("logprobs":true,"top_logprobs":-1)", "top_logprobs"},
+  });
+}
+
+TEST(FieldsTest, ValuesLandWhereTheyBelong) {
+  const auto body = parse_json(R"({"prompt":"p","temperature":0.5,"top_k":-1,"seed":-2,"n":3,
+      "max_tokens":9,"max_completion_tokens":7,"min_tokens":2,"stop":["x","y"],"ignore_eos":true,
+      "stop_token_ids":[4],"logit_bias":{"5":-1.5},"logprobs":2,"echo":true,"cache_salt":"s"})");
+  const auto request = read_completion(*body, kContext);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->generation.sampling.temperature, 0.5F);
+  EXPECT_EQ(request->generation.sampling.top_k, 0);
+  EXPECT_EQ(request->seed, uint64_t{18446744073709551614ULL});
+  EXPECT_EQ(request->generation.choices, 3);
+  EXPECT_EQ(request->answer_tokens(), 7);
+  EXPECT_EQ(request->generation.stop.tokens_min, 2);
+  EXPECT_EQ(request->generation.stop.strings, (std::vector<std::string>{"x", "y"}));
+  EXPECT_TRUE(request->generation.stop.ignore_eos);
+  EXPECT_EQ(request->generation.stop.tokens, std::vector<TokenId>{4});
+  EXPECT_EQ(request->generation.sampling.logit_bias.front().second, -1.5F);
+  EXPECT_EQ(request->generation.logprobs, 2);
+  EXPECT_EQ(request->generation.prompt_logprobs, 2);  // echo scores the prompt too
+  EXPECT_NE(request->generation.cache_salt, 0U);
+}
+
+TEST(FieldsTest, TextPartsAreJoinedWithALineFeed) {
+  const auto body = parse_json(R"({"messages":[{"role":"developer","content":[
+      {"type":"text","text":"a"},{"type":"text","text":"b"}]}]})");
+  const auto request = read_chat(*body, kContext);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->messages[0]["content"], "a\nb");
+  EXPECT_EQ(request->messages[0]["role"], "system");
+}
+
+TEST(JsonTextTest, LimitsCountWhileReading) {
+  const std::string deep(100000, '[');
+  EXPECT_FALSE(parse_json(deep).ok());
+  EXPECT_FALSE(parse_json(std::string(65, '[') + std::string(65, ']')).ok());
+  EXPECT_TRUE(parse_json(std::string(64, '[') + std::string(64, ']')).ok());
+
+  const auto object = [](int keys) {
+    std::string text = "{";
+    for (int i = 0; i < keys; ++i) text += fmt::format("{}\"k{}\":1", i == 0 ? "" : ",", i);
+    return text + "}";
+  };
+  EXPECT_TRUE(parse_json(object(1000)).ok());
+  EXPECT_FALSE(parse_json(object(1001)).ok());
+  EXPECT_FALSE(parse_json(object(100000)).ok());
+  EXPECT_FALSE(parse_json("[1,2,3]", {.values = 3}).ok());
+  EXPECT_TRUE(parse_json("[1,2,3]", {.values = 4}).ok());
+}
+
+TEST(JsonTextTest, RefusesWhatTwoReadersCouldReadInTwoWays) {
+  for (const std::string_view bad :
+       {std::string_view("{\"a\":1,\"a\":2}"), std::string_view("{\"b\":{\"a\":1,\"\\u0061\":2}}"),
+        std::string_view("{}\0{}", 5), std::string_view("{} x"), std::string_view(""),
+        std::string_view("{\"a\":1e400}"), std::string_view("\"\xff\""),
+        std::string_view("\"\\ud800\""), std::string_view("{\"a\":NaN}"),
+        std::string_view("{'a':1}"), std::string_view("[1,]"), std::string_view("// c\n1")}) {
+    const auto value = parse_json(bad);
+    ASSERT_FALSE(value.ok()) << bad;
+    EXPECT_EQ(value.status().message().find("json.exception"), absl::string_view::npos);
+  }
+}
+
+TEST(JsonTextTest, KeepsTheOrderOfMembers) {
+  EXPECT_EQ(json_text(*parse_json(R"({"z":1,"a":[{"y":null,"b":-2.5}]})")),
+            R"({"z":1,"a":[{"y":null,"b":-2.5}]})");
+}
+
+TEST(ApiErrorTest, MessagesAreOneBoundedLineOfWholeCharacters) {
+  std::string text = "a\nb";
+  for (int i = 0; i < 1000; ++i) text += "é";
+  const Json error = Json::parse(error_json(invalid_argument("{}", text)))["error"];
+  const auto message = error["message"].get<std::string>();
+  EXPECT_LE(message.size(), 1000U);
+  EXPECT_TRUE(message.starts_with("a b"));
+  EXPECT_TRUE(message.ends_with("é"));
+  EXPECT_EQ(Json::parse(error_json(internal_error("at 0x7fff /secret")))["error"]["message"],
+            "The server failed to answer this request.");
+}
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,369 @@
+#include "server/fixture.h"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <chrono>
+#include <netinet/in.h>
+#include <optional>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/status.h"
+#include "text/chat.h"
+#include "text/stream.h"
+#include "text/tiny_vocab.h"
+
+namespace millrace {
+namespace {
+
+constexpr auto kPatience = std::chrono::seconds(10);
+constexpr std::string_view kTemplate =
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+std::vector<TokenId> repeat_prompt(const Request& request, int32_t /*choice*/) {
+  std::vector<TokenId> tokens;
+  for (int64_t i = 0; i < request.stop.tokens_max; ++i) {
+    tokens.push_back(request.prompt[static_cast<size_t>(i) % request.prompt.size()]);
+  }
+  return tokens;
+}
+
+std::vector<TokenLogprob> likeliest(TokenId token, int32_t count) {
+  std::vector<TokenLogprob> top;
+  for (int32_t i = 0; i < count; ++i) {
+    top.push_back({(token + i + 1) % 256, -0.25F * static_cast<float>(i + 1)});
+  }
+  return top;
+}
+
+}  // namespace
+
+struct EchoGenerator::Running {
+  Request request;
+  std::shared_ptr<TokenSink> sink;
+  std::vector<std::vector<TokenId>> scripts;
+  std::vector<std::unique_ptr<TextStream>> texts;
+  std::vector<bool> done;
+  size_t at = 0;
+  int64_t generated = 0;
+  std::optional<absl::Status> ended;
+};
+
+EchoGenerator::EchoGenerator(const Tokenizer& tokenizer, int64_t context_max)
+    : script(repeat_prompt), tokenizer_(tokenizer) {
+  card_ = {.id = "echo",
+           .context_max = context_max,
+           .vocab_size = tokenizer.vocab().size(),
+           .created = absl::FromUnixSeconds(1700000000)};
+  thread_ = std::thread([this] { work(); });
+}
+
+EchoGenerator::~EchoGenerator() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+    changed_.notify_all();
+  }
+  thread_.join();
+}
+
+absl::StatusOr<RequestId> EchoGenerator::submit(Request request, std::shared_ptr<TokenSink> sink) {
+  const std::lock_guard lock(mutex_);
+  if (std::ssize(running_) + request.choices > queue_max) return resource_exhausted("queue full");
+  auto running = std::make_shared<Running>();
+  for (int32_t i = 0; i < request.choices; ++i) {
+    running->scripts.push_back(script(request, i));
+    running->texts.push_back(std::make_unique<TextStream>(
+        tokenizer_, TextStream::Options{.stops = request.stop.strings}));
+  }
+  running->done.resize(running->scripts.size());
+  running->sink = std::move(sink);
+  last_ = request;
+  running->request = std::move(request);
+  const RequestId id = {submitted_++};
+  running_.emplace(id, std::move(running));
+  changed_.notify_all();
+  return id;
+}
+
+void EchoGenerator::cancel(RequestId id) {
+  const std::lock_guard lock(mutex_);
+  const auto found = running_.find(id);
+  if (found == running_.end() || found->second->ended) return;
+  found->second->ended = absl::CancelledError("cancelled");
+  ++cancelled_;
+  changed_.notify_all();
+}
+
+void EchoGenerator::hold(bool held) {
+  const std::lock_guard lock(mutex_);
+  held_ = held;
+  changed_.notify_all();
+}
+
+bool EchoGenerator::wait_for_cancels(int64_t count) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, kPatience, [&] { return cancelled_ >= count; });
+}
+
+bool EchoGenerator::wait_for_running(int64_t count) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, kPatience, [&] { return std::ssize(running_) == count; });
+}
+
+Request EchoGenerator::last_request() const {
+  const std::lock_guard lock(mutex_);
+  return last_;
+}
+
+void EchoGenerator::work() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    const auto any_ended = [this] {
+      return std::ranges::any_of(running_,
+                                 [](const auto& r) { return r.second->ended.has_value(); });
+    };
+    changed_.wait(lock, [&] { return stop_ || any_ended() || (!held_ && !running_.empty()); });
+    if (stop_) return;
+    const auto snapshot = running_;
+    const bool held = held_;
+    lock.unlock();
+    for (const auto& [id, running] : snapshot) {
+      if (!held && !running->ended) round(*running);
+    }
+    if (round_delay > absl::ZeroDuration()) absl::SleepFor(round_delay);
+    lock.lock();
+    std::vector<std::shared_ptr<Running>> ended;
+    for (const auto& [id, running] : snapshot) {
+      if (!running->ended) continue;
+      ended.push_back(running);
+      running_.erase(id);
+    }
+    lock.unlock();
+    for (const auto& running : ended) {
+      running->sink->finish({.status = *running->ended,
+                             .usage = {std::ssize(running->request.prompt), 1, running->generated},
+                             .times = {}});
+    }
+    lock.lock();
+    changed_.notify_all();
+  }
+}
+
+void EchoGenerator::round(Running& running) {
+  const Request& request = running.request;
+  std::vector<TokenEvent> events;
+  if (running.at == 0 && request.prompt_logprobs >= 0) {
+    for (size_t i = 1; i < request.prompt.size(); ++i) {
+      TokenEvent event;
+      event.position = static_cast<int32_t>(i);
+      event.token = request.prompt[i];
+      event.of_prompt = true;
+      event.logprob = -2;
+      event.top = likeliest(event.token, request.prompt_logprobs);
+      events.push_back(event);
+    }
+  }
+  bool all_done = true;
+  for (size_t i = 0; i < running.scripts.size(); ++i) {
+    if (running.done[i]) continue;
+    const std::vector<TokenId>& tokens = running.scripts[i];
+    TokenEvent event;
+    event.choice = static_cast<int32_t>(i);
+    event.position = static_cast<int32_t>(request.prompt.size() + running.at);
+    event.token = tokens[running.at];
+    event.logprob = -0.5F;
+    event.top = likeliest(event.token, std::max(request.logprobs, 0));
+    ++running.generated;
+    running.texts[i]->push(event.token);
+    event.stop_string = running.texts[i]->stopped();
+    const bool end = !request.stop.ignore_eos && tokenizer_.vocab().ends_generation(event.token);
+    const bool last = running.at + 1 ==
+                      std::min<size_t>(tokens.size(), static_cast<size_t>(request.stop.tokens_max));
+    if (end || event.stop_string >= 0) {
+      event.finish = FinishReason::kStop;
+    } else if (last) {
+      event.finish = FinishReason::kLength;
+    }
+    running.done[i] = event.finish != FinishReason::kNone;
+    all_done = all_done && running.done[i];
+    events.push_back(event);
+  }
+  ++running.at;
+  const bool wanted = running.sink->tokens(events);
+  const std::lock_guard lock(mutex_);
+  if (running.ended) return;
+  if (!wanted) {
+    running.ended = absl::CancelledError("nobody listens");
+    ++cancelled_;
+  } else if (!failure.ok()) {
+    running.ended = failure;
+  } else if (all_done) {
+    running.ended = absl::OkStatus();
+  }
+}
+
+TestClient::TestClient(int32_t port, int receive_buffer) {
+  fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const timeval patience = {std::chrono::seconds(kPatience).count(), 0};
+  setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  if (receive_buffer > 0) {
+    setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+  }
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+}
+
+TestClient::~TestClient() { close(); }
+
+bool TestClient::send(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent <= 0) return false;
+    bytes.remove_prefix(static_cast<size_t>(sent));
+  }
+  return true;
+}
+
+bool TestClient::receive() {
+  char bytes[65536];
+  const ssize_t got = recv(fd_, bytes, sizeof bytes, 0);
+  if (got <= 0) return false;
+  input_.append(bytes, static_cast<size_t>(got));
+  return true;
+}
+
+bool TestClient::read_until(std::string_view text) {
+  while (input_.find(text) == std::string::npos) {
+    if (!receive()) return false;
+  }
+  return true;
+}
+
+bool TestClient::closed() {
+  const auto start = std::chrono::steady_clock::now();
+  while (receive()) {
+  }
+  return std::chrono::steady_clock::now() - start < kPatience - std::chrono::seconds(1);
+}
+
+void TestClient::close() {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+}
+
+void TestClient::reset() {
+  const linger hard = {1, 0};
+  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+  close();
+}
+
+HttpReply TestClient::read_reply(bool head_only) {
+  HttpReply reply;
+  if (!read_until("\r\n\r\n")) return reply;
+  const size_t head_end = input_.find("\r\n\r\n");
+  std::string head = input_.substr(0, head_end + 2);
+  input_.erase(0, head_end + 4);
+  if (!head.starts_with("HTTP/1.1 ")) return reply;
+  reply.status = std::stoi(head.substr(9, 3));
+  if (reply.status == 100) return read_reply(head_only);
+  size_t at = head.find("\r\n") + 2;
+  while (at < head.size()) {
+    const size_t end = head.find("\r\n", at), colon = head.find(": ", at);
+    std::string name = head.substr(at, colon - at);
+    std::ranges::transform(name, name.begin(), [](char c) { return std::tolower(c); });
+    reply.headers[name] = head.substr(colon + 2, end - colon - 2);
+    at = end + 2;
+  }
+  if (head_only) {
+    reply.whole = true;
+  } else if (reply.headers.contains("content-length")) {
+    const size_t size = std::stoul(reply.headers["content-length"]);
+    while (input_.size() < size && receive()) {
+    }
+    reply.whole = input_.size() >= size;
+    reply.body = input_.substr(0, size);
+    input_.erase(0, size);
+  } else if (reply.headers.contains("transfer-encoding")) {
+    while (read_until("\r\n")) {
+      const size_t line = input_.find("\r\n"), size = std::stoul(input_, nullptr, 16);
+      while (input_.size() < line + size + 4 && receive()) {
+      }
+      if (input_.size() < line + size + 4) break;
+      if (size > 0) reply.chunks.push_back(input_.substr(line + 2, size));
+      input_.erase(0, line + size + 4);
+      if (size == 0) {
+        reply.whole = true;
+        break;
+      }
+      reply.body += reply.chunks.back();
+    }
+  } else {
+    while (receive()) {
+    }
+    reply.body = std::exchange(input_, {});
+    reply.whole = true;
+  }
+  return reply;
+}
+
+std::string post(std::string_view path, std::string_view body, std::string_view headers) {
+  return fmt::format("POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n{}\r\n{}", path,
+                     body.size(), headers, body);
+}
+
+std::string get(std::string_view path, std::string_view headers) {
+  return fmt::format("GET {} HTTP/1.1\r\nHost: t\r\n{}\r\n", path, headers);
+}
+
+std::vector<std::string> events_of(const HttpReply& reply) {
+  std::vector<std::string> events;
+  size_t at = 0;
+  while (at < reply.body.size()) {
+    const size_t end = reply.body.find("\n\n", at);
+    EXPECT_NE(end, std::string::npos) << reply.body;
+    if (end == std::string::npos) break;
+    const std::string event = reply.body.substr(at, end - at);
+    if (event.starts_with("data: ")) events.push_back(event.substr(6));
+    at = end + 2;
+  }
+  return events;
+}
+
+ServerTest::ServerTest() {
+  set_up_log(spdlog::level::off);
+  TinyVocab vocab = tiny_bpe();
+  auto metadata = vocab.metadata("gpt2", "gpt-2");
+  auto made = Tokenizer::create(metadata);
+  EXPECT_TRUE(made.ok()) << made.status();
+  tokenizer = *std::move(made);
+  auto parsed = ChatTemplate::parse(kTemplate, "test");
+  EXPECT_TRUE(parsed.ok()) << parsed.status();
+  if (parsed.ok()) chat_template = std::make_shared<const ChatTemplate>(*std::move(parsed));
+  echo = std::make_unique<EchoGenerator>(*tokenizer);
+  options.port = 0;
+}
+
+ServerTest::~ServerTest() { server.reset(); }
+
+ServedModel ServerTest::model() const { return {*echo, *tokenizer, chat_template.get()}; }
+
+void ServerTest::start(bool with_model) {
+  server = std::make_unique<Server>(options);
+  ASSERT_TRUE(server->start().ok());
+  if (with_model) server->set_model(model());
+}
+
+HttpReply ServerTest::ask(std::string_view request) {
+  TestClient client(server->port());
+  client.send(request);
+  return client.read_reply();
+}
+
+}  // namespace millrace
