@@ -20,6 +20,7 @@ void bind(CLI::App& command, InspectOptions& options) {
       ->group(group);
   command.add_option("--max-num-seqs", options.max_num_seqs, "sequences at once")
       ->transform(as_size())
+      ->check(CLI::PositiveNumber)
       ->type_name("N")
       ->group(group);
   command

@@ -86,7 +86,7 @@ TEST_F(Inspect, NamesWhatItCannotRead) {
   constexpr size_t kRankAndDimensions = 4 + 2 * 8;
   std::memcpy(&*found + kName.size() + kRankAndDimensions, &kIq4Xs, sizeof kIq4Xs);
   write_model(file);
-  EXPECT_THAT(report(), HasSubstr("1 tensors have the element type IQ4_XS"));
+  EXPECT_THAT(report(), HasSubstr("element type IQ4_XS is not supported; tensors that have it: 1"));
 }
 
 TEST_F(Inspect, RefusesWhatIsNoModelAndWhatNoMemoryHolds) {

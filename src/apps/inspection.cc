@@ -71,9 +71,8 @@ void note_tensors(const Checkpoint& checkpoint, Inspection& inspection) {
   std::map<uint32_t, int64_t> unknown;
   for (const UnknownTensor& tensor : checkpoint.unknown_tensors()) ++unknown[tensor.gguf_type];
   for (const auto& [type, count] : unknown) {
-    inspection.obstacles.push_back(
-        fmt::format("{} tensors have the element type {}, which is not supported", count,
-                    gguf_type_name(type)));
+    inspection.obstacles.push_back(fmt::format(
+        "element type {} is not supported; tensors that have it: {}", gguf_type_name(type), count));
   }
   if (checkpoint.tensors().empty()) inspection.obstacles.push_back("the file holds no weights");
   const absl::StatusOr<int64_t> parts =

@@ -112,10 +112,11 @@ void print_tensors(const Checkpoint& checkpoint, const Inspection& inspection, s
                shape_text(tensor.shape, tensor.rank), "not supported"});
   }
   table.print(out);
-  out += "\nBy type\n";
+  out += '\n';
   Table totals;
+  totals.row({"type", "tensors", "bytes"});
   for (const TypeTotal& total : inspection.totals) {
-    totals.row({total.type, fmt::format("{} tensors", total.tensors), bytes_text(total.bytes)});
+    totals.row({total.type, grouped(total.tensors), bytes_text(total.bytes)});
   }
   totals.print(out);
 }
