@@ -20,7 +20,7 @@ void bind(CLI::App& command, InspectOptions& options) {
       ->group(group);
   command.add_option("--max-num-seqs", options.max_num_seqs, "sequences at once")
       ->transform(as_size())
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->type_name("N")
       ->group(group);
   command
