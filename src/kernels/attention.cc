@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <limits>
 
 #include <absl/functional/function_ref.h>
@@ -14,157 +15,272 @@ namespace {
 // Rows of a slice go through the keys together so that a tile of keys is converted once for all
 // their vectors: as many as make this many vectors, whose states then stay in the first level
 // cache.
-constexpr int32_t kTileVectors = 48;
+constexpr int32_t kVectorsMin = 48;
 
-int32_t tile_rows(int32_t heads) { return std::clamp(kTileVectors / heads, 1, kKeyTile); }
+// One row's splits may be shared by lanes up to this many, a context of 65536 tokens; beyond, or
+// with more rows, one lane does them all.
+constexpr int32_t kSharedSplitsMax = 128;
 
-// One lane's working memory, in floats.
-struct Workspace {
-  float* tile;         // [kKeyTile, 2 * padded]
-  SoftmaxState split;  // of the split at hand
-  SoftmaxState total;  // of all splits so far
+constexpr int64_t kCacheLine = 64;
 
-  static int64_t floats(int64_t vectors, int64_t padded) {
-    return 2 * kKeyTile * padded + 2 * state_floats(vectors, padded);
+// Where a call's working memory lies: a counter for each lane, a cache line apart, then each lane's
+// states and tile.
+class Scratch {
+ public:
+  Scratch(const AttentionShape& shape, const KvLayer& cache, int lanes)
+      : heads_(shape.query_heads / cache.heads),
+        vectors_(tile_rows() * heads_),
+        padded_(padded_head_dim(cache.head_dim)),
+        lanes_(lanes) {}
+
+  int32_t heads() const { return heads_; }  // query heads of a K/V head
+  int32_t tile_rows() const { return std::clamp(kVectorsMin / heads_, 1, kKeyTile); }
+  int64_t bytes() const {
+    return lanes_ * (kCacheLine + lane_floats() * static_cast<int64_t>(sizeof(float)));
   }
-  static Workspace place(int64_t vectors, int64_t padded, float* memory) {
-    float* states = memory + 2 * kKeyTile * padded;
-    return {.tile = memory,
-            .split = state(vectors, padded, states),
-            .total = state(vectors, padded, states + state_floats(vectors, padded))};
+  void place(std::byte* memory) { memory_ = memory; }
+
+  // Splits done of the row that the lane was the first to work on.
+  std::atomic_ref<int32_t> done(int64_t lane) const {
+    return std::atomic_ref(*reinterpret_cast<int32_t*>(memory_ + lane * kCacheLine));
   }
+  // The split at hand, and all splits of an item so far.
+  SoftmaxState split(int64_t lane) const { return state(lane_memory(lane), vectors_); }
+  SoftmaxState total(int64_t lane) const {
+    return state(lane_memory(lane) + state_floats(vectors_), vectors_);
+  }
+  // Split `i` of those that the lane did of a row that another lane began.
+  SoftmaxState later(int64_t lane, int32_t i) const {
+    return state(lane_memory(lane) + 2 * state_floats(vectors_) + i * state_floats(heads_), heads_);
+  }
+  float* tile(int64_t lane) const { return lane_memory(lane + 1) - tile_floats(); }
 
  private:
-  static int64_t state_floats(int64_t vectors, int64_t padded) {
-    return vectors * padded + padded_head_dim(2 * vectors);
+  int64_t state_floats(int64_t vectors) const {
+    return vectors * padded_ + padded_head_dim(2 * vectors);
   }
-  static SoftmaxState state(int64_t vectors, int64_t padded, float* memory) {
-    float* sums = memory + vectors * padded;
+  int64_t tile_floats() const { return 2 * kKeyTile * padded_; }
+  int64_t lane_floats() const {
+    return 2 * state_floats(vectors_) + kSharedSplitsMax * state_floats(heads_) + tile_floats();
+  }
+  float* lane_memory(int64_t lane) const {
+    return reinterpret_cast<float*>(memory_ + lanes_ * kCacheLine) + lane * lane_floats();
+  }
+  SoftmaxState state(float* memory, int64_t vectors) const {
+    float* sums = memory + vectors * padded_;
     return {.max = sums, .sum = sums + vectors, .out = memory};
   }
-};
 
-int64_t workspace_floats(const AttentionShape& shape, const KvLayer& cache) {
-  const int32_t heads = shape.query_heads / cache.heads;
-  return Workspace::floats(int64_t{tile_rows(heads)} * heads, padded_head_dim(cache.head_dim));
-}
+  int32_t heads_;
+  int32_t vectors_;  // of an item, at most
+  int64_t padded_;
+  int64_t lanes_;
+  std::byte* memory_ = nullptr;
+};
 
 // Neighbouring rows of one slice and one K/V head.
 struct Item {
   const AttentionSlice& slice;
-  int32_t first_row;  // in the batch
+  int32_t row;  // the first, in the batch
   int32_t rows;
   int32_t head;
   int32_t position;  // of the first row
 
   int32_t last_position() const { return position + rows - 1; }
-  // The first split that some row sees.
-  int32_t first_split(int32_t window) const {
-    return window > 0 ? std::max(0, position + 1 - window) / kKeySplit : 0;
-  }
-  int32_t last_split() const { return last_position() / kKeySplit; }
-  // Tiles seen times vectors, and what loading a tile costs beside one vector's work.
-  int64_t cost(const AttentionShape& shape, int32_t heads) const {
-    const int32_t first = shape.window > 0 ? std::max(0, position + 1 - shape.window) : 0;
-    const int64_t tiles = last_position() / kKeyTile - first / kKeyTile + 1;
-    return tiles * (rows * heads + 3);
+  int32_t first_key(int32_t window) const {
+    return window > 0 ? std::max(0, position + 1 - window) : 0;
   }
 };
 
-void for_each_item(const AttentionRows& rows, int32_t heads, int32_t kv_heads,
-                   absl::FunctionRef<void(const Item&)> visit) {
-  const int32_t height = tile_rows(heads);
-  for (const AttentionSlice& slice : rows.slices) {
+struct SplitRange {
+  int32_t begin;
+  int32_t end;
+  int32_t size() const { return end - begin; }
+};
+
+SplitRange splits_of(const Item& item, int32_t window) {
+  return {item.first_key(window) / kKeySplit, item.last_position() / kKeySplit + 1};
+}
+
+struct Call {
+  const AttentionKernels& kernels;
+  const AttentionRows& rows;
+  const AttentionShape& shape;
+  Rows<const float> queries;
+  const KvLayer& cache;
+  const Scratch& scratch;
+  Rows<float> out;
+};
+
+// In one fixed order.
+void for_each_item(const Call& call, absl::FunctionRef<void(const Item&)> visit) {
+  const int32_t height = call.scratch.tile_rows();
+  for (const AttentionSlice& slice : call.rows.slices) {
     for (int32_t first = 0; first < slice.rows; first += height) {
       const int32_t row = slice.row + first;
-      for (int32_t head = 0; head < kv_heads; ++head) {
+      for (int32_t head = 0; head < call.cache.heads; ++head) {
         visit({.slice = slice,
-               .first_row = row,
+               .row = row,
                .rows = std::min(height, slice.rows - first),
                .head = head,
-               .position = rows.positions[static_cast<size_t>(row)]});
+               .position = call.rows.positions[static_cast<size_t>(row)]});
       }
     }
   }
 }
 
-struct AttentionCall {
-  const AttentionKernels& kernels;
-  const AttentionShape& shape;
-  Rows<const float> queries;
-  const KvLayer& cache;
-  Rows<float> out;
-  int32_t heads;  // query heads of a K/V head
-};
-
-KvHead kv_head(const KvLayer& cache, const Item& item) {
-  static_assert(sizeof(BlockId) == sizeof(int32_t));
-  return {.dtype = cache.dtype,
-          .keys = cache.keys + item.head * cache.head_stride,
-          .values = cache.values + item.head * cache.head_stride,
-          .block_stride = cache.block_stride,
-          .block_tokens = cache.block_tokens,
-          .head_dim = cache.head_dim,
-          .table = &item.slice.table.data()->value};
+// Tiles seen times vectors; loading a tile costs about what three vectors do.
+int64_t cost_of(const Call& call, const Item& item) {
+  const int64_t tiles =
+      item.last_position() / kKeyTile - item.first_key(call.shape.window) / kKeyTile + 1;
+  return tiles * (item.rows * call.scratch.heads() + 3);
 }
 
-void run(const AttentionCall& call, const Item& item, const Workspace& work) {
-  const int32_t head_dim = call.cache.head_dim;
-  const int64_t column = int64_t{item.head} * call.heads * head_dim;
-  const int32_t vectors = item.rows * call.heads;
-  const KvHead cache = kv_head(call.cache, item);
-  const QueryTile queries = {.data = call.queries.row(item.first_row) + column,
-                             .row_stride = call.queries.stride,
-                             .rows = item.rows,
-                             .heads = call.heads,
-                             .position = item.position,
-                             .window = call.shape.window,
-                             .scale = call.shape.scale};
-  std::fill_n(work.total.sum, vectors, 0.0F);
-  std::fill_n(work.total.max, vectors, -std::numeric_limits<float>::infinity());
-  std::fill_n(work.total.out, vectors * padded_head_dim(head_dim), 0.0F);
-  for (int32_t split = item.first_split(call.shape.window); split <= item.last_split(); ++split) {
-    call.kernels.attend(cache, queries, split, work.tile, work.split);
-    call.kernels.merge(work.split, vectors, head_dim, work.total);
+// Which lane does which part of an item: the lanes divide the cost of all items evenly, in their
+// order, and a part goes where its middle falls.
+struct Division {
+  int64_t before;  // cost of the items before
+  int64_t cost;
+  int64_t total;  // of all items
+  int64_t lanes;
+  int32_t parts;  // of equal cost
+
+  int64_t owner(int32_t part) const {
+    return (2 * parts * before + cost * (2 * part + 1)) * lanes / (2 * parts * total);
   }
-  for (int32_t vector = 0; vector < vectors; ++vector) {
-    call.kernels.finish(work.total, vector, head_dim,
-                        call.out.row(item.first_row + vector / call.heads) + column +
-                            vector % call.heads * head_dim);
+  SplitRange owned_by(int64_t lane) const {
+    SplitRange range = {0, 0};
+    while (range.begin < parts && owner(range.begin) < lane) ++range.begin;
+    range.end = range.begin;
+    while (range.end < parts && owner(range.end) == lane) ++range.end;
+    return range;
   }
+};
+
+// An item's inputs and outputs as the kernels take them.
+class Worker {
+ public:
+  Worker(const Call& call, const Item& item)
+      : call_(call),
+        item_(item),
+        heads_(call.scratch.heads()),
+        column_(int64_t{item.head} * heads_ * call.cache.head_dim),
+        splits_(splits_of(item, call.shape.window)),
+        cache_{.dtype = call.cache.dtype,
+               .keys = call.cache.keys + item.head * call.cache.head_stride,
+               .values = call.cache.values + item.head * call.cache.head_stride,
+               .block_stride = call.cache.block_stride,
+               .block_tokens = call.cache.block_tokens,
+               .head_dim = call.cache.head_dim,
+               .table = &item.slice.table.data()->value},
+        queries_{.data = call.queries.row(item.row) + column_,
+                 .row_stride = call.queries.stride,
+                 .rows = item.rows,
+                 .heads = heads_,
+                 .position = item.position,
+                 .window = call.shape.window,
+                 .scale = call.shape.scale} {
+    static_assert(sizeof(BlockId) == sizeof(int32_t));  // a table is an array of block numbers
+  }
+
+  // The first parts, added up in the lane's total.
+  void begin(int64_t lane, SplitRange parts) const {
+    const SoftmaxState total = call_.scratch.total(lane);
+    std::fill_n(total.max, vectors(), -std::numeric_limits<float>::infinity());
+    std::fill_n(total.sum, vectors(), 0.0F);
+    std::fill_n(total.out, vectors() * padded_head_dim(cache_.head_dim), 0.0F);
+    for (int32_t part = parts.begin; part < parts.end; ++part) {
+      attend(lane, part, call_.scratch.split(lane));
+      add(call_.scratch.split(lane), total);
+    }
+  }
+  // Parts of a row that another lane begins, each by itself.
+  void go_on(int64_t lane, SplitRange parts) const {
+    for (int32_t part = parts.begin; part < parts.end; ++part) {
+      attend(lane, part, call_.scratch.later(lane, part - parts.begin));
+    }
+  }
+  void add(const SoftmaxState& later, const SoftmaxState& total) const {
+    call_.kernels.merge(later, vectors(), cache_.head_dim, total);
+  }
+  void finish(const SoftmaxState& total) const {
+    for (int32_t vector = 0; vector < vectors(); ++vector) {
+      float* row = call_.out.row(item_.row + vector / heads_) + column_;
+      call_.kernels.finish(total, vector, cache_.head_dim, row + vector % heads_ * cache_.head_dim);
+    }
+  }
+
+ private:
+  int32_t vectors() const { return item_.rows * heads_; }
+  void attend(int64_t lane, int32_t part, const SoftmaxState& state) const {
+    call_.kernels.attend(cache_, queries_, splits_.begin + part, call_.scratch.tile(lane), state);
+  }
+
+  const Call& call_;
+  const Item& item_;
+  int32_t heads_;
+  int64_t column_;  // of the first query head, in floats
+  SplitRange splits_;
+  KvHead cache_;
+  QueryTile queries_;
+};
+
+// A row that several lanes work on. Whoever comes last merges, in ascending order, so nobody waits.
+void run_shared(const Call& call, const Item& item, const Division& division, int64_t lane,
+                SplitRange mine) {
+  const Worker worker(call, item);
+  const int64_t leader = division.owner(0);
+  if (lane == leader) {
+    worker.begin(lane, mine);
+  } else {
+    worker.go_on(lane, mine);
+  }
+  const std::atomic_ref<int32_t> done = call.scratch.done(leader);
+  if (done.fetch_add(mine.size(), std::memory_order_acq_rel) + mine.size() < division.parts) return;
+  done.store(0, std::memory_order_relaxed);
+  const SoftmaxState total = call.scratch.total(leader);
+  int64_t owner = leader;
+  int32_t first = 0;  // of the owner's parts
+  for (int32_t part = division.owned_by(leader).end; part < division.parts; ++part) {
+    if (division.owner(part) != owner) {
+      owner = division.owner(part);
+      first = part;
+    }
+    worker.add(call.scratch.later(owner, part - first), total);
+  }
+  worker.finish(total);
 }
 
 }  // namespace
 
 int64_t attention_scratch_bytes(const AttentionShape& shape, const KvLayer& cache, int lanes) {
-  return lanes * workspace_floats(shape, cache) * static_cast<int64_t>(sizeof(float));
+  return Scratch(shape, cache, lanes).bytes();
 }
 
 void attention(Lane& lane, const Kernels& kernels, const AttentionRows& rows,
                const AttentionShape& shape, Rows<const float> queries, const KvLayer& cache,
                std::span<std::byte> scratch, Rows<float> out) {
-  const int32_t heads = shape.query_heads / cache.heads;
-  CHECK(heads * cache.heads == shape.query_heads && cache.head_dim <= kHeadDimMax);
-  CHECK(static_cast<int64_t>(scratch.size()) >=
-        attention_scratch_bytes(shape, cache, lane.count()));
-  const AttentionCall call = {.kernels = *kernels.attention,
-                              .shape = shape,
-                              .queries = queries,
-                              .cache = cache,
-                              .out = out,
-                              .heads = heads};
-  const Workspace work = Workspace::place(
-      int64_t{tile_rows(heads)} * heads, padded_head_dim(cache.head_dim),
-      reinterpret_cast<float*>(scratch.data()) + lane.index() * workspace_floats(shape, cache));
-  int64_t total = 0;
-  for_each_item(rows, heads, cache.heads,
-                [&](const Item& item) { total += item.cost(shape, heads); });
-  int64_t before = 0;
-  for_each_item(rows, heads, cache.heads, [&](const Item& item) {
-    const int64_t cost = item.cost(shape, heads);
-    const int64_t owner = (2 * before + cost) * lane.count() / (2 * total);  // by its middle
-    before += cost;
-    if (owner == lane.index()) run(call, item, work);
+  CHECK(shape.query_heads % cache.heads == 0 && cache.head_dim <= kHeadDimMax);
+  Scratch memory(shape, cache, lane.count());
+  CHECK(static_cast<int64_t>(scratch.size()) >= memory.bytes());
+  memory.place(scratch.data());
+  const Call call = {*kernels.attention, rows, shape, queries, cache, memory, out};
+  Division division = {.before = 0, .cost = 0, .total = 0, .lanes = lane.count(), .parts = 1};
+  for_each_item(call, [&](const Item& item) { division.total += cost_of(call, item); });
+  for_each_item(call, [&](const Item& item) {
+    const int32_t splits = splits_of(item, shape.window).size();
+    const bool shared = item.rows == 1 && splits <= kSharedSplitsMax;
+    division.cost = cost_of(call, item);
+    division.parts = shared ? splits : 1;
+    const SplitRange mine = division.owned_by(lane.index());
+    if (mine.size() == division.parts) {
+      const Worker worker(call, item);
+      worker.begin(lane.index(), {0, splits});
+      worker.finish(memory.total(lane.index()));
+    } else if (mine.size() > 0) {
+      run_shared(call, item, division, lane.index(), mine);
+    }
+    division.before += division.cost;
   });
 }
 

@@ -50,8 +50,6 @@ struct SoftmaxState {
 };
 
 struct AttentionKernels {
-  // head = head / sqrt(mean(head^2) + epsilon) * weight. head, weight: [count].
-  void (*norm)(float* head, const float* weight, int32_t count, float epsilon);
   // Rotates the first `rotated` elements of a head in place, in pairs of neighbours or of halves.
   // angles: [rotated], cosines then sines.
   void (*rotate)(float* head, const float* angles, int32_t rotated, bool halves);

@@ -9,7 +9,6 @@ static_assert(millrace::Simd::kLanes == 8);
 namespace millrace {
 
 const AttentionKernels kAvx2Attention = {
-    .norm = norm,
     .rotate = rotate,
     .round = round,
     .attend = attend,

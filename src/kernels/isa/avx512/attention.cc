@@ -9,7 +9,6 @@ static_assert(millrace::Simd::kLanes == 16);
 namespace millrace {
 
 const AttentionKernels kAvx512Attention = {
-    .norm = norm,
     .rotate = rotate,
     .round = round,
     .attend = attend,

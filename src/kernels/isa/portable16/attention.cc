@@ -13,7 +13,6 @@ using Simd = PortableSimd<16>;
 namespace millrace {
 
 const AttentionKernels kPortable16Attention = {
-    .norm = norm,
     .rotate = rotate,
     .round = round,
     .attend = attend,

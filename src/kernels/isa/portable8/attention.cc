@@ -13,7 +13,6 @@ using Simd = PortableSimd<8>;
 namespace millrace {
 
 const AttentionKernels kPortable8Attention = {
-    .norm = norm,
     .rotate = rotate,
     .round = round,
     .attend = attend,

@@ -10,13 +10,6 @@
 namespace millrace {
 namespace {
 
-void norm(float* head, const float* weight, int32_t count, float epsilon) {
-  double squares = 0;
-  for (int32_t i = 0; i < count; ++i) squares += double{head[i]} * head[i];
-  const double scale = 1 / std::sqrt(squares / count + epsilon);
-  for (int32_t i = 0; i < count; ++i) head[i] = static_cast<float>(head[i] * scale * weight[i]);
-}
-
 void rotate(float* head, const float* angles, int32_t rotated, bool halves) {
   const int32_t pairs = rotated / 2;
   for (int32_t i = 0; i < pairs; ++i) {
@@ -141,7 +134,6 @@ void finish(const SoftmaxState& state, int32_t vector, int32_t head_dim, float* 
 }  // namespace
 
 const AttentionKernels kScalarAttention = {
-    .norm = norm,
     .rotate = rotate,
     .round = round,
     .attend = attend,
