@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <string>
 
-#include "server/fixture.h"
+#include "server/fixture_test.h"
 
 namespace millrace {
 namespace {
@@ -149,6 +149,7 @@ TEST_F(AnswersTest, StreamJoinedEqualsThePlainAnswer) {
        {{"stop", "stop"}, {"include_stop_str_in_output", true}},
        "one stop",
        "stop"},
+      {"one stop two stop", {{"stop", "stop"}, {"min_tokens", 6}}, "one stop two ", "stop"},
       {"x世界y", {{"stop", "界"}}, "x世", "stop"},
       {"", {}, "", "stop"},
   };

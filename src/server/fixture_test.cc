@@ -1,12 +1,14 @@
-#include "server/fixture.h"
+#include "server/fixture_test.h"
 
 #include <algorithm>
 #include <arpa/inet.h>
+#include <cctype>
 #include <chrono>
 #include <netinet/in.h>
 #include <optional>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utility>
 
 #include "base/log.h"
 #include "base/status.h"
@@ -76,7 +78,8 @@ absl::StatusOr<RequestId> EchoGenerator::submit(Request request, std::shared_ptr
   for (int32_t i = 0; i < request.choices; ++i) {
     running->scripts.push_back(script(request, i));
     running->texts.push_back(std::make_unique<TextStream>(
-        tokenizer_, TextStream::Options{.stops = request.stop.strings}));
+        tokenizer_,
+        TextStream::Options{.stops = request.stop.strings, .unheard = request.stop.tokens_min}));
   }
   running->done.resize(running->scripts.size());
   running->sink = std::move(sink);
@@ -152,6 +155,27 @@ void EchoGenerator::work() {
   }
 }
 
+TokenEvent EchoGenerator::next_event(Running& running, size_t choice) const {
+  const Request& request = running.request;
+  const std::vector<TokenId>& tokens = running.scripts[choice];
+  TokenEvent event;
+  event.choice = static_cast<int32_t>(choice);
+  event.position = static_cast<int32_t>(request.prompt.size() + running.at);
+  event.token = tokens[running.at];
+  event.logprob = -0.5F;
+  event.top = likeliest(event.token, std::max(request.logprobs, 0));
+  running.texts[choice]->push(event.token);
+  event.stop_string = running.texts[choice]->stopped();
+  const bool end = !request.stop.ignore_eos && tokenizer_.vocab().ends_generation(event.token);
+  const auto tokens_max = std::min<int64_t>(std::ssize(tokens), request.stop.tokens_max);
+  if (end || event.stop_string >= 0) {
+    event.finish = FinishReason::kStop;
+  } else if (std::cmp_equal(running.at + 1, tokens_max)) {
+    event.finish = FinishReason::kLength;
+  }
+  return event;
+}
+
 void EchoGenerator::round(Running& running) {
   const Request& request = running.request;
   std::vector<TokenEvent> events;
@@ -169,27 +193,10 @@ void EchoGenerator::round(Running& running) {
   bool all_done = true;
   for (size_t i = 0; i < running.scripts.size(); ++i) {
     if (running.done[i]) continue;
-    const std::vector<TokenId>& tokens = running.scripts[i];
-    TokenEvent event;
-    event.choice = static_cast<int32_t>(i);
-    event.position = static_cast<int32_t>(request.prompt.size() + running.at);
-    event.token = tokens[running.at];
-    event.logprob = -0.5F;
-    event.top = likeliest(event.token, std::max(request.logprobs, 0));
+    events.push_back(next_event(running, i));
     ++running.generated;
-    running.texts[i]->push(event.token);
-    event.stop_string = running.texts[i]->stopped();
-    const bool end = !request.stop.ignore_eos && tokenizer_.vocab().ends_generation(event.token);
-    const bool last = running.at + 1 ==
-                      std::min<size_t>(tokens.size(), static_cast<size_t>(request.stop.tokens_max));
-    if (end || event.stop_string >= 0) {
-      event.finish = FinishReason::kStop;
-    } else if (last) {
-      event.finish = FinishReason::kLength;
-    }
-    running.done[i] = event.finish != FinishReason::kNone;
+    running.done[i] = events.back().finish != FinishReason::kNone;
     all_done = all_done && running.done[i];
-    events.push_back(event);
   }
   ++running.at;
   const bool wanted = running.sink->tokens(events);
@@ -268,7 +275,7 @@ HttpReply TestClient::read_reply(bool head_only) {
   HttpReply reply;
   if (!read_until("\r\n\r\n")) return reply;
   const size_t head_end = input_.find("\r\n\r\n");
-  std::string head = input_.substr(0, head_end + 2);
+  const std::string head = input_.substr(0, head_end + 2);
   input_.erase(0, head_end + 4);
   if (!head.starts_with("HTTP/1.1 ")) return reply;
   reply.status = std::stoi(head.substr(9, 3));
@@ -277,13 +284,20 @@ HttpReply TestClient::read_reply(bool head_only) {
   while (at < head.size()) {
     const size_t end = head.find("\r\n", at), colon = head.find(": ", at);
     std::string name = head.substr(at, colon - at);
-    std::ranges::transform(name, name.begin(), [](char c) { return std::tolower(c); });
+    for (char& c : name) c = static_cast<char>(std::tolower(c));
     reply.headers[name] = head.substr(colon + 2, end - colon - 2);
     at = end + 2;
   }
   if (head_only) {
     reply.whole = true;
-  } else if (reply.headers.contains("content-length")) {
+  } else {
+    read_body(reply);
+  }
+  return reply;
+}
+
+void TestClient::read_body(HttpReply& reply) {
+  if (reply.headers.contains("content-length")) {
     const size_t size = std::stoul(reply.headers["content-length"]);
     while (input_.size() < size && receive()) {
     }
@@ -291,18 +305,7 @@ HttpReply TestClient::read_reply(bool head_only) {
     reply.body = input_.substr(0, size);
     input_.erase(0, size);
   } else if (reply.headers.contains("transfer-encoding")) {
-    while (read_until("\r\n")) {
-      const size_t line = input_.find("\r\n"), size = std::stoul(input_, nullptr, 16);
-      while (input_.size() < line + size + 4 && receive()) {
-      }
-      if (input_.size() < line + size + 4) break;
-      if (size > 0) reply.chunks.push_back(input_.substr(line + 2, size));
-      input_.erase(0, line + size + 4);
-      if (size == 0) {
-        reply.whole = true;
-        break;
-      }
-      reply.body += reply.chunks.back();
+    while (!reply.whole && read_chunk(reply)) {
     }
   } else {
     while (receive()) {
@@ -310,7 +313,20 @@ HttpReply TestClient::read_reply(bool head_only) {
     reply.body = std::exchange(input_, {});
     reply.whole = true;
   }
-  return reply;
+}
+
+bool TestClient::read_chunk(HttpReply& reply) {
+  if (!read_until("\r\n")) return false;
+  const size_t line = input_.find("\r\n"), size = std::stoul(input_, nullptr, 16);
+  const size_t end = line + 2 + size + 2;
+  while (input_.size() < end && receive()) {
+  }
+  if (input_.size() < end) return false;
+  if (size > 0) reply.chunks.push_back(input_.substr(line + 2, size));
+  reply.body += input_.substr(line + 2, size);
+  reply.whole = size == 0;
+  input_.erase(0, end);
+  return true;
 }
 
 std::string post(std::string_view path, std::string_view body, std::string_view headers) {

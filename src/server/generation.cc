@@ -68,7 +68,8 @@ void Generation::make_choices() {
   const Tokenizer& tokenizer = model_->served.tokenizer;
   const TextStream::Options options = {.stops = request_.generation.stop.strings,
                                        .include_stop = request_.include_stop,
-                                       .skip_special = request_.skip_special};
+                                       .skip_special = request_.skip_special,
+                                       .unheard = request_.generation.stop.tokens_min};
   const bool needs_offsets = wants_logprobs() && shape_.opening == nullptr;
   const size_t count = prompts_.size() * static_cast<size_t>(request_.generation.choices);
   choices_.reserve(count);

@@ -2,7 +2,7 @@
 #include <chrono>
 #include <string>
 
-#include "server/fixture.h"
+#include "server/fixture_test.h"
 
 namespace millrace {
 namespace {

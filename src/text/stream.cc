@@ -30,14 +30,18 @@ size_t TextStream::Watch::after(size_t begun, char byte) const {
 }
 
 std::string TextStream::push(TokenId token) {
+  const bool heard = options_.unheard == 0;
+  if (!heard) --options_.unheard;
   if (stopped_ >= 0 || (options_.skip_special && tokenizer_.is_special(token))) return {};
   bytes_ += tokenizer_.piece(token);
-  return release(false);
+  return release(false, heard);
 }
 
-std::string TextStream::finish() { return stopped_ >= 0 ? std::string() : release(true); }
+std::string TextStream::finish() {
+  return stopped_ >= 0 ? std::string() : release(true, options_.unheard == 0);
+}
 
-std::string TextStream::release(bool at_end) {
+std::string TextStream::release(bool at_end, bool heard) {
   size_t whole = 0;
   while (whole < bytes_.size()) {
     const Utf8Char c = decode_utf8(std::string_view(bytes_).substr(whole));
@@ -48,7 +52,7 @@ std::string TextStream::release(bool at_end) {
   append_replaced(std::string_view(bytes_).substr(0, whole), held_);
   bytes_.erase(0, whole);
 
-  for (size_t i = before; i < held_.size(); ++i) {
+  for (size_t i = before; heard && i < held_.size(); ++i) {
     if (watch_byte(held_[i])) {
       const size_t stop_bytes = watches_[static_cast<size_t>(stopped_)].stop.size();
       held_.resize(i + 1 - (options_.include_stop ? 0 : stop_bytes));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,7 @@ class TextStream {
     std::vector<std::string> stops = {};
     bool include_stop = false;  // the stop string stays in the text
     bool skip_special = true;
+    int64_t unheard = 0;  // tokens before the stops are looked for
   };
   TextStream(const Tokenizer& tokenizer, Options options);
 
@@ -42,7 +44,7 @@ class TextStream {
     size_t after(size_t begun, char byte) const;
   };
 
-  std::string release(bool at_end);
+  std::string release(bool at_end, bool heard);
   bool watch_byte(char byte);
 
   const Tokenizer& tokenizer_;

@@ -51,6 +51,7 @@ class EchoGenerator final : public Generator {
   struct Running;
   void work();
   void round(Running& running);
+  TokenEvent next_event(Running& running, size_t choice) const;
 
   const Tokenizer& tokenizer_;
   ModelCard card_;
@@ -92,6 +93,8 @@ class TestClient {
 
  private:
   bool receive();
+  void read_body(HttpReply& reply);
+  bool read_chunk(HttpReply& reply);
 
   int fd_ = -1;
   std::string input_;
