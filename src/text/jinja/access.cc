@@ -56,21 +56,19 @@ struct Bounds {
 absl::StatusOr<Bounds> slice_bounds(int64_t size, const Value* start, const Value* stop,
                                     const Value* step) {
   const auto given = [](const Value* value) { return value != nullptr && !is_none(*value); };
-  constexpr std::string_view kWhat = "a slice's bound";
-  ASSIGN_OR_RETURN(const int64_t by, integer_argument(given(step) ? step : nullptr, 1, kWhat));
+  const int64_t by = given(step) ? integer_of(*step) : 1;
   if (by == 0) return invalid_argument("a slice's step cannot be 0");
   const int64_t low = by < 0 ? -1 : 0;
   const int64_t high = by < 0 ? size - 1 : size;
-  const auto bound = [&](const Value* value, int64_t fallback) -> absl::StatusOr<int64_t> {
+  const auto bound = [&](const Value* value, int64_t fallback) {
     if (!given(value)) return fallback;
-    ASSIGN_OR_RETURN(int64_t at, integer_argument(value, 0, kWhat));
-    if (at < 0) at = at < -size ? low : at + size;
+    const int64_t at = integer_of(*value);
+    if (at < 0) return at < -size ? low : std::clamp(at + size, low, high);
     return std::clamp(at, low, high);
   };
-  ASSIGN_OR_RETURN(const int64_t first, bound(start, by < 0 ? high : low));
-  ASSIGN_OR_RETURN(const int64_t last, bound(stop, by < 0 ? low : high));
   // A step beyond the size visits one item, as the size itself does.
-  return Bounds{first, last, std::clamp(by, -(size + 1), size + 1)};
+  return Bounds{bound(start, by < 0 ? high : low), bound(stop, by < 0 ? low : high),
+                std::clamp(by, -(size + 1), size + 1)};
 }
 
 absl::StatusOr<Value> slice_text(Workspace& work, const Text& text, const Value* start,
@@ -94,6 +92,12 @@ absl::StatusOr<Value> slice_text(Workspace& work, const Text& text, const Value*
     out.append(slice(work, text, offsets[at], offsets[at + 1]));
   }
   return out.finish();
+}
+
+// jinja2 takes Python's TypeError for "not there".
+Value no_slice(const Value& object) {
+  constexpr std::string_view kName = "of type slice";
+  return Undefined{kName.data(), owner_name(object), kName.size(), Undefined::Why::kElement};
 }
 
 absl::StatusOr<std::span<const Value>> characters_of(Workspace& work, const Text& text) {
@@ -128,6 +132,7 @@ absl::StatusOr<Value> get_attribute(Workspace& work, const Value& object, std::s
                            Undefined::Why::kUnsafe});
   }
   if (const auto* space = std::get_if<Namespace*>(&object)) {
+    RETURN_IF_ERROR(work.spend((*space)->size / 16));
     if (const Value* found = (*space)->find(name)) return *found;
     return Value(missing_attribute(object, name));
   }
@@ -149,7 +154,8 @@ absl::StatusOr<Value> get_attribute(Workspace& work, const Value& object, std::s
 absl::StatusOr<Value> get_item(Workspace& work, const Value& object, const Value& key) {
   if (is_undefined(object)) return undefined_error(object);
   if (const auto* dict = std::get_if<const Dict*>(&object)) {
-    if (is_hashable(key)) {
+    ASSIGN_OR_RETURN(const bool is_key, can_be_key(work, key));
+    if (is_key) {
       if (const Value* found = (*dict)->find(key)) return *found;
     }
   } else if (is_integer(key)) {
@@ -163,6 +169,12 @@ absl::StatusOr<Value> get_item(Workspace& work, const Value& object, const Value
 absl::StatusOr<Value> get_slice(Workspace& work, const Value& object, const Value* start,
                                 const Value* stop, const Value* step) {
   if (is_undefined(object)) return undefined_error(object);
+  if (std::holds_alternative<const Dict*>(object)) {
+    return invalid_argument("a dict cannot be sliced");
+  }
+  for (const Value* bound : {start, stop, step}) {
+    if (bound != nullptr && !is_none(*bound) && !is_integer(*bound)) return no_slice(object);
+  }
   if (const Text* text = as_text(object)) return slice_text(work, *text, start, stop, step);
   if (const auto* range = std::get_if<const Range*>(&object)) {
     ASSIGN_OR_RETURN(const Bounds bounds, slice_bounds((*range)->size(), start, stop, step));
@@ -171,9 +183,7 @@ absl::StatusOr<Value> get_slice(Workspace& work, const Value& object, const Valu
     return Value(work.arena().make<Range>(first, first + by * bounds.count(), by));
   }
   const auto* list = std::get_if<const List*>(&object);
-  if (list == nullptr) {
-    return invalid_argument("{} cannot be sliced", type_name(object));
-  }
+  if (list == nullptr) return no_slice(object);
   const std::span<const Value> items = (*list)->items;
   ASSIGN_OR_RETURN(const Bounds bounds, slice_bounds(std::ssize(items), start, stop, step));
   const int64_t count = bounds.count();

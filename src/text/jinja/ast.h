@@ -121,6 +121,8 @@ struct Expr {
   size_t offset = 0;  // where the caret of an error goes
   int32_t height = 1;
 };
+// The height of the operand that nests deepest; 0: there is none.
+int32_t tallest_operand(const Expr& expr);
 
 struct Stmt;
 using Body = std::vector<Stmt>;

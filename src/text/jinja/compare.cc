@@ -36,6 +36,7 @@ absl::StatusOr<bool> equal_items(Workspace& work, std::span<const Value> left,
                                  std::span<const Value> right) {
   if (left.size() != right.size()) return false;
   for (size_t i = 0; i < left.size(); ++i) {
+    RETURN_IF_ERROR(work.spend());
     ASSIGN_OR_RETURN(const bool same, equal(work, left[i], right[i]));
     if (!same) return false;
   }
@@ -45,6 +46,8 @@ absl::StatusOr<bool> equal_items(Workspace& work, std::span<const Value> left,
 absl::StatusOr<bool> equal_dicts(Workspace& work, const Dict& left, const Dict& right) {
   if (left.entries.size() != right.entries.size()) return false;
   for (const Entry& entry : left.entries) {
+    RETURN_IF_ERROR(expect_key(work, entry.key));
+    RETURN_IF_ERROR(work.spend());
     const Value* other = right.find(entry.key);
     if (other == nullptr) return false;
     ASSIGN_OR_RETURN(const bool same, equal(work, entry.value, *other));
@@ -141,8 +144,7 @@ absl::StatusOr<bool> less(Workspace& work, const Value& left, const Value& right
     RETURN_IF_ERROR(level.check());
     return less_items(work, (*list)->items, (*other)->items, sign);
   }
-  return invalid_argument("'{}' is not supported between {} and {}", sign, type_name(left),
-                          type_name(right));
+  return invalid_argument("'{}' cannot order {} and {}", sign, type_name(left), type_name(right));
 }
 
 absl::StatusOr<bool> less_or_equal(Workspace& work, const Value& left, const Value& right,
@@ -159,11 +161,11 @@ absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Val
       return invalid_argument("'in' needs a string on the left of a string, got {}",
                               type_name(item));
     }
-    RETURN_IF_ERROR(work.spend_bytes(text->size));
+    RETURN_IF_ERROR(work.spend_bytes(size_t{text->size} + part->size));
     return find_bytes(text->view(), part->view(), 0) != std::string_view::npos;
   }
   if (const auto* dict = std::get_if<const Dict*>(&container)) {
-    if (!is_hashable(item)) return invalid_argument("{} cannot be a key", type_name(item));
+    RETURN_IF_ERROR(expect_key(work, item));
     return (*dict)->find(item) != nullptr;
   }
   if (is_undefined(container)) return false;
@@ -192,16 +194,26 @@ absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Val
   return false;
 }
 
-bool is_hashable(const Value& value) {
-  if (const auto* list = std::get_if<const List*>(&value)) {
-    if (!(*list)->is_tuple) return false;
-    // Deeper tuples are refused rather than walked without a bound.
-    for (const Value& item : (*list)->items) {
-      if (!is_hashable_leaf(item)) return false;
-    }
+absl::StatusOr<bool> can_be_key(Workspace& work, const Value& value) {
+  if (const Text* text = as_text(value)) {
+    RETURN_IF_ERROR(work.spend_bytes(text->size));
     return true;
   }
-  return is_hashable_leaf(value);
+  const auto* list = std::get_if<const List*>(&value);
+  if (list == nullptr || !(*list)->is_tuple) return is_hashable_leaf(value);
+  // Deeper tuples are refused rather than walked without a bound.
+  for (const Value& item : (*list)->items) {
+    RETURN_IF_ERROR(work.spend());
+    if (const Text* text = as_text(item)) RETURN_IF_ERROR(work.spend_bytes(text->size));
+    if (!is_hashable_leaf(item)) return false;
+  }
+  return true;
+}
+
+absl::Status expect_key(Workspace& work, const Value& value) {
+  ASSIGN_OR_RETURN(const bool is_key, can_be_key(work, value));
+  if (is_key) return absl::OkStatus();
+  return invalid_argument("{} cannot be a key", type_name(value));
 }
 
 size_t hash_of(const Value& key) {

@@ -20,8 +20,10 @@ absl::StatusOr<bool> less_or_equal(Workspace& work, const Value& left, const Val
                                    std::string_view sign = "<=");
 absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Value& item);
 
-// Keys of dicts: everything but lists, dicts and what holds them.
-bool is_hashable(const Value& value);
+// Whether the value can be a key of a dict (all but lists, dicts and what holds them); counts the
+// work of hashing it.
+absl::StatusOr<bool> can_be_key(Workspace& work, const Value& value);
+absl::Status expect_key(Workspace& work, const Value& value);
 size_t hash_of(const Value& key);
 bool keys_equal(const Value& left, const Value& right);
 

@@ -57,7 +57,7 @@ absl::StatusOr<Evaluator::Flow> Evaluator::execute(const Body& body) {
 absl::StatusOr<Evaluator::Flow> Evaluator::execute(const Stmt& stmt) {
   const Workspace::Level level(work_);
   absl::Status status = level.check();
-  if (status.ok()) status = work_.spend();
+  if (status.ok()) status = work_.spend(1 + std::exchange(hops_, 0) / 16);
   absl::StatusOr<Flow> flow = Flow::kNext;
   if (status.ok()) {
     flow = std::visit([this](const auto& node) { return execute(node); }, stmt.node);
@@ -210,7 +210,7 @@ void Evaluator::bind_name(NameId name, const Value& value) {
     globals_[static_cast<size_t>(name)] = value;
     return;
   }
-  for (Binding* at = scope_->first; at != nullptr; at = at->next) {
+  for (Binding* at = scope_->first; at != nullptr; at = at->next, ++hops_) {
     if (at->name == name) {
       at->value = value;
       return;
@@ -231,8 +231,7 @@ absl::Status Evaluator::assign(const Target& target, const Value& value) {
       return invalid_argument("only a namespace's attributes can be set; '{}' is {}",
                               tree_.names[static_cast<size_t>(target.name)], type_name(object));
     }
-    set_attribute(work_, **space, target.attribute, value);
-    return absl::OkStatus();
+    return set_attribute(work_, **space, target.attribute, value);
   }
   ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work_, value));
   if (items.size() != target.parts.size()) {

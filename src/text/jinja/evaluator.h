@@ -96,7 +96,7 @@ class Evaluator {
   absl::StatusOr<Value> evaluate(const Concat& node);
   absl::StatusOr<Value> evaluate(const Conditional& node);
   absl::StatusOr<bool> compare(CompareOp op, const Value& left, const Value& right);
-  Value lookup(NameId name) const;
+  Value lookup(NameId name);
 
   // Calls (calls.cc).
   struct Given {
@@ -119,6 +119,7 @@ class Evaluator {
   std::vector<Value> globals_;  // by NameId
   Scope* scope_ = nullptr;      // null: the outermost
   TextBuilder* out_ = nullptr;
+  int64_t hops_ = 0;  // along scopes and bindings, not yet counted as work
   size_t fault_offset_ = 0;
   bool has_fault_ = false;
 };

@@ -1,4 +1,5 @@
 #include <array>
+#include <utility>
 
 #include "text/jinja/access.h"
 #include "text/jinja/arithmetic.h"
@@ -13,7 +14,7 @@ namespace millrace::jinja {
 absl::StatusOr<Value> Evaluator::evaluate(const Expr& expr) {
   const Workspace::Level level(work_);
   absl::Status status = level.check();
-  if (status.ok()) status = work_.spend();
+  if (status.ok()) status = work_.spend(1 + std::exchange(hops_, 0) / 16);
   absl::StatusOr<Value> value =
       status.ok() ? std::visit([this](const auto& node) { return evaluate(node); }, expr.node)
                   : absl::StatusOr<Value>(std::move(status));
@@ -26,9 +27,9 @@ absl::StatusOr<Value> Evaluator::evaluate(const Expr& expr) {
 
 absl::StatusOr<Value> Evaluator::evaluate(const Literal& node) { return node.value; }
 
-Value Evaluator::lookup(NameId name) const {
-  for (const Scope* scope = scope_; scope != nullptr; scope = scope->parent) {
-    for (const Binding* at = scope->first; at != nullptr; at = at->next) {
+Value Evaluator::lookup(NameId name) {
+  for (const Scope* scope = scope_; scope != nullptr; scope = scope->parent, ++hops_) {
+    for (const Binding* at = scope->first; at != nullptr; at = at->next, ++hops_) {
       if (at->name == name) return at->value;
     }
   }
@@ -50,7 +51,7 @@ absl::StatusOr<Value> Evaluator::evaluate(const DictDisplay& node) {
   entries.reserve(node.entries.size());
   for (const auto& [key_expr, value_expr] : node.entries) {
     ASSIGN_OR_RETURN(const Value key, evaluate(*key_expr));
-    if (!is_hashable(key)) return invalid_argument("{} cannot be a key", type_name(key));
+    RETURN_IF_ERROR(expect_key(work_, key));
     ASSIGN_OR_RETURN(const Value value, evaluate(*value_expr));
     entries.push_back({key, value});
   }

@@ -54,9 +54,7 @@ absl::StatusOr<std::vector<Entry>> entries_of(Workspace& work, std::string_view 
       for (const Value& each : pairs) {
         ASSIGN_OR_RETURN(const std::span<const Value> pair, items_of(work, each));
         if (pair.size() != 2) return invalid_argument("{} needs pairs", function);
-        if (!is_hashable(pair[0])) {
-          return invalid_argument("{} cannot be a key", type_name(pair[0]));
-        }
+        RETURN_IF_ERROR(expect_key(work, pair[0]));
         entries.push_back({pair[0], pair[1]});
       }
     }
@@ -79,7 +77,7 @@ absl::StatusOr<Value> make_namespace(Workspace& work, const Value&, const Argume
   for (const Entry& entry : entries) {
     RETURN_IF_ERROR(work.spend());
     ASSIGN_OR_RETURN(const Text name, text_argument(&entry.key, {}, "a namespace's attribute"));
-    set_attribute(work, *space, name.view(), entry.value);
+    RETURN_IF_ERROR(set_attribute(work, *space, name.view(), entry.value));
   }
   return Value(space);
 }
@@ -88,8 +86,7 @@ absl::StatusOr<Value> raise_exception(Workspace& work, const Value&, const Argum
   ASSIGN_OR_RETURN(const auto bound, bind_arguments("raise_exception", arguments, {"message"}));
   if (bound[0] == nullptr) return invalid_argument("raise_exception needs a message");
   ASSIGN_OR_RETURN(const Text message, to_text(work, *bound[0]));
-  constexpr size_t kMessageBytesMax = 1000;
-  return invalid_argument("the template refuses: {}", message.view().substr(0, kMessageBytesMax));
+  return invalid_argument("the template refuses: {}", message.view());
 }
 
 absl::StatusOr<Value> strftime_now(Workspace& work, const Value&, const Arguments& arguments) {
@@ -111,7 +108,7 @@ absl::StatusOr<Value> unsupported(Workspace&, const Value&, const Arguments&) {
 }
 
 constexpr Value kNothing = None{};
-constexpr std::array<Callable, 8> kFunctions = {{
+constexpr std::array<Callable, 9> kFunctions = {{
     {"range", range, kNothing},
     {"dict", make_dict, kNothing},
     {"namespace", make_namespace, kNothing},
@@ -120,6 +117,7 @@ constexpr std::array<Callable, 8> kFunctions = {{
     {"cycler", unsupported, kNothing},
     {"joiner", unsupported, kNothing},
     {"lipsum", unsupported, kNothing},
+    {"self", unsupported, kNothing},
 }};
 
 }  // namespace
@@ -131,16 +129,20 @@ const Callable* find_function(std::string_view name) {
   return nullptr;
 }
 
-void set_attribute(Workspace& work, Namespace& space, std::string_view name, const Value& value) {
+absl::Status set_attribute(Workspace& work, Namespace& space, std::string_view name,
+                           const Value& value) {
+  RETURN_IF_ERROR(work.spend(space.size / 16));
   if (Value* known = space.find(name)) {
     *known = value;
-    return;
+    return absl::OkStatus();
   }
   auto* added = work.arena().make<Namespace::Attribute>(name, value, nullptr);
   // In order of insertion, as it prints.
   Namespace::Attribute** end = &space.first;
   while (*end != nullptr) end = &(*end)->next;
   *end = added;
+  ++space.size;
+  return absl::OkStatus();
 }
 
 }  // namespace millrace::jinja

@@ -226,6 +226,10 @@ absl::Status Lexer::token() {
   if (is_name_start(c)) {
     size_t end = at_;
     while (end < text_.size() && (is_name_start(text_[end]) || is_digit(text_[end]))) ++end;
+    if (static_cast<int64_t>(end - at_) > limits_.name_bytes_max) {
+      return source_.locate(
+          resource_exhausted("this name has more than {} bytes", limits_.name_bytes_max), at_);
+    }
     add(TokenType::kName, at_, end);
     at_ = end;
     return absl::OkStatus();

@@ -12,6 +12,10 @@ struct Limits {
   int32_t nodes_max = 100'000;
   // Nested blocks and expressions; a level of the parser costs up to 1 KiB of stack.
   int32_t parse_depth_max = 200;
+  // Names are compared and hashed at every use.
+  int64_t name_bytes_max = 256;
+  // Binding them is the square of their number.
+  int64_t parameters_max = 64;
 
   // One step is about 50 ns: 2 million are 100 ms.
   int64_t steps_max = 2'000'000;
@@ -21,7 +25,7 @@ struct Limits {
   // twice this, when a text is copied out of the builder that doubled for it.
   int64_t memory_bytes_max = 32 << 20;
   int64_t text_bytes_max = 16 << 20;  // of one string, and of the output
-  int64_t items_max = 500'000;        // of one list or dict
+  int64_t items_max = 200'000;        // of one list or dict
   // As jinja2's sandbox.
   int64_t range_items_max = 100'000;
 };

@@ -13,10 +13,10 @@ using Given = const Arguments&;
 
 const Dict& dict_of(const Value& self) { return *std::get<const Dict*>(self); }
 
-absl::StatusOr<Value> get(Workspace&, const Value& self, Given given) {
+absl::StatusOr<Value> get(Workspace& work, const Value& self, Given given) {
   ASSIGN_OR_RETURN(const auto bound, bind_arguments("get", given, {"key", "default"}));
   if (bound[0] == nullptr) return invalid_argument("get needs a key");
-  if (!is_hashable(*bound[0])) return invalid_argument("{} cannot be a key", type_name(*bound[0]));
+  RETURN_IF_ERROR(expect_key(work, *bound[0]));
   if (const Value* found = dict_of(self).find(*bound[0])) return *found;
   return bound[1] == nullptr ? Value(None{}) : *bound[1];
 }

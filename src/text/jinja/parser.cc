@@ -23,13 +23,12 @@ bool is_one_of(std::string_view name, const std::string_view (&names)[N]) {
 }  // namespace
 
 Parser::Parser(const Source& source, const Limits& limits, std::vector<Token> tokens)
-    : source_(source), limits_(limits), tokens_(std::move(tokens)) {
-  for (const std::string_view name : kReservedNames) intern(name);
-}
+    : source_(source), limits_(limits), tokens_(std::move(tokens)) {}
 
 absl::StatusOr<Tree> Parser::parse(const Source& source, const Limits& limits) {
   ASSIGN_OR_RETURN(std::vector<Token> tokens, tokenize(source, limits));
   Parser parser(source, limits, std::move(tokens));
+  for (const std::string_view name : kReservedNames) parser.intern(name);
   ASSIGN_OR_RETURN(parser.tree_.body, parser.body({}));
   RETURN_IF_ERROR(parser.refuse_unknown(0));
   return std::move(parser.tree_);
@@ -257,6 +256,10 @@ absl::Status Parser::signature(Macro& macro) {
       return expected("'=', since the parameter before has a default");
     }
     macro.parameters.push_back(std::move(parameter));
+    if (std::ssize(macro.parameters) > limits_.parameters_max) {
+      return fail(token.offset, resource_exhausted("a macro takes at most {} parameters",
+                                                   limits_.parameters_max));
+    }
   }
   take();
   return absl::OkStatus();

@@ -7,8 +7,9 @@
 namespace millrace::jinja {
 
 // How jinja2's filters reach into items: an attribute is an index, or names and indices joined with
-// dots.
-absl::StatusOr<Value> attribute_path(Workspace& work, const Value& item, const Value& attribute);
+// dots. What is missing on the way becomes the fallback, if there is one.
+absl::StatusOr<Value> attribute_path(Workspace& work, const Value& item, const Value& attribute,
+                                     const Value* fallback = nullptr);
 
 // Strings in lower case, unless the comparison is exact.
 absl::StatusOr<Value> fold_case(Workspace& work, const Value& value, bool is_exact);

@@ -43,9 +43,8 @@ absl::StatusOr<Value> map_attribute(Workspace& work, std::span<const Value> item
   if (bound[0] == nullptr) return invalid_argument("map needs a filter or attribute=...");
   std::vector<Value> mapped;
   for (const Value& item : items) {
-    ASSIGN_OR_RETURN(Value value, attribute_path(work, item, *bound[0]));
-    const bool has_default = bound[1] != nullptr && !is_none(*bound[1]);
-    mapped.push_back(is_undefined(value) && has_default ? *bound[1] : value);
+    ASSIGN_OR_RETURN(const Value value, attribute_path(work, item, *bound[0], bound[1]));
+    mapped.push_back(value);
   }
   return Value(work.iterator(work.keep(mapped), Iterator::Type::kGenerator));
 }
@@ -118,8 +117,7 @@ absl::StatusOr<Value> group_by_filter(Workspace& work, const Value& value, Given
   };
   std::vector<Keyed> keyed;
   for (const Value& item : items) {
-    ASSIGN_OR_RETURN(Value name, attribute_path(work, item, *bound[0]));
-    if (is_undefined(name) && bound[1] != nullptr && !is_none(*bound[1])) name = *bound[1];
+    ASSIGN_OR_RETURN(const Value name, attribute_path(work, item, *bound[0], bound[1]));
     ASSIGN_OR_RETURN(const Value key, fold_case(work, name, is_exact));
     keyed.push_back({key, name, item});
   }
@@ -161,15 +159,24 @@ constexpr Filter kFilters[] = {
 
 std::span<const Filter> selection_filters() { return kFilters; }
 
-absl::StatusOr<Value> attribute_path(Workspace& work, const Value& item, const Value& attribute) {
+absl::StatusOr<Value> attribute_path(Workspace& work, const Value& item, const Value& attribute,
+                                     const Value* fallback) {
   RETURN_IF_ERROR(work.spend());
-  if (is_integer(attribute)) return get_item(work, item, attribute);
+  const auto or_fallback = [&](const Value& value) {
+    const bool is_replaced = is_undefined(value) && fallback != nullptr && !is_none(*fallback);
+    return is_replaced ? *fallback : value;
+  };
+  if (is_integer(attribute)) {
+    ASSIGN_OR_RETURN(const Value value, get_item(work, item, attribute));
+    return or_fallback(value);
+  }
   ASSIGN_OR_RETURN(const Text path, text_argument(&attribute, {}, "an attribute"));
   Value value = item;
   for (size_t begin = 0; begin <= path.size;) {
     RETURN_IF_ERROR(work.spend());
     const size_t end = std::min(path.view().find('.', begin), size_t{path.size});
     ASSIGN_OR_RETURN(value, get_item(work, value, path_part(work, path, begin, end)));
+    value = or_fallback(value);
     begin = end + 1;
   }
   return value;

@@ -211,7 +211,7 @@ absl::StatusOr<Value> unique_filter(Workspace& work, const Value& value, Given g
   for (const Value& item : items) {
     ASSIGN_OR_RETURN(const Value key,
                      attribute_key(work, item, bound[1], flag_argument(bound[0], false)));
-    if (!is_hashable(key)) return invalid_argument("{} cannot be a key", type_name(key));
+    RETURN_IF_ERROR(expect_key(work, key));
     keys.push_back(key);
   }
   // Of equal keys a dict keeps the last value: filled from the end, the first place.

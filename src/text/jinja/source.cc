@@ -8,6 +8,8 @@ namespace millrace::jinja {
 
 namespace {
 
+// Messages may quote what the context holds.
+constexpr int64_t kMessageCharactersMax = 1000;
 // Of a long line, so many characters are shown before and after the caret.
 constexpr size_t kContextBytes = 72;
 
@@ -55,8 +57,10 @@ absl::Status Source::locate(const absl::Status& status, size_t offset) const {
   std::string shown(text.substr(begin, end - begin));
   std::replace(shown.begin(), shown.end(), '\t', ' ');
   const auto indent = static_cast<size_t>(count_code_points(text.substr(begin, offset - begin)));
-  return make_error(status.code(), "{}:{}:{}: {}\n  {}{}{}\n  {}^", name_, line, column,
-                    message_of(status), head, shown, tail, std::string(head.size() + indent, ' '));
+  std::string_view message = message_of(status);
+  message = message.substr(0, offset_of(message, kMessageCharactersMax));
+  return make_error(status.code(), "{}:{}:{}: {}\n  {}{}{}\n  {}^", name_, line, column, message,
+                    head, shown, tail, std::string(head.size() + indent, ' '));
 }
 
 }  // namespace millrace::jinja

@@ -3,7 +3,7 @@
 #include <charconv>
 #include <cstdint>
 
-#include "text/jinja/text_search.h"
+#include "text/unicode.h"
 
 namespace millrace::jinja {
 
@@ -31,7 +31,7 @@ absl::Status append_hex(std::string_view literal, size_t& at, size_t digits, std
   if (value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF)) {
     return invalid_argument("U+{:04X} is no character", value);
   }
-  append_code_point(text, static_cast<int32_t>(value));
+  append_utf8(value, text);
   at += digits;
   return absl::OkStatus();
 }
@@ -45,11 +45,11 @@ absl::Status append_escape(std::string_view literal, size_t& at, std::string& te
     }
   }
   if (is_octal(letter)) {
-    int32_t value = letter - '0';
+    uint32_t value = static_cast<uint32_t>(letter - '0');
     for (int i = 0; i < 2 && at < literal.size() && is_octal(literal[at]); ++i) {
-      value = value * 8 + (literal[at++] - '0');
+      value = value * 8 + static_cast<uint32_t>(literal[at++] - '0');
     }
-    append_code_point(text, value);
+    append_utf8(value, text);
     return absl::OkStatus();
   }
   if (letter == 'x') return append_hex(literal, at, 2, text);

@@ -6,8 +6,8 @@
 #include "text/jinja/evaluator.h"
 #include "text/jinja/parser.h"
 #include "text/jinja/source.h"
-#include "text/jinja/text_search.h"
 #include "text/jinja/workspace.h"
+#include "text/unicode.h"
 
 namespace millrace::jinja {
 
@@ -32,7 +32,7 @@ absl::StatusOr<Template> Template::parse(std::string_view source, std::string_vi
     return resource_exhausted("{}: the template has {} bytes, more than {}", name, source.size(),
                               limits.source_bytes_max);
   }
-  if (!is_valid_utf8(source)) return invalid_argument("{}: the template is not UTF-8", name);
+  if (!is_utf8(source)) return invalid_argument("{}: the template is not UTF-8", name);
   auto parsed = std::make_unique<Parsed>(source, name, limits);
   ASSIGN_OR_RETURN(parsed->tree, Parser::parse(parsed->source, parsed->limits));
   return Template(std::move(parsed));

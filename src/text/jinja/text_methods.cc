@@ -64,6 +64,7 @@ absl::StatusOr<Value> affix_test(Workspace& work, const Value& self, Given given
   const auto matches = [&](const Value& affix) -> absl::StatusOr<bool> {
     ASSIGN_OR_RETURN(const Text part,
                      text_argument(&affix, {}, "what a string begins or ends with"));
+    RETURN_IF_ERROR(work.spend_bytes(part.size, 512));
     return kAtEnd ? text.ends_with(part.view()) : text.starts_with(part.view());
   };
   const auto* tuple = std::get_if<const List*>(&given.positional[0]);
@@ -85,6 +86,7 @@ absl::StatusOr<Value> remove_affix(Workspace& work, const Value& self, Given giv
   const Text& text = std::get<Text>(self);
   if (bound[0] == nullptr) return invalid_argument("removeprefix and removesuffix need a string");
   ASSIGN_OR_RETURN(const Text part, text_argument(bound[0], {}, "what is removed"));
+  RETURN_IF_ERROR(work.spend_bytes(part.size, 512));
   if (kAtEnd && text.view().ends_with(part.view())) {
     return Value(slice(work, text, 0, text.size - part.size));
   }

@@ -244,7 +244,7 @@ absl::StatusOr<std::vector<Value>> split_lines(Workspace& work, const Text& text
 
 absl::StatusOr<size_t> find_first(Workspace& work, std::string_view text, std::string_view part) {
   const size_t found = find_bytes(text, part, 0);
-  RETURN_IF_ERROR(work.spend_bytes(std::min(found, text.size())));
+  RETURN_IF_ERROR(work.spend_bytes(std::min(found, text.size()) + part.size()));
   return found;
 }
 

@@ -1,17 +1,22 @@
 #include "text/jinja/text_search.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <iterator>
 
 #include <utf8proc.h>
+
+#include "text/unicode.h"
 
 namespace millrace::jinja {
 
 namespace {
 
 bool is_continuation(char byte) { return (static_cast<uint8_t>(byte) & 0xC0) == 0x80; }
+
+void append(std::string& text, utf8proc_int32_t code_point) {
+  append_utf8(static_cast<char32_t>(code_point), text);
+}
 
 utf8proc_category_t category(int32_t code_point) { return utf8proc_category(code_point); }
 
@@ -42,12 +47,9 @@ size_t find_bytes(std::string_view text, std::string_view needle, size_t from) {
 CodePoint code_point_at(std::string_view text, size_t at) {
   const uint8_t first = static_cast<uint8_t>(text[at]);
   if (first < 0x80) return {first, 1};
-  utf8proc_int32_t value = 0;
-  const utf8proc_ssize_t size = utf8proc_iterate(
-      reinterpret_cast<const utf8proc_uint8_t*>(text.data() + at),
-      static_cast<utf8proc_ssize_t>(std::min<size_t>(text.size() - at, 4)), &value);
-  if (size <= 0) return {first, 1};
-  return {value, static_cast<size_t>(size)};
+  const Utf8Char found = decode_utf8(text.substr(at));
+  if (!found.valid) return {first, 1};
+  return {static_cast<int32_t>(found.code), found.length};
 }
 
 size_t previous_boundary(std::string_view text, size_t end) {
@@ -72,21 +74,6 @@ size_t offset_of(std::string_view text, int64_t index) {
     while (at < text.size() && is_continuation(text[at])) ++at;
   }
   return at;
-}
-
-void append_code_point(std::string& text, int32_t value) {
-  std::array<utf8proc_uint8_t, 4> bytes{};
-  const utf8proc_ssize_t size = utf8proc_encode_char(value, bytes.data());
-  text.append(reinterpret_cast<const char*>(bytes.data()), static_cast<size_t>(size));
-}
-
-bool is_valid_utf8(std::string_view text) {
-  for (size_t at = 0; at < text.size();) {
-    const CodePoint code_point = code_point_at(text, at);
-    if (code_point.size == 1 && static_cast<uint8_t>(text[at]) >= 0x80) return false;
-    at += code_point.size;
-  }
-  return true;
 }
 
 // str.isspace: bidirectional types WS, B and S, and the category Zs.
@@ -125,7 +112,7 @@ void append_upper(std::string& text, int32_t c) {
   if (special != std::end(kSpecialUppers) && special->code_point == c) {
     text += special->upper;
   } else {
-    append_code_point(text, utf8proc_toupper(c));
+    append(text, utf8proc_toupper(c));
   }
 }
 
@@ -134,7 +121,7 @@ void append_lower(std::string& text, int32_t c) {
   if (c == kCapitalIWithDot) {
     text += "i\u0307";
   } else {
-    append_code_point(text, utf8proc_tolower(c));
+    append(text, utf8proc_tolower(c));
   }
 }
 
@@ -143,7 +130,7 @@ void append_title(std::string& text, int32_t c) {
   if (c == kSharpS) {
     text += "Ss";
   } else {
-    append_code_point(text, utf8proc_totitle(c));
+    append(text, utf8proc_totitle(c));
   }
 }
 

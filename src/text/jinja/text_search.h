@@ -23,8 +23,6 @@ int64_t count_code_points(std::string_view text);
 bool is_ascii(std::string_view text);
 // Byte offset of the index-th character.
 size_t offset_of(std::string_view text, int64_t index);
-void append_code_point(std::string& text, int32_t value);
-bool is_valid_utf8(std::string_view text);
 
 // As Python's str methods judge a character.
 bool is_space(int32_t code_point);

@@ -102,6 +102,7 @@ struct Namespace {
     Attribute* next;
   };
   Attribute* first = nullptr;
+  int64_t size = 0;
 
   Value* find(std::string_view name);
 };

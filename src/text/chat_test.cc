@@ -1,0 +1,80 @@
+#include "text/chat.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace millrace {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr std::string_view kTurns =
+    "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if tools %}{{ tools[0].name }}{% endif %}"
+    "{% if add_generation_prompt %}<|assistant|>{% if not think %}quick{% endif %}{% endif %}";
+
+ChatContext hello() {
+  ChatContext context;
+  context.messages = {{{"role", "user"}, {"content", "hi <|end|>"}}};
+  context.bos_token = "<s>";
+  context.now = absl::UnixEpoch();
+  return context;
+}
+
+TEST(ChatTemplate, RendersAndMarksContent) {
+  const auto chat = ChatTemplate::parse(kTurns, "turns");
+  ASSERT_TRUE(chat.ok()) << chat.status();
+  const auto text = chat->render(hello());
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_EQ(text->text, "<s><|user|>hi <|end|><|end|>\n<|assistant|>quick");
+  ASSERT_EQ(text->written.size(), 1U);
+  EXPECT_EQ(
+      text->text.substr(text->written[0].begin, text->written[0].end - text->written[0].begin),
+      "hi <|end|>");
+}
+
+TEST(ChatTemplate, TakesToolsAndKeywordArguments) {
+  const auto chat = ChatTemplate::parse(kTurns, "turns");
+  ASSERT_TRUE(chat.ok()) << chat.status();
+  ChatContext context = hello();
+  context.tools = {{{"name", "clock"}}};
+  context.extra = {{"think", true}, {"bos_token", "no"}};
+  context.add_generation_prompt = false;
+  auto text = chat->render(context);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_EQ(text->text, "<s><|user|>hi <|end|><|end|>\nclock");
+  context.add_generation_prompt = true;
+  text = chat->render(context);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(text->text, HasSubstr("<|assistant|>"));
+  EXPECT_THAT(text->text, testing::Not(HasSubstr("quick")));
+}
+
+TEST(ChatTemplate, JoinsTextParts) {
+  const auto chat = ChatTemplate::parse(kTurns, "turns");
+  ASSERT_TRUE(chat.ok()) << chat.status();
+  ChatContext context = hello();
+  context.messages[0]["content"] = {{{"type", "text"}, {"text", "one"}},
+                                    {{"type", "text"}, {"text", "two"}}};
+  const auto text = chat->render(context);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(text->text, HasSubstr("<|user|>one\ntwo<|end|>"));
+  context.messages[0]["content"][0] = {{"type", "image_url"}};
+  EXPECT_EQ(chat->render(context).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(ChatTemplate, SaysWhereATemplateFails) {
+  EXPECT_EQ(message_of(ChatTemplate::parse("{% if %}", "broken").status()),
+            "broken:1:7: expected an expression, found the end of the tag ('%}')\n"
+            "  {% if %}\n        ^");
+  const auto refuses = ChatTemplate::parse("{{ raise_exception('no system role') }}", "gemma");
+  ASSERT_TRUE(refuses.ok()) << refuses.status();
+  const absl::Status status = refuses->render(hello()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(message_of(status)), HasSubstr("no system role"));
+}
+
+}  // namespace
+}  // namespace millrace

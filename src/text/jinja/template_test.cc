@@ -1,0 +1,274 @@
+#include "text/jinja/template.h"
+
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace millrace::jinja {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using testing::HasSubstr;
+
+absl::Time noon() {
+  return absl::FromCivil(absl::CivilSecond(2026, 1, 2, 12, 0, 0), absl::UTCTimeZone());
+}
+
+absl::StatusOr<MarkedText> render_marked(std::string_view source, const Json& context = {},
+                                         const Limits& limits = {}) {
+  absl::StatusOr<Template> parsed = Template::parse(source, "t", limits);
+  if (!parsed.ok()) return parsed.status();
+  std::vector<Variable> variables;
+  if (context.is_object()) {
+    for (const auto& [key, value] : context.get_ref<const Json::object_t&>()) {
+      const Origin origin = key == "messages" ? Origin::kMessages
+                            : key == "user"   ? Origin::kWritten
+                                              : Origin::kTrusted;
+      variables.push_back({key, &value, origin});
+    }
+  }
+  return parsed->render(variables, noon());
+}
+
+// The text, or `!` and the first line of the message.
+std::string render(std::string_view source, const Json& context = {}, const Limits& limits = {}) {
+  const absl::StatusOr<MarkedText> text = render_marked(source, context, limits);
+  if (text.ok()) return text->text;
+  const std::string_view message = message_of(text.status());
+  return "!" + std::string(message.substr(0, message.find('\n')));
+}
+
+// The text with what was written in brackets.
+std::string marked(std::string_view source, const Json& context) {
+  const absl::StatusOr<MarkedText> text = render_marked(source, context);
+  if (!text.ok()) return "!" + std::string(message_of(text.status()));
+  std::string shown;
+  size_t at = 0;
+  for (const ByteRange& range : text->written) {
+    shown += text->text.substr(at, range.begin - at) + "[" +
+             text->text.substr(range.begin, range.end - range.begin) + "]";
+    at = range.end;
+  }
+  return shown + text->text.substr(at);
+}
+
+// The expected texts are what jinja2 3.1.6 gives with trim_blocks and lstrip_blocks.
+TEST(Whitespace, BlocksTakeTheirLine) {
+  EXPECT_EQ(render("a\n  {% if true %}\n  b\n  {% endif %}\nc\n"), "a\n  b\nc");
+  EXPECT_EQ(render("a {%- if true -%} b {%- endif -%} c"), "abc");
+  EXPECT_EQ(render("a\n  {%+ if true %}b{% endif +%}\nc"), "a\n  b\nc");
+  EXPECT_EQ(render("x\n  {{ 1 }}\n  {{- 2 -}}  \n y"), "x\n  12y");
+  EXPECT_EQ(render("a\n  {# note #}\nb {#- x -#} c{#-#}d"), "a\nbcd");
+  EXPECT_EQ(render("{% raw %}\n{{ x }}{% endraw %}\n!"), "\n{{ x }}!");
+  EXPECT_EQ(render("a\r\nb\rc\n\n"), "a\nb\nc\n");
+  EXPECT_EQ(render(""), "");
+  EXPECT_EQ(render("{{ '}}' }}{{ {'a': {'b': 1}} }}"), "}}{'a': {'b': 1}}");
+}
+
+TEST(Expressions, BehaveAsInPython) {
+  EXPECT_EQ(render("{{ -7 // 2 }} {{ -7 % 3 }} {{ 7 % -3 }} {{ 4 / 2 }} {{ 2 ** 3 ** 2 }}"),
+            "-4 2 -2 2.0 64");
+  EXPECT_EQ(render("{{ 1 < 2 < 3 }} {{ 1 == 1.0 == true }} {{ 'a' in 'abc' }} {{ 3 not in [1] }}"),
+            "True True True True");
+  EXPECT_EQ(render("{{ 0.1 + 0.2 }} {{ 1e16 }} {{ 1e15 }} {{ 1.5e-5 }} {{ 100.0 }}"),
+            "0.30000000000000004 1e+16 1000000000000000.0 1.5e-05 100.0");
+  EXPECT_EQ(render("{{ 'a\xC3\xA9\xF0\x9F\x99\x82z'[::-1] }}{{ 'a\xC3\xA9'|length }}"),
+            "z\xF0\x9F\x99\x82\xC3\xA9"
+            "a2");
+  EXPECT_EQ(render("{{ [1, 2, 3, 4][1:3] }}{{ [1, 2, 3][::-2] }}{{ 'abc'[-2:] }}{{ [1][5:] }}"),
+            "[2, 3][3, 1]bc[]");
+  EXPECT_EQ(render("{{ [none, true, 'it\\'s', \"q\\\"'\", 1.0, (1,), {'k': []}] }}"),
+            R"([None, True, "it's", 'q"\'', 1.0, (1,), {'k': []}])");
+  EXPECT_EQ(render("{{ 'x' if 0 else 'y' }}{{ 'x' if 0 }}{{ [] or 'z' }}{{ 1 and 2 }}"), "yz2");
+  EXPECT_EQ(render("{{ {1: 'a', true: 'b', 'k': 2} }}{{ {'a': 1}.a }}{{ {'items': 1}['items'] }}"),
+            "{1: 'b', 'k': 2}11");
+  EXPECT_EQ(render("{{ 'ab' * 2 }}{{ [0] * 2 }}{{ 1 ~ none ~ 'x' }}"), "abab[0, 0]1Nonex");
+}
+
+TEST(Expressions, RefuseWhatPythonRefuses) {
+  EXPECT_EQ(render("{{ 1 < 'a' }}"), "!t:1:6: '<' cannot order int and str");
+  EXPECT_EQ(render("{{ 'a' + 1 }}"), "!t:1:8: '+' does not work between str and int");
+  EXPECT_EQ(render("{{ 1 // 0 }}"), "!t:1:6: division by zero");
+  EXPECT_EQ(render("{{ 2 ** 63 }}"), "!t:1:6: the result of '**' does not fit into 64 bits");
+  EXPECT_EQ(render("{{ -(-9223372036854775807 - 1) }}"),
+            "!t:1:4: the result of '-' does not fit into 64 bits");
+  EXPECT_EQ(render("{{ {[]: 1} }}"), "!t:1:4: list cannot be a key");
+}
+
+TEST(Undefined, PrintsAsNothingAndFailsWhenUsed) {
+  EXPECT_EQ(render("[{{ x }}{{ {}.y }}{{ [1][7] }}{{ x|default('d') }}]"), "[d]");
+  EXPECT_EQ(render("{{ x is defined }}{{ x == y }}{{ x|length }}{{ not x }}"), "FalseTrue0True");
+  EXPECT_EQ(render("{{ x.y }}"), "!t:1:6: 'x' is undefined");
+  EXPECT_EQ(render("{{ {'a': 1}.b.c }}"), "!t:1:15: 'dict object' has no attribute 'b'");
+  EXPECT_EQ(render("{{ [1][7] + 1 }}"), "!t:1:11: list object has no element 7");
+}
+
+TEST(Statements, LoopsHaveTheirVariablesAndScopes) {
+  EXPECT_EQ(render("{% for x in 'abc' %}{{ loop.index }}{{ x }}{{ loop.last }} {% endfor %}"),
+            "1aFalse 2bFalse 3cTrue ");
+  EXPECT_EQ(render("{% for x in [1,2,3,4] if x % 2 %}{{ x }}/{{ loop.length }} {% endfor %}"),
+            "1/2 3/2 ");
+  EXPECT_EQ(render("{% for x in [] %}{% else %}none{% endfor %}"), "none");
+  EXPECT_EQ(
+      render("{% set x = 0 %}{% for i in [1,2] %}{% set x = x + i %}{{ x }}{% endfor %}{{ x }}"),
+      "120");
+  EXPECT_EQ(render("{% for a, (b, c) in [(1, (2, 3))] %}{{ a }}{{ b }}{{ c }}{% endfor %}"), "123");
+  EXPECT_EQ(render("{% for i in range(9) %}{% if i == 1 %}{% continue %}{% endif %}"
+                   "{% if i == 3 %}{% break %}{% endif %}{{ i }}{% endfor %}"),
+            "02");
+  EXPECT_EQ(render("{% for x in [1, [2, [3]]] recursive %}"
+                   "{{ loop.depth }}{{ loop(x) if x is iterable else x }}{% endfor %}"),
+            "11122233");
+  EXPECT_EQ(render("{% for x in [1,1,2] %}{{ loop.changed(x) }}{{ loop.cycle('a','b') }}"
+                   "{{ loop.previtem }}{{ loop.nextitem }} {% endfor %}"),
+            "Truea1 Falseb12 Truea1 ");
+}
+
+TEST(Statements, SetNamespaceMacroAndBlocks) {
+  EXPECT_EQ(render("{% set ns = namespace(n=0) %}{% for i in [1,2] %}{% set ns.n = ns.n + i %}"
+                   "{% endfor %}{{ ns.n }}"),
+            "3");
+  EXPECT_EQ(
+      render("{% macro m(a, b='x') %}{{ a }}{{ b }}{% endmacro %}{{ m(1) }}{{ m(b=2, a=3) }}"),
+      "1x32");
+  EXPECT_EQ(render("{% macro m() %}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(1, k=2) }}"),
+            "(1,){'k': 2}");
+  EXPECT_EQ(render("{% macro m() %}<{{ caller('x') }}>{% endmacro %}"
+                   "{% call(v) m() %}{{ v }}!{% endcall %}"),
+            "<x!>");
+  EXPECT_EQ(render("{% macro m() %}{{ late }}{% endmacro %}{% set late = 1 %}{{ m() }}"), "1");
+  EXPECT_EQ(render("{% set x | upper | trim %} a {% endset %}[{{ x }}]"), "[A]");
+  EXPECT_EQ(
+      render("{% filter upper %}a{% endfilter %}{% with a = 1, b = 2 %}{{ a + b }}{% endwith %}"),
+      "A3");
+  EXPECT_EQ(render("{% generation %}kept{% endgeneration %}"), "kept");
+  EXPECT_EQ(render("{{ strftime_now('%Y-%m-%d') }}"), "2026-01-02");
+}
+
+TEST(Filters, ToJsonIsWhatTransformersGives) {
+  const Json context = {{"v", {{"a", {1, 2.5, nullptr, true}}, {"b", "<\xC3\xA9>\n"}}}};
+  EXPECT_EQ(render("{{ v|tojson }}", context),
+            "{\"a\": [1, 2.5, null, true], \"b\": \"<\xC3\xA9>\\n\"}");
+  EXPECT_EQ(render("{{ v.a|tojson(indent=2) }}", context), "[\n  1,\n  2.5,\n  null,\n  true\n]");
+  EXPECT_EQ(render("{{ v.a|tojson(separators=(',', ':')) }}", context), "[1,2.5,null,true]");
+  EXPECT_EQ(render("{{ v.b|tojson(ensure_ascii=true) }}", context), "\"<\\u00e9>\\n\"");
+  EXPECT_EQ(render("{{ v|map('upper')|tojson }}", context),
+            "!t:1:19: a generator cannot be written as JSON");
+}
+
+TEST(Filters, SelectSortAndJoin) {
+  const Json context = {{"l", {{{"n", "b"}, {"v", 2}}, {{"n", "A"}, {"v", 1}}}}};
+  EXPECT_EQ(
+      render("{{ l|map(attribute='n')|join(',') }} {{ l|sort(attribute='n')|map(attribute='v')"
+             "|list }} {{ l|selectattr('v', 'gt', 1)|list|length }}",
+             context),
+      "b,A [1, 2] 1");
+  EXPECT_EQ(
+      render("{{ {'b': 1, 'a': 2}|dictsort }}{{ [3,1]|max }}{{ 'a b'|title }}{{ 42.55|round(1)"
+             "}}{{ ['x','X']|unique|list }}"),
+      "[('a', 2), ('b', 1)]3A B42.5['x']");
+  EXPECT_EQ(render("{{ '%s-%03d' % ('a', 7) }}{{ '{:>4}|{x}'.format(1, x=2) }}"), "a-007   1|2");
+  EXPECT_EQ(render("{{ ('<'|safe) + '<' }}{{ '<'|e }}"), "<&lt;&lt;");
+}
+
+TEST(Sandbox, OnlyDataCanBeReached) {
+  EXPECT_EQ(render("{{ ''.__class__ }}"), "");
+  EXPECT_THAT(render("{{ ''.__class__.__mro__ }}"), HasSubstr("is unsafe"));
+  EXPECT_THAT(render("{{ [].append(1) }}"), HasSubstr("access to attribute 'append'"));
+  EXPECT_THAT(render("{{ {}.update({}) }}"), HasSubstr("is unsafe"));
+  EXPECT_THAT(render("{% include 'x' %}"), HasSubstr("'include' is not supported"));
+}
+
+TEST(Written, RangesFollowTheText) {
+  const Json context = {{"user", "ab cd"}};
+  EXPECT_EQ(marked("<{{ user }}>", context), "<[ab cd]>");
+  EXPECT_EQ(marked("{{ '<' + user + '>' }}", context), "<[ab cd]>");
+  EXPECT_EQ(marked("{{ ('<' + user + '>')[2:4] }}|{{ ('<' + user)[::-1] }}", context),
+            "[b ]|[dc ba]<");
+  EXPECT_EQ(marked("{{ (' ' ~ user ~ ' ')|trim|upper }}", context), "[AB CD]");
+  EXPECT_EQ(marked("{{ user.split() }}{{ user.split('b')|join('-') }}", context),
+            "['[ab]', '[cd]'][a]-[ cd]");
+  EXPECT_EQ(marked("{{ user.replace('b', 'X') }}{{ 'axa'.replace('x', user) }}", context),
+            "[a]X[ cd]a[ab cd]a");
+  EXPECT_EQ(marked("{{ {'k': user}|tojson }}{{ [user] }}", context),
+            "{\"k\": \"[ab cd]\"}['[ab cd]']");
+  EXPECT_EQ(marked("{{ '%s!' % user }}{{ '{}?'.format(user) }}", context), "[ab cd]![ab cd]?");
+  EXPECT_EQ(
+      marked("{% set x %}<{{ user }}>{% endset %}{{ x }}{% for c in user %}{{ c }}.{% endfor %}",
+             context),
+      "<[ab cd]>[a].[b].[ ].[c].[d].");
+  EXPECT_EQ(marked("{{ user if user == 'ab cd' else 'no' }}{{ user|length }}", context),
+            "[ab cd]5");
+}
+
+TEST(Written, RolesOfMessagesAreTheTemplatesOwn) {
+  const Json context = {
+      {"messages",
+       {{{"role", "user"}, {"content", "hi"}, {"extra", {{"role", "x"}, {"key", {"y"}}}}}}},
+      {"bos_token", "<s>"}};
+  EXPECT_EQ(marked("{{ bos_token }}{{ messages[0].role }}:{{ messages[0].content }}", context),
+            "<s>user:[hi]");
+  EXPECT_EQ(marked("{{ messages[0].extra }}", context), "{'[role]': '[x]', '[key]': ['[y]']}");
+}
+
+TEST(Errors, ShowTheLineAndACaret) {
+  const auto message_of_template = [](std::string_view source) {
+    return std::string(message_of(render_marked(source).status()));
+  };
+  EXPECT_EQ(message_of_template("a\n\xC3\xA9 {{ 1 | nope }}\nb"),
+            "t:2:10: no filter named 'nope'\n  \xC3\xA9 {{ 1 | nope }}\n           ^");
+  EXPECT_EQ(message_of_template("{% if x %}\n{% endfor %}"),
+            "t:2:4: expected 'elif', 'else' or 'endif', found 'endfor'\n  {% endfor %}\n     ^");
+  EXPECT_EQ(message_of_template("{% if x %}"),
+            "t:1:11: expected 'elif', 'else' or 'endif', found the end of the template\n"
+            "  {% if x %}\n            ^");
+  EXPECT_THAT(message_of_template("{{ raise_exception('no ' ~ 1) }}"),
+              HasSubstr("t:1:4: the template refuses: no 1"));
+  EXPECT_THAT(message_of_template("{{ (1 }}"), HasSubstr("expected ')'"));
+  EXPECT_THAT(message_of_template("{{ 'abc }}"), HasSubstr("this string has no end"));
+  EXPECT_THAT(message_of_template("{{ \xFF }}"), HasSubstr("not UTF-8"));
+  // jinja2 minds an unknown filter only where it may be reached.
+  EXPECT_EQ(render("{% if false %}{{ 1|nope }}{% endif %}ok"), "ok");
+  EXPECT_THAT(render("{% for x in [] %}{{ 1|nope }}{% endfor %}"), HasSubstr("no filter"));
+  // Of a long line only what is near.
+  const std::string far = std::string(500, 'x') + "{{ 1 + }}" + std::string(500, 'y');
+  EXPECT_LT(message_of_template(far).size(), 500U);
+}
+
+TEST(BeyondLimits, EachHasItsMessage) {
+  const auto expect_exhausted = [](std::string_view source, std::string_view part,
+                                   const Limits& limits = {}) {
+    const absl::StatusOr<MarkedText> text = render_marked(source, {}, limits);
+    EXPECT_EQ(text.status().code(), absl::StatusCode::kResourceExhausted) << source.substr(0, 80);
+    EXPECT_THAT(std::string(message_of(text.status())), HasSubstr(std::string(part)));
+  };
+  Limits few_steps;
+  few_steps.steps_max = 1000;
+  expect_exhausted("{% for i in range(9999) %}{{ i }}{% endfor %}", "1000 steps", few_steps);
+  Limits little_memory;
+  little_memory.memory_bytes_max = 100'000;
+  expect_exhausted("{% for i in range(999) %}{{ 'x' * 999 }}{% endfor %}", "bytes of memory",
+                   little_memory);
+  expect_exhausted("{{ 'x' * 99999999 }}", "a string of more than");
+  expect_exhausted("{{ [0] * 999999 }}", "a list of");
+  expect_exhausted("{{ range(100001) }}", "range gives");
+  expect_exhausted("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "nests deeper");
+  expect_exhausted("{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns }}", "nests deeper");
+  expect_exhausted("{{ " + std::string(300, '(') + "1" + std::string(300, ')') + " }}",
+                   "nests deeper");
+  std::string sum = "{{ 1";
+  for (int i = 0; i < 300; ++i) sum += " + 1";
+  expect_exhausted(sum + " }}", "nests deeper");
+  Limits small;
+  small.nodes_max = 10;
+  expect_exhausted("{{ [1, 2, 3, 4, 5, 6, 7, 8, 9] }}", "more than 10", small);
+  small.source_bytes_max = 3;
+  expect_exhausted("abcd", "4 bytes, more than 3", small);
+  expect_exhausted("{{ " + std::string(300, 'a') + " }}", "this name has more than");
+}
+
+}  // namespace
+}  // namespace millrace::jinja
