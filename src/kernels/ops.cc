@@ -23,37 +23,35 @@ Q8Row q8_row(const Activations& out, int64_t row) {
 }
 
 // Panels of one matrix times tiles of activations, in the form that the matrix reads.
-class PanelProduct {
- public:
-  PanelProduct(const Kernels& kernels, const PackedMatrix& weights, const Activations& in)
-      : weights_(weights), in_(in) {
-    CHECK(weights.width() == in.width, "weights of width {} for activations of width {}",
-          weights.width(), in.width);
-    if (in.forms.q8 && is_quantised(weights.format())) {
-      times_q8_ = kernels.times_q8(weights.format());
-    } else {
-      CHECK(in.forms.f32, "activations lack the form that {} weights read",
-            info_of(weights.format()).name);
-      times_f32_ = kernels.times_f32(weights.format());
-    }
-  }
+struct PanelProduct {
+  const PackedMatrix& weights;
+  const Activations& in;
+  PanelTimesQ8 times_q8;
+  PanelTimesF32 times_f32;
 
   // sums: [tile.rows, kPanelRows]
   void operator()(int64_t panel, const Tile& tile, float* sums) const {
-    const std::byte* bytes = weights_.panel(panel);
-    if (times_q8_ != nullptr) {
-      times_q8_(bytes, in_.width, q8_of(in_, tile), tile.rows, sums);
+    const std::byte* bytes = weights.panel(panel);
+    if (times_q8 != nullptr) {
+      times_q8(bytes, in.width, q8_of(in, tile), tile.rows, sums);
     } else {
-      times_f32_(bytes, in_.width, f32_of(in_, tile.first), in_.width, tile.rows, sums);
+      times_f32(bytes, in.width, f32_of(in, tile.first), in.width, tile.rows, sums);
     }
   }
-
- private:
-  const PackedMatrix& weights_;
-  const Activations& in_;
-  PanelTimesQ8 times_q8_ = nullptr;
-  PanelTimesF32 times_f32_ = nullptr;
 };
+
+PanelProduct product_of(const Kernels& kernels, const PackedMatrix& weights,
+                        const Activations& in) {
+  CHECK(weights.width() == in.width, "weights of width {} for activations of width {}",
+        weights.width(), in.width);
+  const bool q8 = in.forms.q8 && is_quantised(weights.format());
+  CHECK(q8 || in.forms.f32, "activations lack the form that {} weights read",
+        info_of(weights.format()).name);
+  return {.weights = weights,
+          .in = in,
+          .times_q8 = q8 ? kernels.times_q8(weights.format()) : nullptr,
+          .times_f32 = q8 ? nullptr : kernels.times_f32(weights.format())};
+}
 
 constexpr int64_t kSums = kTileRows * kPanelRows;
 
@@ -92,7 +90,7 @@ void convert(Lane& lane, const Kernels& kernels, Rows<const float> in, const Act
 // weights stream by.
 void linear(Lane& lane, const Kernels& kernels, const PackedMatrix& weights, const Activations& in,
             std::span<const float> bias, Store store, Rows<float> out) {
-  const PanelProduct product(kernels, weights, in);
+  const PanelProduct product = product_of(kernels, weights, in);
   const WorkRange panels = lane.share(weights.panels());
   alignas(64) float sums[kSums];
   for (int64_t t = 0; t < tiles_of(in.rows); ++t) {
@@ -109,8 +107,8 @@ void linear(Lane& lane, const Kernels& kernels, const PackedMatrix& weights, con
 
 void gate_up(Lane& lane, const Kernels& kernels, const PackedMatrix& gate, const PackedMatrix& up,
              const Activations& in, const Activations& out) {
-  const PanelProduct gate_product(kernels, gate, in);
-  const PanelProduct up_product(kernels, up, in);
+  const PanelProduct gate_product = product_of(kernels, gate, in);
+  const PanelProduct up_product = product_of(kernels, up, in);
   const int64_t hidden = gate.rows();
   CHECK(up.rows() == hidden && out.width == hidden, "gate of {}, up of {} rows for an output of {}",
         hidden, up.rows(), out.width);

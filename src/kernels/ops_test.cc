@@ -1,89 +1,17 @@
 #include "kernels/ops.h"
 
-#include <bit>
-#include <cmath>
 #include <limits>
-#include <random>
 #include <string>
-#include <vector>
 
 #include <gtest/gtest.h>
 
-#include "kernels/kernels.h"
-#include "quant/format.h"
-#include "quant/formats.h"
-#include "tensor/buffer.h"
+#include "kernels/op_cases.h"
 
 // One table: instruction set x format x form of the activations x odd shapes, each against plain
 // loops in double.
 
 namespace millrace {
 namespace {
-
-constexpr double kRounding = 0x1.0p-24;  // relative error of one float32 operation
-constexpr double kUnderflow = 1e-37;     // absolute error where results leave the normal floats
-
-using Floats = std::vector<float>;
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
-
-Floats random_floats(int64_t count, uint32_t seed, float scale = 1) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, scale);
-  Floats values(at(count));
-  for (float& x : values) x = normal(random);
-  return values;
-}
-
-// A weight matrix in its file's form, packed, and what the bounds need in double.
-struct Weights {
-  DType format;
-  int64_t rows;
-  int64_t width;
-  std::vector<std::byte> blocks;
-  Buffer storage;
-  PackedMatrix packed;
-  Floats values;  // [rows, width]
-  Floats bases;   // [rows, width]: the values that codes of zero would have
-
-  Weights(DType type, int64_t row_count, int64_t row_width, std::vector<std::byte> bytes)
-      : format(type),
-        rows(row_count),
-        width(row_width),
-        blocks(std::move(bytes)),
-        storage(Buffer::allocate(PackedMatrix::bytes(type, row_count, row_width)).value()),
-        packed(type, row_count, row_width, storage.data()),
-        values(at(row_count * row_width)),
-        bases(at(row_count * row_width)) {
-    const TensorView source{
-        .data = blocks.data(), .dtype = type, .rank = 2, .shape = {rows, width, 1, 1}};
-    LanePool(1).run([&](Lane& lane) { packed.pack(lane, source); });
-    unpack_row(type, blocks.data(), rows * width, values.data());
-    unpack_row(type, without_codes(type, blocks).data(), rows * width, bases.data());
-  }
-
-  static std::vector<std::byte> without_codes(DType type, const std::vector<std::byte>& from) {
-    std::vector<std::byte> result = from;
-    visit_format(type, [&]<typename Block>(std::type_identity<Block>) {
-      for (size_t i = 0; i < result.size(); i += sizeof(Block)) {
-        Block block = load_block<Block>(result.data() + i);
-        if constexpr (requires { block.qs; }) std::memset(block.qs, 0, sizeof block.qs);
-        if constexpr (requires { block.ql; }) std::memset(block.ql, 0, sizeof block.ql);
-        if constexpr (requires { block.qh; }) std::memset(block.qh, 0, sizeof block.qh);
-        if constexpr (Block::kElements == 1) block = Block{};
-        std::memcpy(result.data() + i, &block, sizeof block);
-      }
-    });
-    return result;
-  }
-};
-
-Weights random_weights(DType type, int64_t rows, int64_t width, uint32_t seed) {
-  const Floats values = random_floats(rows * width, seed, 0.5F);
-  std::vector<std::byte> blocks(at(rows * row_bytes(type, width)));
-  pack_row(type, values.data(), rows * width, blocks.data());
-  return {type, rows, width, std::move(blocks)};
-}
 
 // Every code at one end of its range, scales of one.
 Weights extreme_weights(DType type, int64_t rows, int64_t width, uint8_t code_byte) {
@@ -101,56 +29,7 @@ Weights extreme_weights(DType type, int64_t rows, int64_t width, uint8_t code_by
       std::memcpy(blocks.data() + i, &block, sizeof block);
     }
   });
-  return {type, rows, width, std::move(blocks)};
-}
-
-// Activations as the products see them, made by the definition (kernels/activations.h).
-Floats as_q8(const Floats& in) {
-  Floats result(in.size());
-  for (size_t block = 0; block < in.size(); block += 32) {
-    float top = 0;
-    for (size_t i = block; i < block + 32; ++i) top = std::fmax(top, std::fabs(in[i]));
-    for (size_t i = block; i < block + 32; ++i) {
-      const float q = top == 0 ? 0.0F : std::nearbyint(in[i] * (127.0F / top));
-      result[i] = q * (top / 127.0F);
-    }
-  }
-  return result;
-}
-
-struct Placed {
-  Buffer storage;
-  Activations view;
-};
-
-Placed place(ActivationForms forms, int64_t rows, int64_t width) {
-  Placed placed;
-  placed.storage = Buffer::allocate(Activations::bytes(forms, rows, width)).value();
-  placed.view = Activations::place(forms, rows, width, placed.storage.data());
-  return placed;
-}
-
-Rows<float> rows_of(Floats& values, int64_t rows) {
-  const int64_t width = std::ssize(values) / rows;
-  return {values.data(), rows, width, width};
-}
-
-Placed converted(Isa isa, ActivationForms forms, Floats in, int64_t rows, int lanes = 1) {
-  Placed placed = place(forms, rows, std::ssize(in) / rows);
-  LanePool(lanes).run(
-      [&](Lane& lane) { ops::convert(lane, kernels_for(isa), rows_of(in, rows), placed.view); });
-  return placed;
-}
-
-Floats linear(Isa isa, const Weights& weights, ActivationForms forms, const Floats& in,
-              int64_t rows, int lanes = 1, std::span<const float> bias = {}) {
-  const Placed placed = converted(isa, forms, in, rows, lanes);
-  Floats out(at(rows * weights.rows));
-  LanePool(lanes).run([&](Lane& lane) {
-    ops::linear(lane, kernels_for(isa), weights.packed, placed.view, bias, ops::Store::kSet,
-                rows_of(out, rows));
-  });
-  return out;
+  return weights_of(type, rows, width, blocks);
 }
 
 // With q8 activations an output is two roundings of the scales and one or two of the accumulator
@@ -181,20 +60,6 @@ void expect_product(const Weights& weights, const Floats& in, bool q8, const Flo
   }
 }
 
-std::vector<uint32_t> bits_of(std::span<const float> values) {
-  std::vector<uint32_t> bits;
-  for (const float x : values) bits.push_back(std::bit_cast<uint32_t>(x));
-  return bits;
-}
-
-std::vector<Isa> supported_isas() {
-  std::vector<Isa> isas;
-  for (const Isa isa : all_isas()) {
-    if (is_supported(isa)) isas.push_back(isa);
-  }
-  return isas;
-}
-
 struct Shape {
   int64_t rows, outputs, width;
 };
@@ -208,10 +73,6 @@ std::vector<Shape> shapes_of(DType type) {
   }
   return {{1, 1, 32},   {1, 100, 1056}, {2, 15, 96},  {3, 16, 1056}, {4, 17, 96},
           {5, 100, 96}, {16, 17, 32},   {17, 16, 96}, {33, 15, 160}, {70, 100, 96}};
-}
-
-std::vector<bool> forms_of(DType type) {  // q8?
-  return is_quantised(type) ? std::vector{false, true} : std::vector{false};
 }
 
 class OpsTest : public testing::TestWithParam<std::tuple<Isa, DTypeInfo>> {
@@ -369,134 +230,6 @@ INSTANTIATE_TEST_SUITE_P(Every, OpsTest,
                          testing::Combine(testing::ValuesIn(supported_isas()),
                                           testing::ValuesIn(kDTypes)),
                          isa_and_format);
-
-class RowsTest : public testing::TestWithParam<Isa> {};
-
-// A sum of squares of n terms is good to n roundings, its root to half as many and one, then a
-// quotient and two products.
-TEST_P(RowsTest, RmsNormNormsAndQuantises) {
-  for (const int64_t width : {1, 7, 32, 33, 576, 1055}) {
-    for (const int64_t rows : {1, 5, 66}) {
-      Floats in = random_floats(rows * width, 15, 3);
-      const Floats weight = random_floats(width, 16);
-      const ActivationForms forms{.f32 = true, .q8 = width % 32 == 0};
-      const Placed out = place(forms, rows, width);
-      LanePool(3).run([&](Lane& lane) {
-        ops::rms_norm(lane, kernels_for(GetParam()), rows_of(in, rows), weight, 1e-5F, out.view);
-      });
-      for (int64_t row = 0; row < rows; ++row) {
-        double squares = 0;
-        for (int64_t i = 0; i < width; ++i) squares += std::pow(double{in[at(row * width + i)]}, 2);
-        const double root = std::sqrt(squares / static_cast<double>(width) + 1e-5F);
-        for (int64_t i = 0; i < width; ++i) {
-          const double expected = in[at(row * width + i)] / root * weight[at(i)];
-          const double roundings = static_cast<double>(width) / 2 + 6;
-          ASSERT_NEAR(out.view.f32[row * width + i], expected,
-                      roundings * kRounding * std::fabs(expected) + kUnderflow);
-        }
-      }
-      if (!forms.q8) continue;
-      const Floats f32(out.view.f32, out.view.f32 + rows * width);
-      const Placed again = converted(GetParam(), {.q8 = true}, f32, rows);
-      const auto bytes = at(Activations::bytes({.q8 = true}, rows, width));
-      EXPECT_EQ(std::memcmp(out.view.q8, again.view.q8, bytes), 0);
-    }
-  }
-}
-
-TEST_P(RowsTest, QuantisedBlocksAreWhatTheDefinitionSays) {
-  Floats in = random_floats(4 * 32, 17, 5);
-  std::fill_n(in.begin() + 32, 32, 0.0F);
-  std::fill_n(in.begin() + 64, 32, 1e-38F);
-  in[96] = 1e30F;
-  const Placed placed = converted(GetParam(), {.q8 = true}, in, 1);
-  const auto* blocks = reinterpret_cast<const Q8Block*>(placed.view.q8);
-  const Floats seen = as_q8(in);
-  for (size_t b = 0; b < 4; ++b) {
-    int sum = 0;
-    int low = 0;
-    for (size_t k = 0; k < 32; ++k) {
-      const float q = blocks[b].q[k];
-      if (b != 2) {
-        EXPECT_EQ(q * blocks[b].scale, seen[b * 32 + k]);
-      }
-      EXPECT_LE(std::fabs(q), 127);
-      sum += blocks[b].q[k];
-      if (k < 16) low += blocks[b].q[k];
-    }
-    EXPECT_EQ(blocks[b].minus_sums[0] + blocks[b].minus_sums[1], -sum);
-    EXPECT_EQ(blocks[b].minus_low_sums[0] + blocks[b].minus_low_sums[1], -low);
-    EXPECT_EQ(blocks[b].scaled_sum, blocks[b].scale * static_cast<float>(sum));
-  }
-  EXPECT_EQ(blocks[2].scale, 0);
-}
-
-INSTANTIATE_TEST_SUITE_P(Every, RowsTest, testing::ValuesIn(supported_isas()),
-                         [](const auto& test) { return std::string(name_of(test.param)); });
-
-// A tier and its portable twin run the same operations. Outputs of products keep to their lanes, so
-// there even the two widths agree.
-class TwinTest : public testing::TestWithParam<std::pair<Isa, Isa>> {};
-
-TEST_P(TwinTest, AgreesBitForBit) {
-  const Isa tier = GetParam().first;
-  const Isa twin = GetParam().second;
-  if (!is_supported(tier)) GTEST_SKIP() << "this CPU has no " << name_of(tier);
-  const bool same_width = twin != Isa::kPortable8 || tier != Isa::kPortable16;
-  for (const DTypeInfo& info : kDTypes) {
-    const int64_t width = std::max(info.block_elements, 96);
-    const Weights weights = random_weights(info.type, 33, width, 18);
-    const Weights up = random_weights(info.type, 33, width, 19);
-    const Floats in = random_floats(7 * width, 20, 2);
-    for (const bool q8 : forms_of(info.type)) {
-      const ActivationForms forms{.f32 = !q8, .q8 = q8};
-      EXPECT_EQ(bits_of(linear(tier, weights, forms, in, 7)),
-                bits_of(linear(twin, weights, forms, in, 7)))
-          << info.name << " q8 " << q8;
-      Floats hidden[2];
-      for (int i = 0; i < 2; ++i) {
-        const Isa isa = i == 0 ? tier : twin;
-        const Placed placed = converted(isa, forms, in, 7);
-        const Placed out = place({.f32 = true}, 7, 33);
-        LanePool(1).run([&](Lane& lane) {
-          ops::gate_up(lane, kernels_for(isa), weights.packed, up.packed, placed.view, out.view);
-        });
-        hidden[i].assign(out.view.f32, out.view.f32 + 7 * 33);
-      }
-      EXPECT_EQ(bits_of(hidden[0]), bits_of(hidden[1])) << info.name;
-    }
-  }
-  if (!same_width) return;
-  Floats in = random_floats(3 * 1100, 21);
-  const Floats weight = random_floats(1100, 22);
-  Floats normed[2];
-  for (int i = 0; i < 2; ++i) {
-    const Placed out = place({.f32 = true}, 3, 1100);
-    LanePool(1).run([&](Lane& lane) {
-      ops::rms_norm(lane, kernels_for(i == 0 ? tier : twin), rows_of(in, 3), weight, 1e-6F,
-                    out.view);
-    });
-    normed[i].assign(out.view.f32, out.view.f32 + 3 * 1100);
-  }
-  EXPECT_EQ(bits_of(normed[0]), bits_of(normed[1]));
-}
-
-INSTANTIATE_TEST_SUITE_P(Every, TwinTest,
-                         testing::Values(std::pair{Isa::kAvx2, Isa::kPortable8},
-                                         std::pair{Isa::kAvx512, Isa::kPortable16},
-                                         std::pair{Isa::kPortable16, Isa::kPortable8}));
-
-TEST(IsaTest, IsFoundByName) {
-  for (const Isa isa : all_isas()) {
-    if (!is_supported(isa)) continue;
-    EXPECT_EQ(isa_named(name_of(isa)).value(), isa);
-  }
-  EXPECT_TRUE(is_supported(best_isa()));
-  EXPECT_EQ(isa_named("sse9").status().code(), absl::StatusCode::kInvalidArgument);
-  if (!is_supported(Isa::kAvx512)) {
-    EXPECT_EQ(isa_named("avx512").status().code(), absl::StatusCode::kInvalidArgument);
-  }
-}
 
 }  // namespace
 }  // namespace millrace

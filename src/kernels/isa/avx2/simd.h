@@ -20,6 +20,7 @@ namespace {
 struct Simd {
   static constexpr bool kWideSums = false;
   static constexpr int kLanes = 8;
+  static constexpr int kColumns = 4;
   using Float = __m256;
   using Int = __m256i;
   using Mask = __m256;

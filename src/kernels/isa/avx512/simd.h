@@ -19,6 +19,7 @@ namespace {
 struct Simd {
   static constexpr bool kWideSums = true;
   static constexpr int kLanes = 16;
+  static constexpr int kColumns = 4;
   using Float = __m512;
   using Int = __m512i;
   using Mask = __mmask16;

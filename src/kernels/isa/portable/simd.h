@@ -19,6 +19,8 @@ namespace {
 template <int N>
 struct PortableSimd {
   static constexpr int kLanes = N;
+  // Columns that a product has in registers at a time, 2 or 4. Two: half as much to compile.
+  static constexpr int kColumns = 2;
   struct Float {
     float lane[N];
   };

@@ -1,0 +1,75 @@
+#include "kernels/isa.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/op_cases.h"
+
+namespace millrace {
+namespace {
+
+TEST(IsaTest, IsFoundByName) {
+  for (const Isa isa : all_isas()) {
+    if (!is_supported(isa)) continue;
+    EXPECT_EQ(isa_named(name_of(isa)).value(), isa);
+  }
+  EXPECT_TRUE(is_supported(best_isa()));
+  EXPECT_EQ(isa_named("sse9").status().code(), absl::StatusCode::kInvalidArgument);
+  if (!is_supported(Isa::kAvx512)) {
+    EXPECT_EQ(isa_named("avx512").status().code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
+// A tier and its portable twin run the same operations. Outputs of products keep to their lanes, so
+// there even the two widths agree.
+class TwinTest : public testing::TestWithParam<std::pair<Isa, Isa>> {};
+
+TEST_P(TwinTest, AgreesBitForBit) {
+  const Isa tier = GetParam().first;
+  const Isa twin = GetParam().second;
+  if (!is_supported(tier)) GTEST_SKIP() << "this CPU has no " << name_of(tier);
+  const bool same_width = twin != Isa::kPortable8 || tier != Isa::kPortable16;
+  for (const DTypeInfo& info : kDTypes) {
+    const int64_t width = std::max(info.block_elements, 96);
+    const Weights weights = random_weights(info.type, 33, width, 18);
+    const Weights up = random_weights(info.type, 33, width, 19);
+    const Floats in = random_floats(7 * width, 20, 2);
+    for (const bool q8 : forms_of(info.type)) {
+      const ActivationForms forms{.f32 = !q8, .q8 = q8};
+      EXPECT_EQ(bits_of(linear(tier, weights, forms, in, 7)),
+                bits_of(linear(twin, weights, forms, in, 7)))
+          << info.name << " q8 " << q8;
+      Floats hidden[2];
+      for (int i = 0; i < 2; ++i) {
+        const Isa isa = i == 0 ? tier : twin;
+        const Placed placed = converted(isa, forms, in, 7);
+        const Placed out = place({.f32 = true}, 7, 33);
+        LanePool(1).run([&](Lane& lane) {
+          ops::gate_up(lane, kernels_for(isa), weights.packed, up.packed, placed.view, out.view);
+        });
+        hidden[i].assign(out.view.f32, out.view.f32 + 7 * 33);
+      }
+      EXPECT_EQ(bits_of(hidden[0]), bits_of(hidden[1])) << info.name;
+    }
+  }
+  if (!same_width) return;
+  Floats in = random_floats(3 * 1100, 21);
+  const Floats weight = random_floats(1100, 22);
+  Floats normed[2];
+  for (int i = 0; i < 2; ++i) {
+    const Placed out = place({.f32 = true}, 3, 1100);
+    LanePool(1).run([&](Lane& lane) {
+      ops::rms_norm(lane, kernels_for(i == 0 ? tier : twin), rows_of(in, 3), weight, 1e-6F,
+                    out.view);
+    });
+    normed[i].assign(out.view.f32, out.view.f32 + 3 * 1100);
+  }
+  EXPECT_EQ(bits_of(normed[0]), bits_of(normed[1]));
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, TwinTest,
+                         testing::Values(std::pair{Isa::kAvx2, Isa::kPortable8},
+                                         std::pair{Isa::kAvx512, Isa::kPortable16},
+                                         std::pair{Isa::kPortable16, Isa::kPortable8}));
+
+}  // namespace
+}  // namespace millrace
