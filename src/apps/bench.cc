@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include <CLI/CLI.hpp>
 #include <absl/time/clock.h>
 #include <fmt/format.h>
 

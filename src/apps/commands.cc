@@ -4,9 +4,12 @@
 #include <memory>
 #include <string>
 
+#include <CLI/CLI.hpp>
+
 #include "apps/bench.h"
 #include "apps/eval.h"
 #include "apps/inspect.h"
+#include "apps/one_line.h"
 #include "apps/run.h"
 #include "apps/serve.h"
 #include "apps/tokenize.h"
@@ -41,7 +44,7 @@ void add_command(CLI::App& app, int& exit_code, const char* name, const char* he
       ->check(CLI::ExistingFile);
   command->callback([options, run, &exit_code] {
     const absl::Status status = run(*options);
-    if (!status.ok()) fmt::print(stderr, "millrace: {}\n", message_of(status));
+    if (!status.ok()) fmt::print(stderr, "millrace: {}\n", one_line(message_of(status)));
     exit_code = exit_code_of(status);
   });
 }

@@ -1,5 +1,7 @@
 #include "apps/inspect.h"
 
+#include <CLI/CLI.hpp>
+
 #include "apps/inspection.h"
 #include "apps/inspection_text.h"
 #include "apps/options.h"

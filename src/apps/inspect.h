@@ -4,8 +4,7 @@
 #include <cstdio>
 #include <string>
 
-#include <CLI/CLI.hpp>
-
+#include "apps/cli.h"
 #include "base/status.h"
 
 namespace millrace {

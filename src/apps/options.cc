@@ -4,6 +4,7 @@
 #include <limits>
 #include <optional>
 
+#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "base/cpus.h"

@@ -4,8 +4,7 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
+#include "apps/cli.h"
 #include "base/status.h"
 #include "kernels/isa.h"
 #include "models/load.h"

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "apps/chat_loop.h"

@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include <CLI/CLI.hpp>
+
 #include "apps/served.h"
 #include "apps/signals.h"
 #include "server/server.h"
@@ -28,8 +30,9 @@ void print_ready(const Served& served, const std::string& url) {
       "cache         {} tokens, {}\n"
       "context       {} tokens\n"
       "ready         {}\n\n",
-      card.id, name_of(served.isa), served.lanes->lanes(), mebibytes(served.model->weight_bytes()),
-      served.kv_tokens, mebibytes(served.kv_bytes), card.context_max, url);
+      card.id, name_of(served.loaded.isa), served.loaded.lanes->lanes(),
+      mebibytes(served.loaded.model->weight_bytes()), served.kv_tokens, mebibytes(served.kv_bytes),
+      card.context_max, url);
   fmt::print(
       "curl {}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
       "  -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of "

@@ -6,10 +6,9 @@
 
 #include <absl/time/clock.h>
 
-#include "apps/progress.h"
 #include "base/cpus.h"
+#include "base/log.h"
 #include "files/checkpoint.h"
-#include "models/load.h"
 
 namespace millrace {
 namespace {
@@ -23,8 +22,13 @@ std::string text_of(const Tokenizer& tokenizer, std::optional<TokenId> token) {
 absl::StatusOr<std::optional<ChatTemplate>> read_template(const Metadata& metadata) {
   ASSIGN_OR_RETURN(const std::string_view source, metadata.string_or(kTemplateKey, ""));
   if (source.empty()) return std::nullopt;
-  ASSIGN_OR_RETURN(ChatTemplate parsed, ChatTemplate::parse(source, kTemplateKey));
-  return std::optional<ChatTemplate>(std::move(parsed));
+  auto parsed = ChatTemplate::parse(source, kTemplateKey);
+  if (!parsed.ok()) {
+    spdlog::warn("the model's chat template cannot be used, chat is off: {}",
+                 message_of(parsed.status()));
+    return std::nullopt;
+  }
+  return std::optional<ChatTemplate>(*std::move(parsed));
 }
 
 absl::StatusOr<int64_t> context_of(const EngineLimits& limits, const ModelSpec& spec) {
@@ -82,15 +86,6 @@ EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec
   return engine;
 }
 
-absl::StatusOr<std::unique_ptr<Model>> load(const Checkpoint& checkpoint,
-                                            const ComputeOptions& compute, LanePool& lanes) {
-  Progress progress("loading " + std::filesystem::path(compute.model).filename().string());
-  LoadOptions load;
-  load.activations = compute.activation_mode();
-  load.progress = [&progress](double part) { progress.update(part); };
-  return load_model(checkpoint, load, lanes);
-}
-
 }  // namespace
 
 std::string Served::bos_text() const { return text_of(*tokenizer, tokenizer->vocab().bos()); }
@@ -98,18 +93,17 @@ std::string Served::eos_text() const { return text_of(*tokenizer, tokenizer->voc
 
 absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& options) {
   auto served = std::make_unique<Served>();
-  ASSIGN_OR_RETURN(served->isa, options.compute.chosen_isa());
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
   ASSIGN_OR_RETURN(served->tokenizer, Tokenizer::create(checkpoint.metadata()));
   ASSIGN_OR_RETURN(served->chat_template, read_template(checkpoint.metadata()));
-  served->lanes = std::make_unique<LanePool>(options.compute.lanes());
-  ASSIGN_OR_RETURN(served->model, load(checkpoint, options.compute, *served->lanes));
+  ASSIGN_OR_RETURN(served->loaded, load_for(checkpoint, options.compute));
 
-  const ModelSpec& spec = served->model->spec();
+  const ModelSpec& spec = served->loaded.model->spec();
   ASSIGN_OR_RETURN(const int64_t context_max, context_of(options.limits, spec));
   ASSIGN_OR_RETURN(const LocalOptions local,
-                   local_options(options, spec, served->isa, context_max));
-  ASSIGN_OR_RETURN(served->executor, LocalExecutor::create(*served->model, *served->lanes, local));
+                   local_options(options, spec, served->loaded.isa, context_max));
+  ASSIGN_OR_RETURN(served->executor,
+                   LocalExecutor::create(*served->loaded.model, *served->loaded.lanes, local));
   served->kv_tokens = local.kv_blocks * local.block_tokens;
   served->kv_bytes =
       local.kv_blocks * LocalExecutor::block_bytes(spec, local.kv_dtype, local.block_tokens);

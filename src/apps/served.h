@@ -1,21 +1,18 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "apps/loaded.h"
 #include "apps/options.h"
 #include "base/clock.h"
-#include "base/lanes.h"
 #include "base/status.h"
 #include "core/observer.h"
 #include "engine/engine.h"
 #include "exec/local.h"
-#include "kernels/isa.h"
-#include "models/model.h"
 #include "text/chat.h"
 #include "text/tokenizer.h"
 
@@ -37,11 +34,9 @@ struct Served {
   std::string eos_text() const;
 
   RealClock clock;
-  Isa isa = Isa::kScalar;
-  std::unique_ptr<LanePool> lanes;
   std::unique_ptr<const Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat_template;
-  std::unique_ptr<Model> model;
+  Loaded loaded;
   std::unique_ptr<LocalExecutor> executor;
   std::unique_ptr<Engine> engine;
   int64_t kv_tokens = 0;  // that the cache holds
