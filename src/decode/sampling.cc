@@ -1,6 +1,6 @@
 #include "decode/sampling.h"
 
-#include <algorithm>
+#include "decode/stop.h"
 
 namespace millrace {
 namespace {
@@ -134,7 +134,10 @@ void Sampling::commit(int32_t row, Outcome& outcome, Flight& flight) {
   }
   if (Memory* memory = memory_of(sequence)) {
     if (memory->counts) memory->counts->add(token);
-    if (memory->stops) outcome.stop_string = memory->stops->push(token);
+    if (memory->text) {
+      memory->text->push(token);
+      outcome.stop_string = memory->text->stopped();
+    }
   }
   if (outcome.stop_string >= 0) {
     outcome.finish = FinishReason::kStop;
@@ -151,7 +154,10 @@ Sampling::Memory* Sampling::memory_of(const Sequence& sequence) {
   if (memory) return memory.get();
   memory = std::make_unique<Memory>();
   if (counts) memory->counts.emplace(request.sampling, request.prompt);
-  if (!request.stop.strings.empty()) memory->stops.emplace(request.stop, tokenizer_);
+  if (!request.stop.strings.empty()) {
+    memory->text.emplace(tokenizer_, TextStream::Options{.stops = request.stop.strings,
+                                                         .unheard = request.stop.tokens_min});
+  }
   return memory.get();
 }
 

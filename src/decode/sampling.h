@@ -6,8 +6,8 @@
 #include <absl/container/flat_hash_map.h>
 
 #include "decode/penalties.h"
-#include "decode/stop.h"
 #include "decode/strategy.h"
+#include "text/stream.h"
 #include "text/tokenizer.h"
 
 namespace millrace {
@@ -26,7 +26,7 @@ class Sampling final : public Strategy {
   // What is remembered of an answer besides its tokens.
   struct Memory {
     std::optional<TokenCounts> counts;
-    std::optional<StopStrings> stops;
+    std::optional<TextStream> text;  // where it has stop strings
   };
 
   void choose_for(int32_t slice, int32_t want, int64_t position, Flight& flight);

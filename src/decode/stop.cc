@@ -22,16 +22,4 @@ void forbid_ends(const StopParams& params, const Vocab& vocab, int64_t generated
   forbid(params.tokens);
 }
 
-StopStrings::StopStrings(const StopParams& params, const Tokenizer& tokenizer)
-    : unheard_(params.tokens_min), text_(tokenizer, {.stops = params.strings}) {}
-
-int32_t StopStrings::push(TokenId token) {
-  if (unheard_ > 0) {
-    --unheard_;
-    return -1;
-  }
-  text_.push(token);
-  return text_.stopped();
-}
-
 }  // namespace millrace

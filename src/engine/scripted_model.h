@@ -9,7 +9,7 @@
 
 #include "core/executor.h"
 #include "core/generator.h"
-#include "decode/stop.h"
+#include "decode/all.h"
 
 namespace millrace {
 
