@@ -221,8 +221,10 @@ void Connection::pump() {
 
 void Connection::on_ping() {
   if (!source_) return;
-  const AnswerPart part = source_->ping();
-  if (!part.empty() && writing_.empty()) send_events(part);
+  if (writing_.empty()) {
+    const AnswerPart part = source_->ping();
+    if (!part.empty()) send_events(part);
+  }
   arm(ping_timer_, limits_.ping_interval, &Connection::on_ping);
 }
 

@@ -1,6 +1,8 @@
 #include "server/fields.h"
 
+#include <algorithm>
 #include <cfloat>
+#include <cmath>
 #include <limits>
 
 #include "server/api_error.h"
@@ -42,9 +44,8 @@ constexpr Field kCommonFields[] = {
     {"frequency_penalty",
      NumberField{-2, 2, false,
                  [](R& r, double v) { r.generation.sampling.frequency = static_cast<float>(v); }}},
-    // Above the smallest normal float, below which it would be no number after rounding.
     {"repetition_penalty",
-     NumberField{FLT_MIN, kFloatMax, true,
+     NumberField{0, kFloatMax, true,
                  [](R& r, double v) { r.generation.sampling.repetition = static_cast<float>(v); }}},
     {"logit_bias", ShapedField{read_logit_bias}},
     {"seed", ShapedField{read_seed}},
@@ -144,7 +145,9 @@ class Reader {
   absl::Status operator()(const NumberField& rule) const {
     if (value_.is_null()) return absl::OkStatus();
     if (!value_.is_number()) return fault("must be a number");
-    const double number = value_.get<double>();
+    // As the sampler will hold it: what rounds to zero is zero.
+    const double given = value_.get<double>();
+    const double number = std::abs(given) <= kFloatMax ? static_cast<float>(given) : given;
     if (number < rule.min || number > rule.max || (rule.above_min && number <= rule.min)) {
       return fault(range_text(rule));
     }
@@ -190,13 +193,9 @@ class Reader {
   }
 
   static std::string range_text(const NumberField& rule) {
-    const bool bounded = rule.max < kFloatMax;
-    if (rule.min == FLT_MIN) return "must be above 0 and finite";
-    if (bounded) {
-      return fmt::format("must be {} {} and at most {}", rule.above_min ? "above" : "at least",
-                         rule.min, rule.max);
-    }
-    return fmt::format("must be at least {} and finite", rule.min);
+    const std::string_view above = rule.above_min ? "above" : "at least";
+    if (rule.max == kFloatMax) return fmt::format("must be {} {} and finite", above, rule.min);
+    return fmt::format("must be {} {} and at most {}", above, rule.min, rule.max);
   }
 
   bool is_harmless(std::string_view harmless) const {

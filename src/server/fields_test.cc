@@ -98,6 +98,7 @@ TEST(FieldsTest, RangesOfEveryRoute) {
       {R"("presence_penalty":2.1)", "presence_penalty"},
       {R"("frequency_penalty":-2.1)", "frequency_penalty"},
       {R"("repetition_penalty":0)", "repetition_penalty"},
+      {R"("repetition_penalty":1e-50)", "repetition_penalty"},
       {R"("repetition_penalty":-1)", "repetition_penalty"},
       {R"("repetition_penalty":1.2)", nullptr},
       {R"("n":1)", nullptr},

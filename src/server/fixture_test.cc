@@ -54,13 +54,13 @@ struct EchoGenerator::Running {
 };
 
 EchoGenerator::EchoGenerator(const Tokenizer& tokenizer, int64_t context_max)
-    : script(repeat_prompt), tokenizer_(tokenizer) {
-  card_ = {.id = "echo",
-           .context_max = context_max,
-           .vocab_size = tokenizer.vocab().size(),
-           .created = absl::FromUnixSeconds(1700000000)};
-  thread_ = std::thread([this] { work(); });
-}
+    : script(repeat_prompt),
+      tokenizer_(tokenizer),
+      card_({.id = "echo",
+             .context_max = context_max,
+             .vocab_size = tokenizer.vocab().size(),
+             .created = absl::FromUnixSeconds(1700000000)}),
+      thread_([this] { work(); }) {}
 
 EchoGenerator::~EchoGenerator() {
   {

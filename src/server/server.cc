@@ -29,7 +29,7 @@ using tcp = asio::ip::tcp;
 namespace {
 
 // How long stop() waits for last words to reach their clients.
-constexpr absl::Duration kLastWords = absl::Milliseconds(500);
+constexpr absl::Duration kLastWords = absl::Seconds(1);
 // How long accepting pauses when the process has no more file descriptors.
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
