@@ -1,7 +1,12 @@
 #include "kernels/attention_kernels.h"
 #include "kernels/isa/avx2/simd.h"
 
-static_assert(millrace::Simd::kLanes == 8);
+namespace millrace {
+namespace {
+// With two registers of keys for each, six fill 12 of the 16 registers.
+constexpr int kVectorsMax = 6;
+}  // namespace
+}  // namespace millrace
 
 #include "kernels/generic/attention.inc"
 #include "kernels/generic/rope.inc"

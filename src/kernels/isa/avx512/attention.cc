@@ -1,7 +1,12 @@
 #include "kernels/attention_kernels.h"
 #include "kernels/isa/avx512/simd.h"
 
-static_assert(millrace::Simd::kLanes == 16);
+namespace millrace {
+namespace {
+// As many as AVX2: with two registers of keys each they hide the latency of the products.
+constexpr int kVectorsMax = 6;
+}  // namespace
+}  // namespace millrace
 
 #include "kernels/generic/attention.inc"
 #include "kernels/generic/rope.inc"

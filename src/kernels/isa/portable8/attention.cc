@@ -4,6 +4,7 @@
 namespace millrace {
 namespace {
 using Simd = PortableSimd<8>;
+constexpr int kVectorsMax = 2;  // plain arrays compile slowly, and groups do not change the bits
 }  // namespace
 }  // namespace millrace
 
