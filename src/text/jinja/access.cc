@@ -94,13 +94,12 @@ absl::StatusOr<Value> slice_text(Workspace& work, const Text& text, const Value*
   return out.finish();
 }
 
-// jinja2 takes Python's TypeError for "not there".
-Value no_slice(const Value& object) {
-  constexpr std::string_view kName = "of type slice";
-  return Undefined{kName.data(), owner_name(object), kName.size(), Undefined::Why::kElement};
+absl::Status no_slice(const Value& object) {
+  return invalid_argument("{} cannot be sliced like this", type_name(object));
 }
 
-absl::StatusOr<std::span<const Value>> characters_of(Workspace& work, const Text& text) {
+absl::StatusOr<std::span<const Value>> characters_of(Workspace& work, Text text) {
+  text.is_markup = false;
   const std::string_view view = text.view();
   RETURN_IF_ERROR(work.expect_items(count_code_points(view)));
   RETURN_IF_ERROR(work.spend_bytes(text.size, 4));
@@ -169,9 +168,6 @@ absl::StatusOr<Value> get_item(Workspace& work, const Value& object, const Value
 absl::StatusOr<Value> get_slice(Workspace& work, const Value& object, const Value* start,
                                 const Value* stop, const Value* step) {
   if (is_undefined(object)) return undefined_error(object);
-  if (std::holds_alternative<const Dict*>(object)) {
-    return invalid_argument("a dict cannot be sliced");
-  }
   for (const Value* bound : {start, stop, step}) {
     if (bound != nullptr && !is_none(*bound) && !is_integer(*bound)) return no_slice(object);
   }

@@ -31,6 +31,11 @@ absl::StatusOr<Evaluator::Given> Evaluator::evaluate_arguments(const CallArgumen
     for (const Entry& entry : (*dict)->entries) {
       RETURN_IF_ERROR(work_.spend());
       ASSIGN_OR_RETURN(const Text name, text_argument(&entry.key, {}, "a key of **"));
+      for (const auto& [known, expr] : node.named) {
+        if (known == name.view()) {
+          return invalid_argument("the argument '{}' is given twice", known);
+        }
+      }
       given.named.push_back({name.view(), entry.value});
     }
   }

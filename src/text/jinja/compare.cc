@@ -178,16 +178,18 @@ absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Val
     return false;
   }
   std::span<const Value> items;
+  auto* const* it = std::get_if<Iterator*>(&container);
   if (const auto* list = std::get_if<const List*>(&container)) {
     items = (*list)->items;
-  } else if (const auto* it = std::get_if<Iterator*>(&container)) {
-    if (!(*it)->is_spent) items = (*it)->items;
-    (*it)->is_spent = !(*it)->is_view();
-  } else {
+  } else if (it == nullptr) {
     return invalid_argument("'in' cannot look into {}", type_name(container));
+  } else if (!(*it)->is_spent) {
+    items = (*it)->items;
   }
+  const bool consumes = it != nullptr && !(*it)->is_view();
   for (const Value& each : items) {
     RETURN_IF_ERROR(work.spend());
+    if (consumes) (*it)->items = (*it)->items.subspan(1);
     ASSIGN_OR_RETURN(const bool same, equal(work, each, item));
     if (same) return true;
   }

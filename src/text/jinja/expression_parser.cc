@@ -399,7 +399,16 @@ absl::Status Parser::argument(CallArguments& given) {
     const std::string_view name = take().text;
     take();
     ASSIGN_OR_RETURN(ExprPtr value, expression());
+    for (const auto& [known, expr] : given.named) {
+      if (known == name) {
+        return fail(offset, invalid_argument("the argument '{}' is given twice", name));
+      }
+    }
     given.named.emplace_back(name, std::move(value));
+    if (std::ssize(given.named) > limits_.parameters_max) {
+      return fail(offset, resource_exhausted("a call takes at most {} named arguments",
+                                             limits_.parameters_max));
+    }
   } else {
     if (given.spread != nullptr || given.named_spread != nullptr || !given.named.empty()) {
       return misplaced();

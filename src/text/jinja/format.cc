@@ -197,8 +197,12 @@ class PercentArguments {
     return *found;
   }
   absl::Status check_all_used() const {
-    const bool is_dict = std::holds_alternative<const Dict*>(value_);
-    if (is_dict || used_ == (is_tuple_ ? items_.size() : 1)) return absl::OkStatus();
+    // Whatever has items may be there for names that the format does not use.
+    const bool has_items = std::holds_alternative<const Dict*>(value_) ||
+                           std::holds_alternative<const Range*>(value_) || is_undefined(value_) ||
+                           (std::holds_alternative<const List*>(value_) && !is_tuple_);
+    if ((has_items && used_ <= 1) || used_ == (is_tuple_ ? items_.size() : 1))
+      return absl::OkStatus();
     return invalid_argument("not all arguments were converted by the format");
   }
 

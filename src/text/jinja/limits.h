@@ -14,7 +14,7 @@ struct Limits {
   int32_t parse_depth_max = 200;
   // Names are compared and hashed at every use.
   int64_t name_bytes_max = 256;
-  // Binding them is the square of their number.
+  // Of a macro, and named ones of a call: binding them is the square of their number.
   int64_t parameters_max = 64;
 
   // One step is about 50 ns: 2 million are 100 ms.

@@ -79,6 +79,7 @@ constexpr Method kDictMethods[] = {
     {"values", view<Iterator::Type::kValues>},
 };
 constexpr Method kListMethods[] = {
+    {"copy", copy},  // the first; tuples have the others
     {"count", count},
     {"index", index},
 };
@@ -92,7 +93,6 @@ constexpr std::string_view kForeignText[] = {
     "casefold",    "encode",  "expandtabs", "format_map", "isascii", "isidentifier",
     "isprintable", "istitle", "maketrans",  "translate",  "zfill"};
 constexpr std::string_view kForeignDict[] = {"fromkeys"};
-constexpr std::string_view kForeignList[] = {"copy"};
 // Of what groupby gives.
 constexpr std::string_view kForeignTuple[] = {"grouper", "list"};
 constexpr std::string_view kForeignNumber[] = {
@@ -115,8 +115,8 @@ TypeTable table_of(const Value& object) {
     return {kDictMethods, kMutatingDict, kForeignDict};
   }
   if (const auto* list = std::get_if<const List*>(&object)) {
-    if ((*list)->is_tuple) return {kListMethods, {}, kForeignTuple};
-    return {kListMethods, kMutatingList, kForeignList};
+    if ((*list)->is_tuple) return {std::span(kListMethods).subspan(1), {}, kForeignTuple};
+    return {kListMethods, kMutatingList, {}};
   }
   if (is_number(object)) return {{}, {}, kForeignNumber};
   if (std::holds_alternative<const Range*>(object)) return {{}, {}, kForeignRange};

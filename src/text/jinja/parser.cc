@@ -20,6 +20,11 @@ bool is_one_of(std::string_view name, const std::string_view (&names)[N]) {
   return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
 
+bool assigns_loop(const Target& target) {
+  return target.name == kLoopName ||
+         std::any_of(target.parts.begin(), target.parts.end(), assigns_loop);
+}
+
 }  // namespace
 
 Parser::Parser(const Source& source, const Limits& limits, std::vector<Token> tokens)
@@ -185,6 +190,9 @@ absl::Status Parser::for_statement(Body& out) {
   const size_t offset = take().offset;
   For node;
   ASSIGN_OR_RETURN(node.target, target(false));
+  if (assigns_loop(node.target)) {
+    return fail(node.target.offset, invalid_argument("a loop cannot assign to 'loop'"));
+  }
   if (!take_name("in")) return expected("'in'");
   ASSIGN_OR_RETURN(node.iterable, tuple(false));
   const size_t unknown = unknown_.size();

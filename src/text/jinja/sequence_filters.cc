@@ -87,7 +87,6 @@ absl::StatusOr<Value> reverse_filter(Workspace& work, const Value& value, Given 
     const Value back = int64_t{-1};
     return get_slice(work, value, nullptr, nullptr, &back);
   }
-  if (is_undefined(value)) return undefined_error(value);
   ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, value));
   RETURN_IF_ERROR(work.spend(std::ssize(items) / 8));
   const std::span<Value> reversed = work.arena().make_array<Value>(items.size());

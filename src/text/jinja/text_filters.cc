@@ -146,6 +146,7 @@ absl::StatusOr<Value> center_filter(Workspace& work, const Value& value, Given g
 absl::StatusOr<Value> truncate_filter(Workspace& work, const Value& value, Given given) {
   ASSIGN_OR_RETURN(const auto bound,
                    bind_arguments("truncate", given, {"length", "killwords", "end", "leeway"}));
+  if (is_undefined(value)) return value;
   ASSIGN_OR_RETURN(const Text text, text_argument(&value, {}, "what truncate cuts"));
   ASSIGN_OR_RETURN(const int64_t length, integer_argument(bound[0], 255, "the length of truncate"));
   ASSIGN_OR_RETURN(const Text end,
