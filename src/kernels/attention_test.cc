@@ -16,7 +16,9 @@ namespace {
 // terms of a score.
 std::vector<double> reference(const Config& config, const TestSequence& sequence, int32_t row,
                               double& absolute) {
-  const auto& [head_dim, query_heads, heads] = config.shape;
+  const int32_t head_dim = config.shape.head_dim;
+  const int32_t query_heads = config.shape.query_heads;
+  const int32_t heads = config.shape.heads;
   std::vector<double> out(static_cast<size_t>(query_heads * head_dim));
   const int32_t first = config.window > 0 ? std::max(0, row + 1 - config.window) : 0;
   const auto stored = [&](const std::vector<float>& values, int32_t key, int32_t head, int32_t d) {
