@@ -12,7 +12,7 @@ absl::Status Ffn::load(Weights& weights) {
   const ActivationForms up = weights.input_forms(up_.format());
   input_forms_ = {.f32 = gate.f32 || up.f32, .q8 = gate.q8 || up.q8};
   const MatrixOrder down = {Role::kDown, spec_.width, spec_.hidden};
-  return down_.load(weights, {&down, 1});
+  return down_.load(weights, {&down, 1}, InputForm::kCompact);
 }
 
 Ffn::Workspace Ffn::place(Scratch& scratch, int64_t rows) const {

@@ -6,13 +6,15 @@
 
 namespace millrace {
 
-absl::Status Linear::load(Weights& weights, std::span<const MatrixOrder> orders,
+absl::Status Linear::load(Weights& weights, std::span<const MatrixOrder> orders, InputForm form,
                           std::span<const float> bias) {
   ASSIGN_OR_RETURN(matrices_, weights.matrices(orders));
   bias_ = bias;
   int64_t rows = 0;
   for (const PackedMatrix& matrix : matrices_) {
-    const ActivationForms forms = weights.input_forms(matrix.format());
+    const ActivationForms forms = form == InputForm::kExact
+                                      ? ActivationForms{.f32 = true, .q8 = false}
+                                      : weights.input_forms(matrix.format());
     input_forms_.f32 |= forms.f32;
     input_forms_.q8 |= forms.q8;
     rows += matrix.rows();

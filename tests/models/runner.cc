@@ -34,6 +34,7 @@ std::vector<float> Runner::logits(const std::vector<TokenId>& tokens, int32_t fr
                                   const std::function<int32_t()>& next_rows) {
   const auto size = static_cast<int32_t>(tokens.size());
   LocalOptions options;
+  options.isa = shape.isa;
   options.kv_dtype = shape.kv_dtype;
   options.block_tokens = shape.block_tokens;
   options.rows_max = shape.rows_max;

@@ -10,6 +10,7 @@
 #include "exec/fixed_sequences.h"
 #include "exec/local.h"
 #include "files/checkpoint.h"
+#include "kernels/isa.h"
 #include "models/load.h"
 #include "models/model.h"
 
@@ -22,6 +23,7 @@ inline constexpr const char* kSharedGoldens = "../shared/data/goldens/";
 inline constexpr const char* kDefaultModel = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 struct RunShape {
+  Isa isa = best_isa();
   DType kv_dtype = DType::kF32;
   int32_t block_tokens = 16;
   int32_t rows_max = 64;

@@ -69,8 +69,7 @@ absl::Status refuse_unknown_parts(const Keys& keys) {
 absl::StatusOr<RopeScaling> read_rope_scaling(const Keys& keys, int32_t context_max) {
   RopeScaling scaling;
   ASSIGN_OR_RETURN(const double legacy, keys.positive_or("rope.scale_linear", 1));
-  ASSIGN_OR_RETURN(const std::string_view kind,
-                   keys.string_or("rope.scaling.type", legacy == 1 ? "none" : "linear"));
+  ASSIGN_OR_RETURN(const std::string_view kind, keys.string_or("rope.scaling.type", "linear"));
   if (kind == "none") return scaling;
   ASSIGN_OR_RETURN(scaling.factor, keys.positive_or("rope.scaling.factor", legacy));
   if (kind == "linear") {
