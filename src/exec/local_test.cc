@@ -143,11 +143,12 @@ TEST(LocalExecutor, RowsBelowWriteFromLeaveTheirBlocksAlone) {
 
   batches.clear();
   batches.add(0, 0, others, SliceWants::kNone);
-  Batch computed_only = batches.batch();
+  const Batch overwriting = batches.batch();
+  Batch computed_only = overwriting;
   computed_only.slices[0].write_from = 8;
   executor->logits(computed_only);
   EXPECT_EQ(last_logits(), before);
-  executor->logits(batches.batch());
+  executor->logits(overwriting);
   EXPECT_NE(last_logits(), before);
 }
 
