@@ -39,9 +39,7 @@ void add_command(CLI::App& app, int& exit_code, const char* name, const char* he
   auto options = std::make_shared<Options>();
   command->option_defaults()->always_capture_default();
   bind(*command, *options);
-  command->set_config("--config", "", "TOML or INI file with the same names, without dashes")
-      ->type_name("FILE")
-      ->check(CLI::ExistingFile);
+  command->footer("--config FILE sets the same names from a TOML or INI file.");
   command->callback([options, run, &exit_code] {
     const absl::Status status = run(*options);
     if (!status.ok()) fmt::print(stderr, "millrace: {}\n", one_line(message_of(status)));

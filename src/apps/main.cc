@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "apps/commands.h"
+#include "apps/config_file.h"
 #include "base/log.h"
 
 int main(int argc, char** argv) {
@@ -10,6 +11,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("millrace ") + MILLRACE_VERSION);
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
+  millrace::add_config_option(app);
   int exit_code = 0;
   millrace::add_commands(app, exit_code);
   try {

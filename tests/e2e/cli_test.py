@@ -101,10 +101,15 @@ class Commands(unittest.TestCase):
 
     def test_config_file_sets_the_same_names(self):
         with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
-            file.write("threads = 1\npp = 16\ntg = 4\nrepeat = 1\nbatch = [1]\n")
+            file.write("threads = 1\n[bench]\npp = 16\ntg = 0\nrepeat = 1\n[serve]\nport = 1\n")
             file.flush()
-            results = json.loads(run("bench", MODEL, "--config", file.name, "--json").stdout)["results"]
-        self.assertIn("pp16", [r["test"] for r in results])
+            done = run("bench", MODEL, "--config", file.name, "--json")
+            self.assertEqual([r["test"] for r in json.loads(done.stdout)["results"]], ["pp16"])
+            done = run("bench", MODEL, "--config", file.name, "--json", "--pp", 8)
+            self.assertEqual([r["test"] for r in json.loads(done.stdout)["results"]], ["pp8"])
+            file.write("[bench]\nppp = 16\n")
+            file.flush()
+            self.assertEqual(run("bench", MODEL, "--config", file.name).returncode, 2)
 
 
 class Run(unittest.TestCase):

@@ -21,7 +21,7 @@ class Serve(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         program.need_model()
-        cls.server = Server("--max-model-len", "2k")
+        cls.server = Server("--max-model-len", "2K")
 
     @classmethod
     def tearDownClass(cls):

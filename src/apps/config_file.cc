@@ -1,0 +1,45 @@
+#include "apps/config_file.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+namespace millrace {
+namespace {
+
+// CLI11 reads a file's names as the root's; this gives them to the command that was typed.
+class CommandConfig final : public CLI::ConfigTOML {
+ public:
+  explicit CommandConfig(const CLI::App& app) : app_(app) {}
+
+  std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
+    const std::string command = app_.get_subcommands().front()->get_name();
+    std::vector<CLI::ConfigItem> for_command;
+    for (CLI::ConfigItem& item : CLI::ConfigTOML::from_config(input)) {
+      const bool is_section_mark = item.name == "++" || item.name == "--";
+      if (is_section_mark || (!item.parents.empty() && item.parents.front() != command)) continue;
+      if (item.parents.empty()) item.parents.push_back(command);
+      for_command.push_back(std::move(item));
+    }
+    return for_command;
+  }
+
+ private:
+  const CLI::App& app_;
+};
+
+}  // namespace
+
+void add_config_option(CLI::App& app) {
+  app.set_config("--config", "",
+                 "TOML or INI file that sets options of the command by their names without dashes")
+      ->type_name("FILE")
+      ->check(CLI::ExistingFile);
+  app.config_formatter(std::make_shared<CommandConfig>(app));
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.fallthrough();
+}
+
+}  // namespace millrace
