@@ -30,8 +30,8 @@ TEST_P(TwinTest, AgreesBitForBit) {
   const bool same_width = twin != Isa::kPortable8 || tier != Isa::kPortable16;
   for (const DTypeInfo& info : kDTypes) {
     const int64_t width = std::max(info.block_elements, 96);
-    const Weights weights = random_weights(info.type, 33, width, 18);
-    const Weights up = random_weights(info.type, 33, width, 19);
+    const PackedCase weights = random_weights(info.type, 33, width, 18);
+    const PackedCase up = random_weights(info.type, 33, width, 19);
     const Floats in = random_floats(7 * width, 20, 2);
     for (const bool q8 : forms_of(info.type)) {
       const ActivationForms forms{.f32 = !q8, .q8 = q8};

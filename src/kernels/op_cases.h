@@ -49,7 +49,7 @@ inline std::vector<std::byte> without_codes(DType type, std::vector<std::byte> b
 }
 
 // A weight matrix in its file's form, packed, and what the bounds need in float32.
-struct Weights {
+struct PackedCase {
   int64_t rows;
   int64_t width;
   Buffer storage;
@@ -58,9 +58,9 @@ struct Weights {
   Floats bases;   // [rows, width]: the values that codes of zero would have
 };
 
-inline Weights weights_of(DType type, int64_t rows, int64_t width,
-                          const std::vector<std::byte>& blocks) {
-  Weights weights{
+inline PackedCase weights_of(DType type, int64_t rows, int64_t width,
+                             const std::vector<std::byte>& blocks) {
+  PackedCase weights{
       .rows = rows, .width = width, .storage = {}, .packed = {}, .values = {}, .bases = {}};
   weights.storage = Buffer::allocate(PackedMatrix::bytes(type, rows, width)).value();
   weights.packed = PackedMatrix(type, rows, width, weights.storage.data());
@@ -74,7 +74,7 @@ inline Weights weights_of(DType type, int64_t rows, int64_t width,
   return weights;
 }
 
-inline Weights random_weights(DType type, int64_t rows, int64_t width, uint32_t seed) {
+inline PackedCase random_weights(DType type, int64_t rows, int64_t width, uint32_t seed) {
   const Floats values = random_floats(rows * width, seed, 0.5F);
   std::vector<std::byte> blocks(at(rows * row_bytes(type, width)));
   pack_row(type, values.data(), rows * width, blocks.data());
@@ -119,7 +119,7 @@ inline Placed converted(Isa isa, ActivationForms forms, Floats in, int64_t rows,
   return placed;
 }
 
-inline Floats linear(Isa isa, const Weights& weights, ActivationForms forms, const Floats& in,
+inline Floats linear(Isa isa, const PackedCase& weights, ActivationForms forms, const Floats& in,
                      int64_t rows, int lanes = 1, std::span<const float> bias = {}) {
   const Placed placed = converted(isa, forms, in, rows, lanes);
   Floats out(at(rows * weights.rows));

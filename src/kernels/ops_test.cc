@@ -14,7 +14,7 @@ namespace millrace {
 namespace {
 
 // Every code at one end of its range, scales of one.
-Weights extreme_weights(DType type, int64_t rows, int64_t width, uint8_t code_byte) {
+PackedCase extreme_weights(DType type, int64_t rows, int64_t width, uint8_t code_byte) {
   std::vector<std::byte> blocks(at(rows * row_bytes(type, width)), std::byte{code_byte});
   visit_format(type, [&]<typename Block>(std::type_identity<Block>) {
     for (size_t i = 0; i < blocks.size(); i += sizeof(Block)) {
@@ -36,7 +36,7 @@ Weights extreme_weights(DType type, int64_t rows, int64_t width, uint8_t code_by
 // for each block of 32; with float32 activations one for each k and one of a 6-bit weight. Each is
 // at most kRounding times the largest partial sum, which is at most the sum of the terms'
 // magnitudes; the terms are code times scale and minimum apart.
-void expect_product(const Weights& weights, const Floats& in, bool q8, const Floats& out,
+void expect_product(const PackedCase& weights, const Floats& in, bool q8, const Floats& out,
                     const std::string& what) {
   const int64_t width = weights.width;
   const int64_t rows = std::ssize(in) / width;
@@ -83,7 +83,7 @@ class OpsTest : public testing::TestWithParam<std::tuple<Isa, DTypeInfo>> {
 
 TEST_P(OpsTest, LinearIsTheProduct) {
   for (const Shape& shape : shapes_of(type_)) {
-    const Weights weights = random_weights(type_, shape.outputs, shape.width, 1);
+    const PackedCase weights = random_weights(type_, shape.outputs, shape.width, 1);
     const Floats in = random_floats(shape.rows * shape.width, 2);
     for (const bool q8 : forms_of(type_)) {
       const Floats out = linear(isa_, weights, {.f32 = !q8, .q8 = q8}, in, shape.rows);
@@ -95,7 +95,7 @@ TEST_P(OpsTest, LinearIsTheProduct) {
 TEST_P(OpsTest, LinearDoesNotDependOnNeighboursOrLanes) {
   const int64_t width = info_of(type_).block_elements == 1 ? 45 : 256;
   const int64_t rows = 71;
-  const Weights weights = random_weights(type_, 50, width, 3);
+  const PackedCase weights = random_weights(type_, 50, width, 3);
   const Floats in = random_floats(rows * width, 4);
   for (const bool q8 : forms_of(type_)) {
     const ActivationForms forms{.f32 = !q8, .q8 = q8};
@@ -113,7 +113,7 @@ TEST_P(OpsTest, LinearDoesNotDependOnNeighboursOrLanes) {
 
 TEST_P(OpsTest, LinearAddsBiasAndResidual) {
   const int64_t width = std::max(info_of(type_).block_elements, 32);
-  const Weights weights = random_weights(type_, 37, width, 5);
+  const PackedCase weights = random_weights(type_, 37, width, 5);
   const Floats in = random_floats(3 * width, 6);
   const Floats bias = random_floats(37, 7);
   const Floats residual = random_floats(3 * 37, 8);
@@ -133,7 +133,7 @@ TEST_P(OpsTest, LinearAddsBiasAndResidual) {
 TEST_P(OpsTest, ExtremeCodesAndActivationsDoNotSaturate) {
   const int64_t width = std::max(info_of(type_).block_elements, 64);
   for (const uint8_t code_byte : std::vector<uint8_t>{0x00, 0x80, 0x7f, 0xff}) {
-    const Weights weights = extreme_weights(type_, 16, width, code_byte);
+    const PackedCase weights = extreme_weights(type_, 16, width, code_byte);
     for (const int pattern : {0, 1, 2}) {
       Floats in(at(5 * width));
       for (size_t i = 0; i < in.size(); ++i) {
@@ -149,7 +149,7 @@ TEST_P(OpsTest, ExtremeCodesAndActivationsDoNotSaturate) {
 
 TEST_P(OpsTest, RowsThatAreNotFiniteHarmNoOther) {
   const int64_t width = std::max(info_of(type_).block_elements, 64);
-  const Weights weights = random_weights(type_, 20, width, 9);
+  const PackedCase weights = random_weights(type_, 20, width, 9);
   Floats in = random_floats(6 * width, 10);
   for (const bool q8 : forms_of(type_)) {
     const ActivationForms forms{.f32 = !q8, .q8 = q8};
@@ -176,8 +176,8 @@ TEST_P(OpsTest, GateUpIsSwiglu) {
   const bool whole_blocks = is_quantised(type_);
   const int64_t width = whole_blocks ? 256 : 19;
   for (const int64_t hidden : {whole_blocks ? 96 : 50, 32, 160}) {
-    const Weights gate = random_weights(type_, hidden, width, 11);
-    const Weights up = random_weights(type_, hidden, width, 12);
+    const PackedCase gate = random_weights(type_, hidden, width, 11);
+    const PackedCase up = random_weights(type_, hidden, width, 12);
     for (const int64_t rows : {1, 3, 67}) {
       const Floats in = random_floats(rows * width, 13, rows == 1 ? 20.0F : 1.0F);
       for (const bool q8 : forms_of(type_)) {
@@ -209,7 +209,7 @@ TEST_P(OpsTest, GateUpIsSwiglu) {
 
 TEST_P(OpsTest, EmbedGivesRowsOfTheTable) {
   const int64_t width = std::max(info_of(type_).block_elements, 32);
-  const Weights table = random_weights(type_, 40, width, 14);
+  const PackedCase table = random_weights(type_, 40, width, 14);
   const std::vector<TokenId> tokens = {39, 0, 17, 17, 16};
   Floats out(tokens.size() * at(width));
   LanePool(2).run([&](Lane& lane) {

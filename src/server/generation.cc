@@ -41,7 +41,7 @@ ScoredToken scored_token(const TokenEvent& event, int64_t text_offset) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Generation>> Generation::start(
-    std::shared_ptr<const Model> model, const AnswerShape& shape, ApiRequest request,
+    std::shared_ptr<const NamedModel> model, const AnswerShape& shape, ApiRequest request,
     std::vector<Prompt> prompts, const std::vector<int64_t>& tokens_max, int64_t pending_bytes) {
   std::shared_ptr<Generation> generation(new Generation(std::move(model), shape, std::move(request),
                                                         std::move(prompts), pending_bytes));
@@ -49,7 +49,7 @@ absl::StatusOr<std::shared_ptr<Generation>> Generation::start(
   return generation;
 }
 
-Generation::Generation(std::shared_ptr<const Model> model, const AnswerShape& shape,
+Generation::Generation(std::shared_ptr<const NamedModel> model, const AnswerShape& shape,
                        ApiRequest request, std::vector<Prompt> prompts, int64_t pending_bytes)
     : model_(std::move(model)),
       shape_(shape),

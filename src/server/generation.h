@@ -9,7 +9,7 @@
 #include "server/api_request.h"
 #include "server/http_message.h"
 #include "server/mailbox.h"
-#include "server/model.h"
+#include "server/named_model.h"
 #include "server/prompts.h"
 #include "text/stream.h"
 
@@ -21,7 +21,7 @@ class Generation final : public AnswerSource {
  public:
   // Submits every prompt or, after an error, none. `tokens_max` is parallel to `prompts`.
   static absl::StatusOr<std::shared_ptr<Generation>> start(
-      std::shared_ptr<const Model> model, const AnswerShape& shape, ApiRequest request,
+      std::shared_ptr<const NamedModel> model, const AnswerShape& shape, ApiRequest request,
       std::vector<Prompt> prompts, const std::vector<int64_t>& tokens_max, int64_t pending_bytes);
   ~Generation() override;
 
@@ -49,7 +49,7 @@ class Generation final : public AnswerSource {
     bool finished = false;
   };
 
-  Generation(std::shared_ptr<const Model> model, const AnswerShape& shape, ApiRequest request,
+  Generation(std::shared_ptr<const NamedModel> model, const AnswerShape& shape, ApiRequest request,
              std::vector<Prompt> prompts, int64_t pending_bytes);
 
   absl::Status submit(const std::vector<int64_t>& tokens_max);
@@ -74,7 +74,7 @@ class Generation final : public AnswerSource {
   Json take_logprobs(Choice& choice);
   void send_choice(const Json& choice, AnswerPart& part);
 
-  const std::shared_ptr<const Model> model_;
+  const std::shared_ptr<const NamedModel> model_;
   const AnswerShape& shape_;
   const ApiRequest request_;
   const std::shared_ptr<Mailbox> mailbox_;

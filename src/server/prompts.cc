@@ -19,7 +19,7 @@ std::string spelling(const Vocab& vocab, const std::optional<TokenId>& token) {
 }  // namespace
 
 absl::StatusOr<std::vector<Prompt>> completion_prompts(const ApiRequest& request,
-                                                       const Model& model) {
+                                                       const NamedModel& model) {
   const EncodeOptions encode = {.add_special = request.add_special_tokens.value_or(true)};
   const DecodeOptions decode = {.skip_special = false};
   std::vector<Prompt> prompts;
@@ -39,7 +39,8 @@ absl::StatusOr<std::vector<Prompt>> completion_prompts(const ApiRequest& request
   return prompts;
 }
 
-absl::StatusOr<std::vector<Prompt>> chat_prompts(const ApiRequest& request, const Model& model) {
+absl::StatusOr<std::vector<Prompt>> chat_prompts(const ApiRequest& request,
+                                                 const NamedModel& model) {
   const ChatTemplate* chat = model.served.chat_template;
   if (chat == nullptr) {
     return at_field("messages", invalid_argument("the model has no chat template: use "

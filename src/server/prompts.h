@@ -5,7 +5,7 @@
 
 #include "base/status.h"
 #include "server/api_request.h"
-#include "server/model.h"
+#include "server/named_model.h"
 
 namespace millrace {
 
@@ -17,9 +17,10 @@ struct Prompt {
 
 // Tokenises a completion's prompts.
 absl::StatusOr<std::vector<Prompt>> completion_prompts(const ApiRequest& request,
-                                                       const Model& model);
+                                                       const NamedModel& model);
 // Renders and tokenises a chat: one prompt.
-absl::StatusOr<std::vector<Prompt>> chat_prompts(const ApiRequest& request, const Model& model);
+absl::StatusOr<std::vector<Prompt>> chat_prompts(const ApiRequest& request,
+                                                 const NamedModel& model);
 
 // How many tokens a choice may have, or vLLM's sentence on a context that is too short. `field`
 // is where the prompt came from.

@@ -19,7 +19,7 @@ constexpr int64_t kCompletionTokensDefault = 16;
 // How one dialect's request becomes prompts and its events an answer.
 struct Dialect {
   absl::StatusOr<ApiRequest> (*read)(const Json&, const ReadContext&);
-  absl::StatusOr<std::vector<Prompt>> (*prompts)(const ApiRequest&, const Model&);
+  absl::StatusOr<std::vector<Prompt>> (*prompts)(const ApiRequest&, const NamedModel&);
   const AnswerShape& shape;
   int64_t tokens_default;
   std::string_view prompt_field;
@@ -31,7 +31,7 @@ HttpResponse json_response(const Json& json) {
   return response;
 }
 
-absl::Status settle_model(ApiRequest& request, const Model& model) {
+absl::Status settle_model(ApiRequest& request, const NamedModel& model) {
   if (request.model.empty()) {
     request.model = model.names.front();
     return absl::OkStatus();
@@ -45,7 +45,7 @@ absl::Status settle_model(ApiRequest& request, const Model& model) {
 
 absl::StatusOr<std::shared_ptr<Generation>> start(const Dialect& dialect, const HttpRequest& http,
                                                   const RouteContext& context) {
-  const Model& model = *context.model;
+  const NamedModel& model = *context.model;
   ASSIGN_OR_RETURN(const Json body, parse_json(http.body));
   const ReadContext ranges = {.vocab_size = model.vocab_size,
                               .logprobs_max = context.limits.logprobs};

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "server/http_message.h"
-#include "server/model.h"
+#include "server/named_model.h"
 #include "server/random_id.h"
 
 namespace millrace {
@@ -15,7 +15,7 @@ namespace millrace {
 struct RouteContext {
   const ServerLimits& limits;
   SeedSource& seeds;
-  std::shared_ptr<const Model> model;  // null: not loaded yet
+  std::shared_ptr<const NamedModel> model;  // null: not loaded yet
   bool draining = false;
 };
 

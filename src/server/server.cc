@@ -71,7 +71,7 @@ struct Server::State final : ConnectionHost {
 
   mutable std::mutex mutex;
   std::condition_variable changed;
-  std::shared_ptr<const Model> model;
+  std::shared_ptr<const NamedModel> model;
   int64_t answering = 0;
   bool stopping = false;
   bool emptied = false;  // while stopping: no connection is left
@@ -222,9 +222,9 @@ int32_t Server::port() const { return state_->port; }
 
 void Server::set_model(ServedModel served) {
   const ModelCard& card = served.generator.card();
-  auto model = std::make_shared<Model>(Model{served, state_->options.model_names,
-                                             absl::ToUnixSeconds(card.created), card.context_max,
-                                             card.vocab_size});
+  auto model = std::make_shared<NamedModel>(NamedModel{served, state_->options.model_names,
+                                                       absl::ToUnixSeconds(card.created),
+                                                       card.context_max, card.vocab_size});
   if (model->names.empty()) model->names.push_back(card.id);
   const std::lock_guard lock(state_->mutex);
   CHECK(state_->model == nullptr, "a server gets its model once");

@@ -9,7 +9,7 @@
 namespace millrace {
 
 // The served model as the routes see it. Constant once made.
-struct Model {
+struct NamedModel {
   ServedModel served;
   std::vector<std::string> names;  // at least one
   int64_t created = 0;             // seconds since 1970
