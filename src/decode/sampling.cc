@@ -80,8 +80,8 @@ void Sampling::draw(int32_t want, const Sequence& sequence, Choices& choices) {
   row.bias.end = count(choices.bias);
   row.counts.begin = count(choices.counts);
   if (const Memory* memory = memory_of(sequence); memory && memory->counts) {
-    const auto counts = memory->counts->all();
-    choices.counts.insert(choices.counts.end(), counts.begin(), counts.end());
+    // One by one: the counts grow by one each step, and a range would get just the memory it needs.
+    for (const TokenCount& of_token : memory->counts->all()) choices.counts.push_back(of_token);
   }
   row.counts.end = count(choices.counts);
   choices.rows.push_back(row);

@@ -72,6 +72,7 @@ LocalExecutor::LocalExecutor(const Model& model, LanePool& lanes, const LocalOpt
     : model_(model),
       lanes_(lanes),
       options_(options),
+      kernels_(kernels_for(options.isa)),
       sampler_(model.spec().vocab_size, lanes.lanes()) {}
 
 absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::create(const Model& model,
@@ -143,7 +144,7 @@ Rows<const float> LocalExecutor::compute(Lane& lane) const {
   }
   const std::span<std::byte> carried(carried_memory_.data(),
                                      static_cast<size_t>(carried_memory_.size()));
-  return forward(lane, kernels_for(options_.isa), model_.network(),
+  return forward(lane, kernels_, model_.network(),
                  {.tokens = batch_->tokens,
                   .positions = batch_->positions,
                   .wants = batch_->wants,

@@ -51,6 +51,7 @@ class LocalExecutor final : public Executor {
   const Model& model_;
   LanePool& lanes_;
   const LocalOptions options_;
+  const Kernels& kernels_;
   Capacity capacity_;
   KvStore store_;
   std::vector<KvPlace> places_;  // [sublayers]
