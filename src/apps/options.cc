@@ -50,8 +50,8 @@ DType ComputeOptions::kv_dtype() const {
   return kv_cache_dtype == "bf16" ? DType::kBF16 : DType::kF16;
 }
 
-CLI::Validator as_size() {
-  const auto expand = [](std::string& text) -> std::string {
+CLI::Validator as_size(int64_t min, int64_t max) {
+  const auto expand = [min, max](std::string& text) -> std::string {
     int64_t number = 0;
     const char* end = text.data() + text.size();
     const auto [rest, error] = std::from_chars(text.data(), end, number);
@@ -60,7 +60,9 @@ CLI::Validator as_size() {
         number > std::numeric_limits<int64_t>::max() / *unit) {
       return fmt::format("'{}' is not a size such as 4096, 4k or 2M", text);
     }
-    text = fmt::to_string(number * *unit);
+    const int64_t size = number * *unit;
+    if (size < min || size > max) return fmt::format("{} is not within {} to {}", size, min, max);
+    text = fmt::to_string(size);
     return {};
   };
   return CLI::Validator(expand, "");
@@ -95,17 +97,19 @@ void bind(CLI::App& command, ComputeOptions& options) {
 
 void bind(CLI::App& command, EngineLimits& limits) {
   const std::string group = "Memory and batching (sizes may be given as 4k or 2M)";
-  const auto size = [&](const char* name, int64_t& value, const char* help) {
-    command.add_option(name, value, help)->transform(as_size())->type_name("N")->group(group);
+  constexpr int64_t kRowsMax = int64_t{1} << 20;  // of a step: positions, and sequences
+  const auto size = [&](const char* name, int64_t& value, const CLI::Validator& range,
+                        const char* help) {
+    command.add_option(name, value, help)->transform(range)->type_name("N")->group(group);
   };
-  size("--max-model-len", limits.max_model_len,
+  size("--max-model-len", limits.max_model_len, as_size(0, std::numeric_limits<int32_t>::max()),
        "longest prompt and answer together; 0: the model's own");
-  size("--max-num-seqs", limits.max_num_seqs, "sequences computed at once");
-  size("--max-num-batched-tokens", limits.max_num_batched_tokens,
+  size("--max-num-seqs", limits.max_num_seqs, as_size(1, kRowsMax), "sequences computed at once");
+  size("--max-num-batched-tokens", limits.max_num_batched_tokens, as_size(1, kRowsMax),
        "tokens computed in one step; longer prompts are cut into chunks");
-  size("--kv-cache-memory-bytes", limits.kv_cache_memory_bytes,
+  size("--kv-cache-memory-bytes", limits.kv_cache_memory_bytes, as_size(0),
        "0: for all sequences at full length, but at most a quarter of the memory");
-  size("--block-size", limits.block_size, "tokens in a block of the cache");
+  size("--block-size", limits.block_size, as_size(1, 1024), "tokens in a block of the cache");
   command
       .add_flag("--no-prefix-caching", limits.no_prefix_caching,
                 "do not reuse what earlier prompts share")

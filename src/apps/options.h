@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,8 @@ struct EngineLimits {
 };
 void bind(CLI::App& command, EngineLimits& limits);
 
-// Reads "4k", "2M", "1g" as well as plain integers: k, m, g are powers of 1000 and K, M, G of 1024.
-CLI::Validator as_size();
+// Reads "4k", "2M", "1g" as well as plain integers, within [min, max]: k, m, g are powers of 1000
+// and K, M, G of 1024.
+CLI::Validator as_size(int64_t min = 0, int64_t max = std::numeric_limits<int64_t>::max());
 
 }  // namespace millrace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <utility>
 
 #include <absl/time/clock.h>
@@ -40,12 +41,13 @@ absl::StatusOr<int64_t> context_of(const EngineLimits& limits, const ModelSpec& 
   return limits.max_model_len;
 }
 
-// Tokens that the cache holds: what was asked for, or all sequences at full length within a quarter
-// of this process's memory.
-int64_t cache_tokens(const EngineLimits& limits, int64_t context_max, int64_t token_bytes) {
-  if (limits.kv_cache_memory_bytes > 0) return limits.kv_cache_memory_bytes / token_bytes;
-  const int64_t quarter = usable_memory_bytes() / 4 / token_bytes;
-  return std::min(limits.max_num_seqs * context_max, quarter);
+// Blocks of the cache: what was asked for, or all sequences at full length within a quarter of this
+// process's memory.
+int64_t cache_blocks(const EngineLimits& limits, int64_t context_max, int64_t block_bytes) {
+  if (limits.kv_cache_memory_bytes > 0) return limits.kv_cache_memory_bytes / block_bytes;
+  const int64_t of_sequence = (context_max + limits.block_size - 1) / limits.block_size;
+  const int64_t in_a_quarter = usable_memory_bytes() / 4 / block_bytes;
+  return std::min(limits.max_num_seqs * of_sequence, in_a_quarter);
 }
 
 absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const ModelSpec& spec,
@@ -58,14 +60,13 @@ absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const M
   local.rows_max = static_cast<int32_t>(limits.max_num_batched_tokens);
   local.sequences_max = static_cast<int32_t>(limits.max_num_seqs);
   const int64_t block_bytes = LocalExecutor::block_bytes(spec, local.kv_dtype, local.block_tokens);
-  const int64_t tokens = cache_tokens(limits, context_max, block_bytes / local.block_tokens);
-  // A sequence's last block may be partly used, so each sequence gets one block more than its
-  // tokens need.
-  local.kv_blocks =
-      tokens / local.block_tokens + (limits.kv_cache_memory_bytes > 0 ? 0 : limits.max_num_seqs);
+  local.kv_blocks = cache_blocks(limits, context_max, block_bytes);
+  if (local.kv_blocks > std::numeric_limits<int32_t>::max()) {
+    return invalid_argument("a cache of {} blocks: at most {} have a number", local.kv_blocks,
+                            std::numeric_limits<int32_t>::max());
+  }
   if (local.kv_blocks < 1) {
-    return resource_exhausted("the cache of {} tokens holds no block of {}", tokens,
-                              local.block_tokens);
+    return resource_exhausted("the cache's memory holds no block of {} bytes", block_bytes);
   }
   return local;
 }

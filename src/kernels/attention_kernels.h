@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "tensor/dtype.h"
+#include "tensor/kv_layer.h"
 
 // What attention needs of an instruction set. Included by files that are built for one; see
 // kernels/kernels.h.
@@ -12,7 +13,6 @@ namespace millrace {
 
 inline constexpr int kKeyTile = 32;    // keys that are scored together, anchored at position 0
 inline constexpr int kKeySplit = 512;  // keys with one softmax of their own: 16 tiles
-inline constexpr int kHeadDimMax = 256;
 
 // Working memory is laid out in rows of whole vectors of the widest instruction set.
 constexpr int64_t padded_head_dim(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }

@@ -118,6 +118,8 @@ TEST(LoadModel, NamesWhatIsWrong) {
        "llama.attention.head_count"},
       {set_integer("llama.attention.head_count_kv", 3), absl::StatusCode::kInvalidArgument,
        "llama.attention.head_count_kv"},
+      {set_integer("llama.attention.key_length", 512), absl::StatusCode::kUnimplemented,
+       "heads of 512 dimensions ('llama.attention.key_length')"},
       {set_integer("llama.attention.value_length", 8), absl::StatusCode::kUnimplemented,
        "llama.attention.value_length"},
       {set_integer("llama.rope.dimension_count", 15), absl::StatusCode::kInvalidArgument,

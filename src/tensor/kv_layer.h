@@ -7,6 +7,8 @@
 
 namespace millrace {
 
+inline constexpr int kHeadDimMax = 256;  // dimensions of a head that the kernels' tiles hold
+
 // Where one layer's keys and values lie, block by block. A head's keys of one block lie dimension
 // by dimension, [head_dim, block_tokens], so that neighbouring tokens fill a vector; its values
 // token by token, [block_tokens, head_dim]. With s = bytes of an element:

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "tensor/kv_layer.h"
 
 namespace millrace {
 namespace {
@@ -14,7 +15,6 @@ constexpr int64_t kLayersMax = 4096;
 constexpr int64_t kWidthMax = 1 << 20;
 constexpr int64_t kHiddenMax = 1 << 22;
 constexpr int64_t kHeadsMax = 4096;
-constexpr int64_t kHeadDimMax = 1024;
 constexpr int64_t kContextMax = 1 << 30;
 constexpr int64_t kVocabMax = 1 << 24;
 
@@ -123,9 +123,13 @@ absl::StatusOr<int32_t> read_head_dim(const Keys& keys, int64_t width, int64_t h
                             keys.name("attention.head_count"), heads, width);
   }
   ASSIGN_OR_RETURN(const int64_t key_length,
-                   keys.integer_or("attention.key_length", 2, kHeadDimMax, width / heads));
+                   keys.integer_or("attention.key_length", 2, kWidthMax, width / heads));
+  if (key_length < 2 || key_length > kHeadDimMax) {
+    return unimplemented("heads of {} dimensions ('{}'): supported are 2 to {}", key_length,
+                         keys.name("attention.key_length"), kHeadDimMax);
+  }
   ASSIGN_OR_RETURN(const int64_t value_length,
-                   keys.integer_or("attention.value_length", 2, kHeadDimMax, key_length));
+                   keys.integer_or("attention.value_length", 2, kWidthMax, key_length));
   if (key_length != value_length) {
     return unimplemented("keys of {} and values of {} dimensions in a head ('{}')", key_length,
                          value_length, keys.name("attention.value_length"));
