@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/chat_loop.h"
+#include "apps/interrupt.h"
 #include "apps/served.h"
 #include "apps/session.h"
 
@@ -16,6 +17,11 @@ namespace {
 
 std::string rest_of_input() {
   return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+}
+
+absl::StatusOr<std::unique_ptr<Served>> build_shielded(const ServedOptions& options) {
+  const InterruptShield shield;
+  return build_served(options);
 }
 
 absl::Status answer_once(Session& session, const RunOptions& options, const std::string& prompt) {
@@ -81,7 +87,7 @@ absl::Status run_run(const RunOptions& options) {
   ServedOptions served_options;
   served_options.compute = options.compute;
   served_options.limits = options.limits;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_served(served_options));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_shielded(served_options));
   Session session(*served, options);
   if (options.prompt.empty() && !options.raw) return chat_loop(session, options);
   const bool from_input = options.prompt.empty() || options.prompt == "-";

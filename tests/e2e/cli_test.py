@@ -142,8 +142,13 @@ class Run(unittest.TestCase):
             time.sleep(1)
             chat.type("\x03")
             chat.wait_for("tokens in")
+            chat.wait_for("> ")
             chat.type("/help\n")
             chat.wait_for("/system")
+            chat.wait_for("> ")
+            chat.type("half a line\x03")
+            chat.wait_for("\n")
+            chat.wait_for("> ")
             chat.type("\x04")
             self.assertEqual(chat.wait(), 0)
         finally:
@@ -164,6 +169,7 @@ class Terminal:
             os.execv(program.BINARY, [program.BINARY, *arguments])
 
     def type(self, text):
+        time.sleep(0.3)  # as a person would: the prompt is drawn a moment before single keys are read
         os.write(self.fd, text.encode())
 
     def wait_for(self, words, seconds=60):
