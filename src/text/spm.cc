@@ -96,7 +96,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> SpmTokenizer::create(Vocab voca
 }
 
 SpmTokenizer::SpmTokenizer(Vocab vocab, bool adds_space)
-    : Tokenizer(std::move(vocab), pieces_of, adds_space), adds_space_(adds_space) {
+    : Tokenizer(std::move(vocab), pieces_of, {.adds_space = adds_space}), adds_space_(adds_space) {
   for (size_t byte = 0; byte < 256; ++byte) {
     byte_tokens_[byte] = this->vocab().find(fmt::format("<0x{:02X}>", byte)).value_or(-1);
   }

@@ -6,7 +6,7 @@
 #include <limits>
 #include <span>
 
-#include "text/pretokenize.h"
+#include "text/split_patterns.h"
 
 namespace millrace {
 namespace {
@@ -46,22 +46,21 @@ absl::StatusOr<std::optional<TokenId>> read_id(const Metadata& metadata, std::st
   return std::optional<TokenId>(static_cast<TokenId>(id));
 }
 
-absl::StatusOr<bool> default_add_bos(const Metadata& metadata) {
+absl::StatusOr<bool> default_add_bos(const Metadata& metadata, std::string_view pre) {
   ASSIGN_OR_RETURN(const std::string_view model, metadata.string_or("tokenizer.ggml.model", ""));
   if (model == "llama") return true;
-  ASSIGN_OR_RETURN(const std::string_view pre, metadata.string_or("tokenizer.ggml.pre", ""));
   const SplitPattern* pattern = find_split_pattern(pre);
   return model == "gpt2" && pattern != nullptr && pattern->add_bos;
 }
 
 }  // namespace
 
-absl::StatusOr<Vocab> Vocab::from(const Metadata& metadata) {
+absl::StatusOr<Vocab> Vocab::from(const Metadata& metadata, std::string_view pre) {
   Vocab vocab;
   RETURN_IF_ERROR(vocab.read_tokens(metadata));
   RETURN_IF_ERROR(vocab.read_kinds(metadata));
   RETURN_IF_ERROR(vocab.read_scores(metadata));
-  RETURN_IF_ERROR(vocab.read_roles(metadata));
+  RETURN_IF_ERROR(vocab.read_roles(metadata, pre));
   return vocab;
 }
 
@@ -116,14 +115,14 @@ absl::Status Vocab::read_scores(const Metadata& metadata) {
   return absl::OkStatus();
 }
 
-absl::Status Vocab::read_roles(const Metadata& metadata) {
+absl::Status Vocab::read_roles(const Metadata& metadata, std::string_view pre) {
   ASSIGN_OR_RETURN(bos_, read_id(metadata, "tokenizer.ggml.bos_token_id", size()));
   ASSIGN_OR_RETURN(eos_, read_id(metadata, "tokenizer.ggml.eos_token_id", size()));
   ASSIGN_OR_RETURN(unknown_, read_id(metadata, "tokenizer.ggml.unknown_token_id", size()));
   ASSIGN_OR_RETURN(const auto eot, read_id(metadata, "tokenizer.ggml.eot_token_id", size()));
   ASSIGN_OR_RETURN(const auto eom, read_id(metadata, "tokenizer.ggml.eom_token_id", size()));
 
-  ASSIGN_OR_RETURN(const bool add_bos, default_add_bos(metadata));
+  ASSIGN_OR_RETURN(const bool add_bos, default_add_bos(metadata, pre));
   ASSIGN_OR_RETURN(
       add_bos_, metadata.boolean_or("tokenizer.ggml.add_bos_token", add_bos && bos_.has_value()));
   ASSIGN_OR_RETURN(add_eos_, metadata.boolean_or("tokenizer.ggml.add_eos_token", false));

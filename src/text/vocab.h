@@ -28,8 +28,9 @@ enum class TokenKind : uint8_t {
 // strings.
 class Vocab {
  public:
-  // Reads the `tokenizer.ggml.*` keys. Errors name the key and the index at fault.
-  static absl::StatusOr<Vocab> from(const Metadata& metadata);
+  // Reads the `tokenizer.ggml.*` keys but `tokenizer.ggml.pre`, which is `pre`. Errors name the key
+  // and the index at fault.
+  static absl::StatusOr<Vocab> from(const Metadata& metadata, std::string_view pre = "");
 
   Vocab(Vocab&&) = default;
   Vocab& operator=(Vocab&&) = default;
@@ -63,7 +64,7 @@ class Vocab {
   absl::Status read_tokens(const Metadata& metadata);
   absl::Status read_kinds(const Metadata& metadata);
   absl::Status read_scores(const Metadata& metadata);
-  absl::Status read_roles(const Metadata& metadata);
+  absl::Status read_roles(const Metadata& metadata, std::string_view pre);
   void collect_ends(std::initializer_list<std::optional<TokenId>> ids);
 
   std::vector<Token> tokens_;
