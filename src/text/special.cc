@@ -7,13 +7,6 @@ namespace {
 
 uint8_t byte_at(std::string_view text, size_t i) { return static_cast<uint8_t>(text[i]); }
 
-// Bytes from `begin` on that nobody wrote.
-size_t unwritten_bytes(std::span<const ByteRange> written, size_t begin, size_t text_bytes) {
-  const auto next = std::ranges::upper_bound(written, begin, {}, &ByteRange::end);
-  if (next == written.end()) return text_bytes - begin;
-  return next->begin > begin ? next->begin - begin : 0;
-}
-
 }  // namespace
 
 SpecialSearch::SpecialSearch(const Vocab& vocab) : nodes_(1) {
@@ -42,12 +35,11 @@ void SpecialSearch::add(std::string_view text, TokenId id, bool control) {
 
 SpecialSearch::Found SpecialSearch::longest(const Query& query, size_t begin,
                                             size_t bytes_max) const {
-  const size_t control_max =
-      query.control ? unwritten_bytes(query.written, begin, query.text.size()) : 0;
+  const size_t control_max = query.control ? query.marked.unwritten_from(begin) : 0;
   Found found{begin, begin, -1};
   uint32_t node = 0;
-  for (size_t i = begin; i < query.text.size() && i - begin < bytes_max; ++i) {
-    const auto edge = edges_.find(uint64_t{node} << 8 | byte_at(query.text, i));
+  for (size_t i = begin; i < query.marked.text.size() && i - begin < bytes_max; ++i) {
+    const auto edge = edges_.find(uint64_t{node} << 8 | byte_at(query.marked.text, i));
     if (edge == edges_.end()) break;
     node = edge->second;
     const auto [id, control] = nodes_[node];
@@ -60,7 +52,7 @@ SpecialSearch::Found SpecialSearch::longest(const Query& query, size_t begin,
 std::vector<SpecialSearch::Found> SpecialSearch::find(std::string_view text,
                                                       std::span<const ByteRange> written,
                                                       bool control) const {
-  const Query query{text, written, control};
+  const Query query{{text, written}, control};
   std::vector<Found> heap;
   for (size_t i = 0; i < text.size(); ++i) {
     if (!first_bytes_[byte_at(text, i)]) continue;

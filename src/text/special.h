@@ -40,8 +40,7 @@ class SpecialSearch {
     bool control = false;
   };
   struct Query {
-    std::string_view text;
-    std::span<const ByteRange> written;
+    MarkedView marked;
     bool control;
   };
 

@@ -160,7 +160,8 @@ std::optional<int32_t> SpmTokenizer::symbol_of(std::string_view part) const {
   return token && is_text(*token) ? token : std::nullopt;
 }
 
-void SpmTokenizer::encode_plain(std::string_view text, std::vector<TokenId>& tokens) const {
+void SpmTokenizer::encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const {
+  const std::string_view text = plain.marked.text;
   Merges::Word room;
   std::string first;
   for (size_t begin = 0; begin < text.size();) {

@@ -24,7 +24,7 @@ class SpmTokenizer final : public Tokenizer {
                                                                  const Metadata& metadata);
 
  protected:
-  void encode_plain(std::string_view text, std::vector<TokenId>& tokens) const override;
+  void encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const override;
 
  private:
   SpmTokenizer(Vocab vocab, bool adds_space);

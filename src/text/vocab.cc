@@ -48,7 +48,7 @@ absl::StatusOr<std::optional<TokenId>> read_id(const Metadata& metadata, std::st
 
 absl::StatusOr<bool> default_add_bos(const Metadata& metadata, std::string_view pre) {
   ASSIGN_OR_RETURN(const std::string_view model, metadata.string_or("tokenizer.ggml.model", ""));
-  if (model == "llama") return true;
+  if (model == "llama" || model == "bert") return true;
   const SplitPattern* pattern = find_split_pattern(pre);
   return model == "gpt2" && pattern != nullptr && pattern->add_bos;
 }
@@ -122,10 +122,19 @@ absl::Status Vocab::read_roles(const Metadata& metadata, std::string_view pre) {
   ASSIGN_OR_RETURN(const auto eot, read_id(metadata, "tokenizer.ggml.eot_token_id", size()));
   ASSIGN_OR_RETURN(const auto eom, read_id(metadata, "tokenizer.ggml.eom_token_id", size()));
 
+  ASSIGN_OR_RETURN(const std::string_view model, metadata.string_or("tokenizer.ggml.model", ""));
+  if (model == "bert") {  // whose texts stand between [CLS] and [SEP]; the key's spelling is GGUF's
+    ASSIGN_OR_RETURN(const auto cls, read_id(metadata, "tokenizer.ggml.cls_token_id", size()));
+    ASSIGN_OR_RETURN(const auto sep,
+                     read_id(metadata, "tokenizer.ggml.seperator_token_id", size()));
+    if (!bos_) bos_ = cls;
+    if (!eos_) eos_ = sep;
+  }
+  const bool add_eos = (model == "bert" || model == "t5") && eos_.has_value();
   ASSIGN_OR_RETURN(const bool add_bos, default_add_bos(metadata, pre));
   ASSIGN_OR_RETURN(
       add_bos_, metadata.boolean_or("tokenizer.ggml.add_bos_token", add_bos && bos_.has_value()));
-  ASSIGN_OR_RETURN(add_eos_, metadata.boolean_or("tokenizer.ggml.add_eos_token", false));
+  ASSIGN_OR_RETURN(add_eos_, metadata.boolean_or("tokenizer.ggml.add_eos_token", add_eos));
   if (add_bos_ && !bos_) {
     return invalid_argument(
         "metadata key 'tokenizer.ggml.add_bos_token' is true, but there is no bos_token_id");

@@ -68,13 +68,17 @@ TEST_P(Vocabularies, GiveTheIdsOfTheirOutFile) {
     for (TokenId id; numbers >> id;) expected.push_back(id);
     EXPECT_EQ((*tokenizer)->encode(text, {.add_special = false, .parse_special = false}), expected)
         << text;
-    EXPECT_EQ((*tokenizer)->decode(expected), text);
+    // BERT's pieces do not tell what was normalised away.
+    if (GetParam() != std::string_view("ggml-vocab-bert-bge.gguf")) {
+      EXPECT_EQ((*tokenizer)->decode(expected), text);
+    }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Covered, Vocabularies,
                          testing::Values("ggml-vocab-gpt-2.gguf", "ggml-vocab-llama-bpe.gguf",
-                                         "ggml-vocab-llama-spm.gguf", "ggml-vocab-qwen2.gguf"));
+                                         "ggml-vocab-llama-spm.gguf", "ggml-vocab-qwen2.gguf",
+                                         "ggml-vocab-bert-bge.gguf"));
 
 TEST(Differential, EveryLineOfTheCoveredVocabulariesAgrees) {
   const std::string path = kFolder + "differential.jsonl";
@@ -82,7 +86,7 @@ TEST(Differential, EveryLineOfTheCoveredVocabulariesAgrees) {
   std::map<std::string, std::unique_ptr<const Tokenizer>> tokenizers;
   for (const char* name :
        {"ggml-vocab-gpt-2.gguf", "ggml-vocab-llama-bpe.gguf", "ggml-vocab-llama-spm.gguf",
-        "ggml-vocab-qwen2.gguf", "SmolLM2-135M-Instruct.Q4_1.gguf"}) {
+        "ggml-vocab-qwen2.gguf", "ggml-vocab-bert-bge.gguf", "SmolLM2-135M-Instruct.Q4_1.gguf"}) {
     if (!std::filesystem::exists(path_of(name))) continue;
     auto tokenizer = open_tokenizer(path_of(name));
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
@@ -100,13 +104,14 @@ TEST(Differential, EveryLineOfTheCoveredVocabulariesAgrees) {
         << found->first << ": " << text;
     ++agreed[found->first];
   }
-  for (const auto& [name, tokenizer] : tokenizers) EXPECT_EQ(agreed[name], 497) << name;
+  for (const auto& [name, tokenizer] : tokenizers) {
+    EXPECT_EQ(agreed[name], name == "ggml-vocab-bert-bge.gguf" ? 400 : 497) << name;
+  }
 }
 
 TEST(Differential, VocabulariesOfOtherKindsAreRefusedByName) {
   for (const auto& [name, word] :
-       std::map<std::string, std::string>{{"ggml-vocab-bert-bge.gguf", "'bert'"},
-                                          {"ggml-vocab-deepseek-coder.gguf", "'deepseek-coder'"}}) {
+       std::map<std::string, std::string>{{"ggml-vocab-deepseek-coder.gguf", "'deepseek-coder'"}}) {
     if (!std::filesystem::exists(kFolder + name)) GTEST_SKIP() << kFolder + name << " is not here";
     const auto tokenizer = open_tokenizer(kFolder + name);
     EXPECT_TRUE(absl::IsUnimplemented(tokenizer.status())) << tokenizer.status();
