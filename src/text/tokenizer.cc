@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "text/bpe.h"
+#include "text/rwkv.h"
 #include "text/split_patterns.h"
 #include "text/spm.h"
 #include "text/unicode.h"
@@ -27,6 +28,23 @@ absl::StatusOr<MergeList> read_merges(const Metadata& metadata) {
   return merges;
 }
 
+absl::StatusOr<std::unique_ptr<const Tokenizer>> create_spm(Vocab vocab, const Metadata& metadata,
+                                                            bool by_merges) {
+  SpmTokenizer::Rules rules;
+  ASSIGN_OR_RETURN(rules.adds_space,
+                   metadata.boolean_or("tokenizer.ggml.add_space_prefix", !by_merges));
+  ASSIGN_OR_RETURN(rules.removes_spaces,
+                   metadata.boolean_or("tokenizer.ggml.remove_extra_whitespaces", false));
+  if (by_merges) {
+    ASSIGN_OR_RETURN(const MergeList merges, read_merges(metadata));
+    return SpmTokenizer::create(std::move(vocab), &merges, rules);
+  }
+  if (!metadata.has("tokenizer.ggml.scores")) {
+    return not_found("metadata key 'tokenizer.ggml.scores' is missing");
+  }
+  return SpmTokenizer::create(std::move(vocab), nullptr, rules);
+}
+
 absl::StatusOr<std::unique_ptr<const Tokenizer>> create_bpe(Vocab vocab, const Metadata& metadata,
                                                             std::string_view pre) {
   const SplitPattern* pattern = find_split_pattern(pre.empty() ? "default" : pre);
@@ -36,6 +54,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> create_bpe(Vocab vocab, const M
         "are {}",
         pre, known_split_patterns());
   }
+  if (pattern->of_characters) return create_spm(std::move(vocab), metadata, /*by_merges=*/true);
   ASSIGN_OR_RETURN(const MergeList merges, read_merges(metadata));
   ASSIGN_OR_RETURN(Pretokenizer pretokenizer, Pretokenizer::create(pattern->used_steps()));
   return BpeTokenizer::create(std::move(vocab), merges,
@@ -47,16 +66,22 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> create_bpe(Vocab vocab, const M
 absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::create(const Metadata& metadata,
                                                                    std::string_view pre) {
   ASSIGN_OR_RETURN(const std::string_view model, metadata.string("tokenizer.ggml.model"));
-  if (model != "gpt2" && model != "llama") {
-    return unimplemented(
-        "metadata key 'tokenizer.ggml.model' is '{}'; the known ones are gpt2, llama", model);
+  if (model == "none" || model == "no_vocab") {
+    return not_found("the model has no vocabulary: metadata key 'tokenizer.ggml.model' is '{}'",
+                     model);
+  }
+  constexpr std::string_view kKnown = "gpt2, llama, gemma4, rwkv";
+  if (model != "gpt2" && model != "llama" && model != "gemma4" && model != "rwkv") {
+    return unimplemented("metadata key 'tokenizer.ggml.model' is '{}'; the known ones are {}",
+                         model, kKnown);
   }
   if (pre.empty()) {
     ASSIGN_OR_RETURN(pre, metadata.string_or("tokenizer.ggml.pre", ""));
   }
   ASSIGN_OR_RETURN(Vocab vocab, Vocab::from(metadata, pre));
-  return model == "gpt2" ? create_bpe(std::move(vocab), metadata, pre)
-                         : SpmTokenizer::create(std::move(vocab), metadata);
+  if (model == "rwkv") return RwkvTokenizer::create(std::move(vocab));
+  if (model == "gpt2") return create_bpe(std::move(vocab), metadata, pre);
+  return create_spm(std::move(vocab), metadata, /*by_merges=*/model == "gemma4");
 }
 
 Tokenizer::Tokenizer(Vocab vocab, PiecesOf* pieces_of, Traits traits)
@@ -73,6 +98,18 @@ std::string_view Tokenizer::piece(TokenId id) const {
   const auto i = static_cast<size_t>(id);
   const size_t begin = i == 0 ? 0 : piece_ends_[i - 1];
   return std::string_view(piece_bytes_).substr(begin, piece_ends_[i] - begin);
+}
+
+// As sentencepiece_processor.cc of SentencePiece does in Decode.
+std::string_view Tokenizer::next_piece(TokenId id, bool& at_start) const {
+  std::string_view bytes = piece(id);
+  if (!at_start) return bytes;
+  const bool strips = (traits_.adds_space || traits_.removes_spaces) && !is_special(id);
+  const bool stripped = strips && bytes.starts_with(' ');
+  if (stripped) bytes.remove_prefix(1);
+  // Where spaces are removed one could go on for ever: each token loses its own.
+  at_start = bytes.empty() && (!stripped || traits_.removes_spaces);
+  return bytes;
 }
 
 bool Tokenizer::is_special(TokenId id) const {
@@ -114,13 +151,9 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, std::span<const By
 
 std::string Tokenizer::decode(std::span<const TokenId> tokens, const DecodeOptions& options) const {
   std::string text;
-  bool at_start = traits_.adds_space;
+  bool at_start = true;
   for (const TokenId id : tokens) {
-    if (options.skip_special && is_special(id)) continue;
-    std::string_view bytes = piece(id);
-    if (at_start && bytes.starts_with(' ')) bytes.remove_prefix(1);
-    at_start = false;
-    text += bytes;
+    if (!options.skip_special || !is_special(id)) text += next_piece(id, at_start);
   }
   return text;
 }
