@@ -69,6 +69,14 @@ void PipelineTokenizer::encode_words(std::string_view text, bool from_start,
   });
 }
 
+std::string PipelineTokenizer::next_piece(TokenId id, bool& at_start) const {
+  if (!at_start || !vocab().contains(id)) return std::string(piece(id));
+  const std::string_view text = decoded_text(vocab(), parts_, id);
+  if (text.empty()) return {};
+  at_start = false;
+  return parts_.decoding.whole(parts_.decoding.piece(text, {.first = true}));
+}
+
 std::string PipelineTokenizer::join(std::span<const TokenId> tokens) const {
   std::string text;
   // Ids that no token has are not there.

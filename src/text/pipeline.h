@@ -37,6 +37,8 @@ class PipelineTokenizer final : public Tokenizer {
   };
   PipelineTokenizer(Vocab vocab, Parts parts);
 
+  std::string next_piece(TokenId id, bool& at_start) const override;
+
  protected:
   void encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const override;
   std::vector<SpecialSearch::Found> find_special(const MarkedView& text,

@@ -137,7 +137,7 @@ TEST(SplitPatterns, NoTwoHaveTheSameName) {
     names.push_back(known.substr(at, end - at));
     at = end + 2;
   }
-  EXPECT_GT(names.size(), 80);
+  EXPECT_GT(names.size(), 85);
   std::ranges::sort(names);
   EXPECT_EQ(std::ranges::adjacent_find(names), names.end());
   for (const std::string& name : names) EXPECT_NE(find_split_pattern(name), nullptr) << name;

@@ -212,6 +212,9 @@ constexpr std::array kPatterns = {
                   SplitStep{R"([\t\n]|    |  )"}, kNumber, SplitStep{R"([\p{P}$+<=>^~|`])"}, kGpt2},
                  /*ignore_merges=*/false,
                  /*add_bos=*/true},
+    SplitPattern{.names = "gemma4", .steps = {}, .add_bos = true, .of_characters = true},
+    SplitPattern{
+        .names = "sarvam-moe granite-embed-multi-311m", .steps = {}, .of_characters = true},
     // Also where a file names none: what llama.cpp has always done with those.
     SplitPattern{"default",
                  {SplitStep{R"([\p{P}$+<=>^~|]+)"}, kGpt2, SplitStep{R"(\p{N}+)"}, kThreeDigits}},

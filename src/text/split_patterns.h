@@ -17,6 +17,8 @@ struct SplitPattern {
   std::array<SplitStep, 6> steps;
   bool ignore_merges = false;  // a word that is a token becomes it, whatever the merges say
   bool add_bos = false;        // where the file does not say
+  // Not byte-level: merges are of characters, spaces are U+2581, a text is one word (SpmTokenizer).
+  bool of_characters = false;
 
   std::span<const SplitStep> used_steps() const;
 };

@@ -1,11 +1,13 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <utility>
 
 #include "text/bpe.h"
 #include "text/gguf_pipelines.h"
+#include "text/rwkv.h"
 #include "text/split_patterns.h"
 #include "text/spm.h"
 #include "text/unicode.h"
@@ -30,6 +32,23 @@ absl::StatusOr<MergeList> read_merges(const Metadata& metadata) {
   return merges;
 }
 
+absl::StatusOr<std::unique_ptr<const Tokenizer>> create_spm(Vocab vocab, const Metadata& metadata,
+                                                            bool by_merges) {
+  SpmTokenizer::Rules rules;
+  ASSIGN_OR_RETURN(rules.adds_space,
+                   metadata.boolean_or("tokenizer.ggml.add_space_prefix", !by_merges));
+  ASSIGN_OR_RETURN(rules.removes_spaces,
+                   metadata.boolean_or("tokenizer.ggml.remove_extra_whitespaces", false));
+  if (by_merges) {
+    ASSIGN_OR_RETURN(const MergeList merges, read_merges(metadata));
+    return SpmTokenizer::create(std::move(vocab), &merges, rules);
+  }
+  if (!metadata.has("tokenizer.ggml.scores")) {
+    return not_found("metadata key 'tokenizer.ggml.scores' is missing");
+  }
+  return SpmTokenizer::create(std::move(vocab), nullptr, rules);
+}
+
 absl::StatusOr<std::unique_ptr<const Tokenizer>> create_bpe(Vocab vocab, const Metadata& metadata,
                                                             std::string_view pre) {
   const SplitPattern* pattern = find_split_pattern(pre.empty() ? "default" : pre);
@@ -39,6 +58,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> create_bpe(Vocab vocab, const M
         "are {}",
         pre, known_split_patterns());
   }
+  if (pattern->of_characters) return create_spm(std::move(vocab), metadata, /*by_merges=*/true);
   ASSIGN_OR_RETURN(const MergeList merges, read_merges(metadata));
   ASSIGN_OR_RETURN(Pretokenizer pretokenizer, Pretokenizer::create(pattern->used_steps()));
   return BpeTokenizer::create(std::move(vocab), merges,
@@ -50,19 +70,24 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> create_bpe(Vocab vocab, const M
 absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::create(const Metadata& metadata,
                                                                    std::string_view pre) {
   ASSIGN_OR_RETURN(const std::string_view model, metadata.string("tokenizer.ggml.model"));
-  if (model != "gpt2" && model != "llama" && model != "t5" && model != "bert") {
-    return unimplemented(
-        "metadata key 'tokenizer.ggml.model' is '{}'; the known ones are gpt2, llama, t5, bert",
-        model);
+  if (model == "none" || model == "no_vocab") {
+    return not_found("the model has no vocabulary: metadata key 'tokenizer.ggml.model' is '{}'",
+                     model);
+  }
+  constexpr std::array kModels = {"gpt2", "llama", "gemma4", "t5", "bert", "rwkv"};
+  if (std::ranges::find(kModels, model) == kModels.end()) {
+    return unimplemented("metadata key 'tokenizer.ggml.model' is '{}'; the known ones are {}",
+                         model, fmt::join(kModels, ", "));
   }
   if (pre.empty()) {
     ASSIGN_OR_RETURN(pre, metadata.string_or("tokenizer.ggml.pre", ""));
   }
   ASSIGN_OR_RETURN(Vocab vocab, Vocab::from(metadata, pre));
-  if (model == "gpt2") return create_bpe(std::move(vocab), metadata, pre);
+  if (model == "rwkv") return RwkvTokenizer::create(std::move(vocab));
   if (model == "t5") return create_unigram(std::move(vocab), metadata);
   if (model == "bert") return create_wordpiece(std::move(vocab));
-  return SpmTokenizer::create(std::move(vocab), metadata);
+  if (model == "gpt2") return create_bpe(std::move(vocab), metadata, pre);
+  return create_spm(std::move(vocab), metadata, /*by_merges=*/model == "gemma4");
 }
 
 Tokenizer::Tokenizer(Vocab vocab, PiecesOf pieces_of, Traits traits)
@@ -86,6 +111,18 @@ std::string_view Tokenizer::piece(TokenId id) const {
   const auto i = static_cast<size_t>(id);
   const size_t begin = i == 0 ? 0 : piece_ends_[i - 1];
   return std::string_view(piece_bytes_).substr(begin, piece_ends_[i] - begin);
+}
+
+// As sentencepiece_processor.cc of SentencePiece does in Decode.
+std::string Tokenizer::next_piece(TokenId id, bool& at_start) const {
+  std::string_view bytes = piece(id);
+  if (!at_start) return std::string(bytes);
+  const bool strips = (traits_.adds_space || traits_.removes_spaces) && !is_special(id);
+  const bool stripped = strips && bytes.starts_with(' ');
+  if (stripped) bytes.remove_prefix(1);
+  // Where spaces are removed one could go on for ever: each token loses its own.
+  at_start = bytes.empty() && (!stripped || traits_.removes_spaces);
+  return std::string(bytes);
 }
 
 bool Tokenizer::is_special(TokenId id) const {
@@ -143,12 +180,9 @@ std::string Tokenizer::decode(std::span<const TokenId> tokens, const DecodeOptio
 
 std::string Tokenizer::join(std::span<const TokenId> tokens) const {
   std::string text;
-  bool at_start = traits_.adds_space;
+  bool at_start = true;
   for (const TokenId id : tokens) {
-    std::string_view bytes = piece(id);
-    if (at_start && bytes.starts_with(' ')) bytes.remove_prefix(1);
-    at_start = false;
-    text += bytes;
+    text += next_piece(id, at_start);
   }
   return text;
 }

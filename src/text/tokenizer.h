@@ -52,6 +52,9 @@ class Tokenizer {
   // The bytes that one token adds in the middle of a text; what a stream is made of.
   // Control tokens: their spelling. Ids outside the vocabulary: nothing.
   std::string_view piece(TokenId id) const;
+  // The same for a token that may be at the start of a text: without the space that encode puts
+  // there. `at_start` becomes false where the text has begun.
+  virtual std::string next_piece(TokenId id, bool& at_start) const;
   // Control and unknown tokens: what `skip_special` leaves out.
   bool is_special(TokenId id) const;
 
@@ -63,8 +66,9 @@ class Tokenizer {
     std::vector<TokenId> after;
   };
   struct Traits {
-    bool adds_space = false;  // encode puts a space before a text
-    bool any_bytes = false;   // encode_plain reads more than UTF-8
+    bool adds_space = false;      // encode puts a space before a text
+    bool removes_spaces = false;  // encode leaves out spaces that begin a text
+    bool any_bytes = false;       // encode_plain reads more than UTF-8
   };
   // The frame is what the vocabulary says.
   Tokenizer(Vocab vocab, PiecesOf pieces_of, Traits traits);
