@@ -33,8 +33,8 @@ class MapCharacters final : public NormaliserStep {
       i = next;
     }
   }
-  // Two characters of spaces beside one of three bytes; a letter of two becomes three; a byte two.
-  int64_t growth() const override { return 3; }
+  // A letter of two bytes becomes three, an ideograph of three five, a byte two.
+  int64_t growth() const override { return 2; }
 
  private:
   CharacterMap* map_;
@@ -69,7 +69,7 @@ class ToForm final : public NormaliserStep {
     }
     if (begin < text.size()) end_run(text.size());
   }
-  int64_t growth() const override { return 18; }  // U+FDFA: 33 bytes for 3; others up to 18
+  int64_t growth() const override { return 11; }  // U+FDFA: 33 bytes for 3
 
  private:
   NormalForm form_;

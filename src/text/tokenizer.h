@@ -39,6 +39,12 @@ class Tokenizer {
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> create(const Metadata& metadata,
                                                                  std::string_view pre = "");
 
+  // The one that a Hugging Face folder's tokenizer.json describes; its tokenizer_config.json, where
+  // it is not empty, says which tokens are bos and eos and whether they are added. Errors name the
+  // path at fault; UNIMPLEMENTED, what is not known.
+  static absl::StatusOr<std::unique_ptr<const Tokenizer>> from_json(std::string_view tokenizer,
+                                                                    std::string_view config = "");
+
   const Vocab& vocab() const { return vocab_; }
 
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
