@@ -50,8 +50,9 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> create_bpe(Vocab vocab, const M
   const SplitPattern* pattern = find_split_pattern(pre.empty() ? "default" : pre);
   if (pattern == nullptr) {
     return unimplemented(
-        "metadata key 'tokenizer.ggml.pre' is '{}'; the known ones, which --pre NAME chooses from, "
-        "are {}",
+        "the split pattern '{}' (metadata key 'tokenizer.ggml.pre', or --pre NAME) is not one of "
+        "the "
+        "known: {}",
         pre, known_split_patterns());
   }
   if (pattern->of_characters) return create_spm(std::move(vocab), metadata, /*by_merges=*/true);
