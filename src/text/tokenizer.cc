@@ -58,8 +58,9 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> create_bpe(Vocab vocab, const M
   if (pattern->of_characters) return create_spm(std::move(vocab), metadata, /*by_merges=*/true);
   ASSIGN_OR_RETURN(const MergeList merges, read_merges(metadata));
   ASSIGN_OR_RETURN(Pretokenizer pretokenizer, Pretokenizer::create(pattern->used_steps()));
-  return BpeTokenizer::create(std::move(vocab), merges,
-                              {std::move(pretokenizer), pattern->ignore_merges});
+  return BpeTokenizer::create(
+      std::move(vocab), merges,
+      {.pretokenizer = std::move(pretokenizer), .ignore_merges = pattern->ignore_merges});
 }
 
 }  // namespace
