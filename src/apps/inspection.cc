@@ -82,8 +82,8 @@ void note_tensors(const Checkpoint& checkpoint, Inspection& inspection) {
   }
 }
 
-void note_text(const Metadata& metadata, Inspection& inspection) {
-  const absl::Status tokenizer = Tokenizer::create(metadata).status();
+void note_text(const Metadata& metadata, std::string_view pre, Inspection& inspection) {
+  const absl::Status tokenizer = Tokenizer::create(metadata, pre).status();
   if (!tokenizer.ok()) inspection.obstacles.push_back(one_line(message_of(tokenizer)));
   if (!metadata.has(kTemplateKey)) {
     inspection.remarks.push_back("no chat template: completions only");
@@ -111,7 +111,7 @@ absl::StatusOr<Inspection> inspect(const Checkpoint& checkpoint, const Inspected
     inspection.obstacles.push_back(one_line(message_of(spec.status())));
   }
   note_tensors(checkpoint, inspection);
-  note_text(checkpoint.metadata(), inspection);
+  note_text(checkpoint.metadata(), load.pre, inspection);
   return inspection;
 }
 

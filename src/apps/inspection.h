@@ -16,6 +16,7 @@ struct InspectedLoad {
   int64_t context = 0;  // tokens; 0: what the model was trained for
   int64_t sequences = 1;
   DType cache = DType::kF16;
+  std::string pre = {};  // the split pattern; empty: the one that the file names
 };
 
 struct TypeTotal {

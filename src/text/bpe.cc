@@ -55,7 +55,8 @@ BpeTokenizer::BpeTokenizer(Vocab vocab, const ByteTokens& byte_tokens, Rules rul
     : Tokenizer(std::move(vocab), pieces_of,
                 {.any_bytes = std::ranges::count(byte_tokens, Merges::kNoSymbol) == 0}),
       rules_(std::move(rules)),
-      byte_tokens_(byte_tokens) {}
+      byte_tokens_(byte_tokens),
+      cache_(rules_.cached_words) {}
 
 absl::Status BpeTokenizer::read_merges(const MergeList& merges) {
   merges_.reserve(merges.pairs.size());

@@ -21,6 +21,7 @@ class BpeTokenizer final : public Tokenizer {
   struct Rules {
     Pretokenizer pretokenizer;
     bool ignore_merges = false;  // a word that is a token becomes it, whatever the merges say
+    size_t cached_words = WordCache::kWords;  // a power of two
   };
   // Errors name `merges.key` and the index at fault.
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> create(Vocab vocab,

@@ -180,13 +180,13 @@ TEST(Pretokenizer, RefusesWhatIsNoExpression) {
   EXPECT_NE(message_of(refused.status()).find("'a(b'"), std::string_view::npos);
 }
 
-TEST(SplitPatterns, AMegabyteOfAnythingIsNoTrouble) {
+TEST(SplitPatterns, LongRunsOfAnythingTakeLinearTime) {
   for (const SplitPattern& pattern : split_patterns()) {
     const Pretokenizer pretokenizer = made(steps_of(pattern));
     for (const std::string unit : {"a", "A", "中", " ", "\n", "'", "1", "\u3000", " \n", "🦙",
                                    "\u0301", "\u200D", "a ", "Aa"}) {
       std::string text;
-      while (text.size() < (1U << 18)) text += unit;
+      while (text.size() < (1U << 16)) text += unit;
       size_t bytes = 0;
       for (const std::string_view word : split(pretokenizer, text)) bytes += word.size();
       ASSERT_EQ(bytes, text.size()) << pattern.names << ": " << unit;

@@ -54,15 +54,17 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> create_bpe(Vocab vocab, const M
   const SplitPattern* pattern = find_split_pattern(pre.empty() ? "default" : pre);
   if (pattern == nullptr) {
     return unimplemented(
-        "metadata key 'tokenizer.ggml.pre' is '{}'; the known ones, which --pre NAME chooses from, "
-        "are {}",
+        "the split pattern '{}' (metadata key 'tokenizer.ggml.pre', or --pre NAME) is not one of "
+        "the "
+        "known: {}",
         pre, known_split_patterns());
   }
   if (pattern->of_characters) return create_spm(std::move(vocab), metadata, /*by_merges=*/true);
   ASSIGN_OR_RETURN(const MergeList merges, read_merges(metadata));
   ASSIGN_OR_RETURN(Pretokenizer pretokenizer, Pretokenizer::create(pattern->used_steps()));
-  return BpeTokenizer::create(std::move(vocab), merges,
-                              {std::move(pretokenizer), pattern->ignore_merges});
+  return BpeTokenizer::create(
+      std::move(vocab), merges,
+      {.pretokenizer = std::move(pretokenizer), .ignore_merges = pattern->ignore_merges});
 }
 
 }  // namespace

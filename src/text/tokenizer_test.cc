@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "text/bpe.h"
 #include "text/split_patterns.h"
 #include "text/tiny_vocab.h"
 #include "text/word_cache.h"
@@ -277,6 +278,54 @@ TEST(MarkedText, RangesFollowTheirTextThroughRepairs) {
   }
 }
 
+TEST(Bpe, TheCacheChangesNoIds) {
+  const TinyVocab tiny = tiny_bpe();
+  const auto with_cache = [&tiny](size_t words) {
+    MergeList merges{"merges"};
+    for (const std::string_view merge : tiny.merges) {
+      const size_t space = merge.find(' ');
+      merges.pairs.emplace_back(merge.substr(0, space), merge.substr(space + 1));
+    }
+    auto made = BpeTokenizer::create(
+        *Vocab::from(tiny.metadata("gpt2")), merges,
+        {.pretokenizer = *Pretokenizer::create(find_split_pattern("qwen2")->used_steps()),
+         .cached_words = words});
+    EXPECT_TRUE(made.ok()) << made.status();
+    return *std::move(made);
+  };
+  const auto tiny_cache = with_cache(1);
+  const auto whole_cache = with_cache(WordCache::kWords);
+  std::mt19937 random(12);
+  for (int i = 0; i < 300; ++i) {
+    std::string text;
+    for (auto n = random() % 60; n > 0; --n) text += "hello a1é \n"[random() % 12];
+    const Ids cold = with_cache(2)->encode(text);
+    ASSERT_EQ(tiny_cache->encode(text), cold);
+    ASSERT_EQ(whole_cache->encode(text), cold);
+    ASSERT_EQ(whole_cache->encode(text), cold);
+  }
+}
+
+TEST(Encode, LongRunsOfAnythingAreNoTrouble) {
+  for (const char* pre : {"gpt-2", "qwen2", "gpt-4o", "deepseek-v3", "default"}) {
+    const auto tokenizer = bpe(pre);
+    for (const std::string unit : {" ", "\u0301", "\u200D🦙", "\n ", "aA", "\xFF"}) {
+      std::string text;
+      while (text.size() < (1U << 16)) text += unit;
+      ASSERT_EQ(tokenizer->decode(tokenizer->encode(text)), text) << pre << ": " << unit;
+    }
+  }
+}
+
+TEST(Encode, ManyAddedTokensWork) {
+  TinyVocab tiny = tiny_bpe();
+  for (int i = 0; i < 100000; ++i) {
+    tiny.add(fmt::format("<{}>", i), i % 2 == 0 ? TokenKind::kControl : TokenKind::kUserDefined);
+  }
+  const auto tokenizer = tokenizer_of(tiny.metadata("gpt2", "gpt-2"));
+  EXPECT_EQ(tokenizer->encode("<99999><77>he"), found(*tokenizer, {"<99999>", "<77>", "he"}));
+}
+
 TEST(Encode, AMegabyteOfOneLetterIsNoTrouble) {
   const std::string letters(1U << 20, 'a');
   EXPECT_EQ(bpe()->encode(letters).size(), letters.size() / 4);
@@ -284,28 +333,30 @@ TEST(Encode, AMegabyteOfOneLetterIsNoTrouble) {
 }
 
 TEST(Encode, ManyThreadsGetWhatOneGets) {
-  const auto shared = bpe("llama-bpe");
-  std::vector<std::string> texts;
-  std::vector<Ids> expected;
-  std::mt19937 random(7);
-  const auto alone = bpe("llama-bpe");
-  for (int i = 0; i < 64; ++i) {
-    std::string text;
-    for (int n = 0; n < 200; ++n) text += "hello a1é \n"[random() % 12];
-    texts.push_back(text);
-    expected.push_back(alone->encode(text));
+  for (const char* pre : {"llama-bpe", "deepseek-v3"}) {
+    const auto shared = bpe(pre);
+    std::vector<std::string> texts;
+    std::vector<Ids> expected;
+    std::mt19937 random(7);
+    const auto alone = bpe(pre);
+    for (int i = 0; i < 64; ++i) {
+      std::string text;
+      for (int n = 0; n < 200; ++n) text += "hello a1é \n"[random() % 12];
+      texts.push_back(text);
+      expected.push_back(alone->encode(text));
+    }
+    std::atomic<int> wrong = 0;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        for (size_t i = 0; i < 5 * texts.size(); ++i) {
+          if (shared->encode(texts[i % texts.size()]) != expected[i % texts.size()]) ++wrong;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(wrong, 0);
   }
-  std::atomic<int> wrong = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&] {
-      for (size_t i = 0; i < 5 * texts.size(); ++i) {
-        if (shared->encode(texts[i % texts.size()]) != expected[i % texts.size()]) ++wrong;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(wrong, 0);
 }
 
 TEST(WordCache, KeepsShortWordsAndForgetsOnlyForNewerOnes) {

@@ -23,7 +23,7 @@ class BadInput(unittest.TestCase):
             self.assertIn(word, done.stderr)
 
     def test_missing_file(self):
-        for command in ("inspect", "tokenize", "run", "serve", "bench", "eval"):
+        for command in ("inspect", "tokenize", "detokenize", "run", "serve", "bench", "eval"):
             with self.subTest(command=command):
                 more = ["--text", "/nowhere"] if command == "eval" else []
                 self.assert_refused(run(command, "/nowhere/x.gguf", *more), "/nowhere/x.gguf")

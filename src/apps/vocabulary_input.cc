@@ -1,0 +1,47 @@
+#include "apps/vocabulary_input.h"
+
+#include <algorithm>
+#include <array>
+
+#include "files/checkpoint.h"
+
+namespace millrace {
+
+absl::StatusOr<std::unique_ptr<const Tokenizer>> open_vocabulary(const std::string& model,
+                                                                 const VocabularyOptions& options) {
+  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(model));
+  return Tokenizer::create(checkpoint.metadata(), options.pre);
+}
+
+absl::StatusOr<std::string> read_input(const std::string& file, std::FILE* in) {
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> opened(nullptr, std::fclose);
+  if (!file.empty()) {
+    opened.reset(std::fopen(file.c_str(), "rbe"));
+    if (opened == nullptr) return not_found("cannot open '{}'", file);
+    in = opened.get();
+  }
+  std::string text;
+  std::array<char, 1 << 16> part;
+  while (const size_t read = std::fread(part.data(), 1, part.size(), in)) {
+    text.append(part.data(), read);
+  }
+  if (std::ferror(in) != 0) return invalid_argument("the input could not be read");
+  return text;
+}
+
+absl::Status write_output(std::string_view text, std::FILE* out) {
+  if (std::fwrite(text.data(), 1, text.size(), out) == text.size()) return absl::OkStatus();
+  return internal_error("the output could not be written");
+}
+
+absl::Status for_each_line(std::string_view text,
+                           absl::FunctionRef<absl::Status(std::string_view, int64_t)> each) {
+  for (int64_t number = 1; !text.empty(); ++number) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    RETURN_IF_ERROR(each(line, number));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace millrace
