@@ -78,7 +78,8 @@ void print_timings(const Printer& printer, std::string_view text, int times) {
 }  // namespace
 
 void bind(CLI::App& command, TokenizeOptions& options) {
-  command.add_option("model", options.model, "the model, a GGUF file")
+  command
+      .add_option("model", options.model, "the model: a GGUF file, a tokenizer.json, or its folder")
       ->required()
       ->type_name("MODEL");
   command

@@ -3,6 +3,8 @@
 #include <limits>
 #include <utility>
 
+#include "base/string_map.h"
+#include "text/byte_tokens.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_json/readers.h"
 
@@ -15,9 +17,9 @@ constexpr size_t kTokenBytesMax = 1024;
 constexpr int64_t kGapsMax = 1 << 20;
 
 struct ListedAdded {
-  AddedToken token;
+  AddedToken token = {};
   bool normalised = true;
-  std::string path;
+  std::string path = {};
 };
 
 absl::StatusOr<std::vector<ListedAdded>> read_added(const JsonNode& root) {
@@ -100,9 +102,12 @@ absl::StatusOr<VocabLister> list_vocab(const JsonNode& model, const ListedTokens
     const absl::Status fits =
         vocab.add(token.text, token.id, byte ? TokenKind::kByte : TokenKind::kNormal, "");
     if (fits.ok()) continue;
+    if (listed.kind == ListedTokens::Kind::kUnigram) {
+      return invalid_argument("model.vocab[{}]{}", token.id, message_of(fits));
+    }
     ASSIGN_OR_RETURN(const JsonNode list, model.at("vocab"));
-    ASSIGN_OR_RETURN(const std::string path, path_of(list, listed, token));
-    return invalid_argument("{}{}", path, message_of(fits));
+    ASSIGN_OR_RETURN(const JsonNode member, list.at(token.text));
+    return invalid_argument("{}{}", member.path(), message_of(fits));
   }
   for (const ListedAdded& one : added) {
     const AddedToken& token = one.token;
