@@ -1,19 +1,23 @@
-"""tokenizer.json files made by the `tokenizers` package: the same ids and the same text as that package gives.
+"""Vocabularies trained by the `tokenizers` and `sentencepiece` packages: the same ids and the same text as those give.
 
-The package goes into a virtual environment beside the binary. Vocabularies are trained here, strings are made here, both
+The packages go into a virtual environment beside the binary. Vocabularies are trained here, strings are made here, both
 from a seed that is printed and that MILLRACE_SEED sets.
 """
 
+import base64
+import io
 import json
 import os
 import pathlib
 import random
+import struct
 import subprocess
 import sys
 import tempfile
 import unittest
 
 if os.environ.get("MILLRACE_TOKENIZERS_VENV"):  # what the tests below are run in
+    import sentencepiece
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     Seq = normalizers.Sequence
 else:
@@ -200,6 +204,66 @@ def words(lines):
                                 lines, normalizers.Lowercase(), pre_tokenizers.Whitespace())
 
 
+def fields(message):
+    """{number: last value} of a protocol buffer's message."""
+    found, at = {}, 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+    while at < len(message):
+        tag = varint()
+        if tag & 7 == 0:
+            found[tag >> 3] = varint()
+        else:
+            size = {1: 8, 2: None, 5: 4}[tag & 7]
+            size = varint() if size is None else size
+            found[tag >> 3] = message[at:at + size]
+            at += size
+    return found
+
+
+def gguf(path, values):
+    """A file without tensors."""
+    def text(value):
+        return struct.pack("<Q", len(value.encode())) + value.encode()
+
+    def packed(value):
+        if isinstance(value, bool):
+            return 7, struct.pack("<?", value)
+        if isinstance(value, int):
+            return 4, struct.pack("<I", value)
+        if isinstance(value, float):
+            return 6, struct.pack("<f", value)
+        if isinstance(value, str):
+            return 8, text(value)
+        if isinstance(value, bytes):
+            return 9, struct.pack("<IQ", 0, len(value)) + value
+        parts = [packed(element) for element in value]
+        return 9, struct.pack("<IQ", parts[0][0], len(parts)) + b"".join(part for _, part in parts)
+    with open(path, "wb") as file:
+        file.write(b"GGUF" + struct.pack("<IQQ", 3, 0, len(values)))
+        for key, value in values.items():
+            kind, data = packed(value)
+            file.write(text(key) + struct.pack("<I", kind) + data)
+
+
+def sentencepieces(lines, **options):
+    """(processor, precompiled map) of a unigram model."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(lines), model_writer=model, vocab_size=420 if options.get("byte_fallback") else 260,
+                                             hard_vocab_limit=False, minloglevel=2, **options)
+    normaliser = fields(fields(model.getvalue())[3])
+    return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue()), normaliser.get(2, b"")
+
+
 class TokenizerJson(unittest.TestCase):
     def setUp(self):
         self.seed = int(os.environ.get("MILLRACE_SEED", random.randrange(1 << 32)))
@@ -247,6 +311,42 @@ class TokenizerJson(unittest.TestCase):
     def test_unigram(self):
         self.compare_all(pieces)
 
+    def test_sentencepiece_in_gguf(self):
+        lines = corpus(self.rng)
+        for options in [{}, {"byte_fallback": True}, {"normalization_rule_name": "nfkc_cf", "remove_extra_whitespaces": False},
+                        {"normalization_rule_name": "identity", "add_dummy_prefix": False}]:
+            processor, charsmap = sentencepieces(lines, **options)
+            ids = range(processor.get_piece_size())
+            kinds = [2 if processor.is_unknown(i) else 3 if processor.is_control(i) else 6 if processor.is_byte(i) else 1 for i in ids]
+            values = {"general.architecture": "t5", "tokenizer.ggml.model": "t5", "tokenizer.ggml.tokens": [processor.id_to_piece(i) for i in ids],
+                      "tokenizer.ggml.scores": [processor.get_score(i) for i in ids], "tokenizer.ggml.token_type": kinds,
+                      "tokenizer.ggml.unknown_token_id": processor.unk_id(), "tokenizer.ggml.add_space_prefix": options.get("add_dummy_prefix", True),
+                      "tokenizer.ggml.remove_extra_whitespaces": options.get("remove_extra_whitespaces", True)}
+            if charsmap:
+                values["tokenizer.ggml.precompiled_charsmap"] = charsmap
+            # A NUL ends the text for SentencePiece's own map.
+            texts = [text.replace("\0", "") for text in strings(self.rng, [])]
+            with tempfile.TemporaryDirectory() as folder, self.subTest(options):
+                path = os.path.join(folder, "t5.gguf")
+                gguf(path, values)
+                found = self.ask("tokenize", path, texts, "--no-special")
+                for text, ids, right in zip(texts, found, processor.encode(texts)):
+                    self.assertEqual(ids, right, f"{options}: {text!r}")
+
+    def test_sentencepiece_in_json(self):
+        lines = corpus(self.rng)
+        processor, charsmap = sentencepieces(lines)
+        pieces = [[processor.id_to_piece(i), processor.get_score(i)] for i in range(processor.get_piece_size())]
+        metaspace = {"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "always", "split": True}
+        parsed = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "post_processor": None,
+                  "normalizer": {"type": "Sequence", "normalizers": [
+                      {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode()},
+                      {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": SPACE}]},
+                  "pre_tokenizer": metaspace, "decoder": metaspace,
+                  "model": {"type": "Unigram", "unk_id": processor.unk_id(), "vocab": pieces, "byte_fallback": False}}
+        with tempfile.TemporaryDirectory() as folder:
+            self.compare("sentencepiece", Tokenizer.from_str(json.dumps(parsed)), folder)
+
     def test_word_pieces_and_words(self):
         self.compare_all(words)
 
@@ -258,9 +358,9 @@ def run_in_environment():
     if not (folder / "ready").exists():
         made = subprocess.run([sys.executable, "-m", "venv", "--clear", folder], capture_output=True, text=True, check=False)
         if made.returncode == 0:
-            made = subprocess.run([python, "-m", "pip", "install", "--quiet", "tokenizers"], capture_output=True, text=True, check=False)
+            made = subprocess.run([python, "-m", "pip", "install", "--quiet", "tokenizers", "sentencepiece"], capture_output=True, text=True, check=False)
         if made.returncode != 0:
-            print(f"the `tokenizers` package cannot be installed here: {(made.stderr or made.stdout).strip()[-300:]}")
+            print(f"the packages cannot be installed here: {(made.stderr or made.stdout).strip()[-300:]}")
             return 1 if os.environ.get("CI") else 0
         (folder / "ready").touch()
     return subprocess.run([python, "-B", __file__, program.BINARY], check=False,
