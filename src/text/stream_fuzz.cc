@@ -26,10 +26,10 @@ void run(std::string_view input) {
     options.stops.emplace_back(input.substr(0, end));
     input.remove_prefix(end + 1);
   }
-  const TokenId first = (flags & 16) != 0 ? (*tokenizer)->vocab().size() - 256 : 0;
+  const TokenId token_0 = (flags & 16) != 0 ? (*tokenizer)->vocab().size() - 256 : 0;
   options.skip_special = (flags & 32) == 0;
   std::vector<TokenId> tokens;
-  for (const char byte : input) tokens.push_back(first + static_cast<uint8_t>(byte));
+  for (const char byte : input) tokens.push_back(token_0 + static_cast<uint8_t>(byte));
 
   TextStream stream(**tokenizer, options);
   std::string joined;
