@@ -274,7 +274,7 @@ class SentencePieceSpaces final : public NormaliserStep {
     size_t end = text.size();
     size_t at = 0;
     if (rules_.remove_extra) {
-      end = text.find_last_not_of(' ') + 1;  // 0 where all are spaces
+      end = content_end(text);
       at = std::min(text.find_first_not_of(' '), text.size());
       rewrite.drop(at);
     }
@@ -293,6 +293,20 @@ class SentencePieceSpaces final : public NormaliserStep {
   int64_t growth() const override { return 6; }
 
  private:
+  // SentencePiece strips at the end what spaces have become, whatever it was before.
+  size_t content_end(std::string_view text) const {
+    for (size_t end = text.size();;) {
+      const std::string_view rest = text.substr(0, end);
+      if (rest.ends_with(' ')) {
+        --end;
+      } else if (rest.ends_with(space_)) {
+        end -= space_.size();
+      } else {
+        return end;
+      }
+    }
+  }
+
   SpaceRules rules_;
   std::string space_;
 };

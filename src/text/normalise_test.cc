@@ -62,6 +62,7 @@ TEST(Normaliser, TreatsSpacesAsSentencePieceDoes) {
   };
   EXPECT_EQ(spaced({}, "  a   b "), "▁a▁b");
   EXPECT_EQ(spaced({}, "   "), "");
+  EXPECT_EQ(spaced({}, "▁a▁ ▁"), "▁▁a");
   EXPECT_EQ(spaced({.remove_extra = false}, " a  b "), "▁▁a▁▁b▁");
   EXPECT_EQ(spaced({.add_prefix = false}, " a b"), "a▁b");
   EXPECT_EQ(spaced({.as_suffix = true}, "a b"), "a▁b▁");

@@ -36,12 +36,12 @@ void Rewrite::keep(size_t end) {
 
 bool Rewrite::is_written(size_t begin, size_t end) {
   const auto& written = from_.marked.written;
-  while (next_mark_ < written.size() && written[next_mark_].end < begin) ++next_mark_;
-  if (next_mark_ == written.size()) return false;
-  // An insertion touches the byte after it, and the one before it.
-  if (begin == end) return written[next_mark_].begin <= end;
-  const size_t i = written[next_mark_].end == begin ? next_mark_ + 1 : next_mark_;
-  return i < written.size() && written[i].begin < end;
+  while (next_mark_ < written.size() && written[next_mark_].end <= begin) ++next_mark_;
+  const bool before = next_mark_ > 0 && written[next_mark_ - 1].end == begin;
+  const bool after = next_mark_ < written.size() && written[next_mark_].begin <= begin;
+  // An insertion touches the byte before it, and the one after it.
+  if (begin == end) return before || after;
+  return next_mark_ < written.size() && written[next_mark_].begin < end;
 }
 
 void Rewrite::put(size_t end, std::string_view bytes) {
