@@ -1,5 +1,6 @@
 #include "text/bpe_model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <absl/memory/memory.h>
@@ -66,15 +67,22 @@ std::optional<TokenId> BpeModel::find(std::string_view text) const {
   return id && !control_.contains(*id) ? id : std::nullopt;
 }
 
+bool BpeModel::is_plain_bytes() const {
+  return rules_.byte_level && rules_.prefix.empty() && rules_.suffix.empty() && !rules_.unknown;
+}
+
+bool BpeModel::reads_any_byte() const {
+  return is_plain_bytes() &&
+         std::ranges::all_of(of_bytes_, [](const auto& id) { return id.has_value(); });
+}
+
 void BpeModel::encode_word(std::string_view word, std::vector<TokenId>& tokens) const {
   if (rules_.ignore_merges) {
     const auto whole = rules_.byte_level ? find(spelled(word)) : find(word);
     if (whole) return tokens.push_back(*whole);
   }
   Merges::Word symbols;
-  const bool plain_bytes =
-      rules_.byte_level && rules_.prefix.empty() && rules_.suffix.empty() && !rules_.unknown;
-  if (plain_bytes) {
+  if (is_plain_bytes()) {
     add_bytes(word, symbols);
   } else {
     add_characters(rules_.byte_level ? spelled(word) : word, symbols);

@@ -43,10 +43,12 @@ class BpeModel final : public WordModel {
                                                                  Rules rules);
 
   void encode_word(std::string_view word, std::vector<TokenId>& tokens) const override;
+  bool reads_any_byte() const override;
 
  private:
   BpeModel(std::span<const Token> tokens, Rules rules);
   absl::Status read_merges(const MergeList& merges);
+  bool is_plain_bytes() const;
   std::optional<TokenId> find(std::string_view text) const;
   void add_bytes(std::string_view word, Merges::Word& symbols) const;
   void add_characters(std::string_view word, Merges::Word& symbols) const;

@@ -3,6 +3,8 @@
 #include <optional>
 #include <utility>
 
+#include "text/unicode.h"
+
 namespace millrace {
 namespace {
 
@@ -26,7 +28,8 @@ std::vector<std::string> pieces_of(const Vocab& vocab, const PipelineTokenizer::
 
 PipelineTokenizer::PipelineTokenizer(Vocab vocab, Parts parts)
     : Tokenizer(std::move(vocab), [&parts](const Vocab& moved) { return pieces_of(moved, parts); },
-                parts.frame, {}),
+                parts.frame,
+                {.any_bytes = parts.normaliser.empty() && parts.model->reads_any_byte()}),
       parts_(std::move(parts)) {}
 
 std::vector<SpecialSearch::Found> PipelineTokenizer::find_special(const MarkedView& text,
@@ -61,12 +64,22 @@ void PipelineTokenizer::encode_normalised(const Plain& plain, std::vector<TokenI
 
 void PipelineTokenizer::encode_words(std::string_view text, bool from_start,
                                      std::vector<TokenId>& tokens) const {
-  parts_.cutter.cut(text, from_start, [&](std::string_view word) {
+  const auto encode_word = [&](std::string_view word) {
     if (cache_.find(word, tokens)) return;
     const size_t before = tokens.size();
     parts_.model->encode_word(word, tokens);
     cache_.keep(word, std::span(tokens).subspan(before));
-  });
+  };
+  while (!text.empty()) {
+    const size_t valid = utf8_prefix(text);
+    parts_.cutter.cut(text.substr(0, valid), from_start, encode_word);
+    text.remove_prefix(valid);
+    from_start = false;
+    if (text.empty()) return;
+    const size_t invalid = decode_utf8(text).length;
+    for (size_t i = 0; i < invalid; ++i) encode_word(text.substr(i, 1));
+    text.remove_prefix(invalid);
+  }
 }
 
 std::string PipelineTokenizer::next_piece(TokenId id, bool& at_start) const {

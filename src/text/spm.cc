@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <iterator>
 #include <optional>
 #include <utility>
 
 #include <absl/memory/memory.h>
 
+#include "text/byte_tokens.h"
 #include "text/unicode.h"
 
 namespace millrace {
@@ -18,15 +18,6 @@ constexpr char32_t kSpaceCode = 0x2581;
 // A character that is no token is this less its code point while words are merged.
 constexpr int32_t kFirstCharacter = -2;
 constexpr std::string_view kSpace = "\xE2\x96\x81";
-
-// Of `<0xNN>`; -1 for any other text.
-int byte_of(std::string_view text) {
-  if (text.size() != 6 || !text.starts_with("<0x") || text.back() != '>') return -1;
-  int byte = -1;
-  const char* const end = text.data() + 5;
-  const auto [stopped, error] = std::from_chars(text.data() + 3, end, byte, 16);
-  return error == std::errc() && stopped == end && byte >= 0 ? byte : -1;
-}
 
 std::string with_spaces(std::string_view text) {
   std::string out;
@@ -56,7 +47,7 @@ std::string piece_of(const Vocab& vocab, TokenId id) {
     case TokenKind::kUserDefined:
       return std::string(text);
     case TokenKind::kByte:
-      return std::string(1, static_cast<char>(byte_of(text)));
+      return std::string(1, static_cast<char>(ByteTokens::byte_of(text)));
     case TokenKind::kNormal:
     case TokenKind::kUnused:
       break;
@@ -80,7 +71,7 @@ uint32_t order_of(float score) {
 
 absl::Status check_byte_tokens(const Vocab& vocab) {
   for (TokenId id = 0; id < vocab.size(); ++id) {
-    if (vocab.kind(id) == TokenKind::kByte && byte_of(vocab.text(id)) < 0) {
+    if (vocab.kind(id) == TokenKind::kByte && ByteTokens::byte_of(vocab.text(id)) < 0) {
       return invalid_argument(
           "metadata key 'tokenizer.ggml.tokens', index {}: a byte token that is not spelled <0xNN>",
           id);

@@ -13,6 +13,8 @@ class WordModel {
   virtual ~WordModel() = default;
   // Appends the tokens of `word`: UTF-8, not empty, as long as may be. They depend on nothing else.
   virtual void encode_word(std::string_view word, std::vector<TokenId>& tokens) const = 0;
+  // A byte that is not UTF-8 is a word too, and has a token.
+  virtual bool reads_any_byte() const { return false; }
 };
 
 }  // namespace millrace
