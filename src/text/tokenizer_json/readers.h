@@ -29,7 +29,6 @@ struct ReadCutter {
 // `model_reads_bytes`: it can take bytes where the last step would spell them.
 absl::StatusOr<ReadCutter> read_cutter(const JsonNode& node, bool model_reads_bytes);
 
-using FindToken = absl::FunctionRef<std::optional<TokenId>(std::string_view)>;
 // What a post-processor puts before and after a text. Ids are below `tokens`.
 absl::StatusOr<PipelineTokenizer::Frame> read_frame(const JsonNode& node, int64_t tokens);
 
