@@ -18,8 +18,8 @@ bool byte_less(char a, char b) { return static_cast<uint8_t>(a) < static_cast<ui
 
 Trie::Trie(std::vector<Entry> entries) {
   std::ranges::stable_sort(entries, {}, &Entry::text);
-  const auto repeated = std::ranges::unique(entries, {}, &Entry::text);
-  entries.erase(repeated.begin(), repeated.end());
+  const auto same = [](const Entry& a, const Entry& b) { return a.text == b.text; };
+  entries.erase(std::unique(entries.begin(), entries.end(), same), entries.end());
   nodes_.resize(1);
   bytes_.resize(1);
   // Breadth first, so that siblings are neighbours: node i is made of shares[i].
