@@ -12,7 +12,7 @@ using testing::HasSubstr;
 
 constexpr std::string_view kTurns =
     "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>\n{% endfor %}"
-    "{% if tools %}{{ tools[0].name }}{% endif %}"
+    "{% for tool in tools or [] %}{{ tool.function.name }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% if not think %}quick{% endif %}{% endif %}";
 
 ChatContext hello() {
@@ -39,7 +39,7 @@ TEST(ChatTemplate, TakesToolsAndKeywordArguments) {
   const auto chat = ChatTemplate::parse(kTurns, "turns");
   ASSERT_TRUE(chat.ok()) << chat.status();
   ChatContext context = hello();
-  context.tools = {{{"name", "clock"}}};
+  context.tools = {{{"type", "function"}, {"function", {{"name", "clock"}}}}};
   context.extra = {{"think", true}, {"bos_token", "no"}};
   context.add_generation_prompt = false;
   auto text = chat->render(context);

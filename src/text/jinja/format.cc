@@ -15,7 +15,7 @@ namespace {
 
 // [[fill]align][sign][#][0][width][,][.precision][type]
 struct Spec {
-  std::string fill = " ";
+  Text fill = make_view(" ");
   char align = '\0';
   char sign = '-';
   bool has_commas = false;
@@ -137,13 +137,14 @@ absl::Status append_formatted(TextBuilder& out, Workspace& work, const Value& va
   return append_padded(out, work, text, spec, '<');
 }
 
-absl::StatusOr<Spec> parse_spec(std::string_view text) {
+absl::StatusOr<Spec> parse_spec(Workspace& work, const Text& spec_text) {
+  const std::string_view text = spec_text.view();
   Spec spec;
   size_t at = 0;
   const auto is_align = [](char c) { return c == '<' || c == '>' || c == '^' || c == '='; };
   const size_t first = text.empty() ? 0 : code_point_at(text, 0).size;
   if (text.size() > first && first > 0 && is_align(text[first])) {
-    spec.fill = text.substr(0, first);
+    spec.fill = slice(work, spec_text, 0, first);
     spec.align = text[first];
     at = first + 1;
   } else if (!text.empty() && is_align(text[0])) {
@@ -155,7 +156,7 @@ absl::StatusOr<Spec> parse_spec(std::string_view text) {
   if (at < text.size() && text[at] == '0') {
     ++at;
     if (spec.align == '\0') {
-      spec.fill = "0";
+      spec.fill = make_view("0");
       spec.align = '=';
     }
   }
@@ -214,8 +215,9 @@ class PercentArguments {
 };
 
 // One place of a % pattern, `at` behind its sign; moves `at` behind the place.
-absl::Status append_place(TextBuilder& out, Workspace& work, std::string_view view, size_t& at,
+absl::Status append_place(TextBuilder& out, Workspace& work, const Text& pattern, size_t& at,
                           PercentArguments& arguments) {
+  const std::string_view view = pattern.view();
   Spec spec;
   std::optional<std::string_view> name;
   if (at < view.size() && view[at] == '(') {
@@ -238,7 +240,7 @@ absl::Status append_place(TextBuilder& out, Workspace& work, std::string_view vi
   if (at >= view.size()) return invalid_argument("the format ends within a place");
   spec.type = view[at++];
   if (spec.type == '%') {
-    out.append("%");
+    out.append(slice(work, pattern, at - 1, at));
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(Value value, name.has_value() ? arguments.named(*name) : arguments.next());
@@ -268,7 +270,7 @@ absl::Status append_place(TextBuilder& out, Workspace& work, std::string_view vi
     return unimplemented("a precision of an integer is not supported");
   }
   if (pads_zeros && spec.align == '\0') {
-    spec.fill = "0";
+    spec.fill = make_view("0");
     spec.align = '=';
   }
   return append_formatted(out, work, value, spec);
@@ -288,7 +290,7 @@ absl::StatusOr<Value> format_percent(Workspace& work, const Text& pattern, const
     if (sign == view.size()) break;
     at = sign + 1;
     RETURN_IF_ERROR(work.spend());
-    RETURN_IF_ERROR(append_place(out, work, view, at, arguments));
+    RETURN_IF_ERROR(append_place(out, work, pattern, at, arguments));
   }
   RETURN_IF_ERROR(arguments.check_all_used());
   return out.finish();
@@ -305,7 +307,7 @@ class BraceFormatter {
   absl::StatusOr<Value> run(const Text& pattern);
 
  private:
-  absl::Status append_field(std::string_view field);
+  absl::Status append_field(const Text& field_text);
   absl::StatusOr<Value> value_of(std::string_view path);
   absl::StatusOr<Value> first_part(std::string_view name);
 
@@ -357,13 +359,14 @@ absl::StatusOr<Value> BraceFormatter::value_of(std::string_view path) {
   return value;
 }
 
-absl::Status BraceFormatter::append_field(std::string_view field) {
+absl::Status BraceFormatter::append_field(const Text& field_text) {
+  const std::string_view field = field_text.view();
   if (field.find('{') != std::string_view::npos) {
     return unimplemented("nested places in a format are not supported");
   }
   const size_t colon = std::min(field.find(':'), field.size());
   std::string_view path = field.substr(0, colon);
-  const std::string_view spec_text = field.substr(std::min(colon + 1, field.size()));
+  const Text spec_text = slice(work_, field_text, std::min(colon + 1, field.size()), field.size());
   char conversion = '\0';
   if (path.size() >= 2 && path[path.size() - 2] == '!') {
     conversion = path.back();
@@ -380,11 +383,11 @@ absl::Status BraceFormatter::append_field(std::string_view field) {
   } else if (conversion == 's') {
     ASSIGN_OR_RETURN(value, to_text(work_, value));
   }
-  if (spec_text.empty()) return append_text(out_, work_, value);
+  if (spec_text.size == 0) return append_text(out_, work_, value);
   if (!is_number(value) && as_text(value) == nullptr) {
-    return invalid_argument("a {} has no format '{}'", type_name(value), spec_text);
+    return invalid_argument("a {} has no format '{}'", type_name(value), spec_text.view());
   }
-  ASSIGN_OR_RETURN(const Spec spec, parse_spec(spec_text));
+  ASSIGN_OR_RETURN(const Spec spec, parse_spec(work_, spec_text));
   return append_formatted(out_, work_, value, spec);
 }
 
@@ -396,7 +399,7 @@ absl::StatusOr<Value> BraceFormatter::run(const Text& pattern) {
     if (brace == view.size()) break;
     RETURN_IF_ERROR(work_.spend());
     if (brace + 1 < view.size() && view[brace + 1] == view[brace]) {
-      out_.append(view.substr(brace, 1));
+      out_.append(slice(work_, pattern, brace, brace + 1));
       at = brace + 2;
       continue;
     }
@@ -404,7 +407,7 @@ absl::StatusOr<Value> BraceFormatter::run(const Text& pattern) {
     if (view[brace] == '}' || close == std::string_view::npos) {
       return invalid_argument("a single '{}' stands in the format", view[brace]);
     }
-    RETURN_IF_ERROR(append_field(view.substr(brace + 1, close - brace - 1)));
+    RETURN_IF_ERROR(append_field(slice(work_, pattern, brace + 1, close)));
     at = close + 1;
   }
   return out_.finish();

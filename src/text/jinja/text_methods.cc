@@ -203,7 +203,7 @@ absl::StatusOr<Value> justify(Workspace& work, const Value& self, Given given) {
   if (count_code_points(fill.view()) != 1) {
     return invalid_argument("the fill character must be exactly one character");
   }
-  return pad(work, std::get<Text>(self), width, fill.view(), kPadded);
+  return pad(work, std::get<Text>(self), width, fill, kPadded);
 }
 
 template <bool kLast>

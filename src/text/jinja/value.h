@@ -97,7 +97,7 @@ struct Iterator {
 
 struct Namespace {
   struct Attribute {
-    std::string_view name;
+    Text name;
     Value value;
     Attribute* next;
   };
