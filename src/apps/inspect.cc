@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/chat_source.h"
 #include "apps/inspection.h"
 #include "apps/inspection_text.h"
 #include "apps/options.h"
@@ -30,6 +31,7 @@ void bind(CLI::App& command, InspectOptions& options) {
       ->check(CLI::IsMember({"f16", "bf16", "f32"}))
       ->type_name("TYPE")
       ->group(group);
+  bind_chat_template(command, options.chat_template);
   command.add_flag("--json", options.json, "one JSON object instead of text");
 }
 
@@ -40,7 +42,7 @@ absl::Status run_inspect(const InspectOptions& options, std::FILE* out) {
   const InspectedLoad load = {.context = options.max_model_len,
                               .sequences = options.max_num_seqs,
                               .cache = compute.kv_dtype()};
-  ASSIGN_OR_RETURN(const Inspection inspection, inspect(checkpoint, load));
+  ASSIGN_OR_RETURN(const Inspection inspection, inspect(checkpoint, load, options.chat_template));
   const std::string report = options.json ? inspection_json(checkpoint, load, inspection)
                                           : inspection_text(checkpoint, load, inspection);
   if (std::fwrite(report.data(), 1, report.size(), out) != report.size()) {

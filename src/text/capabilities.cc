@@ -234,10 +234,8 @@ void Prober::find_calls() {
 
 void Prober::find_reasoning() {
   constexpr std::string_view kWord = "Zqreason";
-  Json on = {{"add_generation_prompt", false}};
-  if (!can_.thinking_switch.empty() && can_.thinking_switch != kEffort) {
-    on[std::string(can_.thinking_switch)] = true;
-  }
+  const Json on = {
+      {"add_generation_prompt", false}, {"enable_thinking", true}, {"thinking", true}};
   // Many templates show only the reasoning that led to the calls after the last user's message.
   const auto is_shown = [&](const Json& reasoned) {
     Json calling = reasoned;

@@ -40,9 +40,9 @@ struct ChatCapabilities {
   bool alternating = false;        // refuses two users' messages in a row
   // The member of a message that carries its reasoning; "content": a part of type thinking; empty:
   // reasoning is not shown.
-  std::string_view reasoning;
+  std::string_view reasoning{};
   // The keyword argument that turns thinking on and off; empty: none does.
-  std::string_view thinking_switch;
+  std::string_view thinking_switch{};
 };
 
 // Renders the variables that it is given.
