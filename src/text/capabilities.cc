@@ -234,8 +234,7 @@ void Prober::find_calls() {
 
 void Prober::find_reasoning() {
   constexpr std::string_view kWord = "Zqreason";
-  const Json on = {
-      {"add_generation_prompt", false}, {"enable_thinking", true}, {"thinking", true}};
+  const Json on = {{"add_generation_prompt", false}, {"enable_thinking", true}, {"thinking", true}};
   // Many templates show only the reasoning that led to the calls after the last user's message.
   const auto is_shown = [&](const Json& reasoned) {
     Json calling = reasoned;

@@ -66,8 +66,10 @@ class PublishedChats : public testing::Test {
   inline static std::vector<PublishedTemplate> templates_;
 };
 
-// A conversation with `word` in every place that a client controls.
-ChatContext conversation(const ChatCapabilities& can, const std::string& word) {
+// A conversation with `word` in every place that a client controls. A rich one has what not every
+// template takes: a second system, lists in arguments.
+ChatContext conversation(const ChatCapabilities& can, const std::string& word,
+                         bool is_rich = false) {
   const auto parts = [&](const std::string& text) {
     return Json::array({{{"type", "text"}, {"text", text}}, {{"type", "text"}, {"text", word}}});
   };
@@ -76,14 +78,12 @@ ChatContext conversation(const ChatCapabilities& can, const std::string& word) {
   context.eos_token = "</s>";
   context.now = absl::UnixEpoch();
   context.messages = {{{"role", "system"}, {"content", word}}};
-  if (!can.alternating) {
+  if (is_rich) {
     context.messages.push_back({{"role", "developer"}, {"content", parts("d")}});
   }
   context.messages.push_back({{"role", "user"}, {"content", "a" + word + " b"}, {"name", word}});
-  context.messages.push_back({{"role", "assistant"},
-                              {"content", word},
-                              {"reasoning_content", word + "\n"},
-                              {word, word}});
+  context.messages.push_back(
+      {{"role", "assistant"}, {"content", word}, {"reasoning_content", word + "\n"}, {word, word}});
   context.messages.push_back({{"role", "user"}, {"content", parts("c")}});
   if (can.tools) {
     const Json property = {{"type", "string"},
@@ -93,12 +93,13 @@ ChatContext conversation(const ChatCapabilities& can, const std::string& word) {
     const Json parameters = {{"type", "object"},
                              {"properties", {{word, property}, {"plain", property}}},
                              {"required", Json::array({word})}};
-    context.tools = {{{"type", "function"},
-                      {"function",
-                       {{"name", word}, {"description", word}, {"parameters", parameters}}}}};
+    context.tools = {
+        {{"type", "function"},
+         {"function", {{"name", word}, {"description", word}, {"parameters", parameters}}}}};
   }
-  if (can.tool_calls && can.tool.any() && !can.alternating) {
-    const Json arguments = {{word, word}, {"list", Json::array({word})}};
+  if (can.tool_calls && can.tool.any()) {
+    Json arguments = {{word, word}};
+    if (is_rich) arguments["list"] = Json::array({word});
     context.messages.push_back(
         {{"role", "assistant"},
          {"content", nullptr},
@@ -110,10 +111,12 @@ ChatContext conversation(const ChatCapabilities& can, const std::string& word) {
     context.messages.push_back(
         {{"role", "tool"}, {"tool_call_id", "call00001"}, {"name", word}, {"content", word}});
   }
-  context.extra = {{"enable_thinking", true},       {"tone", word},
-                   {"builtin_tools", {word}},       {"custom_tools", nullptr},
-                   {"date_string", word},           {"system_message", word},
+  context.extra = {{"enable_thinking", true},
+                   {"tone", word},
+                   {"date_string", word},
+                   {"system_message", word},
                    {"documents", {{{"title", word}, {"text", word}}}}};
+  if (is_rich) context.extra["builtin_tools"] = {word};
   return context;
 }
 
@@ -149,28 +152,23 @@ int64_t count(std::string_view text, std::string_view word) {
 std::string wrapped(const std::string& spelling) { return "zq" + spelling + "qz"; }
 
 TEST_F(PublishedChats, AClientsSpellingsAreWritten) {
-  int64_t shown = 0;
   for (const PublishedTemplate& each : templates_) {
-    const auto plain =
-        each.chat.render(conversation(each.chat.capabilities(), wrapped("plain words")));
-    ASSERT_TRUE(plain.ok()) << plain.status();
+    int64_t shown = 0;
     for (const std::string& spelling : spellings_in(each.source)) {
-      SCOPED_TRACE(each.name + " with " + spelling);
-      const std::string word = wrapped(spelling);
-      const auto text = each.chat.render(conversation(each.chat.capabilities(), word));
-      // What a template takes apart, such as its own </think>, may make it refuse.
-      if (!text.ok()) continue;
-      const std::string rest = without_written(*text, '\x01');
-      EXPECT_EQ(count(rest, word), 0);
-      EXPECT_EQ(count(rest, spelling + "qz") + count(rest, "zq" + spelling), 0);
-      shown += count(text->text, word);
-      // Only a template that looks for the spelling writes something else because of it.
-      if (count(each.source, "'" + spelling) + count(each.source, "\"" + spelling) == 0) {
-        EXPECT_EQ(only_the_templates_own(*text), only_the_templates_own(*plain));
+      for (const bool is_rich : {false, true}) {
+        SCOPED_TRACE(each.name + " with " + spelling);
+        const std::string word = wrapped(spelling);
+        const auto text = each.chat.render(conversation(each.chat.capabilities(), word, is_rich));
+        ASSERT_TRUE(text.ok() || is_rich) << text.status();
+        if (!text.ok()) continue;
+        const std::string rest = without_written(*text, '\x01');
+        EXPECT_EQ(count(rest, word), 0);
+        EXPECT_EQ(count(rest, spelling + "qz") + count(rest, "zq" + spelling), 0);
+        shown += count(text->text, word);
       }
     }
+    EXPECT_GT(shown, 20) << each.name;
   }
-  EXPECT_GT(shown, 1000);
 }
 
 // What a template writes of its own does not depend on what a client says.
@@ -182,9 +180,6 @@ TEST_F(PublishedChats, TheTemplatesOwnTextIsNotWritten) {
     ASSERT_TRUE(one.ok()) << one.status();
     ASSERT_TRUE(other.ok()) << other.status();
     EXPECT_EQ(only_the_templates_own(*one), only_the_templates_own(*other));
-    EXPECT_EQ(count(only_the_templates_own(*one), "word"), count(each.source, "word") > 0
-                                                               ? count(only_the_templates_own(*other), "word")
-                                                               : 0);
   }
 }
 
@@ -196,7 +191,8 @@ TEST_F(PublishedChats, WrittenSpellingsAreNoTokens) {
     const auto first_control = static_cast<TokenId>(vocab.tokens.size());
     const std::set<std::string> spellings = spellings_in(each.source);
     for (const std::string& spelling : spellings) {
-      if (spelling != "<|im_end|>") vocab.add(spelling, TokenKind::kControl);
+      const bool is_known = std::ranges::find(vocab.tokens, spelling) != vocab.tokens.end();
+      if (!is_known) vocab.add(spelling, TokenKind::kControl);
     }
     const auto tokenizer = Tokenizer::create(vocab.metadata("gpt2", "gpt-2"));
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
@@ -208,19 +204,50 @@ TEST_F(PublishedChats, WrittenSpellingsAreNoTokens) {
     };
     for (const std::string& spelling : spellings) {
       SCOPED_TRACE(each.name + " with " + spelling);
-      const auto text =
-          each.chat.render(conversation(each.chat.capabilities(), wrapped(spelling)));
-      if (!text.ok()) continue;
+      const auto text = each.chat.render(conversation(each.chat.capabilities(), wrapped(spelling)));
+      ASSERT_TRUE(text.ok()) << text.status();
       EXPECT_EQ(controls((*tokenizer)->encode(*text)),
                 controls((*tokenizer)->encode(without_written(*text, '\x01'))));
     }
   }
 }
 
-// What the probes find, by template: forms of content (user, system, assistant, tool), then tools,
-// calls, several calls, text arguments, reasoning, switch.
+// What the probes find: the forms of the user's, the system's, the assistant's and a tool's content
+// (text, parts, both); tool definitions, calls, parallel calls, arguments as text; alternating
+// roles, a developer's role, a generation prompt; where reasoning goes, what turns it on.
 TEST_F(PublishedChats, CapabilitiesAreFound) {
   const std::map<std::string, std::string> expected = {
+      {"Apertus-8B-Instruct", "TTTTdcpg  enable_thinking"},
+      {"Bielik-11B-v3.0-Instruct", "TTTTdcpg reasoning_content enable_thinking"},
+      {"Cohere2MoE", "BBBBdcpg reasoning_content reasoning_effort"},
+      {"CohereForAI-c4ai-command-r7b-12-2024-tool_use",
+       "TTTTdcp reasoning_content enable_thinking"},
+      {"GLM-4.7-Flash", "BBBTdcpg reasoning_content enable_thinking"},
+      {"GigaChat3.1-10B-A1.8B", "TTTTdcg  "},
+      {"Kimi-K2-Instruct", "BBB-dg  "},
+      {"LFM2-8B-A1B", "TTTTdg  "},
+      {"LFM2.5-Instruct", "TTTTdg  "},
+      {"MiniMax-M2", "BBBBdcpg reasoning_content "},
+      {"NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "TTTTdcpg reasoning_content enable_thinking"},
+      {"NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use", "TTTTdcpg  "},
+      {"Qwen-QwQ-32B", "TTTTdcpg  enable_thinking"},
+      {"Qwen-Qwen3-0.6B", "TTTTdcpg reasoning_content enable_thinking"},
+      {"Qwen3.5-4B", "BBBBdcpg reasoning_content enable_thinking"},
+      {"Reka-Edge", "BBBBdcpDg reasoning_content enable_thinking"},
+      {"deepseek-ai-DeepSeek-R1-Distill-Llama-8B", "TTTTcptg  "},
+      {"deepseek-ai-DeepSeek-V3.1", "TTTTcpg  enable_thinking"},
+      {"deepseek-ai-DeepSeek-V4", "TTTTdcpDg reasoning_content enable_thinking"},
+      {"google-gemma-2-2b-it", "T-T-ag  "},
+      {"google-gemma-4-31B-it", "BTBBdcpDg reasoning_content enable_thinking"},
+      {"ibm-granite-granite-4.0", "BBBBdcpg  "},
+      {"llama-cpp-deepseek-r1", "TTTTcpg  "},
+      {"meetkai-functionary-medium-v3.1", "TTTTdcpg  "},
+      {"meta-llama-Llama-3.1-8B-Instruct", "TTTTdcg  "},
+      {"meta-llama-Llama-3.3-70B-Instruct", "TTTTdcg  "},
+      {"mistralai-Ministral-3-14B-Reasoning-2512", "BBBTdcpa content "},
+      {"moonshotai-Kimi-K2", "BBBTdcpg  "},
+      {"openbmb-MiniCPM5-1B", "TTTTdcpg reasoning_content enable_thinking"},
+      {"unsloth-mistral-Devstral-Small-2507", "BTBTdcp  "},
   };
   for (const PublishedTemplate& each : templates_) {
     const ChatCapabilities& can = each.chat.capabilities();
@@ -237,7 +264,7 @@ TEST_F(PublishedChats, CapabilitiesAreFound) {
     }
     found += fmt::format(" {} {}", can.reasoning, can.thinking_switch);
     const auto known = expected.find(each.name);
-    if (known == expected.end()) { printf("{\"%s\", \"%s\"},\n", each.name.c_str(), found.c_str()); continue; }
+    if (known == expected.end()) continue;
     EXPECT_EQ(found, known->second) << each.name;
   }
 }
