@@ -19,7 +19,7 @@ constexpr std::string_view kTemplateKey = "tokenizer.chat_template";
 
 // All probes together take at most a tenth of a second whatever the template does; published
 // templates need a few hundred steps each.
-constexpr jinja::Limits kProbeLimits = {.steps_max = 40'000, .memory_bytes_max = 1 << 20};
+constexpr jinja::Limits kProbeLimits = {.steps_max = 20'000, .memory_bytes_max = 1 << 20};
 
 Origin origin_of(std::string_view name) {
   if (name == "messages") return Origin::kMessages;
