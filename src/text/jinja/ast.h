@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "text/jinja/bigint.h"
 #include "text/jinja/value.h"
 
 namespace millrace::jinja {
@@ -211,6 +212,7 @@ struct Tree {
   std::vector<std::string_view> names;
   // The bytes of names are the source's; of literals with escapes, these.
   std::deque<std::string> strings;
+  std::deque<std::pair<BigInt, Big>> integers;  // of literals beyond 64 bits
 };
 
 }  // namespace millrace::jinja

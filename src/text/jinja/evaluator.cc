@@ -160,6 +160,10 @@ absl::StatusOr<Evaluator::Flow> Evaluator::execute(const FilterBlock& node) {
   ASSIGN_OR_RETURN(const Value text, capture(node.body, flow));
   if (flow != Flow::kNext) return flow;
   ASSIGN_OR_RETURN(const Value filtered, filter_captured(*node.filtered, text));
+  // jinja2 writes it as it is, so only a string will do.
+  if (as_text(filtered) == nullptr) {
+    return invalid_argument("a filter block must give a string, got {}", type_name(filtered));
+  }
   RETURN_IF_ERROR(append_text(*out_, work_, filtered));
   return Flow::kNext;
 }
