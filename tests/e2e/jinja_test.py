@@ -21,12 +21,27 @@ NOW = datetime.datetime(2026, 11, 22, 12, 34, 56)
 
 # Where we differ on purpose. What we refuse and jinja2 renders: our message, and why.
 REFUSED_BY_US = [
+    (r"complex numbers are not supported", "no template computes with them"),
+    (r"a (generator|list_reverseiterator|function|LoopContext|Cycler) cannot be printed", "Python prints an address, or the state of a loop"),
+    (r"this filter is not supported", "pprint, random and urlize: for debugging, never the same, for HTML pages"),
+    (r"lipsum is not supported|'self' is not supported", "never the same; chat templates have no blocks"),
+    (r"the attribute '(encode|maketrans)' of str is not supported", "bytes are no value here"),
+    (r"the attribute '\w+' of (int|float|bool|function|dict_\w+) is not supported", "numbers, functions and views have no attributes here"),
+    (r"the statement '\w+' is not supported", "there are no other templates; refused even where it is never reached"),
+    (r"striptags knows no entity", "HTML has two thousand; only those that escaping makes are known"),
+    (r"more than \d+|beyond \d+|nests deeper", "bounds of the sandbox"),
+    (r"on a string marked safe is not supported", "nothing escapes by itself in chat templates"),
+    (r"the identity of a \w+ is not supported", "whether two equal strings are one object is CPython's affair"),
+    (r"halves of surrogate pairs", "text is UTF-8"),
+    (r"cannot be sliced like this", "of constants alone, which jinja2 folds as undefined"),
+    (r"slices in a tuple are not supported", "nothing has them as a key"),
 ]
 
 # What jinja2 refuses and we render, and what comes out otherwise: the source, and why.
 RENDERED_BY_US = [
 ]
 OTHERWISE = [
+    (r"\b(e|escape|safe|forceescape)\b", "fewer operations keep a string marked safe than markupsafe has"),
 ]
 
 

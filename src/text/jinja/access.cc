@@ -147,6 +147,11 @@ absl::StatusOr<Value> get_attribute(Workspace& work, const Value& object, std::s
   if (auto* const* cycler = std::get_if<Cycler*>(&object); cycler != nullptr && name == "current") {
     return (*cycler)->items[(*cycler)->next];
   }
+  if (const auto* range = std::get_if<const Range*>(&object)) {
+    if (name == "start") return Value((*range)->start);
+    if (name == "stop") return Value((*range)->stop);
+    if (name == "step") return Value((*range)->step);
+  }
   const MethodLookup method = find_method(object, name);
   switch (method.kind) {
     case MethodLookup::Kind::kNone:

@@ -38,7 +38,9 @@ absl::StatusOr<ExprPtr> Parser::make(Node node, size_t offset) {
   auto expr = std::make_unique<Expr>();
   expr->offset = offset;
   expr->node = std::move(node);
-  expr->height = 1 + tallest_operand(*expr);
+  for_each_operand(*expr, [&](const Expr& operand) {
+    expr->height = std::max(expr->height, 1 + operand.height);
+  });
   if (expr->height > limits_.parse_depth_max) {
     return fail(offset, resource_exhausted("this expression nests deeper than {} levels",
                                            limits_.parse_depth_max));

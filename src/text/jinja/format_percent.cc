@@ -173,16 +173,17 @@ absl::Status append_character(TextBuilder& out, Workspace& work, const Value& va
 // One place of a pattern, `at` behind its sign; moves `at` behind the place.
 absl::Status append_place(TextBuilder& out, Workspace& work, std::string_view view, size_t& at,
                           PercentArguments& arguments) {
+  if (at < view.size() && view[at] == '%') {
+    out.append("%");
+    ++at;
+    return absl::OkStatus();
+  }
   if (at < view.size() && view[at] == '(') {
     ASSIGN_OR_RETURN(const std::string_view name, read_name(view, at));
     RETURN_IF_ERROR(arguments.choose(name));
   }
   ASSIGN_OR_RETURN(Place place, read_place(view, at, arguments));
   FormatSpec& spec = place.spec;
-  if (spec.type == '%') {
-    out.append("%");
-    return absl::OkStatus();
-  }
   if (!is_one_of(spec.type, "sradiuxXoeEfFgGc")) {
     return invalid_argument("a format has no type '{}'", spec.type);
   }

@@ -1,6 +1,7 @@
 #include "text/jinja/methods.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "text/jinja/access.h"
@@ -91,6 +92,28 @@ absl::StatusOr<Value> from_keys(Workspace& work, const Value&, Given given) {
   return Value(work.dict(entries));
 }
 
+// Whether a range has the number, and where.
+absl::StatusOr<std::optional<int64_t>> place_in(Workspace& work, const Range& range,
+                                                const Value& number) {
+  for (int64_t i = 0; is_number(number) && i < range.size(); ++i) {
+    RETURN_IF_ERROR(work.spend());
+    ASSIGN_OR_RETURN(const bool same, equal(work, Value(range.at(i)), number));
+    if (same) return i;
+  }
+  return std::nullopt;
+}
+
+template <bool kCounts>
+absl::StatusOr<Value> find_in_range(Workspace& work, const Value& self, Given given) {
+  ASSIGN_OR_RETURN(const auto bound, bind_arguments("index and count", given, {kNameless}));
+  if (bound[0] == nullptr) return invalid_argument("index and count need a value");
+  ASSIGN_OR_RETURN(const std::optional<int64_t> place,
+                   place_in(work, *std::get<const Range*>(self), *bound[0]));
+  if (kCounts) return Value(int64_t{place.has_value()});
+  if (!place.has_value()) return invalid_argument("the value is not in the range");
+  return Value(*place);
+}
+
 // Of a cycler.
 absl::StatusOr<Value> take_turn(Workspace&, const Value& self, Given given) {
   RETURN_IF_ERROR(expect_no_arguments("next", given));
@@ -119,6 +142,8 @@ constexpr Method kListMethods[] = {
     {"index", index},
 };
 
+constexpr Method kRangeMethods[] = {{"count", find_in_range<true>},
+                                    {"index", find_in_range<false>}};
 constexpr Method kCyclerMethods[] = {{"next", take_turn}, {"reset", reset}};
 
 // jinja2's immutable sandbox refuses these.
@@ -131,7 +156,6 @@ constexpr std::string_view kForeignNumber[] = {
     "as_integer_ratio", "bit_count", "bit_length", "conjugate", "denominator",
     "from_bytes",       "fromhex",   "hex",        "imag",      "is_integer",
     "numerator",        "real",      "to_bytes"};
-constexpr std::string_view kForeignRange[] = {"count", "index", "start", "step", "stop"};
 constexpr std::string_view kForeignView[] = {"isdisjoint", "mapping"};
 constexpr std::string_view kForeignFunction[] = {"arguments", "caller", "catch_kwargs",
                                                  "catch_varargs", "name"};
@@ -156,7 +180,7 @@ TypeTable table_of(const Value& object) {
     return {{}, {}, kForeignView};
   }
   if (is_number(object)) return {{}, {}, kForeignNumber};
-  if (std::holds_alternative<const Range*>(object)) return {{}, {}, kForeignRange};
+  if (std::holds_alternative<const Range*>(object)) return {kRangeMethods, {}, {}};
   if (std::holds_alternative<const Callable*>(object)) return {{}, {}, kForeignFunction};
   return {};
 }

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "text/jinja/call.h"
 #include "text/jinja/integers.h"
 #include "text/jinja/text_search.h"
 
@@ -183,6 +184,10 @@ absl::Status append_text(TextBuilder& out, Workspace& work, const Value& value) 
     out.append(fmt::format("{}(", type_name(value)));
     RETURN_IF_ERROR(append_items(out, work, (*it)->items, "[", "]"));
     out.append(")");
+  } else if (const auto* callable = std::get_if<const Callable*>(&value);
+             callable != nullptr && (*callable)->macro != nullptr) {
+    const std::string_view name = (*callable)->name;
+    out.append(name.empty() ? "<Macro anonymous>" : fmt::format("<Macro '{}'>", name));
   } else {
     return no_text(value);
   }

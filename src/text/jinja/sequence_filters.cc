@@ -72,7 +72,6 @@ absl::StatusOr<Value> last_filter(Workspace& work, const Value& value, Given giv
   if (auto* const* it = std::get_if<Iterator*>(&value); it != nullptr && !(*it)->is_view()) {
     return invalid_argument("a {} cannot be walked backwards", type_name(value));
   }
-  if (is_undefined(value)) return undefined_error(value);
   ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, value));
   if (items.empty()) return Value(undefined_because("no last item, sequence was empty"));
   return items.back();

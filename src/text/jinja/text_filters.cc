@@ -151,8 +151,6 @@ absl::StatusOr<Value> center_filter(Workspace& work, const Value& value, Given g
 absl::StatusOr<Value> truncate_filter(Workspace& work, const Value& value, Given given) {
   ASSIGN_OR_RETURN(const auto bound,
                    bind_arguments("truncate", given, {"length", "killwords", "end", "leeway"}));
-  if (is_undefined(value)) return value;
-  ASSIGN_OR_RETURN(const Text text, text_argument(&value, {}, "what truncate cuts"));
   ASSIGN_OR_RETURN(const int64_t length, integer_argument(bound[0], 255, "the length of truncate"));
   ASSIGN_OR_RETURN(const Text end,
                    text_argument(bound[2], make_view("..."), "the end of truncate"));
@@ -163,9 +161,10 @@ absl::StatusOr<Value> truncate_filter(Workspace& work, const Value& value, Given
     return invalid_argument("truncate needs a length of at least {} and a leeway of at least 0",
                             end_length);
   }
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 64));
-  const int64_t size = count_code_points(text.view());
-  if (size <= length || size - length <= leeway) return value;
+  ASSIGN_OR_RETURN(const std::optional<int64_t> size, length_of(work, value));
+  if (!size.has_value()) return invalid_argument("a {} has no length", type_name(value));
+  if (*size <= length || *size - length <= leeway) return value;
+  ASSIGN_OR_RETURN(const Text text, text_argument(&value, {}, "what truncate cuts"));
   Text kept = slice(work, text, 0, offset_of(text.view(), length - end_length));
   if (!flag_argument(bound[1], false)) {
     const size_t space = kept.view().rfind(' ');
