@@ -29,6 +29,9 @@ struct Arguments {
   std::span<const NamedValue> named;
 };
 
+// A parameter with this name takes no named argument, as most of Python's methods have it.
+inline constexpr std::string_view kNameless = "";
+
 // Sorts the arguments by the parameters they are for; null: not given. Fails on what no parameter
 // takes.
 absl::Status bind_arguments(std::string_view function, const Arguments& arguments,

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "text/jinja/integers.h"
 #include "text/jinja/json.h"
 
 namespace millrace::jinja {
@@ -76,10 +77,7 @@ absl::StatusOr<Value> convert(Workspace& work, const Json& json, bool is_written
     case Json::value_t::number_integer:
       return Value(json.get<int64_t>());
     case Json::value_t::number_unsigned:
-      if (json.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) {
-        return resource_exhausted("the integer {} does not fit into 64 bits", json.get<uint64_t>());
-      }
-      return Value(json.get<int64_t>());
+      return make_integer(work, BigInt(json.get<uint64_t>()));
     case Json::value_t::number_float:
       return Value(json.get<double>());
     case Json::value_t::string:

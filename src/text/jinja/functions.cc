@@ -101,12 +101,40 @@ absl::StatusOr<Value> strftime_now(Workspace& work, const Value&, const Argument
     return invalid_argument("the format of strftime_now gives nothing, or too much");
   }
   Text text = work.copy({buffer.data(), size});
-  if (format.marks != nullptr) text.marks = &kAllWritten;
+  if (format.is_written()) text.marks = &kAllWritten;
   return Value(text);
 }
 
-absl::StatusOr<Value> unsupported(Workspace&, const Value&, const Arguments&) {
-  return unimplemented("this function is not supported");
+absl::StatusOr<Value> make_cycler(Workspace& work, const Value&, const Arguments& arguments) {
+  if (!arguments.named.empty()) return invalid_argument("cycler takes no named arguments");
+  if (arguments.positional.empty()) return invalid_argument("cycler needs something to cycle");
+  const std::vector<Value> items(arguments.positional.begin(), arguments.positional.end());
+  return Value(work.arena().make<Cycler>(work.keep(items)));
+}
+
+absl::StatusOr<Value> join_next(Workspace&, const Value& self, const Arguments& arguments) {
+  RETURN_IF_ERROR(expect_no_arguments("a joiner", arguments));
+  Cycler& joiner = *std::get<Cycler*>(self);
+  const Value& item = joiner.items[joiner.next];
+  joiner.next = joiner.items.size() - 1;
+  return item;
+}
+
+// Gives nothing at first and the separator from then on.
+absl::StatusOr<Value> make_joiner(Workspace& work, const Value&, const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const auto bound, bind_arguments("joiner", arguments, {"sep"}));
+  const Value separator = bound[0] == nullptr ? Value(make_view(", ")) : *bound[0];
+  Cycler* turns = work.arena().make<Cycler>(work.keep({Value(Text{}), separator}));
+  return Value(
+      static_cast<const Callable*>(work.arena().make<Callable>("joiner", join_next, Value(turns))));
+}
+
+absl::StatusOr<Value> no_lipsum(Workspace&, const Value&, const Arguments&) {
+  return unimplemented("lipsum is not supported: its text is random");
+}
+
+absl::StatusOr<Value> no_self(Workspace&, const Value&, const Arguments&) {
+  return unimplemented("'self' is not supported: a chat template has no blocks");
 }
 
 constexpr Value kNothing = None{};
@@ -116,10 +144,10 @@ constexpr std::array<Callable, 9> kFunctions = {{
     {"namespace", make_namespace, kNothing},
     {"raise_exception", raise_exception, kNothing},
     {"strftime_now", strftime_now, kNothing},
-    {"cycler", unsupported, kNothing},
-    {"joiner", unsupported, kNothing},
-    {"lipsum", unsupported, kNothing},
-    {"self", unsupported, kNothing},
+    {"cycler", make_cycler, kNothing},
+    {"joiner", make_joiner, kNothing},
+    {"lipsum", no_lipsum, kNothing},
+    {"self", no_self, kNothing},
 }};
 
 }  // namespace

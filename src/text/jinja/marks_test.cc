@@ -84,6 +84,12 @@ TEST(Marks, SurviveWhatTextsGoThrough) {
       {"{{ [{'k': w}]|groupby('k') }}", "[('«<|e|>»', [{'k': '«<|e|>»'}])]"},
       {"{{ [w]|batch(2, w)|list }}{{ none|default(w, true) }}{{ w or 'x' }}",
        "[['«<|e|>»', '«<|e|>»']]«<|e|><|e|>»"},
+      {"{{ '%c%c' % (w[0], w[1]) }}{{ '{:{}>3}'.format('a', w[0]) }}", "«<|<<»a"},
+      {"{{ w.translate({60: 91, 62: ']'}) }}{{ (w|e + '')|striptags }}", "«[|e|»]«<|e|>»"},
+      {"{{ w|wordwrap(3) }}{{ w.zfill(6) }}{{ w.casefold() }}", "«<|e»\n«|>»0«<|e|><|e|>»"},
+      {"{{ '{k}'.format_map({'k': w}) }}{{ {w: w}|urlencode }}",
+       "«<|e|>%3C%7Ce%7C%3E»=«%3C%7Ce%7C%3E»"},
+      {"{{ {'k': w}|xmlattr }}{{ cycler(w).next() }}", " k=\"«&lt;|e|&gt;»\"«<|e|>»"},
       {"{{ strftime_now(w) }}{{ w if w else '' }}{{ (w|safe) + '' }}", "«<|e|><|e|><|e|>»"},
   };
   for (const auto& [source, expected] : kCases) {

@@ -16,9 +16,6 @@ enum class Side : uint8_t { kLeft, kRight, kBoth };
 // Of white space, or of the characters in `chars`.
 absl::StatusOr<Text> strip(Workspace& work, const Text& text, const Text* chars, Side side);
 
-enum class Case : uint8_t { kUpper, kLower, kCapitalized, kTitle, kSwapped };
-absl::StatusOr<Value> change_case(Workspace& work, const Text& text, Case to);
-
 // `count` < 0: all.
 absl::StatusOr<Value> replace(Workspace& work, const Text& text, const Text& old_part,
                               const Text& new_part, int64_t count);
