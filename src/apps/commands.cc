@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/bench.h"
+#include "apps/detokenize.h"
 #include "apps/eval.h"
 #include "apps/inspect.h"
 #include "apps/one_line.h"
@@ -69,6 +70,9 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_command<TokenizeOptions>(
       app, exit_code, "tokenize", "text to token ids",
       [](const TokenizeOptions& o) { return run_tokenize(o, stdin, stdout); });
+  add_command<DetokenizeOptions>(
+      app, exit_code, "detokenize", "token ids to text",
+      [](const DetokenizeOptions& o) { return run_detokenize(o, stdin, stdout); });
   add_command<RenderOptions>(app, exit_code, "render", "what a conversation becomes",
                              [](const RenderOptions& o) { return run_render(o, stdin, stdout); });
   add_command<BenchOptions>(app, exit_code, "bench", "measure prompt, generation and batched speed",

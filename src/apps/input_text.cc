@@ -15,7 +15,7 @@ absl::StatusOr<std::string> read_stream(std::FILE* in, size_t bytes_max) {
     if (read == 0) break;
     text.append(part.data(), read);
   }
-  if (std::ferror(in) != 0) return invalid_argument("the text could not be read");
+  if (std::ferror(in) != 0) return invalid_argument("the input could not be read");
   return text;
 }
 

@@ -32,6 +32,7 @@ void bind(CLI::App& command, InspectOptions& options) {
       ->type_name("TYPE")
       ->group(group);
   bind_chat_template(command, options.chat_template);
+  bind(command, options.vocabulary);
   command.add_flag("--json", options.json, "one JSON object instead of text");
 }
 
@@ -41,8 +42,10 @@ absl::Status run_inspect(const InspectOptions& options, std::FILE* out) {
   compute.kv_cache_dtype = options.kv_cache_dtype;
   const InspectedLoad load = {.context = options.max_model_len,
                               .sequences = options.max_num_seqs,
-                              .cache = compute.kv_dtype()};
-  ASSIGN_OR_RETURN(const Inspection inspection, inspect(checkpoint, load, options.chat_template));
+                              .cache = compute.kv_dtype(),
+                              .pre = options.vocabulary.pre,
+                              .chat_template = options.chat_template};
+  ASSIGN_OR_RETURN(const Inspection inspection, inspect(checkpoint, load));
   const std::string report = options.json ? inspection_json(checkpoint, load, inspection)
                                           : inspection_text(checkpoint, load, inspection);
   if (std::fwrite(report.data(), 1, report.size(), out) != report.size()) {

@@ -80,15 +80,15 @@ void note_tensors(const Checkpoint& checkpoint, Inspection& inspection) {
   }
 }
 
-absl::Status note_text(const Metadata& metadata, const std::string& chat_template,
+absl::Status note_text(const Metadata& metadata, const InspectedLoad& load,
                        Inspection& inspection) {
-  const absl::Status tokenizer = Tokenizer::create(metadata).status();
+  const absl::Status tokenizer = Tokenizer::create(metadata, load.pre).status();
   if (!tokenizer.ok()) inspection.obstacles.push_back(one_line(message_of(tokenizer)));
   constexpr bool kBeginsWithBos = false;  // changes nothing that is shown
-  const auto chat = chosen_chat_template(metadata, kBeginsWithBos, chat_template);
+  const auto chat = chosen_chat_template(metadata, kBeginsWithBos, load.chat_template);
   if (chat.ok()) {
     inspection.chat = chat->capabilities();
-  } else if (!chat_template.empty()) {
+  } else if (!load.chat_template.empty()) {
     return chat.status();
   } else if (absl::IsNotFound(chat.status())) {
     inspection.remarks.push_back(
@@ -103,8 +103,7 @@ absl::Status note_text(const Metadata& metadata, const std::string& chat_templat
 
 }  // namespace
 
-absl::StatusOr<Inspection> inspect(const Checkpoint& checkpoint, const InspectedLoad& load,
-                                   const std::string& chat_template) {
+absl::StatusOr<Inspection> inspect(const Checkpoint& checkpoint, const InspectedLoad& load) {
   Inspection inspection;
   inspection.totals = totals_of(checkpoint);
   inspection.weight_bytes = weight_bytes_of(checkpoint);
@@ -115,7 +114,7 @@ absl::StatusOr<Inspection> inspect(const Checkpoint& checkpoint, const Inspected
     inspection.obstacles.push_back(one_line(message_of(spec.status())));
   }
   note_tensors(checkpoint, inspection);
-  RETURN_IF_ERROR(note_text(checkpoint.metadata(), chat_template, inspection));
+  RETURN_IF_ERROR(note_text(checkpoint.metadata(), load, inspection));
   return inspection;
 }
 

@@ -17,6 +17,8 @@ struct InspectedLoad {
   int64_t context = 0;  // tokens; 0: what the model was trained for
   int64_t sequences = 1;
   DType cache = DType::kF16;
+  std::string pre = {};            // the split pattern; empty: the one that the file names
+  std::string chat_template = {};  // as for chosen_chat_template
 };
 
 struct TypeTotal {
@@ -41,8 +43,7 @@ struct Inspection {
   std::vector<std::string> remarks;      // what else a user should know
 };
 
-// OUT_OF_RANGE when the load is beyond all memory. `chat_template` as for chosen_chat_template.
-absl::StatusOr<Inspection> inspect(const Checkpoint& checkpoint, const InspectedLoad& load,
-                                   const std::string& chat_template);
+// OUT_OF_RANGE when the load is beyond all memory.
+absl::StatusOr<Inspection> inspect(const Checkpoint& checkpoint, const InspectedLoad& load);
 
 }  // namespace millrace

@@ -11,6 +11,7 @@
 
 #include "apps/chat_source.h"
 #include "apps/input_text.h"
+#include "apps/vocabulary_input.h"
 #include "files/checkpoint.h"
 #include "text/tokenizer.h"
 
@@ -36,7 +37,7 @@ absl::StatusOr<Source> open_source(const RenderOptions& options) {
   if (is_model(options.source)) {
     ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.source));
     ASSIGN_OR_RETURN(std::unique_ptr<const Tokenizer> tokenizer,
-                     Tokenizer::create(checkpoint.metadata()));
+                     Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
     ASSIGN_OR_RETURN(ChatTemplate chat,
                      chosen_chat_template(checkpoint.metadata(), tokenizer->vocab().add_bos(),
                                           options.chat_template));
@@ -120,6 +121,7 @@ void bind(CLI::App& command, RenderOptions& options) {
       ->required()
       ->type_name("CONTEXT");
   bind_chat_template(command, options.chat_template);
+  bind(command, options.vocabulary);
   const std::string group = "Conversations";
   command
       .add_flag("--as-served", options.as_served,
@@ -146,15 +148,9 @@ absl::Status run_render(const RenderOptions& options, std::FILE* in, std::FILE* 
                         : source.chat.render_exactly(context, now);
   // A template that asks for too much is at fault as much as one that refuses.
   if (!text.ok()) return invalid_argument("{}", message_of(text.status()));
-  std::string written = text->text;
-  if (options.tokens) {
-    const std::vector<TokenId> ids = source.tokenizer->encode(*text, {.add_special = false});
-    written = fmt::format("[{}]\n", fmt::join(ids, ", "));
-  }
-  if (std::fwrite(written.data(), 1, written.size(), out) == written.size()) {
-    return absl::OkStatus();
-  }
-  return internal_error("the text could not be written");
+  if (!options.tokens) return write_output(text->text, out);
+  const std::vector<TokenId> ids = source.tokenizer->encode(*text, {.add_special = false});
+  return write_output(fmt::format("[{}]\n", fmt::join(ids, ", ")), out);
 }
 
 }  // namespace millrace

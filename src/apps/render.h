@@ -4,6 +4,7 @@
 #include <string>
 
 #include "apps/cli.h"
+#include "apps/options.h"
 #include "base/status.h"
 
 namespace millrace {
@@ -13,6 +14,7 @@ struct RenderOptions {
   std::string source;         // a model, or a Jinja file
   std::string context;        // '-': standard input
   std::string chat_template;  // empty: the model's own
+  VocabularyOptions vocabulary;
   bool tokens = false;
   bool as_served = false;
   std::string date;  // empty: now

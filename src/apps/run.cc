@@ -44,6 +44,7 @@ absl::Status answer_once(Session& session, const RunOptions& options, const std:
 
 void bind(CLI::App& command, RunOptions& options) {
   bind(command, options.compute);
+  bind(command, options.vocabulary);
   command
       .add_option(
           "prompt", options.prompt,
@@ -88,6 +89,7 @@ void bind(CLI::App& command, RunOptions& options) {
 absl::Status run_run(const RunOptions& options) {
   ServedOptions served_options;
   served_options.compute = options.compute;
+  served_options.vocabulary = options.vocabulary;
   served_options.limits = options.limits;
   served_options.chat_template = options.chat_template;
   ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_shielded(served_options));

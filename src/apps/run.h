@@ -10,6 +10,7 @@ namespace millrace {
 // `millrace run`: one answer, or a chat.
 struct RunOptions {
   ComputeOptions compute;
+  VocabularyOptions vocabulary;
   EngineLimits limits;
   std::string prompt;  // empty: a chat
   bool raw = false;    // the prompt goes to the model as it is

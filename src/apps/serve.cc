@@ -54,6 +54,7 @@ ServerOptions server_options(const ServeOptions& options) {
 ServedOptions served_options(const ServeOptions& options) {
   ServedOptions served;
   served.compute = options.compute;
+  served.vocabulary = options.vocabulary;
   served.limits = options.limits;
   served.max_queue = options.max_queue;
   served.chat_template = options.chat_template;
@@ -65,6 +66,7 @@ ServedOptions served_options(const ServeOptions& options) {
 
 void bind(CLI::App& command, ServeOptions& options) {
   bind(command, options.compute);
+  bind(command, options.vocabulary);
   const std::string group = "Serving";
   command.add_option("--host", options.host, "address to listen on")->group(group);
   command.add_option("--port", options.port, "0: any free one, printed at start")

@@ -12,6 +12,7 @@ namespace millrace {
 // `millrace serve`: OpenAI's API over HTTP until a signal comes.
 struct ServeOptions {
   ComputeOptions compute;
+  VocabularyOptions vocabulary;
   EngineLimits limits;
   std::string host = "127.0.0.1";
   int32_t port = 8000;

@@ -96,7 +96,8 @@ std::string Served::eos_text() const { return text_of(*tokenizer, tokenizer->voc
 absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& options) {
   auto served = std::make_unique<Served>();
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
-  ASSIGN_OR_RETURN(served->tokenizer, Tokenizer::create(checkpoint.metadata()));
+  ASSIGN_OR_RETURN(served->tokenizer,
+                   Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
   ASSIGN_OR_RETURN(
       served->chat_template,
       read_template(checkpoint.metadata(), served->tokenizer->vocab(), options.chat_template));

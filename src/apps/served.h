@@ -20,6 +20,7 @@ namespace millrace {
 
 struct ServedOptions {
   ComputeOptions compute;
+  VocabularyOptions vocabulary;
   EngineLimits limits;
   int64_t max_queue = 1024;          // sequences that may wait besides those running
   std::string name;                  // empty: the file's stem

@@ -23,7 +23,7 @@ class BadInput(unittest.TestCase):
             self.assertIn(word, done.stderr)
 
     def test_missing_file(self):
-        for command in ("inspect", "tokenize", "render", "run", "serve", "bench", "eval"):
+        for command in ("inspect", "tokenize", "detokenize", "render", "run", "serve", "bench", "eval"):
             with self.subTest(command=command):
                 more = {"eval": ["--text", "/nowhere"], "render": ["/nowhere"]}.get(command, [])
                 self.assert_refused(run(command, "/nowhere/x.gguf", *more), "/nowhere/x.gguf")
