@@ -1,7 +1,8 @@
 # The tests in tests/: each folder with C++ sources is one program linked to every room; each tests/e2e/*_test.py drives the
-# binary from outside. And the house rules.
+# binary from outside, or the program of its own that lies beside it and gives it a room alone. And the house rules.
 
 file(GLOB folders CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*)
+list(REMOVE_ITEM folders ${CMAKE_SOURCE_DIR}/tests/e2e)
 foreach(folder ${folders})
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cc)
   if(sources)
@@ -13,6 +14,13 @@ foreach(folder ${folders})
     add_test(NAME tests.${name} COMMAND tests_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(tests.${name} PROPERTIES LABELS model RUN_SERIAL ON)
   endif()
+endforeach()
+
+file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/*.cc)
+foreach(source ${sources})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${source})
+  target_link_libraries(${name} PRIVATE text)
 endforeach()
 
 find_package(Python3 COMPONENTS Interpreter REQUIRED)

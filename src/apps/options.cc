@@ -96,6 +96,16 @@ void bind(CLI::App& command, ComputeOptions& options) {
       ->group(group);
 }
 
+void bind(CLI::App& command, VocabularyOptions& options) {
+  command
+      .add_option(
+          "--pre", options.pre,
+          "how text is split before merges, where the file's tokenizer.ggml.pre is wrong or "
+          "unknown: llama-bpe, qwen2, ...")
+      ->type_name("NAME")
+      ->group("Vocabulary");
+}
+
 void bind(CLI::App& command, EngineLimits& limits) {
   const std::string group = "Memory and batching (sizes may be given as 4k or 2M)";
   constexpr int64_t kRowsMax = int64_t{1} << 20;  // of a step: positions, and sequences

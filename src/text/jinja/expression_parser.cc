@@ -38,7 +38,9 @@ absl::StatusOr<ExprPtr> Parser::make(Node node, size_t offset) {
   auto expr = std::make_unique<Expr>();
   expr->offset = offset;
   expr->node = std::move(node);
-  expr->height = 1 + tallest_operand(*expr);
+  for_each_operand(*expr, [&](const Expr& operand) {
+    expr->height = std::max(expr->height, 1 + operand.height);
+  });
   if (expr->height > limits_.parse_depth_max) {
     return fail(offset, resource_exhausted("this expression nests deeper than {} levels",
                                            limits_.parse_depth_max));
@@ -225,7 +227,7 @@ absl::StatusOr<ExprPtr> Parser::primary() {
       return string();
     case TokenType::kInteger:
       take();
-      return make(Literal{token.integer}, token.offset);
+      return make(Literal{integer_of(token)}, token.offset);
     case TokenType::kFloat:
       take();
       return make(Literal{token.number}, token.offset);
@@ -236,6 +238,13 @@ absl::StatusOr<ExprPtr> Parser::primary() {
   if (token.is_operator("[")) return list();
   if (token.is_operator("{")) return dict();
   return expected("an expression");
+}
+
+Value Parser::integer_of(const Token& token) {
+  if (!token.big.has_value()) return token.integer;
+  auto& kept = tree_.integers.emplace_back(*token.big, Big{});
+  kept.second = {kept.first.limbs(), kept.first.is_negative()};
+  return static_cast<const Big*>(&kept.second);
 }
 
 absl::StatusOr<ExprPtr> Parser::name_or_constant() {
@@ -333,7 +342,7 @@ absl::StatusOr<ExprPtr> Parser::attribute(ExprPtr object) {
   }
   if (token.type != TokenType::kInteger) return expected("a name or a number after '.'");
   take();
-  ASSIGN_OR_RETURN(ExprPtr index, make(Literal{token.integer}, token.offset));
+  ASSIGN_OR_RETURN(ExprPtr index, make(Literal{integer_of(token)}, token.offset));
   return make(ItemOf{std::move(object), std::move(index)}, offset);
 }
 
@@ -346,9 +355,13 @@ absl::StatusOr<ExprPtr> Parser::subscript(ExprPtr object) {
       if (++part > 2) return expected("']'");
       continue;
     }
+    if (parts[part] != nullptr && !peek().is_operator(",")) return expected("']'");
+    if (parts[part] != nullptr && part > 0) {
+      return fail(peek().offset, unimplemented("slices in a tuple are not supported"));
+    }
     if (parts[part] != nullptr) {
-      if (!peek().is_operator(",")) return expected("']'");
-      return fail(peek().offset, unimplemented("several subscripts in one are not supported"));
+      ASSIGN_OR_RETURN(parts[part], rest_of_tuple(std::move(parts[part]), offset));
+      continue;
     }
     ASSIGN_OR_RETURN(parts[part], expression());
   }
@@ -358,6 +371,20 @@ absl::StatusOr<ExprPtr> Parser::subscript(ExprPtr object) {
   return make(
       SliceOf{std::move(object), std::move(parts[0]), std::move(parts[1]), std::move(parts[2])},
       offset);
+}
+
+// object[a, b]: a tuple is the key.
+absl::StatusOr<ExprPtr> Parser::rest_of_tuple(ExprPtr first, size_t offset) {
+  std::vector<ExprPtr> items;
+  items.push_back(std::move(first));
+  while (take_operator(",")) {
+    if (peek().is_operator(":")) {
+      return fail(peek().offset, unimplemented("slices in a tuple are not supported"));
+    }
+    ASSIGN_OR_RETURN(ExprPtr next, expression());
+    items.push_back(std::move(next));
+  }
+  return make(ListDisplay{std::move(items), true}, offset);
 }
 
 absl::StatusOr<ExprPtr> Parser::call(ExprPtr callee) {

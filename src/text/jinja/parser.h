@@ -61,6 +61,7 @@ class Parser {
   absl::StatusOr<ExprPtr> power();
   absl::StatusOr<ExprPtr> unary(bool with_filter);
   absl::StatusOr<ExprPtr> primary();
+  Value integer_of(const Token& token);
   absl::StatusOr<ExprPtr> name_or_constant();
   absl::StatusOr<ExprPtr> string();
   absl::StatusOr<ExprPtr> parenthesized();
@@ -70,6 +71,7 @@ class Parser {
   absl::StatusOr<ExprPtr> filters_and_tests(ExprPtr subject);
   absl::StatusOr<ExprPtr> attribute(ExprPtr object);
   absl::StatusOr<ExprPtr> subscript(ExprPtr object);
+  absl::StatusOr<ExprPtr> rest_of_tuple(ExprPtr first, size_t offset);
   absl::StatusOr<ExprPtr> call(ExprPtr callee);
   absl::StatusOr<ExprPtr> filter(ExprPtr subject);  // at the filter's name
   absl::StatusOr<ExprPtr> test(ExprPtr subject);

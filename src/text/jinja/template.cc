@@ -40,7 +40,12 @@ absl::StatusOr<Template> Template::parse(std::string_view source, std::string_vi
 
 absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables,
                                             absl::Time now) const {
-  Workspace work(parsed_->limits, now);
+  return render(variables, now, parsed_->limits);
+}
+
+absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables, absl::Time now,
+                                            const Limits& limits) const {
+  Workspace work(limits, now);
   Evaluator evaluator(parsed_->tree, work);
   const auto& names = parsed_->tree.names;
   for (const Variable& variable : variables) {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "text/jinja/compare.h"
+#include "text/jinja/integers.h"
 #include "text/jinja/json.h"
 #include "text/jinja/print.h"
 #include "text/jinja/text_search.h"
@@ -33,8 +34,8 @@ class JsonWriter {
   int32_t depth_ = 0;
 };
 
-std::string number_text(const Value& value) {
-  if (is_integer(value)) return fmt::format("{}", integer_of(value));
+absl::StatusOr<std::string> number_text(Workspace& work, const Value& value) {
+  if (is_integer(value)) return integer_text(work, value);
   const double number = std::get<double>(value);
   if (std::isnan(number)) return "NaN";
   if (std::isinf(number)) return number < 0 ? "-Infinity" : "Infinity";
@@ -67,7 +68,7 @@ void JsonWriter::write_escaped(std::string_view bytes, bool is_written) {
           known == std::string_view::npos ? fmt::format("\\u{:04x}", c)
                                           : fmt::format("\\{}", kLetters[known]),
           1);
-    } else if (c >= 0x80 && style_.is_ascii) {
+    } else if (c >= 0x7F && style_.is_ascii) {
       const CodePoint code_point = code_point_at(bytes, at);
       size = code_point.size;
       const int32_t above = code_point.value - 0x10000;
@@ -116,7 +117,8 @@ absl::Status JsonWriter::write_key(const Value& key) {
   } else if (const bool* flag = std::get_if<bool>(&key)) {
     out_.append(*flag ? "\"true\"" : "\"false\"");
   } else if (is_number(key)) {
-    out_.append(fmt::format("\"{}\"", number_text(key)));
+    ASSIGN_OR_RETURN(const std::string number, number_text(work_, key));
+    out_.append(fmt::format("\"{}\"", number));
   } else {
     return invalid_argument("{} cannot be a key in JSON", type_name(key));
   }
@@ -166,7 +168,8 @@ absl::Status JsonWriter::write(const Value& value) {
   } else if (const bool* flag = std::get_if<bool>(&value)) {
     out_.append(*flag ? "true" : "false");
   } else if (is_number(value)) {
-    out_.append(number_text(value));
+    ASSIGN_OR_RETURN(const std::string number, number_text(work_, value));
+    out_.append(number);
   } else if (const auto* list = std::get_if<const List*>(&value)) {
     return write_list(**list);
   } else if (const auto* dict = std::get_if<const Dict*>(&value)) {

@@ -52,6 +52,17 @@ std::span<const Value> Workspace::keep(const std::vector<Value>& items) {
   return kept;
 }
 
+absl::StatusOr<Value> Workspace::generator(const std::vector<Value>& items,
+                                           const absl::Status& status) {
+  if (absl::IsResourceExhausted(status)) return status;
+  Iterator* made = iterator(keep(items), Iterator::Type::kGenerator);
+  if (!status.ok()) {
+    const std::string_view message = arena_.copy(message_of(status));
+    made->failure = arena_.make<Iterator::Failure>(status.code(), message);
+  }
+  return Value(made);
+}
+
 const Dict* Workspace::dict(const std::vector<Entry>& entries) {
   const std::span<Entry> kept = arena_.make_array<Entry>(entries.size());
   std::span<int32_t> slots;

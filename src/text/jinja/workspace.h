@@ -49,13 +49,15 @@ class Workspace {
   };
 
   Text copy(std::string_view bytes) { return make_view(arena_.copy(bytes)); }
-  const List* list(std::span<const Value> items) { return arena_.make<List>(items, false); }
+  const List* list(std::span<const Value> items) { return arena_.make<List>(items); }
   const List* tuple(std::span<const Value> items) { return arena_.make<List>(items, true); }
   const List* list(const std::vector<Value>& items) { return list(keep(items)); }
   std::span<const Value> keep(const std::vector<Value>& items);
   Iterator* iterator(std::span<const Value> items, Iterator::Type type) {
-    return arena_.make<Iterator>(items, type, false);
+    return arena_.make<Iterator>(items, type);
   }
+  // A generator of the items, which then fails as `status` says. What asks for too much fails now.
+  absl::StatusOr<Value> generator(const std::vector<Value>& items, const absl::Status& status);
   // Keys must be hashable; a later entry replaces the value of an equal earlier one.
   const Dict* dict(const std::vector<Entry>& entries);
 
