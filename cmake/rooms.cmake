@@ -1,5 +1,5 @@
 # Rooms are read from src/FLOORS: a static library a room, linked to the rooms and libraries that its line allows, and a test
-# program `ROOM_test` of all its *_test.cc. Sources are globbed, so adding a file touches no CMake.
+# program `ROOM_test` of all its *_test.cc, one `ROOM_bench`, built when asked for, of its *_bench.cc. Sources are globbed, so adding a file touches no CMake.
 
 function(millrace_set_isa_flags)
   set(avx2 -mavx2 -mfma -mf16c)
@@ -54,6 +54,11 @@ function(millrace_add_room room rooms libraries)
     millrace_link_library(${room} ${library})
   endforeach()
   millrace_precompile(${room} base precompiled.h)
+  file(GLOB_RECURSE benches CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${room}/*_bench.cc)
+  if(benches)
+    add_executable(${room}_bench EXCLUDE_FROM_ALL ${benches})
+    target_link_libraries(${room}_bench PRIVATE ${room} benchmark::benchmark)
+  endif()
   if(tests)
     add_executable(${room}_test ${tests})
     millrace_precompile(${room}_test base_test precompiled_test.h)
