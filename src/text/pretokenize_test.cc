@@ -80,6 +80,7 @@ std::string random_text(std::mt19937& random) {
                                                  "🦙",
                                                  "。",
                                                  "\u200B",
+                                                 "‿",
                                                  "IMGIMGABZ",
                                                  "<sentinel:12>",
                                                  std::string(1, '\0')};
@@ -171,6 +172,13 @@ TEST(Pretokenizer, EmptyMatchesCutAndAreNoWords) {
   EXPECT_EQ(split({.expression = "x*"}, "axxé"), (Words{"a", "xx", "é"}));
   EXPECT_EQ(split(made({}), "a b"), Words{"a b"});
   EXPECT_EQ(split(made({}), ""), Words{});
+}
+
+TEST(Pretokenizer, EscapesMeanWhatTheyMeantToTheirAuthors) {
+  // U+180E is no space, U+3002 is used with Han but is not of it.
+  EXPECT_EQ(split({.expression = R"(\s)"}, "\u180E\u3000a"), (Words{"\u180E", "\u3000", "a"}));
+  EXPECT_EQ(split({.expression = R"(\p{Han}+)"}, "中。"), (Words{"中", "。"}));
+  EXPECT_EQ(split({.expression = R"([\P{Han}\\]+)"}, "a\\中"), (Words{"a\\", "中"}));
 }
 
 TEST(Pretokenizer, RefusesWhatIsNoExpression) {

@@ -1,7 +1,9 @@
 #include "text/regex.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
+#include <utility>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -13,22 +15,40 @@ namespace {
 
 PCRE2_SPTR bytes_of(std::string_view text) { return reinterpret_cast<PCRE2_SPTR>(text.data()); }
 
-// PCRE2 counts U+180E among its spaces; Unicode has not since 6.3.
-std::string with_unicode_spaces(std::string_view expression) {
+bool compiles(const std::string& expression) {
+  int error = 0;
+  size_t where = 0;
+  pcre2_code* code =
+      pcre2_compile(bytes_of(expression), expression.size(), PCRE2_UTF, &error, &where, nullptr);
+  pcre2_code_free(code);
+  return code != nullptr;
+}
+
+// What is to stand for the escape at the front of `text`, and how long that is.
+std::pair<std::string, size_t> translated(std::string_view text) {
+  // PCRE2 counts U+180E among its spaces; Unicode has not since 6.3.
+  if (text.starts_with("\\s")) return {"\\p{wspace}", 2};
+  if (text.starts_with("\\S")) return {"\\P{wspace}", 2};
+  // A script's name alone means to PCRE2 all that is used with the script.
+  if (text.starts_with("\\p{") || text.starts_with("\\P{")) {
+    const size_t length = std::min(text.find('}'), text.size() - 1) + 1;
+    const auto script = fmt::format("{}sc:{}", text.substr(0, 3), text.substr(3, length - 3));
+    if (compiles(script)) return {script, length};
+  }
+  return {std::string(text.substr(0, 2)), std::min<size_t>(2, text.size())};
+}
+
+std::string in_pcre2_terms(std::string_view expression) {
   std::string out;
-  for (size_t i = 0; i < expression.size(); ++i) {
-    if (expression[i] != '\\' || i + 1 == expression.size()) {
-      out += expression[i];
+  while (!expression.empty()) {
+    if (expression[0] != '\\') {
+      out += expression[0];
+      expression.remove_prefix(1);
       continue;
     }
-    const char escaped = expression[++i];
-    if (escaped == 's') {
-      out += "\\p{wspace}";
-    } else if (escaped == 'S') {
-      out += "\\P{wspace}";
-    } else {
-      out += {'\\', escaped};
-    }
+    const auto [escape, length] = translated(expression);
+    out += escape;
+    expression.remove_prefix(length);
   }
   return out;
 }
@@ -55,7 +75,7 @@ Regex::Regex(pcre2_real_code_8* code) : code_(code) {
 }
 
 absl::StatusOr<Regex> Regex::compile(std::string_view expression) {
-  const std::string text = with_unicode_spaces(expression);
+  const std::string text = in_pcre2_terms(expression);
   int error = 0;
   size_t where = 0;
   pcre2_code* code =

@@ -13,8 +13,9 @@ struct pcre2_real_match_data_8;
 
 namespace millrace {
 
-// An expression over UTF-8, in PCRE2's syntax with Unicode classes. \s is White_Space, as in the
-// engines that published expressions were written for. Immutable: safe from many threads.
+// An expression over UTF-8, in PCRE2's syntax with Unicode classes. \s is White_Space and \p{Han}
+// the script and no more, as in the engines that published expressions were written for. Immutable:
+// safe from many threads.
 class Regex {
  public:
   // Where a match is written; one serves any expression, but one thread at a time.

@@ -193,11 +193,10 @@ bool is_digit_at(std::string_view text, size_t at, Family family) {
   return family == Family::kNumberGroups || category_at(text, at) == UTF8PROC_CATEGORY_ND;
 }
 
-// \w of the engine that these expressions were written for: letters, marks, digits, connectors.
+// \w of the engine that these expressions were written for: letters, marks, numbers, connectors.
 bool is_word_at(std::string_view text, size_t at) {
-  if (at == text.size()) return false;
-  return (scan(text, at).kind & (kLetterChars | kMarkChar)) != 0 ||
-         category_at(text, at) == UTF8PROC_CATEGORY_PC;
+  return begins_with(text, at, kLetterChars | kMarkChar | kNumberChar) ||
+         (at < text.size() && category_at(text, at) == UTF8PROC_CATEGORY_PC);
 }
 
 void scan_groups(std::string_view text, Family family, absl::FunctionRef<void(ByteRange)> each) {

@@ -159,7 +159,7 @@ constexpr SplitStep kNumberGroups{.expression = R"(\p{N}{1,3}(?=(?:\p{N}{3})*(?!
 // The models' own is \d{1,3}(?=(?:\d{3})*\b): this spells out what their engine takes \d and \b
 // for.
 constexpr SplitStep kDecimalGroups{
-    .expression = R"(\p{Nd}{1,3}(?=(?:\p{Nd}{3})*(?![\p{L}\p{M}\p{Nd}\p{Pc}])))",
+    .expression = R"(\p{Nd}{1,3}(?=(?:\p{Nd}{3})*(?![\p{L}\p{M}\p{N}\p{Pc}])))",
     .scan = SplitRules{.family = Family::kDecimalGroups}};
 constexpr SplitStep kDecimalCuts{.expression = R"((?=(\p{Nd}{3})+(?!\p{Nd})))",
                                  .scan = SplitRules{.family = Family::kDecimalCuts}};

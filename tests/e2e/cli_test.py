@@ -70,6 +70,12 @@ class Commands(unittest.TestCase):
         self.assertEqual([json.loads(line) for line in lines], [[19556, 905], [19556]])
         self.assertEqual(run("tokenize", MODEL, "--count", input="Hello world").stdout.strip(), "2")
 
+    def test_detokenize(self):
+        self.assertEqual(run("detokenize", MODEL, 19556, 905).stdout, "Hello world")
+        lists = run("tokenize", MODEL, "--jsonl", input='"Hello\\n"\n"<|im_end|>"\n').stdout
+        self.assertEqual(run("detokenize", MODEL, "--jsonl", input=lists).stdout, '"Hello\\n"\n"<|im_end|>"\n')
+        self.assertEqual(run("detokenize", MODEL, "--no-special", 19556, 2).stdout, "Hello")
+
     def test_bench_json(self):
         done = run("bench", MODEL, "--pp", 32, "--tg", 8, "--batch", "1,2", "--repeat", 1, "--json")
         results = json.loads(done.stdout)["results"]
