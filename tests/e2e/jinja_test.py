@@ -37,9 +37,11 @@ REFUSED_BY_US = [
     (r"slices in a tuple are not supported", "nothing has them as a key"),
 ]
 
-# What jinja2 refuses and we render, and what comes out otherwise: the source, and why.
+# What jinja2 refuses and we render: its message, and why.
 RENDERED_BY_US = [
+    (r"NameError: name '(inf|nan)' is not defined", "jinja2 folds constants to names that Python does not have"),
 ]
+# What comes out otherwise: the source, and why.
 OTHERWISE = [
     (r"\b(e|escape|safe|forceescape)\b", "fewer operations keep a string marked safe than markupsafe has"),
 ]
@@ -104,7 +106,7 @@ def judge(case, text, error, ours):
         if text == ours["output"]:
             return None
         if text is None:
-            return None if is_listed(RENDERED_BY_US, case["source"]) else "only jinja2 refuses"
+            return None if is_listed(RENDERED_BY_US, error) else "only jinja2 refuses"
         return None if is_listed(OTHERWISE, case["source"]) else "the texts differ"
     if text is None or is_listed(REFUSED_BY_US, ours["error"].split("\n")[0]):
         return None

@@ -47,6 +47,7 @@ absl::StatusOr<Value> element_at(Workspace& work, const Value& object, int64_t i
 // Python's slice.indices: bounds that a walk by `step` stays within.
 struct Bounds {
   int64_t start, stop, step;
+  int64_t wide_step;  // as it was given, within what ranges can hold
 
   int64_t count() const {
     const Range walk{start, stop, step};
@@ -71,9 +72,10 @@ absl::StatusOr<Bounds> slice_bounds(int64_t size, const Value* start, const Valu
     if (at < 0) return at < -size ? low : std::clamp(at + size, low, high);
     return std::clamp(at, low, high);
   };
+  constexpr int64_t kWideMax = int64_t{1} << 40;
   // A step beyond the size visits one item, as the size itself does.
   return Bounds{bound(start, by < 0 ? high : low), bound(stop, by < 0 ? low : high),
-                std::clamp(by, -(size + 1), size + 1)};
+                std::clamp(by, -(size + 1), size + 1), std::clamp(by, -kWideMax, kWideMax)};
 }
 
 absl::StatusOr<Value> slice_text(Workspace& work, const Text& text, const Value* start,
@@ -191,9 +193,12 @@ absl::StatusOr<Value> get_slice(Workspace& work, const Value& object, const Valu
   if (const Text* text = as_text(object)) return slice_text(work, *text, start, stop, step);
   if (const auto* range = std::get_if<const Range*>(&object)) {
     ASSIGN_OR_RETURN(const Bounds bounds, slice_bounds((*range)->size(), start, stop, step));
-    const int64_t by = (*range)->step * bounds.step;
-    const int64_t first = (*range)->at(bounds.start);
-    return Value(work.arena().make<Range>(first, first + by * bounds.count(), by));
+    int64_t by = 0;
+    if (__builtin_mul_overflow((*range)->step, bounds.wide_step, &by)) {
+      return resource_exhausted("the step of a range's slice is beyond 64 bits");
+    }
+    return Value(
+        work.arena().make<Range>((*range)->at(bounds.start), (*range)->at(bounds.stop), by));
   }
   const auto* list = std::get_if<const List*>(&object);
   if (list == nullptr) return no_slice(object);

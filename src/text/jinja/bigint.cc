@@ -313,10 +313,10 @@ std::strong_ordering operator<=>(const BigInt& left, const BigInt& right) {
                            : compare_magnitudes(left.limbs_, right.limbs_);
 }
 
-BigInt::Division BigInt::floor_divide(const BigInt& left, const BigInt& right) {
-  Parts parts = divide_magnitudes(left.limbs_, right.limbs_);
-  const bool differ = left.is_negative_ != right.is_negative_;
-  Division division{BigInt(parts.quotient, differ), BigInt(parts.remainder, left.is_negative_)};
+BigDivision floor_divide(const BigInt& left, const BigInt& right) {
+  Parts parts = divide_magnitudes(left.limbs(), right.limbs());
+  const bool differ = left.is_negative() != right.is_negative();
+  BigDivision division{BigInt(parts.quotient, differ), BigInt(parts.remainder, left.is_negative())};
   if (differ && !division.remainder.is_zero()) {
     division.quotient = division.quotient - BigInt(int64_t{1});
     division.remainder = division.remainder + right;
@@ -324,15 +324,15 @@ BigInt::Division BigInt::floor_divide(const BigInt& left, const BigInt& right) {
   return division;
 }
 
-double BigInt::quotient(const BigInt& left, const BigInt& right) {
+double true_quotient(const BigInt& left, const BigInt& right) {
   // A quotient of more bits than a double has, whose lowest one tells of a remainder.
   constexpr int64_t kQuotientBits = 66;
   const int64_t shift = kQuotientBits - (left.bits() - right.bits());
-  const Limbs dividend = shifted_left(left.limbs_, std::max<int64_t>(shift, 0));
-  const Limbs divisor = shifted_left(right.limbs_, std::max<int64_t>(-shift, 0));
+  const Limbs dividend = shifted_left(left.limbs(), std::max<int64_t>(shift, 0));
+  const Limbs divisor = shifted_left(right.limbs(), std::max<int64_t>(-shift, 0));
   Parts parts = divide_magnitudes(dividend, divisor);
   if (!parts.remainder.empty()) parts.quotient[0] |= 1;
-  const BigInt quotient(parts.quotient, left.is_negative_ != right.is_negative_);
+  const BigInt quotient(parts.quotient, left.is_negative() != right.is_negative());
   return std::ldexp(quotient.to_double(), static_cast<int>(-shift));
 }
 

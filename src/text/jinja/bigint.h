@@ -40,12 +40,6 @@ class BigInt {
   friend std::strong_ordering operator<=>(const BigInt& left, const BigInt& right);
   friend bool operator==(const BigInt& left, const BigInt& right) = default;
 
-  // Rounded towards minus infinity; the remainder has the divisor's sign. `right` is not 0.
-  struct Division;
-  static Division floor_divide(const BigInt& left, const BigInt& right);
-  // left / right as the nearest double.
-  static double quotient(const BigInt& left, const BigInt& right);
-
  private:
   void trim();
 
@@ -53,9 +47,13 @@ class BigInt {
   bool is_negative_ = false;
 };
 
-struct BigInt::Division {
+struct BigDivision {
   BigInt quotient;
   BigInt remainder;
 };
+// Rounded towards minus infinity; the remainder has the divisor's sign. `right` is not 0.
+BigDivision floor_divide(const BigInt& left, const BigInt& right);
+// left / right as the nearest double.
+double true_quotient(const BigInt& left, const BigInt& right);
 
 }  // namespace millrace::jinja

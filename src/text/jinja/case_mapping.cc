@@ -265,7 +265,7 @@ class CaseMapper {
 }  // namespace
 
 absl::StatusOr<Value> change_case(Workspace& work, const Text& text, Case to) {
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 4));
+  RETURN_IF_ERROR(work.spend_bytes(text.size, 2));
   TextBuilder out(work);
   CaseMapper mapper(text.view(), to);
   for_each_run(text, [&](std::string_view bytes, bool is_written) {

@@ -47,7 +47,7 @@ absl::StatusOr<bool> equal_dicts(Workspace& work, const Dict& left, const Dict& 
   if (left.entries.size() != right.entries.size()) return false;
   for (const Entry& entry : left.entries) {
     RETURN_IF_ERROR(expect_key(work, entry.key));
-    RETURN_IF_ERROR(work.spend());
+    RETURN_IF_ERROR(work.spend(2));
     const Value* other = right.find(entry.key);
     if (other == nullptr) return false;
     ASSIGN_OR_RETURN(const bool same, equal(work, entry.value, *other));
@@ -72,9 +72,12 @@ absl::StatusOr<bool> less_items(Workspace& work, std::span<const Value> left,
 }
 
 bool is_hashable_leaf(const Value& value) {
-  return !std::holds_alternative<const List*>(value) &&
-         !std::holds_alternative<const Dict*>(value) && !std::holds_alternative<Iterator*>(value) &&
-         !std::holds_alternative<Namespace*>(value);
+  // Views of keys and items compare by what they hold, which may change in Python.
+  auto* const* it = std::get_if<Iterator*>(&value);
+  const bool is_set = it != nullptr && ((*it)->type == Iterator::Type::kKeys ||
+                                        (*it)->type == Iterator::Type::kItems);
+  return !is_set && !std::holds_alternative<const List*>(value) &&
+         !std::holds_alternative<const Dict*>(value);
 }
 
 }  // namespace
@@ -156,6 +159,19 @@ absl::StatusOr<bool> less_or_equal(Workspace& work, const Value& left, const Val
   return equal(work, left, right);
 }
 
+namespace {
+
+// Views of keys and items look for what they are asked for by its hash.
+absl::Status expect_key_of(Workspace& work, const Iterator& view, const Value& item) {
+  if (view.type == Iterator::Type::kKeys) return expect_key(work, item);
+  const auto* pair = std::get_if<const List*>(&item);
+  const bool is_pair = pair != nullptr && (*pair)->is_tuple && (*pair)->items.size() == 2;
+  if (view.type != Iterator::Type::kItems || !is_pair) return absl::OkStatus();
+  return expect_key(work, (*pair)->items[0]);
+}
+
+}  // namespace
+
 absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Value& item) {
   if (const Text* text = as_text(container)) {
     const Text* part = as_text(item);
@@ -163,7 +179,7 @@ absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Val
       return invalid_argument("'in' needs a string on the left of a string, got {}",
                               type_name(item));
     }
-    RETURN_IF_ERROR(work.spend_bytes(size_t{text->size} + part->size));
+    RETURN_IF_ERROR(work.spend_bytes(size_t{text->size} + part->size, kSearchedBytesPerStep));
     return find_bytes(text->view(), part->view(), 0) != std::string_view::npos;
   }
   if (const auto* dict = std::get_if<const Dict*>(&container)) {
@@ -190,6 +206,7 @@ absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Val
     items = (*it)->items;
     failure = (*it)->failure;
   }
+  if (it != nullptr) RETURN_IF_ERROR(expect_key_of(work, **it, item));
   const bool consumes = it != nullptr && !(*it)->is_view();
   for (const Value& each : items) {
     RETURN_IF_ERROR(work.spend());

@@ -106,6 +106,8 @@ absl::StatusOr<Evaluator::Flow> Evaluator::run_loop(const For& node, std::span<c
   loop->depth = depth;
   if (node.filter != nullptr) loop->accepted = work_.arena().make_array<Value>(items.size());
   const Replace scope_after(scope_, around);
+  // In jinja2 an iteration that 'break' or 'continue' cut short does not keep `else` away.
+  bool has_completed = false;
   for (;; ++loop->index0) {
     ASSIGN_OR_RETURN(const bool has_item, reaches(*loop, loop->index0));
     if (!has_item) break;
@@ -115,9 +117,10 @@ absl::StatusOr<Evaluator::Flow> Evaluator::run_loop(const For& node, std::span<c
     bind_unset(node.body);
     RETURN_IF_ERROR(work_.spend());
     ASSIGN_OR_RETURN(const Flow flow, execute(node.body));
-    if (flow == Flow::kBreak) return Flow::kNext;
+    if (flow == Flow::kBreak) break;
+    has_completed = has_completed || flow == Flow::kNext;
   }
-  if (loop->index0 > 0 || node.otherwise.statements.empty()) return Flow::kNext;
+  if (has_completed || node.otherwise.statements.empty()) return Flow::kNext;
   scope_ = work_.arena().make<Scope>(around, nullptr);
   bind_unset(node.otherwise);
   return execute(node.otherwise);

@@ -393,62 +393,23 @@ absl::StatusOr<ExprPtr> Parser::call(ExprPtr callee) {
   return make(Call{std::move(callee), std::move(given)}, offset);
 }
 
-absl::StatusOr<CallArguments> Parser::arguments() {
-  RETURN_IF_ERROR(expect_operator("("));
-  CallArguments given;
-  bool is_first = true;
-  while (!peek().is_operator(")")) {
-    if (!is_first) {
-      RETURN_IF_ERROR(expect_operator(","));
-      if (peek().is_operator(")")) break;
+// Names of filters and tests may have dots in them.
+absl::StatusOr<std::string_view> Parser::dotted_name(std::string_view what) {
+  ASSIGN_OR_RETURN(std::string_view name, expect_name(what));
+  while (take_operator(".")) {
+    ASSIGN_OR_RETURN(const std::string_view part, expect_name(what));
+    if (std::ssize(name) + std::ssize(part) >= limits_.name_bytes_max) {
+      return fail(peek().offset,
+                  resource_exhausted("this name has more than {} bytes", limits_.name_bytes_max));
     }
-    is_first = false;
-    RETURN_IF_ERROR(argument(given));
+    name = tree_.strings.emplace_back(fmt::format("{}.{}", name, part));
   }
-  take();
-  return given;
-}
-
-absl::Status Parser::argument(CallArguments& given) {
-  const size_t offset = peek().offset;
-  const auto misplaced = [&] {
-    return fail(offset, invalid_argument("this argument cannot come here; expected positional "
-                                         "arguments, then named ones, then *list and **dict"));
-  };
-  if (take_operator("*")) {
-    if (given.spread != nullptr || given.named_spread != nullptr) return misplaced();
-    ASSIGN_OR_RETURN(given.spread, expression());
-  } else if (take_operator("**")) {
-    if (given.named_spread != nullptr) return misplaced();
-    ASSIGN_OR_RETURN(given.named_spread, expression());
-  } else if (peek().type == TokenType::kName && peek(1).is_operator("=")) {
-    if (given.named_spread != nullptr) return misplaced();
-    const std::string_view name = take().text;
-    take();
-    ASSIGN_OR_RETURN(ExprPtr value, expression());
-    for (const auto& [known, expr] : given.named) {
-      if (known == name) {
-        return fail(offset, invalid_argument("the argument '{}' is given twice", name));
-      }
-    }
-    given.named.emplace_back(name, std::move(value));
-    if (std::ssize(given.named) > limits_.parameters_max) {
-      return fail(offset, resource_exhausted("a call takes at most {} named arguments",
-                                             limits_.parameters_max));
-    }
-  } else {
-    if (given.spread != nullptr || given.named_spread != nullptr || !given.named.empty()) {
-      return misplaced();
-    }
-    ASSIGN_OR_RETURN(ExprPtr value, expression());
-    given.positional.push_back(std::move(value));
-  }
-  return absl::OkStatus();
+  return name;
 }
 
 absl::StatusOr<ExprPtr> Parser::filter(ExprPtr subject) {
   const size_t offset = peek().offset;
-  ASSIGN_OR_RETURN(const std::string_view name, expect_name("the name of a filter"));
+  ASSIGN_OR_RETURN(const std::string_view name, dotted_name("the name of a filter"));
   CallArguments given;
   if (peek().is_operator("(")) {
     ASSIGN_OR_RETURN(given, arguments());
@@ -478,7 +439,7 @@ absl::StatusOr<ExprPtr> Parser::test(ExprPtr subject) {
   take();
   const bool is_negated = take_name("not");
   const size_t offset = peek().offset;
-  ASSIGN_OR_RETURN(const std::string_view name, expect_name("the name of a test"));
+  ASSIGN_OR_RETURN(const std::string_view name, dotted_name("the name of a test"));
   CallArguments given;
   if (peek().is_operator("(")) {
     ASSIGN_OR_RETURN(given, arguments());

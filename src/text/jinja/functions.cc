@@ -161,7 +161,7 @@ const Callable* find_function(std::string_view name) {
 
 absl::Status set_attribute(Workspace& work, Namespace& space, const Text& name,
                            const Value& value) {
-  RETURN_IF_ERROR(work.spend(space.size / 16));
+  RETURN_IF_ERROR(work.spend(space.size / 8));
   if (Value* known = space.find(name.view())) {
     *known = value;
     return absl::OkStatus();

@@ -65,9 +65,9 @@ absl::StatusOr<Value> big_integers(Workspace& work, BinaryOp op, const Value& le
       break;
   }
   if (b.is_zero()) return division_by_zero();
-  if (op == BinaryOp::kFloorDivide) return make_integer(work, BigInt::floor_divide(a, b).quotient);
-  if (op == BinaryOp::kModulo) return make_integer(work, BigInt::floor_divide(a, b).remainder);
-  const double quotient = a.is_zero() ? 0.0 : BigInt::quotient(a, b);
+  if (op == BinaryOp::kFloorDivide) return make_integer(work, floor_divide(a, b).quotient);
+  if (op == BinaryOp::kModulo) return make_integer(work, floor_divide(a, b).remainder);
+  const double quotient = a.is_zero() ? 0.0 : true_quotient(a, b);
   if (std::isinf(quotient)) return invalid_argument("the quotient is too large for a float");
   return Value(quotient);
 }

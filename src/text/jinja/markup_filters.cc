@@ -18,7 +18,7 @@ using Given = const Arguments&;
 // urllib.parse.quote; a space of a query becomes a plus.
 absl::Status append_quoted(TextBuilder& out, Workspace& work, const Value& value, bool is_query) {
   ASSIGN_OR_RETURN(const Text text, to_text(work, value));
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 4));
+  RETURN_IF_ERROR(work.spend_bytes(text.size, 1));
   const std::string_view kept = is_query ? "_.-~" : "_.-~/";
   for_each_run(text, [&](std::string_view bytes, bool is_written) {
     for (const char c : bytes) {

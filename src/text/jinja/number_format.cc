@@ -71,6 +71,24 @@ std::string general_float(double number, int64_t precision) {
   return text.find('.') == std::string::npos ? text + ".0" : text;
 }
 
+// What '#' asks for: a point in every case, and of 'g' the zeros that it would drop.
+void keep_point(std::string& text, char type, int64_t precision) {
+  const size_t end = std::min(text.find_first_of("eE"), text.size());
+  std::string digits = text.substr(0, end);
+  if (digits.find('.') == std::string::npos) digits += '.';
+  if (type == 'g' || type == 'G') {
+    // Significant digits begin at the first one that is not 0; of zero itself all count.
+    const size_t first = std::min(digits.find_first_not_of("0."), digits.size());
+    const bool is_zero = first == digits.size();
+    const auto is_digit_char = [](char c) { return is_digit(c); };
+    const auto counted = std::count_if(digits.begin() + static_cast<ptrdiff_t>(is_zero ? 0 : first),
+                                       digits.end(), is_digit_char);
+    const int64_t wanted = std::max<int64_t>(precision, 1);
+    if (counted < wanted) digits.append(static_cast<size_t>(wanted - counted), '0');
+  }
+  text = digits + text.substr(end);
+}
+
 NumberParts float_parts(double number, const FormatSpec& spec) {
   NumberParts parts;
   if (std::signbit(number) && !std::isnan(number)) parts.sign = "-";
@@ -88,9 +106,9 @@ NumberParts float_parts(double number, const FormatSpec& spec) {
     text = spec.precision.has_value() ? general_float(magnitude, *spec.precision)
                                       : float_repr(magnitude);
   } else {
-    const std::string pattern =
-        fmt::format("{{:{}.{}{}}}", spec.is_alternate ? "#" : "", spec.precision.value_or(6), type);
+    const std::string pattern = fmt::format("{{:.{}{}}}", spec.precision.value_or(6), type);
     text = fmt::format(fmt::runtime(pattern), magnitude);
+    if (spec.is_alternate) keep_point(text, type, spec.precision.value_or(6));
   }
   if (spec.type == '%') text += '%';
   const size_t end = std::min(text.find_first_not_of("0123456789"), text.size());
@@ -229,7 +247,7 @@ absl::Status append_number(TextBuilder& out, Workspace& work, const Value& value
     return append_padded(out, work, make_view(head + parts.digits + parts.rest), spec, '>');
   }
   out.append(head);
-  for (int64_t i = std::ssize(parts.digits); i < zeros; ++i) out.append(spec.fill);
+  out.append_repeated(spec.fill, zeros - std::ssize(parts.digits));
   out.append(parts.digits + parts.rest);
   return absl::OkStatus();
 }
@@ -240,9 +258,9 @@ absl::Status append_padded(TextBuilder& out, Workspace& work, const Text& body,
   const int64_t missing = std::max<int64_t>(spec.width - count_code_points(body.view()), 0);
   RETURN_IF_ERROR(work.spend(missing / 16));
   const int64_t left = align == '>' ? missing : align == '^' ? missing / 2 : 0;
-  for (int64_t i = 0; i < left; ++i) out.append(spec.fill);
+  out.append_repeated(spec.fill, left);
   out.append(body);
-  for (int64_t i = left; i < missing; ++i) out.append(spec.fill);
+  out.append_repeated(spec.fill, missing - left);
   return absl::OkStatus();
 }
 

@@ -348,7 +348,10 @@ absl::Status Parser::with_statement(Body& out) {
 absl::Status Parser::generation_statement(Body& out) {
   const size_t offset = take().offset;
   With node;
+  // There it is a call of a function, which no 'break' leaves.
+  const int32_t loops = std::exchange(loops_, 0);
   ASSIGN_OR_RETURN(node.body, scoped_block("endgeneration"));
+  loops_ = loops;
   out.statements.push_back({std::move(node), offset});
   return absl::OkStatus();
 }

@@ -121,7 +121,7 @@ std::string float_repr(double number) {
 
 absl::Status append_repr(TextBuilder& out, Workspace& work, const Value& value) {
   if (const Text* text = as_text(value)) {
-    RETURN_IF_ERROR(work.spend_bytes(text->size, 16));
+    RETURN_IF_ERROR(work.spend_bytes(text->size, 8));
     append_text_repr(out, *text);
     return work.spend();
   }

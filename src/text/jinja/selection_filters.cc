@@ -218,6 +218,7 @@ absl::StatusOr<Value> sort_key(Workspace& work, const Value& item, const Value* 
     return Value(work.list(keys));
   }
   const Text comma = make_view(",");
+  RETURN_IF_ERROR(work.spend(4));
   ASSIGN_OR_RETURN(const std::vector<Value> parts, split(work, *names, &comma, -1));
   for (const Value& part : parts) {
     ASSIGN_OR_RETURN(const Value key, attribute_key(work, item, &part, is_exact));

@@ -110,11 +110,15 @@ absl::StatusOr<bool> is_of_case(Workspace& work, const Value& value, Given given
   return has_wanted;
 }
 
-absl::StatusOr<bool> is_filter_name(Workspace&, const Value& value, Given) {
+absl::StatusOr<bool> is_filter_name(Workspace& work, const Value& value, Given given) {
+  RETURN_IF_ERROR(expect_no_arguments("the test 'filter'", given));
+  RETURN_IF_ERROR(expect_key(work, value));
   const Text* name = as_text(value);
   return name != nullptr && find_filter(name->view()) != nullptr;
 }
-absl::StatusOr<bool> is_test_name(Workspace&, const Value& value, Given) {
+absl::StatusOr<bool> is_test_name(Workspace& work, const Value& value, Given given) {
+  RETURN_IF_ERROR(expect_no_arguments("the test 'test'", given));
+  RETURN_IF_ERROR(expect_key(work, value));
   const Text* name = as_text(value);
   return name != nullptr && find_test(name->view()) != nullptr;
 }

@@ -42,6 +42,7 @@ absl::StatusOr<Value> title_filter(Workspace& work, const Value& value, Given gi
       out.append(slice(work, text, at, end));
     } else {
       while (end < view.size() && !separates(end)) end += code_point_at(view, end).size;
+      RETURN_IF_ERROR(work.spend(8));
       const size_t first = at + code_point_at(view, at).size;
       ASSIGN_OR_RETURN(const Value head,
                        change_case(work, slice(work, text, at, first), Case::kUpper));

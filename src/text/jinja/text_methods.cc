@@ -66,7 +66,7 @@ struct Window {
 absl::StatusOr<std::optional<Window>> window_of(Workspace& work, const Text& text,
                                                 const Value* start, const Value* stop) {
   if (start == nullptr && stop == nullptr) return Window{0, text.size};
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 64));
+  RETURN_IF_ERROR(work.spend_bytes(text.size, 32));
   const std::string_view view = text.view();
   const int64_t size = count_code_points(view);
   const auto place = [&](const Value* value, int64_t fallback) -> absl::StatusOr<int64_t> {
@@ -181,7 +181,7 @@ absl::StatusOr<Value> count_method(Workspace& work, const Value& self, Given giv
   ASSIGN_OR_RETURN(const std::optional<Window> window, window_of(work, text, bound[1], bound[2]));
   if (!window.has_value()) return Value(int64_t{0});
   const std::string_view view = text.view().substr(window->begin, window->end - window->begin);
-  RETURN_IF_ERROR(work.spend_bytes(view.size()));
+  RETURN_IF_ERROR(work.spend_bytes(view.size(), kSearchedBytesPerStep));
   if (part.size == 0) return Value(count_code_points(view) + 1);
   int64_t count = 0;
   for (size_t at = find_bytes(view, part.view(), 0); at != std::string_view::npos;
@@ -197,7 +197,7 @@ template <bool (*kPasses)(int32_t)>
 absl::StatusOr<Value> all_are(Workspace& work, const Value& self, Given given) {
   RETURN_IF_ERROR(expect_no_arguments("a test of characters", given));
   const std::string_view view = std::get<Text>(self).view();
-  RETURN_IF_ERROR(work.spend_bytes(view.size(), 8));
+  RETURN_IF_ERROR(work.spend_bytes(view.size(), 4));
   for (size_t at = 0; at < view.size(); at += code_point_at(view, at).size) {
     if (!kPasses(code_point_at(view, at).value)) return Value(false);
   }
@@ -210,7 +210,7 @@ template <bool (*kWanted)(int32_t), bool (*kOther)(int32_t)>
 absl::StatusOr<Value> is_of_case(Workspace& work, const Value& self, Given given) {
   RETURN_IF_ERROR(expect_no_arguments("a test of case", given));
   const std::string_view view = std::get<Text>(self).view();
-  RETURN_IF_ERROR(work.spend_bytes(view.size(), 8));
+  RETURN_IF_ERROR(work.spend_bytes(view.size(), 4));
   bool has_wanted = false;
   for (size_t at = 0; at < view.size(); at += code_point_at(view, at).size) {
     const int32_t c = code_point_at(view, at).value;
@@ -299,7 +299,7 @@ absl::StatusOr<Value> translate(Workspace& work, const Value& self, Given given)
   ASSIGN_OR_RETURN(const auto bound, bind_arguments("translate", given, {kNameless}));
   if (bound[0] == nullptr) return invalid_argument("translate needs a table");
   const Text& text = std::get<Text>(self);
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 2));
+  RETURN_IF_ERROR(work.spend_bytes(text.size, 1));
   TextBuilder out(work);
   for (size_t at = 0; at < text.size;) {
     const CodePoint c = code_point_at(text.view(), at);
@@ -338,7 +338,7 @@ template <bool (*kHolds)(std::string_view)>
 absl::StatusOr<Value> whole_is(Workspace& work, const Value& self, Given given) {
   RETURN_IF_ERROR(expect_no_arguments("a test of a text", given));
   const std::string_view view = std::get<Text>(self).view();
-  RETURN_IF_ERROR(work.spend_bytes(view.size(), 8));
+  RETURN_IF_ERROR(work.spend_bytes(view.size(), 4));
   return Value(kHolds(view));
 }
 

@@ -60,13 +60,13 @@ absl::StatusOr<Text> strip(Workspace& work, const Text& text, const Text* chars,
       if (chars_cost > 0) RETURN_IF_ERROR(work.spend(chars_cost));
     }
   }
-  RETURN_IF_ERROR(work.spend_bytes(view.size() - (end - begin), 16));
+  RETURN_IF_ERROR(work.spend_bytes(view.size() - (end - begin), 8));
   return slice(work, text, begin, end);
 }
 
 absl::StatusOr<Value> replace(Workspace& work, const Text& text, const Text& old_part,
                               const Text& new_part, int64_t count) {
-  RETURN_IF_ERROR(work.spend_bytes(text.size));
+  RETURN_IF_ERROR(work.spend_bytes(text.size, kSearchedBytesPerStep));
   const std::string_view view = text.view();
   TextBuilder out(work);
   size_t at = 0;
@@ -98,7 +98,7 @@ absl::StatusOr<Value> replace(Workspace& work, const Text& text, const Text& old
 
 absl::StatusOr<std::vector<Value>> split(Workspace& work, const Text& text, const Text* separator,
                                          int64_t splits) {
-  RETURN_IF_ERROR(work.spend_bytes(text.size, separator == nullptr ? 8 : 64));
+  RETURN_IF_ERROR(work.spend_bytes(text.size, separator == nullptr ? 8 : kSearchedBytesPerStep));
   if (splits < 0) splits = std::numeric_limits<int64_t>::max();
   const std::string_view view = text.view();
   std::vector<Value> pieces;
@@ -191,7 +191,8 @@ absl::StatusOr<std::vector<Value>> split_lines(Workspace& work, const Text& text
 
 absl::StatusOr<size_t> find_first(Workspace& work, std::string_view text, std::string_view part) {
   const size_t found = find_bytes(text, part, 0);
-  RETURN_IF_ERROR(work.spend_bytes(std::min(found, text.size()) + part.size()));
+  RETURN_IF_ERROR(
+      work.spend_bytes(std::min(found, text.size()) + part.size(), kSearchedBytesPerStep));
   return found;
 }
 
@@ -240,9 +241,9 @@ absl::StatusOr<Value> pad(Workspace& work, const Text& text, int64_t width, cons
                        : side == Side::kRight ? 0
                                               : missing / 2 + (missing & width & 1);
   TextBuilder out(work);
-  for (int64_t i = 0; i < left; ++i) out.append(fill);
+  out.append_repeated(fill, left);
   out.append(text);
-  for (int64_t i = left; i < missing; ++i) out.append(fill);
+  out.append_repeated(fill, missing - left);
   return out.finish();
 }
 

@@ -62,12 +62,13 @@ void JsonWriter::write_escaped(std::string_view bytes, bool is_written) {
       put(at, c == '"' ? "\\\"" : "\\\\", 1);
     } else if (c < 0x20) {
       constexpr std::string_view kShort = "\b\f\n\r\t";
-      constexpr std::string_view kLetters = "bfnrt";
+      constexpr std::string_view kEscapes = "\\b\\f\\n\\r\\t";
       const size_t known = kShort.find(static_cast<char>(c));
-      put(at,
-          known == std::string_view::npos ? fmt::format("\\u{:04x}", c)
-                                          : fmt::format("\\{}", kLetters[known]),
-          1);
+      if (known != std::string_view::npos) {
+        put(at, kEscapes.substr(known * 2, 2), 1);
+      } else {
+        put(at, fmt::format("\\u{:04x}", c), 1);
+      }
     } else if (c >= 0x7F && style_.is_ascii) {
       const CodePoint code_point = code_point_at(bytes, at);
       size = code_point.size;
@@ -110,7 +111,7 @@ absl::Status JsonWriter::write_list(const List& list) {
 
 absl::Status JsonWriter::write_key(const Value& key) {
   if (const Text* text = as_text(key)) {
-    RETURN_IF_ERROR(work_.spend_bytes(text->size, 16));
+    RETURN_IF_ERROR(work_.spend_bytes(text->size, 2));
     write_text(*text);
   } else if (is_none(key)) {
     out_.append("\"null\"");
@@ -161,7 +162,7 @@ absl::Status JsonWriter::write(const Value& value) {
   const Workspace::Level level(work_);
   RETURN_IF_ERROR(level.check());
   if (const Text* text = as_text(value)) {
-    RETURN_IF_ERROR(work_.spend_bytes(text->size, 16));
+    RETURN_IF_ERROR(work_.spend_bytes(text->size, 2));
     write_text(*text);
   } else if (is_none(value)) {
     out_.append("null");

@@ -175,7 +175,8 @@ absl::StatusOr<Value> round_integer(Workspace& work, const Value& value, int64_t
   ASSIGN_OR_RETURN(const Value scale,
                    binary_integers(work, BinaryOp::kPower, Value(int64_t{10}), Value(places)));
   const BigInt unit = big_of(scale);
-  BigInt::Division division = BigInt::floor_divide(big_of(value), unit);
+  RETURN_IF_ERROR(work.spend(1 + std::ssize(unit.limbs()) * std::ssize(big_of(value).limbs()) / 8));
+  BigDivision division = floor_divide(big_of(value), unit);
   const BigInt twice = division.remainder + division.remainder;
   const bool is_odd = !division.quotient.is_zero() && (division.quotient.limbs()[0] & 1) != 0;
   if (twice > unit || (twice == unit && is_odd)) {

@@ -17,7 +17,7 @@ absl::Status Workspace::spend(int64_t steps) {
   if (steps_ > limits_.steps_max) [[unlikely]] {
     return resource_exhausted("the template takes more than {} steps", limits_.steps_max);
   }
-  if (arena_.used_bytes() + written_bytes_ > limits_.memory_bytes_max) [[unlikely]] {
+  if (memory_bytes() > limits_.memory_bytes_max) [[unlikely]] {
     return resource_exhausted("the template uses more than {} bytes of memory",
                               limits_.memory_bytes_max);
   }
@@ -130,6 +130,14 @@ void TextBuilder::append(std::string_view bytes, bool is_written) {
 void TextBuilder::append(const Text& text) {
   if (text.marks == nullptr) return append(text.view(), false);
   for_each_run(text, [&](std::string_view bytes, bool is_written) { append(bytes, is_written); });
+}
+
+void TextBuilder::append_repeated(std::string_view bytes, int64_t times) {
+  constexpr int64_t kBlock = 256;
+  std::string block;
+  for (int64_t i = 0; i < std::min(times, kBlock); ++i) block += bytes;
+  for (; times >= kBlock && !is_full_; times -= kBlock) append(block);
+  for (; times > 0 && !is_full_; --times) append(bytes);
 }
 
 absl::Status TextBuilder::check() const {

@@ -26,6 +26,9 @@ class Workspace {
   absl::Time now() const { return now_; }
   Arena& arena() { return arena_; }
 
+  int64_t steps() const { return steps_; }
+  int64_t memory_bytes() const { return arena_.used_bytes() + written_bytes_; }
+
   // Counts work done; also the place where memory used so far is judged.
   absl::Status spend(int64_t steps = 1);
   // Work that walks over bytes, `bytes_per_step` of which take as long as one step.
@@ -97,6 +100,7 @@ class TextBuilder {
 
   void append(std::string_view bytes, bool is_written = false);
   void append(const Text& text);
+  void append_repeated(std::string_view bytes, int64_t times);
   size_t size() const { return bytes_.size(); }
 
   absl::Status check() const;
