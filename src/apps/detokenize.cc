@@ -69,7 +69,8 @@ std::string as_json_line(const std::string& text) {
 }  // namespace
 
 void bind(CLI::App& command, DetokenizeOptions& options) {
-  command.add_option("model", options.model, "the model, a GGUF file")
+  command
+      .add_option("model", options.model, "the model: a GGUF file, a tokenizer.json, or its folder")
       ->required()
       ->type_name("MODEL");
   command

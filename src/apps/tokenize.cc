@@ -78,7 +78,8 @@ void print_timings(const Printer& printer, std::string_view text, int times) {
 }  // namespace
 
 void bind(CLI::App& command, TokenizeOptions& options) {
-  command.add_option("model", options.model, "the model, a GGUF file")
+  command
+      .add_option("model", options.model, "the model: a GGUF file, a tokenizer.json, or its folder")
       ->required()
       ->type_name("MODEL");
   command
@@ -102,9 +103,11 @@ void bind(CLI::App& command, TokenizeOptions& options) {
       ->excludes(ids)
       ->excludes(pieces);
   const std::string reading = "How text is read";
+  // A flag bound to the optional itself would be false where it was not given.
   command
-      .add_flag("--add-bos,!--no-add-bos", options.add_bos,
-                "begin with BOS, or have neither BOS nor EOS; without it: as the vocabulary says")
+      .add_flag_function(
+          "--add-bos,!--no-add-bos", [&options](int64_t times) { options.add_bos = times > 0; },
+          "begin with BOS, or have neither BOS nor EOS; without it: as the vocabulary says")
       ->group(reading);
   command
       .add_flag("--no-special", options.no_special,

@@ -15,6 +15,7 @@
 
 namespace millrace {
 
+// `model` is a GGUF file, a tokenizer.json, or a folder that holds one.
 absl::StatusOr<std::unique_ptr<const Tokenizer>> open_vocabulary(const std::string& model,
                                                                  const VocabularyOptions& options);
 

@@ -7,54 +7,11 @@
 
 #include <absl/memory/memory.h>
 
+#include "text/byte_alphabet.h"
 #include "text/unicode.h"
 
 namespace millrace {
 namespace {
-
-// The alphabet of Radford et al., "Language models are unsupervised multitask learners", 2019
-// (their encoder's bytes_to_unicode): printable Latin-1 bytes stand for themselves, the others for
-// U+0100 and on.
-constexpr bool stands_for_itself(int byte) {
-  return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xFF && byte != 0xAD);
-}
-
-constexpr std::array<char32_t, 256> kAlphabet = [] {
-  std::array<char32_t, 256> alphabet{};
-  char32_t next = 0x100;
-  for (int byte = 0; byte < 256; ++byte) {
-    alphabet[static_cast<size_t>(byte)] =
-        stands_for_itself(byte) ? static_cast<char32_t>(byte) : next++;
-  }
-  return alphabet;
-}();
-
-constexpr size_t kAlphabetEnd = 0x144;
-
-constexpr std::array<int16_t, kAlphabetEnd> kBytes = [] {
-  std::array<int16_t, kAlphabetEnd> bytes{};
-  bytes.fill(-1);
-  for (size_t byte = 0; byte < 256; ++byte) bytes[kAlphabet[byte]] = static_cast<int16_t>(byte);
-  return bytes;
-}();
-
-std::string spelled(std::string_view bytes) {
-  std::string text;
-  for (const char byte : bytes) append_utf8(kAlphabet[static_cast<uint8_t>(byte)], text);
-  return text;
-}
-
-// The bytes that `text` spells; text that is not in the alphabet stands for itself.
-std::string unspelled(std::string_view text) {
-  std::string bytes;
-  for (size_t i = 0; i < text.size();) {
-    const Utf8Char c = decode_utf8(text.substr(i));
-    if (!c.valid || c.code >= kAlphabetEnd || kBytes[c.code] < 0) return std::string(text);
-    bytes.push_back(static_cast<char>(kBytes[c.code]));
-    i += c.length;
-  }
-  return bytes;
-}
 
 std::vector<std::string> pieces_of(const Vocab& vocab) {
   std::vector<std::string> pieces;
@@ -122,7 +79,8 @@ absl::Status BpeTokenizer::read_merges(const MergeList& merges) {
   return absl::OkStatus();
 }
 
-void BpeTokenizer::encode_plain(std::string_view text, std::vector<TokenId>& tokens) const {
+void BpeTokenizer::encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const {
+  std::string_view text = plain.marked.text;
   while (!text.empty()) {
     const size_t valid = utf8_prefix(text);
     encode_text(text.substr(0, valid), tokens);

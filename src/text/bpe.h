@@ -29,7 +29,7 @@ class BpeTokenizer final : public Tokenizer {
                                                                  Rules rules);
 
  protected:
-  void encode_plain(std::string_view text, std::vector<TokenId>& tokens) const override;
+  void encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const override;
 
  private:
   using ByteTokens = std::array<TokenId, 256>;

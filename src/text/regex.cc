@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -24,11 +25,24 @@ bool compiles(const std::string& expression) {
   return code != nullptr;
 }
 
+// What Oniguruma, for which published expressions are written, has for \w in a class: letters,
+// marks, decimal digits, connectors, letters in circles and squares. Alone it has Latin-1's other
+// numbers too. PCRE2's has neither marks nor those.
+constexpr std::string_view kWordChars =
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24B6}-\x{24E9})"
+    R"(\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
+constexpr std::string_view kLatinNumbers = R"(\xB2\xB3\xB9\xBC-\xBE)";
+
 // What is to stand for the escape at the front of `text`, and how long that is.
-std::pair<std::string, size_t> translated(std::string_view text) {
+std::pair<std::string, size_t> translated(std::string_view text, bool in_class) {
   // PCRE2 counts U+180E among its spaces; Unicode has not since 6.3.
   if (text.starts_with("\\s")) return {"\\p{wspace}", 2};
   if (text.starts_with("\\S")) return {"\\P{wspace}", 2};
+  if (text.starts_with("\\w") && in_class) return {std::string(kWordChars), 2};
+  if (text.starts_with("\\w")) return {fmt::format("[{}{}]", kWordChars, kLatinNumbers), 2};
+  if (text.starts_with("\\W") && !in_class) {
+    return {fmt::format("[^{}{}]", kWordChars, kLatinNumbers), 2};
+  }
   // A script's name alone means to PCRE2 all that is used with the script.
   if (text.starts_with("\\p{") || text.starts_with("\\P{")) {
     const size_t length = std::min(text.find('}'), text.size() - 1) + 1;
@@ -38,16 +52,34 @@ std::pair<std::string, size_t> translated(std::string_view text) {
   return {std::string(text.substr(0, 2)), std::min<size_t>(2, text.size())};
 }
 
+// Bytes at the front of `text` that begin a class, or name one within a class; 0: none.
+size_t bracket_bytes(std::string_view text, bool in_class) {
+  if (in_class) {
+    const size_t end = text.starts_with("[:") ? text.find(":]") : text.npos;
+    return end == text.npos ? 0 : end + 2;
+  }
+  if (!text.starts_with('[')) return 0;
+  const size_t first = text.starts_with("[^") ? 2 : 1;
+  return text.substr(first).starts_with(']') ? first + 1 : first;  // a bracket first is itself
+}
+
 std::string in_pcre2_terms(std::string_view expression) {
   std::string out;
+  bool in_class = false;
   while (!expression.empty()) {
-    if (expression[0] != '\\') {
+    size_t length = bracket_bytes(expression, in_class);
+    if (length > 0) {
+      in_class = true;
+      out += expression.substr(0, length);
+    } else if (expression[0] == '\\') {
+      std::string escape;
+      std::tie(escape, length) = translated(expression, in_class);
+      out += escape;
+    } else {
+      if (expression[0] == ']') in_class = false;
       out += expression[0];
-      expression.remove_prefix(1);
-      continue;
+      length = 1;
     }
-    const auto [escape, length] = translated(expression);
-    out += escape;
     expression.remove_prefix(length);
   }
   return out;

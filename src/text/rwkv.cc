@@ -98,7 +98,8 @@ RwkvTokenizer::RwkvTokenizer(Vocab vocab)
   }
 }
 
-void RwkvTokenizer::encode_plain(std::string_view text, std::vector<TokenId>& tokens) const {
+void RwkvTokenizer::encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const {
+  std::string_view text = plain.marked.text;
   while (!text.empty()) {
     size_t longest = 0;
     TokenId token = ByteTrie::kNone;

@@ -19,7 +19,7 @@ class RwkvTokenizer final : public Tokenizer {
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> create(Vocab vocab);
 
  protected:
-  void encode_plain(std::string_view text, std::vector<TokenId>& tokens) const override;
+  void encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const override;
 
  private:
   explicit RwkvTokenizer(Vocab vocab);

@@ -8,13 +8,6 @@
 namespace millrace {
 namespace {
 
-// Bytes from `begin` on that nobody wrote.
-size_t unwritten_bytes(std::span<const ByteRange> written, size_t begin, size_t text_bytes) {
-  const auto next = std::ranges::upper_bound(written, begin, {}, &ByteRange::end);
-  if (next == written.end()) return text_bytes - begin;
-  return next->begin > begin ? next->begin - begin : 0;
-}
-
 size_t spaces_end(std::string_view text, size_t at, size_t limit) {
   while (at < limit) {
     const Utf8Char c = decode_utf8(text.substr(at, limit - at));
@@ -53,10 +46,9 @@ SpecialSearch::SpecialSearch(const Vocab& vocab) {
 
 SpecialSearch::Found SpecialSearch::longest(const Query& query, size_t begin,
                                             size_t bytes_max) const {
-  const size_t control_max =
-      query.control ? unwritten_bytes(query.written, begin, query.text.size()) : 0;
+  const size_t control_max = query.control ? query.marked.unwritten_from(begin) : 0;
   Found found{begin, begin, ByteTrie::kNone};
-  trie_.for_each_prefix(query.text.substr(begin, bytes_max), [&](size_t length, TokenId id) {
+  trie_.for_each_prefix(query.marked.text.substr(begin, bytes_max), [&](size_t length, TokenId id) {
     if (length <= control_max || !is_control(id)) found = {begin, begin + length, id};
   });
   return found;
@@ -65,7 +57,7 @@ SpecialSearch::Found SpecialSearch::longest(const Query& query, size_t begin,
 std::vector<SpecialSearch::Found> SpecialSearch::find(std::string_view text,
                                                       std::span<const ByteRange> written,
                                                       bool control) const {
-  const Query query{text, written, control};
+  const Query query{{text, written}, control};
   std::vector<Found> found;
   for (size_t i = 0; i < text.size(); ++i) {
     if (!trie_.begins_with(text[i])) continue;
@@ -85,7 +77,7 @@ std::vector<SpecialSearch::Found> SpecialSearch::choose(const Query& query,
     return a_bytes != b_bytes ? a_bytes < b_bytes : a.begin > b.begin;
   };
   std::ranges::make_heap(heap, later);
-  std::vector<bool> taken(query.text.size());
+  std::vector<bool> taken(query.marked.text.size());
   std::vector<Found> chosen;
   while (!heap.empty()) {
     std::ranges::pop_heap(heap, later);

@@ -35,8 +35,7 @@ class SpecialSearch {
 
  private:
   struct Query {
-    std::string_view text;
-    std::span<const ByteRange> written;
+    MarkedView marked;
     bool control;
   };
 

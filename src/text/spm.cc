@@ -190,7 +190,8 @@ std::optional<int32_t> SpmTokenizer::symbol_of(std::string_view part) const {
   return token && is_text(*token) ? token : std::nullopt;
 }
 
-void SpmTokenizer::encode_plain(std::string_view text, std::vector<TokenId>& tokens) const {
+void SpmTokenizer::encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const {
+  std::string_view text = plain.marked.text;
   std::string normal;
   if (rules_.removes_spaces) text = normal = without_extra_spaces(text);
   Merges::Word room;

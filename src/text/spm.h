@@ -31,7 +31,7 @@ class SpmTokenizer final : public Tokenizer {
                                                                  Rules rules);
 
  protected:
-  void encode_plain(std::string_view text, std::vector<TokenId>& tokens) const override;
+  void encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const override;
 
  private:
   SpmTokenizer(Vocab vocab, Rules rules);

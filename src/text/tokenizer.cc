@@ -1,8 +1,12 @@
 #include "text/tokenizer.h"
 
+#include <algorithm>
+#include <array>
+#include <iterator>
 #include <utility>
 
 #include "text/bpe.h"
+#include "text/gguf_pipelines.h"
 #include "text/rwkv.h"
 #include "text/split_patterns.h"
 #include "text/spm.h"
@@ -72,22 +76,31 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::create(const Metadat
     return not_found("the model has no vocabulary: metadata key 'tokenizer.ggml.model' is '{}'",
                      model);
   }
-  constexpr std::string_view kKnown = "gpt2, llama, gemma4, rwkv";
-  if (model != "gpt2" && model != "llama" && model != "gemma4" && model != "rwkv") {
+  constexpr std::array kModels = {"gpt2", "llama", "gemma4", "t5", "bert", "rwkv"};
+  if (std::ranges::find(kModels, model) == kModels.end()) {
     return unimplemented("metadata key 'tokenizer.ggml.model' is '{}'; the known ones are {}",
-                         model, kKnown);
+                         model, fmt::join(kModels, ", "));
   }
   if (pre.empty()) {
     ASSIGN_OR_RETURN(pre, metadata.string_or("tokenizer.ggml.pre", ""));
   }
   ASSIGN_OR_RETURN(Vocab vocab, Vocab::from(metadata, pre));
   if (model == "rwkv") return RwkvTokenizer::create(std::move(vocab));
+  if (model == "t5") return create_unigram(std::move(vocab), metadata);
+  if (model == "bert") return create_wordpiece(std::move(vocab));
   if (model == "gpt2") return create_bpe(std::move(vocab), metadata, pre);
   return create_spm(std::move(vocab), metadata, /*by_merges=*/model == "gemma4");
 }
 
-Tokenizer::Tokenizer(Vocab vocab, PiecesOf* pieces_of, Traits traits)
-    : vocab_(std::move(vocab)), specials_(vocab_), traits_(traits) {
+Tokenizer::Tokenizer(Vocab vocab, PiecesOf pieces_of, Traits traits)
+    : Tokenizer(std::move(vocab), pieces_of, {}, traits) {
+  specials_.emplace(vocab_);
+  if (vocab_.add_bos()) frame_.before.push_back(*vocab_.bos());
+  if (vocab_.add_eos()) frame_.after.push_back(*vocab_.eos());
+}
+
+Tokenizer::Tokenizer(Vocab vocab, PiecesOf pieces_of, Frame frame, Traits traits)
+    : vocab_(std::move(vocab)), frame_(std::move(frame)), traits_(traits) {
   piece_ends_.reserve(static_cast<size_t>(vocab_.size()));
   for (const std::string& piece : pieces_of(vocab_)) {
     piece_bytes_ += piece;
@@ -103,15 +116,15 @@ std::string_view Tokenizer::piece(TokenId id) const {
 }
 
 // As sentencepiece_processor.cc of SentencePiece does in Decode.
-std::string_view Tokenizer::next_piece(TokenId id, bool& at_start) const {
+std::string Tokenizer::next_piece(TokenId id, bool& at_start) const {
   std::string_view bytes = piece(id);
-  if (!at_start) return bytes;
+  if (!at_start) return std::string(bytes);
   const bool strips = (traits_.adds_space || traits_.removes_spaces) && !is_special(id);
   const bool stripped = strips && bytes.starts_with(' ');
   if (stripped) bytes.remove_prefix(1);
   // Where spaces are removed one could go on for ever: each token loses its own.
   at_start = bytes.empty() && (!stripped || traits_.removes_spaces);
-  return bytes;
+  return std::string(bytes);
 }
 
 bool Tokenizer::is_special(TokenId id) const {
@@ -120,42 +133,58 @@ bool Tokenizer::is_special(TokenId id) const {
 }
 
 std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
-  return encode(text, {}, options);
+  return encode(MarkedView{text, {}}, options);
 }
 
 std::vector<TokenId> Tokenizer::encode(const MarkedText& text, const EncodeOptions& options) const {
-  return encode(text.text, text.written, options);
+  return encode(MarkedView{text.text, text.written}, options);
 }
 
-std::vector<TokenId> Tokenizer::encode(std::string_view text, std::span<const ByteRange> written,
-                                       const EncodeOptions& options) const {
-  if (!traits_.any_bytes && !is_utf8(text)) {
-    std::vector<ByteRange> moved(written.begin(), written.end());
-    const std::string whole = replace_invalid(text, moved);
-    return encode(whole, moved, options);
+std::vector<TokenId> Tokenizer::encode(const MarkedView& text, const EncodeOptions& options) const {
+  if (!traits_.any_bytes && !is_utf8(text.text)) {
+    std::vector<ByteRange> moved(text.written.begin(), text.written.end());
+    const std::string whole = replace_invalid(text.text, moved);
+    return encode(MarkedView{whole, moved}, options);
   }
   std::vector<TokenId> tokens;
-  tokens.reserve(text.size() / 4 + 2);  // English has four to five bytes a token
-  if (options.add_special && vocab_.add_bos()) tokens.push_back(*vocab_.bos());
+  tokens.reserve(text.text.size() / 4 + 2);  // English has four to five bytes a token
+  if (options.add_special) {
+    tokens.insert(tokens.end(), frame_.before.begin(), frame_.before.end());
+  }
   size_t at = 0;
   const auto plain_up_to = [&](size_t end) {
-    if (end > at) encode_plain(text.substr(at, end - at), tokens);
+    if (end <= at) return;
+    encode_plain({text.part(at, end), at == 0, options.parse_special}, tokens);
   };
-  for (const auto& special : specials_.find(text, written, options.parse_special)) {
+  for (const auto& special : find_special(text, options.parse_special)) {
     plain_up_to(special.begin);
     tokens.push_back(special.id);
     at = special.end;
   }
-  plain_up_to(text.size());
-  if (options.add_special && vocab_.add_eos()) tokens.push_back(*vocab_.eos());
+  plain_up_to(text.text.size());
+  if (options.add_special) tokens.insert(tokens.end(), frame_.after.begin(), frame_.after.end());
   return tokens;
 }
 
+std::vector<SpecialSearch::Found> Tokenizer::find_special(const MarkedView& text,
+                                                          bool parse_special) const {
+  return specials_->find(text.text, text.written, parse_special);
+}
+
 std::string Tokenizer::decode(std::span<const TokenId> tokens, const DecodeOptions& options) const {
+  std::vector<TokenId> shown;
+  shown.reserve(tokens.size());
+  std::ranges::copy_if(tokens, std::back_inserter(shown), [&](TokenId id) {
+    return vocab_.contains(id) && !(options.skip_special && is_special(id));
+  });
+  return join(shown);
+}
+
+std::string Tokenizer::join(std::span<const TokenId> tokens) const {
   std::string text;
   bool at_start = true;
   for (const TokenId id : tokens) {
-    if (!options.skip_special || !is_special(id)) text += next_piece(id, at_start);
+    text += next_piece(id, at_start);
   }
   return text;
 }

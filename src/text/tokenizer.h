@@ -1,10 +1,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <absl/functional/function_ref.h>
 
 #include "base/ids.h"
 #include "base/metadata.h"
@@ -36,6 +39,12 @@ class Tokenizer {
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> create(const Metadata& metadata,
                                                                  std::string_view pre = "");
 
+  // The one that a Hugging Face folder's tokenizer.json describes; its tokenizer_config.json, where
+  // it is not empty, says which tokens are bos and eos and whether they are added. Errors name the
+  // path at fault; UNIMPLEMENTED, what is not known.
+  static absl::StatusOr<std::unique_ptr<const Tokenizer>> from_json(std::string_view tokenizer,
+                                                                    std::string_view config = "");
+
   const Vocab& vocab() const { return vocab_; }
 
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
@@ -51,28 +60,46 @@ class Tokenizer {
   std::string_view piece(TokenId id) const;
   // The same for a token that may be at the start of a text: without the space that encode puts
   // there. `at_start` becomes false where the text has begun.
-  std::string_view next_piece(TokenId id, bool& at_start) const;
+  virtual std::string next_piece(TokenId id, bool& at_start) const;
   // Control and unknown tokens: what `skip_special` leaves out.
   bool is_special(TokenId id) const;
 
  protected:
-  using PiecesOf = std::vector<std::string>(const Vocab&);
+  using PiecesOf = absl::FunctionRef<std::vector<std::string>(const Vocab&)>;
+  // The tokens before and after a text that `add_special` asks for.
+  struct Frame {
+    std::vector<TokenId> before;
+    std::vector<TokenId> after;
+  };
   struct Traits {
     bool adds_space = false;      // encode puts a space before a text
     bool removes_spaces = false;  // encode leaves out spaces that begin a text
     bool any_bytes = false;       // encode_plain reads more than UTF-8
   };
-  Tokenizer(Vocab vocab, PiecesOf* pieces_of, Traits traits);
-  // Appends the tokens of a text that is UTF-8 (or any bytes), not empty, holds no special token,
-  // and is all there is between two of them.
-  virtual void encode_plain(std::string_view text, std::vector<TokenId>& tokens) const = 0;
+  // The frame is what the vocabulary says.
+  Tokenizer(Vocab vocab, PiecesOf pieces_of, Traits traits);
+  // For a tokenizer with a find_special of its own.
+  Tokenizer(Vocab vocab, PiecesOf pieces_of, Frame frame, Traits traits);
+
+  // What lies between two special tokens.
+  struct Plain {
+    MarkedView marked;  // UTF-8 (or any bytes), not empty
+    bool from_start;    // nothing is before it
+    bool parse_special;
+  };
+  virtual void encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const = 0;
+  // The special tokens of a text, in order.
+  virtual std::vector<SpecialSearch::Found> find_special(const MarkedView& text,
+                                                         bool parse_special) const;
+  // What `tokens`, all of the vocabulary, are together.
+  virtual std::string join(std::span<const TokenId> tokens) const;
 
  private:
-  std::vector<TokenId> encode(std::string_view text, std::span<const ByteRange> written,
-                              const EncodeOptions& options) const;
+  std::vector<TokenId> encode(const MarkedView& text, const EncodeOptions& options) const;
 
   Vocab vocab_;
-  SpecialSearch specials_;
+  std::optional<SpecialSearch> specials_;
+  Frame frame_;
   std::string piece_bytes_;  // all pieces, one after the other
   std::vector<size_t> piece_ends_;
   Traits traits_;

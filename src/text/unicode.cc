@@ -165,4 +165,31 @@ CharClass char_class(char32_t code) {
   return code < kTableEnd ? table[code] : classify(code);
 }
 
+bool is_word_char(char32_t code) {
+  const auto is_between = [code](char32_t first, char32_t last) {
+    return code >= first && code <= last;
+  };
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_PC:
+      return true;
+    case UTF8PROC_CATEGORY_CF:
+      return is_between(0x200C, 0x200D);
+    case UTF8PROC_CATEGORY_SO:  // letters in circles and squares
+      return is_between(0x24B6, 0x24E9) || is_between(0x1F130, 0x1F149) ||
+             is_between(0x1F150, 0x1F169) || is_between(0x1F170, 0x1F189);
+    default:
+      return false;
+  }
+}
+
 }  // namespace millrace

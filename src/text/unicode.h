@@ -44,5 +44,7 @@ enum CharClass : uint8_t {
   kLetterChars = kUpperChar | kLowerChar | kCaselessChar,
 };
 CharClass char_class(char32_t code);
+// What \w is in Unicode's regular expressions (Technical Standard 18, annex C).
+bool is_word_char(char32_t code);
 
 }  // namespace millrace

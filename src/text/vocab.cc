@@ -63,7 +63,7 @@ absl::StatusOr<std::optional<TokenId>> read_id(const Metadata& metadata, std::st
 
 absl::StatusOr<bool> default_add_bos(const Metadata& metadata, std::string_view pre) {
   ASSIGN_OR_RETURN(const std::string_view model, metadata.string_or("tokenizer.ggml.model", ""));
-  if (model == "llama") return true;
+  if (model == "llama" || model == "bert") return true;
   const SplitPattern* pattern = find_split_pattern(model == "gemma4" ? model : pre);
   return (model == "gpt2" || model == "gemma4") && pattern != nullptr && pattern->add_bos;
 }
@@ -150,6 +150,12 @@ absl::Status Vocab::read_roles(const Metadata& metadata) {
   ASSIGN_OR_RETURN(roles_.separator, read("tokenizer.ggml.seperator_token_id"));
   ASSIGN_OR_RETURN(roles_.padding, read("tokenizer.ggml.padding_token_id"));
   ASSIGN_OR_RETURN(roles_.mask, read("tokenizer.ggml.mask_token_id"));
+  ASSIGN_OR_RETURN(const std::string_view model, metadata.string_or("tokenizer.ggml.model", ""));
+  if (model == "bert") {  // whose texts stand between [CLS] and [SEP]
+    ASSIGN_OR_RETURN(const auto cls, read("tokenizer.ggml.cls_token_id"));
+    if (!roles_.bos) roles_.bos = cls;
+    if (!roles_.eos) roles_.eos = roles_.separator;
+  }
   if (!roles_.end_of_turn) roles_.end_of_turn = find_control(kEndOfTurnNames);
   if (!roles_.end_of_message) roles_.end_of_message = find_control(kEndOfMessageNames);
   return absl::OkStatus();
@@ -183,7 +189,9 @@ absl::Status Vocab::read_additions(const Metadata& metadata, std::string_view pr
   ASSIGN_OR_RETURN(const bool add_bos, default_add_bos(metadata, pre));
   ASSIGN_OR_RETURN(
       add_bos_, metadata.boolean_or("tokenizer.ggml.add_bos_token", add_bos && bos().has_value()));
-  ASSIGN_OR_RETURN(add_eos_, metadata.boolean_or("tokenizer.ggml.add_eos_token", false));
+  ASSIGN_OR_RETURN(const std::string_view model, metadata.string_or("tokenizer.ggml.model", ""));
+  const bool add_eos = (model == "bert" || model == "t5") && eos().has_value();
+  ASSIGN_OR_RETURN(add_eos_, metadata.boolean_or("tokenizer.ggml.add_eos_token", add_eos));
   if (add_bos_ && !bos()) {
     return invalid_argument(
         "metadata key 'tokenizer.ggml.add_bos_token' is true, but there is no bos_token_id");

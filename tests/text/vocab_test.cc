@@ -50,9 +50,13 @@ std::vector<std::string> split(const std::string& text, const std::string& separ
   return parts;
 }
 
-const std::vector<const char*> kCovered = {"ggml-vocab-deepseek-coder.gguf",
-                                           "ggml-vocab-gpt-2.gguf", "ggml-vocab-llama-bpe.gguf",
-                                           "ggml-vocab-llama-spm.gguf", "ggml-vocab-qwen2.gguf"};
+constexpr std::string_view kBert = "ggml-vocab-bert-bge.gguf";
+const std::vector<const char*> kCovered = {kBert.data(),
+                                           "ggml-vocab-deepseek-coder.gguf",
+                                           "ggml-vocab-gpt-2.gguf",
+                                           "ggml-vocab-llama-bpe.gguf",
+                                           "ggml-vocab-llama-spm.gguf",
+                                           "ggml-vocab-qwen2.gguf"};
 
 class Vocabularies : public testing::TestWithParam<const char*> {};
 
@@ -72,7 +76,8 @@ TEST_P(Vocabularies, GiveTheIdsOfTheirOutFile) {
     for (TokenId id; numbers >> id;) expected.push_back(id);
     EXPECT_EQ((*tokenizer)->encode(text, {.add_special = false, .parse_special = false}), expected)
         << text;
-    EXPECT_EQ((*tokenizer)->decode(expected), text);
+    // BERT's pieces do not tell what was normalised away.
+    if (GetParam() != kBert) EXPECT_EQ((*tokenizer)->decode(expected), text);
   }
 }
 
@@ -102,16 +107,8 @@ TEST(Differential, EveryLineOfTheCoveredVocabulariesAgrees) {
         << found->first << ": " << text;
     ++agreed[found->first];
   }
-  for (const auto& [name, tokenizer] : tokenizers) EXPECT_EQ(agreed[name], 497) << name;
-}
-
-TEST(Differential, VocabulariesOfOtherKindsAreRefusedByName) {
-  for (const auto& [name, word] :
-       std::map<std::string, std::string>{{"ggml-vocab-bert-bge.gguf", "'bert'"}}) {
-    if (!std::filesystem::exists(kFolder + name)) GTEST_SKIP() << kFolder + name << " is not here";
-    const auto tokenizer = open_tokenizer(kFolder + name);
-    EXPECT_TRUE(absl::IsUnimplemented(tokenizer.status())) << tokenizer.status();
-    EXPECT_NE(message_of(tokenizer.status()).find(word), std::string_view::npos);
+  for (const auto& [name, tokenizer] : tokenizers) {
+    EXPECT_EQ(agreed[name], name == kBert ? 400 : 497) << name;
   }
 }
 

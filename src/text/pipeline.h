@@ -1,0 +1,56 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/container/flat_hash_map.h>
+
+#include "text/added_tokens.h"
+#include "text/decoding.h"
+#include "text/normalise.h"
+#include "text/tokenizer.h"
+#include "text/word_cache.h"
+#include "text/word_cutter.h"
+#include "text/word_model.h"
+
+namespace millrace {
+
+// A tokenizer made of parts, as the `tokenizers` package has them: added tokens are taken out,
+// what lies between is normalised, tokens that look normalised are taken out of that, the rest is
+// cut into words, and a model makes each word's tokens.
+class PipelineTokenizer final : public Tokenizer {
+ public:
+  using Tokenizer::Frame;
+  struct Parts {
+    AddedTokens added;  // looked for in the text as it is
+    Normaliser normaliser;
+    AddedTokens added_to_normalised;
+    WordCutter cutter;
+    std::unique_ptr<const WordModel> model;
+    Decoding decoding;
+    // What decoding begins with where it is not the token's own text.
+    absl::flat_hash_map<TokenId, std::string> decoded_as;
+    Frame frame;
+  };
+  PipelineTokenizer(Vocab vocab, Parts parts);
+
+  std::string next_piece(TokenId id, bool& at_start) const override;
+
+ protected:
+  void encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const override;
+  std::vector<SpecialSearch::Found> find_special(const MarkedView& text,
+                                                 bool parse_special) const override;
+  std::string join(std::span<const TokenId> tokens) const override;
+
+ private:
+  void encode_normalised(const Plain& plain, std::vector<TokenId>& tokens) const;
+  void encode_words(std::string_view text, bool from_start, std::vector<TokenId>& tokens) const;
+
+  Parts parts_;
+  mutable WordCache cache_;
+};
+
+}  // namespace millrace

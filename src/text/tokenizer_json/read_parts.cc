@@ -1,0 +1,45 @@
+#include <array>
+#include <utility>
+
+#include "text/tokenizer_json/readers.h"
+
+namespace millrace {
+namespace {
+
+// Published ones have at most ten.
+constexpr int64_t kPartsMax = 64;
+
+absl::Status for_each_nested(
+    const JsonNode& node, std::string_view list, int64_t& parts,
+    absl::FunctionRef<absl::Status(std::string_view type, const JsonNode& part)> each) {
+  ASSIGN_OR_RETURN(const std::string_view type, node.string_at("type"));
+  if (type == "Sequence") {
+    ASSIGN_OR_RETURN(const JsonNode nested, node.at(list));
+    return nested.for_each_element(
+        [&](int64_t, const JsonNode& part) { return for_each_nested(part, list, parts, each); });
+  }
+  if (++parts > kPartsMax) return node.error(fmt::format("is one part of more than {}", kPartsMax));
+  return each(type, node);
+}
+
+}  // namespace
+
+absl::Status for_each_part(
+    const JsonNode& node, std::string_view list,
+    absl::FunctionRef<absl::Status(std::string_view type, const JsonNode& part)> each) {
+  if (node.is_null()) return absl::OkStatus();
+  int64_t parts = 0;
+  return for_each_nested(node, list, parts, each);
+}
+
+absl::StatusOr<ReadPattern> read_pattern(const JsonNode& node) {
+  ASSIGN_OR_RETURN(const JsonNode string_node, node.at("String"));
+  if (!string_node.is_null()) {
+    ASSIGN_OR_RETURN(const std::string_view text, string_node.string());
+    return ReadPattern{.text = std::string(text)};
+  }
+  ASSIGN_OR_RETURN(const std::string_view expression, node.string_at("Regex"));
+  return ReadPattern{.expression = std::string(expression)};
+}
+
+}  // namespace millrace
