@@ -1,7 +1,8 @@
 # The tests in tests/: each folder with C++ sources is one program linked to every room; each tests/e2e/*_test.py drives the
-# binary from outside. And the house rules.
+# binary from outside, or the program of its own that lies beside it and gives it a room alone. And the house rules.
 
 file(GLOB folders CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/*)
+list(REMOVE_ITEM folders ${CMAKE_SOURCE_DIR}/tests/e2e)
 foreach(folder ${folders})
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cc)
   if(sources)
@@ -11,8 +12,15 @@ foreach(folder ${folders})
     target_include_directories(tests_${name} PRIVATE ${CMAKE_SOURCE_DIR})
     target_link_libraries(tests_${name} PRIVATE apps GTest::gmock GTest::gtest_main)
     add_test(NAME tests.${name} COMMAND tests_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    set_tests_properties(tests.${name} PROPERTIES LABELS model)
+    set_tests_properties(tests.${name} PROPERTIES LABELS model RUN_SERIAL ON)
   endif()
+endforeach()
+
+file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/*.cc)
+foreach(source ${sources})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${source})
+  target_link_libraries(${name} PRIVATE text)
 endforeach()
 
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
@@ -22,7 +30,7 @@ foreach(script ${scripts})
   string(REGEX REPLACE "_test$" "" name ${name})
   add_test(NAME e2e.${name} COMMAND ${Python3_EXECUTABLE} -B ${script} $<TARGET_FILE:millrace>
            WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(e2e.${name} PROPERTIES LABELS e2e)
+  set_tests_properties(e2e.${name} PROPERTIES LABELS e2e RUN_SERIAL ON)
 endforeach()
 
 add_test(NAME tidy COMMAND ${CMAKE_SOURCE_DIR}/tools/tidy)

@@ -16,6 +16,7 @@ struct InspectOptions {
   int64_t max_model_len = 0;
   int64_t max_num_seqs = 1;
   std::string kv_cache_dtype = "f16";
+  std::string chat_template;  // empty: the model's own
   bool json = false;
 };
 

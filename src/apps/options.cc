@@ -84,7 +84,8 @@ void bind(CLI::App& command, ComputeOptions& options) {
       ->group(group);
   command
       .add_option("--activations", options.activations,
-                  "inputs of quantised products: q8 (8 bits per block) or f32")
+                  "inputs of products: f32, or q8: 8 bits per block for quantised weights, "
+                  "and bfloat16 for BF16 weights where the CPU has such products")
       ->check(CLI::IsMember({"q8", "f32"}))
       ->type_name("TYPE")
       ->group(group);

@@ -15,7 +15,8 @@ struct RunOptions {
   std::string prompt;  // empty: a chat
   bool raw = false;    // the prompt goes to the model as it is
   std::string system;
-  int64_t max_tokens = 0;  // 0: the rest of the context
+  std::string chat_template;  // empty: the model's own
+  int64_t max_tokens = 0;     // 0: the rest of the context
   float temperature = 0.8F;
   int32_t top_k = 40;
   float top_p = 0.95F;

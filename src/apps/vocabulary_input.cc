@@ -1,9 +1,9 @@
 #include "apps/vocabulary_input.h"
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 
+#include "apps/input_text.h"
 #include "files/checkpoint.h"
 
 namespace millrace {
@@ -37,19 +37,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> open_vocabulary(const std::stri
 }
 
 absl::StatusOr<std::string> read_input(const std::string& file, std::FILE* in) {
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> opened(nullptr, std::fclose);
-  if (!file.empty()) {
-    opened.reset(std::fopen(file.c_str(), "rbe"));
-    if (opened == nullptr) return not_found("cannot open '{}'", file);
-    in = opened.get();
-  }
-  std::string text;
-  std::array<char, 1 << 16> part;
-  while (const size_t read = std::fread(part.data(), 1, part.size(), in)) {
-    text.append(part.data(), read);
-  }
-  if (std::ferror(in) != 0) return invalid_argument("the input could not be read");
-  return text;
+  return file.empty() ? read_stream(in) : read_file(file);
 }
 
 absl::Status write_output(std::string_view text, std::FILE* out) {

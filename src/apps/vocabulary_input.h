@@ -11,7 +11,7 @@
 #include "base/status.h"
 #include "text/tokenizer.h"
 
-// What `tokenize` and `detokenize` share: a model's vocabulary, and what comes in and goes out.
+// What commands about text share: a model's vocabulary, and what comes in and goes out.
 
 namespace millrace {
 

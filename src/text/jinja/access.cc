@@ -5,6 +5,7 @@
 
 #include "text/jinja/call.h"
 #include "text/jinja/compare.h"
+#include "text/jinja/integers.h"
 #include "text/jinja/methods.h"
 #include "text/jinja/print.h"
 #include "text/jinja/text_search.h"
@@ -46,6 +47,7 @@ absl::StatusOr<Value> element_at(Workspace& work, const Value& object, int64_t i
 // Python's slice.indices: bounds that a walk by `step` stays within.
 struct Bounds {
   int64_t start, stop, step;
+  int64_t wide_step;  // as it was given, within what ranges can hold
 
   int64_t count() const {
     const Range walk{start, stop, step};
@@ -56,19 +58,24 @@ struct Bounds {
 absl::StatusOr<Bounds> slice_bounds(int64_t size, const Value* start, const Value* stop,
                                     const Value* step) {
   const auto given = [](const Value* value) { return value != nullptr && !is_none(*value); };
-  const int64_t by = given(step) ? integer_of(*step) : 1;
+  const auto clamped = [](const Value& value) {
+    if (fits_int64(value)) return integer_of(value);
+    return is_negative_integer(value) ? INT64_MIN : INT64_MAX;
+  };
+  const int64_t by = given(step) ? clamped(*step) : 1;
   if (by == 0) return invalid_argument("a slice's step cannot be 0");
   const int64_t low = by < 0 ? -1 : 0;
   const int64_t high = by < 0 ? size - 1 : size;
   const auto bound = [&](const Value* value, int64_t fallback) {
     if (!given(value)) return fallback;
-    const int64_t at = integer_of(*value);
+    const int64_t at = clamped(*value);
     if (at < 0) return at < -size ? low : std::clamp(at + size, low, high);
     return std::clamp(at, low, high);
   };
+  constexpr int64_t kWideMax = int64_t{1} << 40;
   // A step beyond the size visits one item, as the size itself does.
   return Bounds{bound(start, by < 0 ? high : low), bound(stop, by < 0 ? low : high),
-                std::clamp(by, -(size + 1), size + 1)};
+                std::clamp(by, -(size + 1), size + 1), std::clamp(by, -kWideMax, kWideMax)};
 }
 
 absl::StatusOr<Value> slice_text(Workspace& work, const Text& text, const Value* start,
@@ -135,6 +142,18 @@ absl::StatusOr<Value> get_attribute(Workspace& work, const Value& object, std::s
     if (const Value* found = (*space)->find(name)) return *found;
     return Value(missing_attribute(object, name));
   }
+  if (const auto* list = std::get_if<const List*>(&object); list != nullptr && (*list)->is_group) {
+    if (name == "grouper") return (*list)->items[0];
+    if (name == "list") return (*list)->items[1];
+  }
+  if (auto* const* cycler = std::get_if<Cycler*>(&object); cycler != nullptr && name == "current") {
+    return (*cycler)->items[(*cycler)->next];
+  }
+  if (const auto* range = std::get_if<const Range*>(&object)) {
+    if (name == "start") return Value((*range)->start);
+    if (name == "stop") return Value((*range)->stop);
+    if (name == "step") return Value((*range)->step);
+  }
   const MethodLookup method = find_method(object, name);
   switch (method.kind) {
     case MethodLookup::Kind::kNone:
@@ -157,7 +176,7 @@ absl::StatusOr<Value> get_item(Workspace& work, const Value& object, const Value
     if (is_key) {
       if (const Value* found = (*dict)->find(key)) return *found;
     }
-  } else if (is_integer(key)) {
+  } else if (fits_int64(key)) {
     ASSIGN_OR_RETURN(const Value found, element_at(work, object, integer_of(key)));
     if (!is_undefined(found)) return found;
   }
@@ -174,9 +193,12 @@ absl::StatusOr<Value> get_slice(Workspace& work, const Value& object, const Valu
   if (const Text* text = as_text(object)) return slice_text(work, *text, start, stop, step);
   if (const auto* range = std::get_if<const Range*>(&object)) {
     ASSIGN_OR_RETURN(const Bounds bounds, slice_bounds((*range)->size(), start, stop, step));
-    const int64_t by = (*range)->step * bounds.step;
-    const int64_t first = (*range)->at(bounds.start);
-    return Value(work.arena().make<Range>(first, first + by * bounds.count(), by));
+    int64_t by = 0;
+    if (__builtin_mul_overflow((*range)->step, bounds.wide_step, &by)) {
+      return resource_exhausted("the step of a range's slice is beyond 64 bits");
+    }
+    return Value(
+        work.arena().make<Range>((*range)->at(bounds.start), (*range)->at(bounds.stop), by));
   }
   const auto* list = std::get_if<const List*>(&object);
   if (list == nullptr) return no_slice(object);
@@ -200,6 +222,9 @@ absl::StatusOr<std::span<const Value>> items_of(Workspace& work, const Value& va
   if (const auto* list = std::get_if<const List*>(&value)) return (*list)->items;
   if (const auto* it = std::get_if<Iterator*>(&value)) {
     if ((*it)->is_spent) return std::span<const Value>();
+    if (const Iterator::Failure* failure = (*it)->failure) {
+      return absl::Status(failure->code, to_absl(failure->message));
+    }
     (*it)->is_spent = !(*it)->is_view();
     return (*it)->items;
   }
@@ -214,6 +239,17 @@ absl::StatusOr<std::span<const Value>> items_of(Workspace& work, const Value& va
   if (const auto* range = std::get_if<const Range*>(&value)) return numbers_of(work, **range);
   if (is_undefined(value)) return std::span<const Value>();
   return invalid_argument("{} is not iterable", type_name(value));
+}
+
+absl::StatusOr<Walk> walk_of(Workspace& work, const Value& value) {
+  auto* const* it = std::get_if<Iterator*>(&value);
+  if (it != nullptr && !(*it)->is_spent && (*it)->failure != nullptr) {
+    const Iterator::Failure& failure = *(*it)->failure;
+    (*it)->is_spent = true;
+    return Walk{(*it)->items, absl::Status(failure.code, to_absl(failure.message))};
+  }
+  ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, value));
+  return Walk{items, absl::OkStatus()};
 }
 
 absl::StatusOr<std::optional<int64_t>> length_of(Workspace& work, const Value& value) {

@@ -20,6 +20,13 @@ absl::StatusOr<Value> get_slice(Workspace& work, const Value& object, const Valu
 
 // The items that a `for` over the value sees. What gives its items once is spent by it.
 absl::StatusOr<std::span<const Value>> items_of(Workspace& work, const Value& value);
+// The same for a filter that walks as far as it is asked to: what fails after the items is said
+// when they are done.
+struct Walk {
+  std::span<const Value> items;
+  absl::Status end;
+};
+absl::StatusOr<Walk> walk_of(Workspace& work, const Value& value);
 // len(); nothing for types that have none.
 absl::StatusOr<std::optional<int64_t>> length_of(Workspace& work, const Value& value);
 bool is_iterable(const Value& value);

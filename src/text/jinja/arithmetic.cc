@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "text/jinja/call.h"
 #include "text/jinja/format.h"
+#include "text/jinja/integers.h"
 #include "text/jinja/print.h"
 
 namespace millrace::jinja {
@@ -33,62 +35,6 @@ std::string_view sign_of(BinaryOp op) {
 absl::Status unsupported(BinaryOp op, const Value& left, const Value& right) {
   return invalid_argument("'{}' does not work between {} and {}", sign_of(op), type_name(left),
                           type_name(right));
-}
-
-absl::Status overflow(BinaryOp op) {
-  return resource_exhausted("the result of '{}' does not fit into 64 bits", sign_of(op));
-}
-
-absl::StatusOr<Value> integer_power(int64_t base, int64_t exponent) {
-  if (exponent < 0) {
-    if (base == 0) return invalid_argument("0 cannot be raised to a negative power");
-    return Value(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
-  }
-  int64_t result = 1;
-  while (exponent > 0) {
-    if (exponent % 2 == 1 && __builtin_mul_overflow(result, base, &result)) {
-      return overflow(BinaryOp::kPower);
-    }
-    exponent /= 2;
-    if (exponent > 0 && __builtin_mul_overflow(base, base, &base)) {
-      return overflow(BinaryOp::kPower);
-    }
-  }
-  return Value(result);
-}
-
-// Python rounds quotients towards minus infinity; the remainder has the divisor's sign.
-absl::StatusOr<Value> integers(BinaryOp op, int64_t left, int64_t right) {
-  int64_t result = 0;
-  switch (op) {
-    case BinaryOp::kAdd:
-      if (__builtin_add_overflow(left, right, &result)) return overflow(op);
-      return Value(result);
-    case BinaryOp::kSubtract:
-      if (__builtin_sub_overflow(left, right, &result)) return overflow(op);
-      return Value(result);
-    case BinaryOp::kMultiply:
-      if (__builtin_mul_overflow(left, right, &result)) return overflow(op);
-      return Value(result);
-    case BinaryOp::kPower:
-      return integer_power(left, right);
-    case BinaryOp::kDivide:
-      if (right == 0) return invalid_argument("division by zero");
-      return Value(static_cast<double>(left) / static_cast<double>(right));
-    case BinaryOp::kFloorDivide:
-      if (right == 0) return invalid_argument("division by zero");
-      if (right == -1) {
-        if (__builtin_sub_overflow(int64_t{0}, left, &result)) return overflow(op);
-        return Value(result);
-      }
-      return Value(left / right - ((left % right != 0 && (left < 0) != (right < 0)) ? 1 : 0));
-    case BinaryOp::kModulo:
-      if (right == 0) return invalid_argument("modulo by zero");
-      if (right == -1) return Value(int64_t{0});
-      result = left % right;
-      return Value(result != 0 && (result < 0) != (right < 0) ? result + right : result);
-  }
-  return overflow(op);
 }
 
 // float_divmod of CPython: the quotient is made from the exact remainder.
@@ -131,7 +77,9 @@ absl::StatusOr<Value> floats(BinaryOp op, double left, double right) {
         return unimplemented("complex numbers are not supported");
       }
       const double power = std::pow(left, right);
-      if (std::isinf(power) && std::isfinite(left) && std::isfinite(right)) return overflow(op);
+      if (std::isinf(power) && std::isfinite(left) && std::isfinite(right)) {
+        return invalid_argument("the result of '**' is too large for a float");
+      }
       return Value(power);
     }
     case BinaryOp::kDivide:
@@ -145,14 +93,22 @@ absl::StatusOr<Value> floats(BinaryOp op, double left, double right) {
   return Value(op == BinaryOp::kModulo ? division.remainder : division.quotient);
 }
 
+absl::StatusOr<Value> numbers(Workspace& work, BinaryOp op, const Value& left, const Value& right) {
+  if (is_integer(left) && is_integer(right)) return binary_integers(work, op, left, right);
+  ASSIGN_OR_RETURN(const double a, float_of(left));
+  ASSIGN_OR_RETURN(const double b, float_of(right));
+  return floats(op, a, b);
+}
+
 absl::StatusOr<Value> repeat_text(Workspace& work, const Text& text, int64_t times) {
   if (times <= 0 || text.size == 0) return Value(Text{.is_markup = text.is_markup});
   if (times > work.limits().text_bytes_max / text.size) {
     return work.expect_text(work.limits().text_bytes_max + 1);
   }
-  RETURN_IF_ERROR(work.spend(times / 4));
   TextBuilder out(work);
-  for (int64_t i = 0; i < times; ++i) out.append(text);
+  RETURN_IF_ERROR(work.spend_bytes(static_cast<size_t>(times) * text.size));
+  if (text.is_written()) RETURN_IF_ERROR(work.spend(times));
+  out.append_repeated(text, times);
   ASSIGN_OR_RETURN(Value result, out.finish());
   std::get<Text>(result).is_markup = text.is_markup;
   return result;
@@ -174,12 +130,13 @@ absl::StatusOr<Value> repeat_list(Workspace& work, const List& list, int64_t tim
 absl::StatusOr<Value> multiply(Workspace& work, const Value& left, const Value& right) {
   const Value& sequence = is_integer(left) ? right : left;
   const Value& times = is_integer(left) ? left : right;
-  if (is_integer(times)) {
+  if (is_integer(times) && !is_number(sequence)) {
+    ASSIGN_OR_RETURN(const int64_t count, integer_argument(&times, 0, "the number of repetitions"));
     if (const Text* text = as_text(sequence)) {
-      return repeat_text(work, *text, integer_of(times));
+      return repeat_text(work, *text, count);
     }
     if (const auto* list = std::get_if<const List*>(&sequence)) {
-      return repeat_list(work, **list, integer_of(times));
+      return repeat_list(work, **list, count);
     }
   }
   return unsupported(BinaryOp::kMultiply, left, right);
@@ -203,12 +160,7 @@ absl::StatusOr<Value> join_texts(Workspace& work, Text left, Text right) {
 }  // namespace
 
 absl::StatusOr<Value> add(Workspace& work, const Value& left, const Value& right) {
-  if (is_integer(left) && is_integer(right)) {
-    return integers(BinaryOp::kAdd, integer_of(left), integer_of(right));
-  }
-  if (is_number(left) && is_number(right)) {
-    return floats(BinaryOp::kAdd, number_of(left), number_of(right));
-  }
+  if (is_number(left) && is_number(right)) return numbers(work, BinaryOp::kAdd, left, right);
   const Text* text = as_text(left);
   const Text* other_text = as_text(right);
   if (text != nullptr && other_text != nullptr) return join_texts(work, *text, *other_text);
@@ -234,24 +186,21 @@ absl::StatusOr<Value> binary(Workspace& work, BinaryOp op, const Value& left, co
     if (is_undefined(*side)) return undefined_error(*side);
   }
   if (op == BinaryOp::kAdd) return add(work, left, right);
-  if (is_integer(left) && is_integer(right)) {
-    return integers(op, integer_of(left), integer_of(right));
-  }
-  if (is_number(left) && is_number(right)) return floats(op, number_of(left), number_of(right));
+  if (is_number(left) && is_number(right)) return numbers(work, op, left, right);
   if (op == BinaryOp::kMultiply) return multiply(work, left, right);
   return unsupported(op, left, right);
 }
 
-absl::StatusOr<Value> negative(const Value& value) {
+absl::StatusOr<Value> negative(Workspace& work, const Value& value) {
   if (is_undefined(value)) return undefined_error(value);
-  if (is_integer(value)) return integers(BinaryOp::kSubtract, 0, integer_of(value));
+  if (is_integer(value)) return negative_integer(work, value);
   if (is_number(value)) return Value(-number_of(value));
   return invalid_argument("'-' does not work on {}", type_name(value));
 }
 
 absl::StatusOr<Value> positive(const Value& value) {
   if (is_undefined(value)) return undefined_error(value);
-  if (is_integer(value)) return Value(integer_of(value));
+  if (const bool* flag = std::get_if<bool>(&value)) return Value(int64_t{*flag});
   if (is_number(value)) return value;
   return invalid_argument("'+' does not work on {}", type_name(value));
 }

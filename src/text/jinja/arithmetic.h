@@ -7,9 +7,9 @@
 
 namespace millrace::jinja {
 
-// As Python's operators, with integers of 64 bits: what does not fit is an error.
+// As Python's operators.
 absl::StatusOr<Value> binary(Workspace& work, BinaryOp op, const Value& left, const Value& right);
-absl::StatusOr<Value> negative(const Value& value);
+absl::StatusOr<Value> negative(Workspace& work, const Value& value);
 absl::StatusOr<Value> positive(const Value& value);
 absl::StatusOr<Value> add(Workspace& work, const Value& left, const Value& right);
 

@@ -9,6 +9,9 @@
 #include <variant>
 #include <vector>
 
+#include <absl/functional/function_ref.h>
+
+#include "text/jinja/bigint.h"
 #include "text/jinja/value.h"
 
 namespace millrace::jinja {
@@ -121,11 +124,15 @@ struct Expr {
   size_t offset = 0;  // where the caret of an error goes
   int32_t height = 1;
 };
-// The height of the operand that nests deepest; 0: there is none.
-int32_t tallest_operand(const Expr& expr);
+void for_each_operand(const Expr& expr, absl::FunctionRef<void(const Expr&)> visit);
 
 struct Stmt;
-using Body = std::vector<Stmt>;
+struct Body {
+  std::vector<Stmt> statements;
+  // Of a body with variables of its own (see scopes.h): those that it assigns, and that bodies in
+  // it may read before. Until then they are undefined, whatever the context has under their names.
+  std::vector<NameId> unset;
+};
 
 // What is assigned to: a name, a namespace's attribute, or a tuple of targets.
 struct Target {
@@ -146,7 +153,7 @@ struct Macro {
   bool uses_caller = false;
   bool uses_kwargs = false;
   bool uses_varargs = false;
-  std::shared_ptr<const Body> body;
+  Body body;
 };
 
 struct Data {
@@ -211,6 +218,7 @@ struct Tree {
   std::vector<std::string_view> names;
   // The bytes of names are the source's; of literals with escapes, these.
   std::deque<std::string> strings;
+  std::deque<std::pair<BigInt, Big>> integers;  // of literals beyond 64 bits
 };
 
 }  // namespace millrace::jinja

@@ -17,7 +17,7 @@ absl::Status bind_arguments(std::string_view function, const Arguments& argument
   for (size_t i = 0; i < arguments.positional.size(); ++i) bound[i] = &arguments.positional[i];
   for (const NamedValue& named : arguments.named) {
     const auto at = std::find(parameters.begin(), parameters.end(), named.name);
-    if (at == parameters.end()) {
+    if (at == parameters.end() || named.name == kNameless) {
       return invalid_argument("{} has no parameter '{}'", function, named.name);
     }
     const Value*& place = bound[static_cast<size_t>(at - parameters.begin())];
@@ -29,6 +29,12 @@ absl::Status bind_arguments(std::string_view function, const Arguments& argument
   return absl::OkStatus();
 }
 
+Text NamedValue::text() const {
+  Text text = make_view(name);
+  text.marks = marks;
+  return text;
+}
+
 absl::Status expect_no_arguments(std::string_view function, const Arguments& arguments) {
   return bind_arguments(function, arguments, {}, {});
 }
@@ -37,7 +43,8 @@ absl::StatusOr<int64_t> integer_argument(const Value* value, int64_t fallback,
                                          std::string_view what) {
   if (value == nullptr) return fallback;
   if (is_undefined(*value)) return undefined_error(*value);
-  if (is_integer(*value)) return integer_of(*value);
+  if (fits_int64(*value)) return integer_of(*value);
+  if (is_integer(*value)) return invalid_argument("{} must fit into 64 bits", what);
   return invalid_argument("{} must be an integer, got {}", what, type_name(*value));
 }
 

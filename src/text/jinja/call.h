@@ -18,6 +18,9 @@ struct Macro;
 struct NamedValue {
   std::string_view name;
   Value value;
+  const Marks* marks = nullptr;  // of the name, which ** takes from a dict
+
+  Text text() const;
 };
 
 // What a filter, test, method or function is called with.
@@ -25,6 +28,9 @@ struct Arguments {
   std::span<const Value> positional;
   std::span<const NamedValue> named;
 };
+
+// A parameter with this name takes no named argument, as most of Python's methods have it.
+inline constexpr std::string_view kNameless = "";
 
 // Sorts the arguments by the parameters they are for; null: not given. Fails on what no parameter
 // takes.

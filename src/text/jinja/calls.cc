@@ -36,7 +36,7 @@ absl::StatusOr<Evaluator::Given> Evaluator::evaluate_arguments(const CallArgumen
           return invalid_argument("the argument '{}' is given twice", known);
         }
       }
-      given.named.push_back({name.view(), entry.value});
+      given.named.push_back({name.view(), entry.value, name.marks});
     }
   }
   return given;
@@ -51,8 +51,8 @@ absl::StatusOr<Value> Evaluator::call(const Value& callee, const Given& given) {
   return (*callable)->function(work_, (*callable)->self, given.view());
 }
 
-const Callable* Evaluator::make_macro(const Macro& macro) {
-  return work_.arena().make<Callable>(macro.name, nullptr, Value(None{}), &macro, scope_);
+const Callable* Evaluator::make_macro(const Macro& macro, std::string_view name) {
+  return work_.arena().make<Callable>(name, nullptr, Value(None{}), &macro, scope_);
 }
 
 absl::StatusOr<Value> Evaluator::call_macro(const Callable& callable, const Given& given) {
@@ -63,7 +63,10 @@ absl::StatusOr<Value> Evaluator::call_macro(const Callable& callable, const Give
   scope_ = work_.arena().make<Scope>(callable.scope, nullptr);
   out_ = &out;
   absl::Status status = bind_parameters(macro, given);
-  if (status.ok()) status = execute(*macro.body).status();
+  if (status.ok()) {
+    bind_unset(macro.body);
+    status = execute(macro.body).status();
+  }
   scope_ = scope_before;
   out_ = out_before;
   RETURN_IF_ERROR(status);
@@ -87,8 +90,7 @@ absl::Status Evaluator::bind_parameters(const Macro& macro, const Given& given) 
       ASSIGN_OR_RETURN(const Value value, evaluate(*parameter.fallback));
       bind_name(parameter.name, value);
     } else {
-      bind_name(parameter.name, Undefined{name.data(), nullptr, static_cast<uint32_t>(name.size()),
-                                          Undefined::Why::kName});
+      bind_name(parameter.name, undefined_name(parameter.name));
     }
   }
   return absl::OkStatus();
@@ -111,7 +113,7 @@ absl::Status Evaluator::bind_rest(const Macro& macro, const Given& given) {
     if (macro.uses_caller && named.name == kReservedNames[kCallerName]) {
       caller = named.value;
     } else if (macro.uses_kwargs) {
-      rest.push_back({Value(make_view(named.name)), named.value});
+      rest.push_back({Value(named.text()), named.value});
     } else {
       return invalid_argument("macro '{}' has no parameter '{}'", macro.name, named.name);
     }

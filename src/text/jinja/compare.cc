@@ -1,8 +1,10 @@
 #include "text/jinja/compare.h"
 
 #include <cmath>
-#include <functional>
 
+#include <absl/hash/hash.h>
+
+#include "text/jinja/integers.h"
 #include "text/jinja/print.h"
 #include "text/jinja/text_search.h"
 
@@ -13,21 +15,19 @@ namespace {
 // -1, 0, 1, or 2 where a NaN has no place. Exact: an int beyond 2^53 is not rounded to compare.
 int compare_numbers(const Value& left, const Value& right) {
   const auto sign = [](auto a, auto b) { return a < b ? -1 : a > b ? 1 : a == b ? 0 : 2; };
-  if (is_integer(left) && is_integer(right)) return sign(integer_of(left), integer_of(right));
+  if (fits_int64(left) && fits_int64(right)) return sign(integer_of(left), integer_of(right));
+  if (is_integer(left) && is_integer(right)) return sign(big_of(left), big_of(right));
   if (!is_integer(left) && !is_integer(right)) return sign(number_of(left), number_of(right));
   const bool is_left = is_integer(left);
-  const int64_t integer = integer_of(is_left ? left : right);
+  const Value& integer = is_left ? left : right;
   const double number = number_of(is_left ? right : left);
   if (std::isnan(number)) return 2;
   int order = 0;
-  if (number >= 0x1p63) {
-    order = -1;
-  } else if (number < -0x1p63) {
-    order = 1;
+  if (std::isinf(number)) {
+    order = number > 0 ? -1 : 1;
   } else {
-    const double whole = std::trunc(number);
-    order = sign(integer, static_cast<int64_t>(whole));
-    if (order == 0) order = sign(whole, number);
+    order = sign(big_of(integer), BigInt::from_double(number));
+    if (order == 0) order = sign(std::trunc(number), number);
   }
   return is_left ? order : -order;
 }
@@ -47,7 +47,7 @@ absl::StatusOr<bool> equal_dicts(Workspace& work, const Dict& left, const Dict& 
   if (left.entries.size() != right.entries.size()) return false;
   for (const Entry& entry : left.entries) {
     RETURN_IF_ERROR(expect_key(work, entry.key));
-    RETURN_IF_ERROR(work.spend());
+    RETURN_IF_ERROR(work.spend(2));
     const Value* other = right.find(entry.key);
     if (other == nullptr) return false;
     ASSIGN_OR_RETURN(const bool same, equal(work, entry.value, *other));
@@ -72,9 +72,12 @@ absl::StatusOr<bool> less_items(Workspace& work, std::span<const Value> left,
 }
 
 bool is_hashable_leaf(const Value& value) {
-  return !std::holds_alternative<const List*>(value) &&
-         !std::holds_alternative<const Dict*>(value) && !std::holds_alternative<Iterator*>(value) &&
-         !std::holds_alternative<Namespace*>(value);
+  // Views of keys and items compare by what they hold, which may change in Python.
+  auto* const* it = std::get_if<Iterator*>(&value);
+  const bool is_set = it != nullptr && ((*it)->type == Iterator::Type::kKeys ||
+                                        (*it)->type == Iterator::Type::kItems);
+  return !is_set && !std::holds_alternative<const List*>(value) &&
+         !std::holds_alternative<const Dict*>(value);
 }
 
 }  // namespace
@@ -85,6 +88,7 @@ bool is_true(const Value& value) {
     bool operator()(const None&) { return false; }
     bool operator()(bool flag) { return flag; }
     bool operator()(int64_t number) { return number != 0; }
+    bool operator()(const Big*) { return true; }
     bool operator()(double number) { return number != 0; }
     bool operator()(const Text& text) { return text.size != 0; }
     bool operator()(const List* list) { return !list->items.empty(); }
@@ -94,6 +98,7 @@ bool is_true(const Value& value) {
     bool operator()(const Namespace*) { return true; }
     bool operator()(const Loop*) { return true; }
     bool operator()(const Callable*) { return true; }
+    bool operator()(const Cycler*) { return true; }
   };
   return std::visit(Truth{}, value);
 }
@@ -154,6 +159,19 @@ absl::StatusOr<bool> less_or_equal(Workspace& work, const Value& left, const Val
   return equal(work, left, right);
 }
 
+namespace {
+
+// Views of keys and items look for what they are asked for by its hash.
+absl::Status expect_key_of(Workspace& work, const Iterator& view, const Value& item) {
+  if (view.type == Iterator::Type::kKeys) return expect_key(work, item);
+  const auto* pair = std::get_if<const List*>(&item);
+  const bool is_pair = pair != nullptr && (*pair)->is_tuple && (*pair)->items.size() == 2;
+  if (view.type != Iterator::Type::kItems || !is_pair) return absl::OkStatus();
+  return expect_key(work, (*pair)->items[0]);
+}
+
+}  // namespace
+
 absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Value& item) {
   if (const Text* text = as_text(container)) {
     const Text* part = as_text(item);
@@ -161,7 +179,7 @@ absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Val
       return invalid_argument("'in' needs a string on the left of a string, got {}",
                               type_name(item));
     }
-    RETURN_IF_ERROR(work.spend_bytes(size_t{text->size} + part->size));
+    RETURN_IF_ERROR(work.spend_bytes(size_t{text->size} + part->size, kSearchedBytesPerStep));
     return find_bytes(text->view(), part->view(), 0) != std::string_view::npos;
   }
   if (const auto* dict = std::get_if<const Dict*>(&container)) {
@@ -178,6 +196,7 @@ absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Val
     return false;
   }
   std::span<const Value> items;
+  const Iterator::Failure* failure = nullptr;
   auto* const* it = std::get_if<Iterator*>(&container);
   if (const auto* list = std::get_if<const List*>(&container)) {
     items = (*list)->items;
@@ -185,7 +204,9 @@ absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Val
     return invalid_argument("'in' cannot look into {}", type_name(container));
   } else if (!(*it)->is_spent) {
     items = (*it)->items;
+    failure = (*it)->failure;
   }
+  if (it != nullptr) RETURN_IF_ERROR(expect_key_of(work, **it, item));
   const bool consumes = it != nullptr && !(*it)->is_view();
   for (const Value& each : items) {
     RETURN_IF_ERROR(work.spend());
@@ -193,6 +214,7 @@ absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Val
     ASSIGN_OR_RETURN(const bool same, equal(work, each, item));
     if (same) return true;
   }
+  if (failure != nullptr) return absl::Status(failure->code, to_absl(failure->message));
   return false;
 }
 
@@ -203,11 +225,12 @@ absl::StatusOr<bool> can_be_key(Workspace& work, const Value& value) {
   }
   const auto* list = std::get_if<const List*>(&value);
   if (list == nullptr || !(*list)->is_tuple) return is_hashable_leaf(value);
-  // Deeper tuples are refused rather than walked without a bound.
+  const Workspace::Level level(work);
+  RETURN_IF_ERROR(level.check());
   for (const Value& item : (*list)->items) {
     RETURN_IF_ERROR(work.spend());
-    if (const Text* text = as_text(item)) RETURN_IF_ERROR(work.spend_bytes(text->size));
-    if (!is_hashable_leaf(item)) return false;
+    ASSIGN_OR_RETURN(const bool is_key, can_be_key(work, item));
+    if (!is_key) return false;
   }
   return true;
 }
@@ -218,15 +241,25 @@ absl::Status expect_key(Workspace& work, const Value& value) {
   return invalid_argument("{} cannot be a key", type_name(value));
 }
 
+// Seeded anew in every process, so that no file can bring keys that collide.
 size_t hash_of(const Value& key) {
-  if (const Text* text = as_text(key)) return std::hash<std::string_view>{}(text->view());
-  if (is_number(key)) return std::hash<double>{}(number_of(key));
+  if (const Text* text = as_text(key)) return absl::HashOf(to_absl(text->view()));
+  if (is_number(key)) {
+    // Equal numbers are equal as doubles, and an integer that is none equals no double.
+    constexpr int64_t kExactMax = int64_t{1} << 53;
+    const double number = number_of(key);
+    if (!fits_int64(key) || std::abs(number) <= kExactMax || std::abs(number) >= 0x1p63 ||
+        static_cast<int64_t>(number) == integer_of(key)) {
+      return absl::HashOf(number);
+    }
+    return absl::HashOf(integer_of(key));
+  }
   if (const auto* list = std::get_if<const List*>(&key)) {
     size_t hash = (*list)->items.size();
-    for (const Value& item : (*list)->items) hash = hash * 31 + hash_of(item);
+    for (const Value& item : (*list)->items) hash = absl::HashOf(hash, hash_of(item));
     return hash;
   }
-  return key.index();
+  return absl::HashOf(key.index());
 }
 
 bool keys_equal(const Value& left, const Value& right) {
@@ -238,6 +271,7 @@ bool keys_equal(const Value& left, const Value& right) {
     bool operator()(const None&) { return true; }
     bool operator()(bool) { return false; }
     bool operator()(int64_t) { return false; }
+    bool operator()(const Big*) { return false; }
     bool operator()(double) { return false; }
     bool operator()(const Text& text) { return text.view() == std::get<Text>(right).view(); }
     bool operator()(const List* list) {
@@ -256,6 +290,7 @@ bool keys_equal(const Value& left, const Value& right) {
     bool operator()(const Callable* callable) {
       return callable == std::get<const Callable*>(right);
     }
+    bool operator()(Cycler* cycler) { return cycler == std::get<Cycler*>(right); }
   };
   return std::visit(Same{right}, left);
 }

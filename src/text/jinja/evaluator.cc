@@ -33,8 +33,7 @@ Evaluator::Evaluator(const Tree& tree, Workspace& work) : tree_(tree), work_(wor
     if (const Callable* function = find_function(name)) {
       globals_.emplace_back(function);
     } else {
-      globals_.emplace_back(Undefined{name.data(), nullptr, static_cast<uint32_t>(name.size()),
-                                      Undefined::Why::kName});
+      globals_.emplace_back(undefined_name(static_cast<NameId>(globals_.size())));
     }
   }
 }
@@ -42,12 +41,13 @@ Evaluator::Evaluator(const Tree& tree, Workspace& work) : tree_(tree), work_(wor
 absl::StatusOr<MarkedText> Evaluator::run() {
   TextBuilder out(work_);
   const Replace out_here(out_, &out);
+  bind_unset(tree_.body);
   RETURN_IF_ERROR(execute(tree_.body).status());
   return out.take();
 }
 
 absl::StatusOr<Evaluator::Flow> Evaluator::execute(const Body& body) {
-  for (const Stmt& stmt : body) {
+  for (const Stmt& stmt : body.statements) {
     ASSIGN_OR_RETURN(const Flow flow, execute(stmt));
     if (flow != Flow::kNext) return flow;
   }
@@ -106,18 +106,23 @@ absl::StatusOr<Evaluator::Flow> Evaluator::run_loop(const For& node, std::span<c
   loop->depth = depth;
   if (node.filter != nullptr) loop->accepted = work_.arena().make_array<Value>(items.size());
   const Replace scope_after(scope_, around);
+  // In jinja2 an iteration that 'break' or 'continue' cut short does not keep `else` away.
+  bool has_completed = false;
   for (;; ++loop->index0) {
     ASSIGN_OR_RETURN(const bool has_item, reaches(*loop, loop->index0));
     if (!has_item) break;
     scope_ = work_.arena().make<Scope>(around, nullptr);
     bind_name(kLoopName, loop);
     RETURN_IF_ERROR(assign(node.target, item_of(*loop, loop->index0)));
+    bind_unset(node.body);
     RETURN_IF_ERROR(work_.spend());
     ASSIGN_OR_RETURN(const Flow flow, execute(node.body));
-    if (flow == Flow::kBreak) return Flow::kNext;
+    if (flow == Flow::kBreak) break;
+    has_completed = has_completed || flow == Flow::kNext;
   }
-  if (loop->index0 > 0 || node.otherwise.empty()) return Flow::kNext;
+  if (has_completed || node.otherwise.statements.empty()) return Flow::kNext;
   scope_ = work_.arena().make<Scope>(around, nullptr);
+  bind_unset(node.otherwise);
   return execute(node.otherwise);
 }
 
@@ -160,6 +165,10 @@ absl::StatusOr<Evaluator::Flow> Evaluator::execute(const FilterBlock& node) {
   ASSIGN_OR_RETURN(const Value text, capture(node.body, flow));
   if (flow != Flow::kNext) return flow;
   ASSIGN_OR_RETURN(const Value filtered, filter_captured(*node.filtered, text));
+  // jinja2 writes it as it is, so only a string will do.
+  if (as_text(filtered) == nullptr) {
+    return invalid_argument("a filter block must give a string, got {}", type_name(filtered));
+  }
   RETURN_IF_ERROR(append_text(*out_, work_, filtered));
   return Flow::kNext;
 }
@@ -173,11 +182,12 @@ absl::StatusOr<Evaluator::Flow> Evaluator::execute(const With& node) {
     RETURN_IF_ERROR(assign(target, value));
   }
   const Replace scope_here(scope_, inside);
+  bind_unset(node.body);
   return execute(node.body);
 }
 
 absl::StatusOr<Evaluator::Flow> Evaluator::execute(const MacroDefinition& node) {
-  bind_name(node.name, make_macro(node.macro));
+  bind_name(node.name, make_macro(node.macro, node.macro.name));
   return Flow::kNext;
 }
 
@@ -185,7 +195,7 @@ absl::StatusOr<Evaluator::Flow> Evaluator::execute(const CallBlock& node) {
   const Call& expr = std::get<Call>(node.call->node);
   ASSIGN_OR_RETURN(const Value callee, evaluate(*expr.callee));
   ASSIGN_OR_RETURN(Given given, evaluate_arguments(expr.arguments));
-  given.named.push_back({kReservedNames[kCallerName], Value(make_macro(node.caller))});
+  given.named.push_back({kReservedNames[kCallerName], Value(make_macro(node.caller, {}))});
   ASSIGN_OR_RETURN(const Value value, call(callee, given));
   RETURN_IF_ERROR(append_text(*out_, work_, value));
   return Flow::kNext;
@@ -195,6 +205,7 @@ absl::StatusOr<Value> Evaluator::capture(const Body& body, Flow& flow) {
   TextBuilder out(work_);
   const Replace out_here(out_, &out);
   const Replace scope_here(scope_, work_.arena().make<Scope>(scope_, nullptr));
+  bind_unset(body);
   ASSIGN_OR_RETURN(flow, execute(body));
   return out.finish();
 }
@@ -203,6 +214,15 @@ absl::StatusOr<Value> Evaluator::filter_captured(const Expr& filtered, const Val
   const Replace scope_here(scope_, work_.arena().make<Scope>(scope_, nullptr));
   bind_name(kCaptured, captured);
   return evaluate(filtered);
+}
+
+Value Evaluator::undefined_name(NameId name) const {
+  const std::string_view view = tree_.names[static_cast<size_t>(name)];
+  return Undefined{view.data(), nullptr, static_cast<uint32_t>(view.size()), Undefined::Why::kName};
+}
+
+void Evaluator::bind_unset(const Body& body) {
+  for (const NameId name : body.unset) bind_name(name, undefined_name(name));
 }
 
 void Evaluator::bind_name(NameId name, const Value& value) {
@@ -231,7 +251,7 @@ absl::Status Evaluator::assign(const Target& target, const Value& value) {
       return invalid_argument("only a namespace's attributes can be set; '{}' is {}",
                               tree_.names[static_cast<size_t>(target.name)], type_name(object));
     }
-    return set_attribute(work_, **space, target.attribute, value);
+    return set_attribute(work_, **space, make_view(target.attribute), value);
   }
   ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work_, value));
   if (items.size() != target.parts.size()) {

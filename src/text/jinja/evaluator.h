@@ -73,6 +73,8 @@ class Evaluator {
   Value item_of(const Loop& loop, size_t index) const;
   absl::Status assign(const Target& target, const Value& value);
   void bind_name(NameId name, const Value& value);
+  void bind_unset(const Body& body);
+  Value undefined_name(NameId name) const;
   // The text of a body in a scope of its own.
   absl::StatusOr<Value> capture(const Body& body, Flow& flow);
   absl::StatusOr<Value> filter_captured(const Expr& filtered, const Value& captured);
@@ -112,7 +114,8 @@ class Evaluator {
   absl::Status bind_rest(const Macro& macro, const Given& given);
   absl::StatusOr<Value> call_loop(const Loop& loop, const Given& given);
   absl::StatusOr<Value> loop_attribute(Loop& loop, std::string_view name);
-  const Callable* make_macro(const Macro& macro);
+  // What `call` makes has no name.
+  const Callable* make_macro(const Macro& macro, std::string_view name);
 
   const Tree& tree_;
   Workspace& work_;

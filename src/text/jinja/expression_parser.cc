@@ -38,7 +38,9 @@ absl::StatusOr<ExprPtr> Parser::make(Node node, size_t offset) {
   auto expr = std::make_unique<Expr>();
   expr->offset = offset;
   expr->node = std::move(node);
-  expr->height = 1 + tallest_operand(*expr);
+  for_each_operand(*expr, [&](const Expr& operand) {
+    expr->height = std::max(expr->height, 1 + operand.height);
+  });
   if (expr->height > limits_.parse_depth_max) {
     return fail(offset, resource_exhausted("this expression nests deeper than {} levels",
                                            limits_.parse_depth_max));
@@ -225,7 +227,7 @@ absl::StatusOr<ExprPtr> Parser::primary() {
       return string();
     case TokenType::kInteger:
       take();
-      return make(Literal{token.integer}, token.offset);
+      return make(Literal{integer_of(token)}, token.offset);
     case TokenType::kFloat:
       take();
       return make(Literal{token.number}, token.offset);
@@ -236,6 +238,13 @@ absl::StatusOr<ExprPtr> Parser::primary() {
   if (token.is_operator("[")) return list();
   if (token.is_operator("{")) return dict();
   return expected("an expression");
+}
+
+Value Parser::integer_of(const Token& token) {
+  if (!token.big.has_value()) return token.integer;
+  auto& kept = tree_.integers.emplace_back(*token.big, Big{});
+  kept.second = {kept.first.limbs(), kept.first.is_negative()};
+  return static_cast<const Big*>(&kept.second);
 }
 
 absl::StatusOr<ExprPtr> Parser::name_or_constant() {
@@ -333,7 +342,7 @@ absl::StatusOr<ExprPtr> Parser::attribute(ExprPtr object) {
   }
   if (token.type != TokenType::kInteger) return expected("a name or a number after '.'");
   take();
-  ASSIGN_OR_RETURN(ExprPtr index, make(Literal{token.integer}, token.offset));
+  ASSIGN_OR_RETURN(ExprPtr index, make(Literal{integer_of(token)}, token.offset));
   return make(ItemOf{std::move(object), std::move(index)}, offset);
 }
 
@@ -346,9 +355,13 @@ absl::StatusOr<ExprPtr> Parser::subscript(ExprPtr object) {
       if (++part > 2) return expected("']'");
       continue;
     }
+    if (parts[part] != nullptr && !peek().is_operator(",")) return expected("']'");
+    if (parts[part] != nullptr && part > 0) {
+      return fail(peek().offset, unimplemented("slices in a tuple are not supported"));
+    }
     if (parts[part] != nullptr) {
-      if (!peek().is_operator(",")) return expected("']'");
-      return fail(peek().offset, unimplemented("several subscripts in one are not supported"));
+      ASSIGN_OR_RETURN(parts[part], rest_of_tuple(std::move(parts[part]), offset));
+      continue;
     }
     ASSIGN_OR_RETURN(parts[part], expression());
   }
@@ -360,68 +373,43 @@ absl::StatusOr<ExprPtr> Parser::subscript(ExprPtr object) {
       offset);
 }
 
+// object[a, b]: a tuple is the key.
+absl::StatusOr<ExprPtr> Parser::rest_of_tuple(ExprPtr first, size_t offset) {
+  std::vector<ExprPtr> items;
+  items.push_back(std::move(first));
+  while (take_operator(",")) {
+    if (peek().is_operator(":")) {
+      return fail(peek().offset, unimplemented("slices in a tuple are not supported"));
+    }
+    ASSIGN_OR_RETURN(ExprPtr next, expression());
+    items.push_back(std::move(next));
+  }
+  return make(ListDisplay{std::move(items), true}, offset);
+}
+
 absl::StatusOr<ExprPtr> Parser::call(ExprPtr callee) {
   const size_t offset = callee->offset;
   ASSIGN_OR_RETURN(CallArguments given, arguments());
   return make(Call{std::move(callee), std::move(given)}, offset);
 }
 
-absl::StatusOr<CallArguments> Parser::arguments() {
-  RETURN_IF_ERROR(expect_operator("("));
-  CallArguments given;
-  bool is_first = true;
-  while (!peek().is_operator(")")) {
-    if (!is_first) {
-      RETURN_IF_ERROR(expect_operator(","));
-      if (peek().is_operator(")")) break;
+// Names of filters and tests may have dots in them.
+absl::StatusOr<std::string_view> Parser::dotted_name(std::string_view what) {
+  ASSIGN_OR_RETURN(std::string_view name, expect_name(what));
+  while (take_operator(".")) {
+    ASSIGN_OR_RETURN(const std::string_view part, expect_name(what));
+    if (std::ssize(name) + std::ssize(part) >= limits_.name_bytes_max) {
+      return fail(peek().offset,
+                  resource_exhausted("this name has more than {} bytes", limits_.name_bytes_max));
     }
-    is_first = false;
-    RETURN_IF_ERROR(argument(given));
+    name = tree_.strings.emplace_back(fmt::format("{}.{}", name, part));
   }
-  take();
-  return given;
-}
-
-absl::Status Parser::argument(CallArguments& given) {
-  const size_t offset = peek().offset;
-  const auto misplaced = [&] {
-    return fail(offset, invalid_argument("this argument cannot come here; expected positional "
-                                         "arguments, then named ones, then *list and **dict"));
-  };
-  if (take_operator("*")) {
-    if (given.spread != nullptr || given.named_spread != nullptr) return misplaced();
-    ASSIGN_OR_RETURN(given.spread, expression());
-  } else if (take_operator("**")) {
-    if (given.named_spread != nullptr) return misplaced();
-    ASSIGN_OR_RETURN(given.named_spread, expression());
-  } else if (peek().type == TokenType::kName && peek(1).is_operator("=")) {
-    if (given.named_spread != nullptr) return misplaced();
-    const std::string_view name = take().text;
-    take();
-    ASSIGN_OR_RETURN(ExprPtr value, expression());
-    for (const auto& [known, expr] : given.named) {
-      if (known == name) {
-        return fail(offset, invalid_argument("the argument '{}' is given twice", name));
-      }
-    }
-    given.named.emplace_back(name, std::move(value));
-    if (std::ssize(given.named) > limits_.parameters_max) {
-      return fail(offset, resource_exhausted("a call takes at most {} named arguments",
-                                             limits_.parameters_max));
-    }
-  } else {
-    if (given.spread != nullptr || given.named_spread != nullptr || !given.named.empty()) {
-      return misplaced();
-    }
-    ASSIGN_OR_RETURN(ExprPtr value, expression());
-    given.positional.push_back(std::move(value));
-  }
-  return absl::OkStatus();
+  return name;
 }
 
 absl::StatusOr<ExprPtr> Parser::filter(ExprPtr subject) {
   const size_t offset = peek().offset;
-  ASSIGN_OR_RETURN(const std::string_view name, expect_name("the name of a filter"));
+  ASSIGN_OR_RETURN(const std::string_view name, dotted_name("the name of a filter"));
   CallArguments given;
   if (peek().is_operator("(")) {
     ASSIGN_OR_RETURN(given, arguments());
@@ -451,7 +439,7 @@ absl::StatusOr<ExprPtr> Parser::test(ExprPtr subject) {
   take();
   const bool is_negated = take_name("not");
   const size_t offset = peek().offset;
-  ASSIGN_OR_RETURN(const std::string_view name, expect_name("the name of a test"));
+  ASSIGN_OR_RETURN(const std::string_view name, dotted_name("the name of a test"));
   CallArguments given;
   if (peek().is_operator("(")) {
     ASSIGN_OR_RETURN(given, arguments());

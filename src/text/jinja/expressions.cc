@@ -111,7 +111,7 @@ absl::StatusOr<Value> Evaluator::evaluate(const Unary& node) {
   ASSIGN_OR_RETURN(const Value value, evaluate(*node.operand));
   switch (node.op) {
     case Unary::Op::kMinus:
-      return negative(value);
+      return negative(work_, value);
     case Unary::Op::kPlus:
       return positive(value);
     case Unary::Op::kNot:

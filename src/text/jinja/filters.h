@@ -15,6 +15,8 @@ const Filter* find_filter(std::string_view name);
 
 // The tables.
 std::span<const Filter> text_filters();
+std::span<const Filter> markup_filters();
+std::span<const Filter> wrap_filters();
 std::span<const Filter> sequence_filters();
 std::span<const Filter> selection_filters();
 std::span<const Filter> value_filters();

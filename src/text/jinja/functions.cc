@@ -60,7 +60,7 @@ absl::StatusOr<std::vector<Entry>> entries_of(Workspace& work, std::string_view 
     }
   }
   for (const NamedValue& named : arguments.named) {
-    entries.push_back({Value(make_view(named.name)), named.value});
+    entries.push_back({Value(named.text()), named.value});
   }
   RETURN_IF_ERROR(work.spend(std::ssize(entries) / 4));
   return entries;
@@ -77,7 +77,7 @@ absl::StatusOr<Value> make_namespace(Workspace& work, const Value&, const Argume
   for (const Entry& entry : entries) {
     RETURN_IF_ERROR(work.spend());
     ASSIGN_OR_RETURN(const Text name, text_argument(&entry.key, {}, "a namespace's attribute"));
-    RETURN_IF_ERROR(set_attribute(work, *space, name.view(), entry.value));
+    RETURN_IF_ERROR(set_attribute(work, *space, name, entry.value));
   }
   return Value(space);
 }
@@ -100,11 +100,41 @@ absl::StatusOr<Value> strftime_now(Workspace& work, const Value&, const Argument
   if (size == 0 && !pattern.empty()) {
     return invalid_argument("the format of strftime_now gives nothing, or too much");
   }
-  return Value(work.copy({buffer.data(), size}));
+  Text text = work.copy({buffer.data(), size});
+  if (format.is_written()) text.marks = &kAllWritten;
+  return Value(text);
 }
 
-absl::StatusOr<Value> unsupported(Workspace&, const Value&, const Arguments&) {
-  return unimplemented("this function is not supported");
+absl::StatusOr<Value> make_cycler(Workspace& work, const Value&, const Arguments& arguments) {
+  if (!arguments.named.empty()) return invalid_argument("cycler takes no named arguments");
+  if (arguments.positional.empty()) return invalid_argument("cycler needs something to cycle");
+  const std::vector<Value> items(arguments.positional.begin(), arguments.positional.end());
+  return Value(work.arena().make<Cycler>(work.keep(items)));
+}
+
+absl::StatusOr<Value> join_next(Workspace&, const Value& self, const Arguments& arguments) {
+  RETURN_IF_ERROR(expect_no_arguments("a joiner", arguments));
+  Cycler& joiner = *std::get<Cycler*>(self);
+  const Value& item = joiner.items[joiner.next];
+  joiner.next = joiner.items.size() - 1;
+  return item;
+}
+
+// Gives nothing at first and the separator from then on.
+absl::StatusOr<Value> make_joiner(Workspace& work, const Value&, const Arguments& arguments) {
+  ASSIGN_OR_RETURN(const auto bound, bind_arguments("joiner", arguments, {"sep"}));
+  const Value separator = bound[0] == nullptr ? Value(make_view(", ")) : *bound[0];
+  Cycler* turns = work.arena().make<Cycler>(work.keep({Value(Text{}), separator}));
+  return Value(
+      static_cast<const Callable*>(work.arena().make<Callable>("joiner", join_next, Value(turns))));
+}
+
+absl::StatusOr<Value> no_lipsum(Workspace&, const Value&, const Arguments&) {
+  return unimplemented("lipsum is not supported: its text is random");
+}
+
+absl::StatusOr<Value> no_self(Workspace&, const Value&, const Arguments&) {
+  return unimplemented("'self' is not supported: a chat template has no blocks");
 }
 
 constexpr Value kNothing = None{};
@@ -114,10 +144,10 @@ constexpr std::array<Callable, 9> kFunctions = {{
     {"namespace", make_namespace, kNothing},
     {"raise_exception", raise_exception, kNothing},
     {"strftime_now", strftime_now, kNothing},
-    {"cycler", unsupported, kNothing},
-    {"joiner", unsupported, kNothing},
-    {"lipsum", unsupported, kNothing},
-    {"self", unsupported, kNothing},
+    {"cycler", make_cycler, kNothing},
+    {"joiner", make_joiner, kNothing},
+    {"lipsum", no_lipsum, kNothing},
+    {"self", no_self, kNothing},
 }};
 
 }  // namespace
@@ -129,10 +159,10 @@ const Callable* find_function(std::string_view name) {
   return nullptr;
 }
 
-absl::Status set_attribute(Workspace& work, Namespace& space, std::string_view name,
+absl::Status set_attribute(Workspace& work, Namespace& space, const Text& name,
                            const Value& value) {
-  RETURN_IF_ERROR(work.spend(space.size / 16));
-  if (Value* known = space.find(name)) {
+  RETURN_IF_ERROR(work.spend(space.size / 8));
+  if (Value* known = space.find(name.view())) {
     *known = value;
     return absl::OkStatus();
   }

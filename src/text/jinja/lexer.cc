@@ -1,7 +1,8 @@
 #include "text/jinja/lexer.h"
 
 #include <algorithm>
-#include <charconv>
+#include <cstdlib>
+#include <utility>
 
 #include "text/jinja/string_literal.h"
 #include "text/jinja/text_search.h"
@@ -48,6 +49,25 @@ size_t skip_digits(std::string_view text, size_t at) {
   return at;
 }
 
+struct Base {
+  std::string_view lower, upper;
+  uint32_t base;
+};
+constexpr Base kBases[] = {{"0x", "0X", 16}, {"0o", "0O", 8}, {"0b", "0B", 2}};
+
+// Each digit may have one underscore before it.
+size_t skip_digits_of(std::string_view text, size_t at, uint32_t base) {
+  const auto is_digit_at = [&](size_t place) {
+    if (place >= text.size()) return false;
+    const char c = text[place];
+    const char lower = c >= 'A' && c <= 'F' ? static_cast<char>(c + 32) : c;
+    return std::string_view("0123456789abcdef").substr(0, base).find(lower) !=
+           std::string_view::npos;
+  };
+  while (is_digit_at(at) || (at < text.size() && text[at] == '_' && is_digit_at(at + 1))) ++at;
+  return at;
+}
+
 class Lexer {
  public:
   Lexer(const Source& source, const Limits& limits)
@@ -79,6 +99,8 @@ class Lexer {
   absl::Status tag(bool is_variable);
   absl::Status token();
   absl::Status number();
+  // Digits up to `end`, where the token ends.
+  absl::Status integer(size_t digits_begin, size_t end, uint32_t base);
   absl::Status string();
   absl::Status sign();
 
@@ -239,6 +261,12 @@ absl::Status Lexer::token() {
 }
 
 absl::Status Lexer::number() {
+  const std::string_view prefix = text_.substr(at_, 2);
+  for (const Base& each : kBases) {
+    if (prefix != each.lower && prefix != each.upper) continue;
+    const size_t end = skip_digits_of(text_, at_ + 2, each.base);
+    if (end > at_ + 2) return integer(at_ + 2, end, each.base);
+  }
   const size_t begin = at_;
   size_t end = skip_digits(text_, begin);
   bool is_float = false;
@@ -255,21 +283,37 @@ absl::Status Lexer::number() {
       end = skip_digits(text_, digits);
     }
   }
+  if (!is_float) return integer(begin, end, 10);
   std::string digits(text_.substr(begin, end - begin));
   std::erase(digits, '_');
-  const bool is_zero = digits.find_first_not_of('0') == std::string::npos;
-  if (!is_float && digits.size() > 1 && digits[0] == '0' && !is_zero) {
+  add(TokenType::kFloat, begin, end);
+  // Too large for a double is infinite, as in Python.
+  tokens_.back().number = std::strtod(digits.c_str(), nullptr);
+  at_ = end;
+  return absl::OkStatus();
+}
+
+absl::Status Lexer::integer(size_t digits_begin, size_t end, uint32_t base) {
+  const size_t begin = std::exchange(at_, end);
+  std::string digits(text_.substr(digits_begin, end - digits_begin));
+  std::erase(digits, '_');
+  const size_t zeros = std::min(digits.find_first_not_of('0'), digits.size() - 1);
+  if (base == 10 && zeros > 0 && digits[zeros] != '0') {
     return fail(begin, "a number cannot begin with 0");
   }
-  if (digits == "0" && end < text_.size() && is_name_start(text_[end])) {
-    return fail(begin, "numbers in other bases than ten are not supported");
+  // Bounds the work of reading digits, which grows with their square.
+  if (std::ssize(digits) > limits_.integer_bits_max / 3) {
+    return source_.locate(
+        resource_exhausted("this number has more than {} digits", limits_.integer_bits_max / 3),
+        begin);
   }
-  add(is_float ? TokenType::kFloat : TokenType::kInteger, begin, end);
-  const char* last = digits.data() + digits.size();
-  const auto result = is_float ? std::from_chars(digits.data(), last, tokens_.back().number)
-                               : std::from_chars(digits.data(), last, tokens_.back().integer);
-  if (result.ec != std::errc()) return fail(begin, "this number does not fit into 64 bits");
-  at_ = end;
+  BigInt number = BigInt::from_digits(digits, base);
+  add(TokenType::kInteger, begin, end);
+  if (const std::optional<int64_t> small = number.to_int64()) {
+    tokens_.back().integer = *small;
+  } else {
+    tokens_.back().big = std::move(number);
+  }
   return absl::OkStatus();
 }
 

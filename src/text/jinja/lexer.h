@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/status.h"
+#include "text/jinja/bigint.h"
 #include "text/jinja/limits.h"
 #include "text/jinja/source.h"
 
@@ -31,6 +33,7 @@ struct Token {
   std::string_view text;  // as in the source; of data, what is left after stripping
   std::string string{};   // of kString: escapes read
   int64_t integer = 0;
+  std::optional<BigInt> big{};  // of kInteger beyond 64 bits
   double number = 0;
 
   bool is(TokenType wanted, std::string_view spelling) const {

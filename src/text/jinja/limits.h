@@ -26,6 +26,8 @@ struct Limits {
   int64_t memory_bytes_max = 32 << 20;
   int64_t text_bytes_max = 16 << 20;  // of one string, and of the output
   int64_t items_max = 200'000;        // of one list or dict
+  // Some 4,200 digits; Python itself prints no integer of more than 4,300.
+  int64_t integer_bits_max = 14'000;
   // As jinja2's sandbox.
   int64_t range_items_max = 100'000;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "text/jinja/scopes.h"
 #include "text/jinja/string_list.h"
 
 namespace millrace::jinja {
@@ -12,8 +13,8 @@ namespace {
 constexpr std::string_view kConstants[] = {"true", "false", "none", "True", "False", "None"};
 
 // Statements of jinja2 that would reach for other templates or escape HTML.
-constexpr std::string_view kUnsupported[] = {"extends", "block", "include",
-                                             "import",  "from",  "autoescape"};
+constexpr std::string_view kUnsupported[] = {"extends", "block",      "include", "import",
+                                             "from",    "autoescape", "do",      "trans"};
 
 template <size_t N>
 bool is_one_of(std::string_view name, const std::string_view (&names)[N]) {
@@ -36,6 +37,7 @@ absl::StatusOr<Tree> Parser::parse(const Source& source, const Limits& limits) {
   for (const std::string_view name : kReservedNames) parser.intern(name);
   ASSIGN_OR_RETURN(parser.tree_.body, parser.body({}));
   RETURN_IF_ERROR(parser.refuse_unknown(0));
+  find_unset_names(parser.tree_);
   return std::move(parser.tree_);
 }
 
@@ -99,13 +101,13 @@ absl::StatusOr<Body> Parser::body(std::vector<std::string_view> ends) {
     const Token& token = take();
     RETURN_IF_ERROR(count_node(token.offset));
     if (token.type == TokenType::kData) {
-      out.push_back({Data{token.text}, token.offset});
+      out.statements.push_back({Data{token.text}, token.offset});
     } else if (token.type == TokenType::kVariableBegin) {
       const size_t offset = peek().offset;
       Print print;
       ASSIGN_OR_RETURN(ExprPtr value, tuple(true));
       print.values.push_back(std::move(value));
-      out.push_back({std::move(print), offset});
+      out.statements.push_back({std::move(print), offset});
       RETURN_IF_ERROR(expect_type(TokenType::kVariableEnd, "'}}'"));
     } else {
       const auto& waited = open_ends_.back();
@@ -182,7 +184,7 @@ absl::Status Parser::if_statement(Body& out) {
     break;
   }
   unknown_.resize(unknown);
-  out.push_back({std::move(node), offset});
+  out.statements.push_back({std::move(node), offset});
   return absl::OkStatus();
 }
 
@@ -208,7 +210,7 @@ absl::Status Parser::for_statement(Body& out) {
     take();
   }
   RETURN_IF_ERROR(refuse_unknown(unknown));
-  out.push_back({std::move(node), offset});
+  out.statements.push_back({std::move(node), offset});
   return absl::OkStatus();
 }
 
@@ -217,11 +219,12 @@ absl::Status Parser::set_statement(Body& out) {
   ASSIGN_OR_RETURN(Target where, target(true));
   if (take_operator("=")) {
     ASSIGN_OR_RETURN(ExprPtr value, tuple(true));
-    out.push_back({Set{std::move(where), std::move(value)}, offset});
+    out.statements.push_back({Set{std::move(where), std::move(value)}, offset});
     return absl::OkStatus();
   }
   SetBlock node;
   node.target = std::move(where);
+  const size_t unknown = unknown_.size();
   if (peek().is_operator("|")) {
     ASSIGN_OR_RETURN(ExprPtr captured, make_captured());
     while (take_operator("|")) {
@@ -230,25 +233,29 @@ absl::Status Parser::set_statement(Body& out) {
     node.filtered = std::move(captured);
   }
   if (peek().type != TokenType::kBlockEnd) return expected("'=' or '%}'");
+  RETURN_IF_ERROR(refuse_unknown(unknown));
   ASSIGN_OR_RETURN(node.body, scoped_block("endset"));
-  out.push_back({std::move(node), offset});
+  out.statements.push_back({std::move(node), offset});
   return absl::OkStatus();
 }
 
 absl::Status Parser::filter_statement(Body& out) {
   const size_t offset = take().offset;
   FilterBlock node;
+  const size_t unknown = unknown_.size();
   ASSIGN_OR_RETURN(ExprPtr captured, make_captured());
   do {
     ASSIGN_OR_RETURN(captured, filter(std::move(captured)));
   } while (take_operator("|"));
   node.filtered = std::move(captured);
+  RETURN_IF_ERROR(refuse_unknown(unknown));
   ASSIGN_OR_RETURN(node.body, scoped_block("endfilter"));
-  out.push_back({std::move(node), offset});
+  out.statements.push_back({std::move(node), offset});
   return absl::OkStatus();
 }
 
 absl::Status Parser::signature(Macro& macro) {
+  const size_t unknown = unknown_.size();
   RETURN_IF_ERROR(expect_operator("("));
   while (!peek().is_operator(")")) {
     if (!macro.parameters.empty()) RETURN_IF_ERROR(expect_operator(","));
@@ -270,7 +277,7 @@ absl::Status Parser::signature(Macro& macro) {
     }
   }
   take();
-  return absl::OkStatus();
+  return refuse_unknown(unknown);
 }
 
 absl::StatusOr<Macro> Parser::function_body(Macro macro, std::string_view end) {
@@ -288,7 +295,7 @@ absl::StatusOr<Macro> Parser::function_body(Macro macro, std::string_view end) {
   macro.uses_caller = reads(kCallerName);
   macro.uses_kwargs = reads(kKwargsName);
   macro.uses_varargs = reads(kVarargsName);
-  macro.body = std::make_shared<const Body>(std::move(inside));
+  macro.body = std::move(inside);
   return macro;
 }
 
@@ -303,7 +310,7 @@ absl::Status Parser::macro_statement(Body& out) {
   const NameId name = intern(macro.name);
   RETURN_IF_ERROR(signature(macro));
   ASSIGN_OR_RETURN(macro, function_body(std::move(macro), "endmacro"));
-  out.push_back({MacroDefinition{name, std::move(macro)}, offset});
+  out.statements.push_back({MacroDefinition{name, std::move(macro)}, offset});
   return absl::OkStatus();
 }
 
@@ -318,7 +325,7 @@ absl::Status Parser::call_statement(Body& out) {
     return fail(call_offset, invalid_argument("expected a call of a macro"));
   }
   ASSIGN_OR_RETURN(caller, function_body(std::move(caller), "endcall"));
-  out.push_back({CallBlock{std::move(called), std::move(caller)}, offset});
+  out.statements.push_back({CallBlock{std::move(called), std::move(caller)}, offset});
   return absl::OkStatus();
 }
 
@@ -333,7 +340,7 @@ absl::Status Parser::with_statement(Body& out) {
     node.bindings.emplace_back(std::move(where), std::move(value));
   }
   ASSIGN_OR_RETURN(node.body, scoped_block("endwith"));
-  out.push_back({std::move(node), offset});
+  out.statements.push_back({std::move(node), offset});
   return absl::OkStatus();
 }
 
@@ -341,8 +348,11 @@ absl::Status Parser::with_statement(Body& out) {
 absl::Status Parser::generation_statement(Body& out) {
   const size_t offset = take().offset;
   With node;
+  // There it is a call of a function, which no 'break' leaves.
+  const int32_t loops = std::exchange(loops_, 0);
   ASSIGN_OR_RETURN(node.body, scoped_block("endgeneration"));
-  out.push_back({std::move(node), offset});
+  loops_ = loops;
+  out.statements.push_back({std::move(node), offset});
   return absl::OkStatus();
 }
 
@@ -354,7 +364,7 @@ absl::Status Parser::print_statement(Body& out) {
     ASSIGN_OR_RETURN(ExprPtr value, expression());
     node.values.push_back(std::move(value));
   }
-  out.push_back({std::move(node), offset});
+  out.statements.push_back({std::move(node), offset});
   return absl::OkStatus();
 }
 
@@ -364,9 +374,9 @@ absl::Status Parser::loop_control(Body& out) {
     return fail(token.offset, invalid_argument("'{}' stands outside of a loop", token.text));
   }
   if (token.text == "break") {
-    out.push_back({Break{}, token.offset});
+    out.statements.push_back({Break{}, token.offset});
   } else {
-    out.push_back({Continue{}, token.offset});
+    out.statements.push_back({Continue{}, token.offset});
   }
   return absl::OkStatus();
 }

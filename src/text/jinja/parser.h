@@ -61,6 +61,7 @@ class Parser {
   absl::StatusOr<ExprPtr> power();
   absl::StatusOr<ExprPtr> unary(bool with_filter);
   absl::StatusOr<ExprPtr> primary();
+  Value integer_of(const Token& token);
   absl::StatusOr<ExprPtr> name_or_constant();
   absl::StatusOr<ExprPtr> string();
   absl::StatusOr<ExprPtr> parenthesized();
@@ -70,11 +71,13 @@ class Parser {
   absl::StatusOr<ExprPtr> filters_and_tests(ExprPtr subject);
   absl::StatusOr<ExprPtr> attribute(ExprPtr object);
   absl::StatusOr<ExprPtr> subscript(ExprPtr object);
+  absl::StatusOr<ExprPtr> rest_of_tuple(ExprPtr first, size_t offset);
   absl::StatusOr<ExprPtr> call(ExprPtr callee);
+  absl::StatusOr<std::string_view> dotted_name(std::string_view what);
   absl::StatusOr<ExprPtr> filter(ExprPtr subject);  // at the filter's name
   absl::StatusOr<ExprPtr> test(ExprPtr subject);
-  absl::StatusOr<ExprPtr> make_captured();  // what a block's filters are given
-  absl::StatusOr<CallArguments> arguments();
+  absl::StatusOr<ExprPtr> make_captured();    // what a block's filters are given
+  absl::StatusOr<CallArguments> arguments();  // argument_parser.cc
   absl::Status argument(CallArguments& arguments);
   bool begins_test_argument() const;
   bool ends_tuple() const;

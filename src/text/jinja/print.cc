@@ -4,11 +4,18 @@
 #include <charconv>
 #include <cmath>
 
+#include "text/jinja/call.h"
+#include "text/jinja/integers.h"
 #include "text/jinja/text_search.h"
 
 namespace millrace::jinja {
 
 namespace {
+
+std::string escape_of(int32_t c) {
+  if (c < 0x100) return fmt::format("\\x{:02x}", c);
+  return c < 0x10000 ? fmt::format("\\u{:04x}", c) : fmt::format("\\U{:08x}", c);
+}
 
 void append_escaped(TextBuilder& out, std::string_view bytes, char quote, bool is_written) {
   size_t plain = 0;
@@ -26,12 +33,8 @@ void append_escaped(TextBuilder& out, std::string_view bytes, char quote, bool i
       out.append(fmt::format("\\{}", static_cast<char>(c)), is_written);
     } else if (c == '\n' || c == '\r' || c == '\t') {
       out.append(c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t", is_written);
-    } else if (c < 0x100) {
-      out.append(fmt::format("\\x{:02x}", c), is_written);
-    } else if (c < 0x10000) {
-      out.append(fmt::format("\\u{:04x}", c), is_written);
     } else {
-      out.append(fmt::format("\\U{:08x}", c), is_written);
+      out.append(escape_of(c), is_written);
     }
   }
   flush(bytes.size());
@@ -82,7 +85,7 @@ absl::Status append_namespace(TextBuilder& out, Workspace& work, const Namespace
   out.append("<Namespace {");
   for (const Namespace::Attribute* at = space.first; at != nullptr; at = at->next) {
     if (at != space.first) out.append(", ");
-    append_text_repr(out, make_view(at->name));
+    append_text_repr(out, at->name);
     out.append(": ");
     RETURN_IF_ERROR(append_repr(out, work, at->value));
   }
@@ -118,7 +121,7 @@ std::string float_repr(double number) {
 
 absl::Status append_repr(TextBuilder& out, Workspace& work, const Value& value) {
   if (const Text* text = as_text(value)) {
-    RETURN_IF_ERROR(work.spend_bytes(text->size, 16));
+    RETURN_IF_ERROR(work.spend_bytes(text->size, 8));
     append_text_repr(out, *text);
     return work.spend();
   }
@@ -127,6 +130,26 @@ absl::Status append_repr(TextBuilder& out, Workspace& work, const Value& value) 
     return work.spend();
   }
   return append_text(out, work, value);
+}
+
+absl::StatusOr<Text> repr_of(Workspace& work, const Value& value, bool is_ascii_only) {
+  TextBuilder out(work);
+  RETURN_IF_ERROR(append_repr(out, work, value));
+  ASSIGN_OR_RETURN(const Value made, out.finish());
+  const Text& text = std::get<Text>(made);
+  if (!is_ascii_only || is_ascii(text.view())) return text;
+  RETURN_IF_ERROR(work.spend_bytes(text.size, 4));
+  TextBuilder escaped(work);
+  for_each_run(text, [&](std::string_view bytes, bool is_written) {
+    for (size_t at = 0; at < bytes.size();) {
+      const CodePoint c = code_point_at(bytes, at);
+      escaped.append(c.value < 0x80 ? std::string(bytes.substr(at, c.size)) : escape_of(c.value),
+                     is_written);
+      at += c.size;
+    }
+  });
+  ASSIGN_OR_RETURN(const Value result, escaped.finish());
+  return std::get<Text>(result);
 }
 
 absl::Status append_text(TextBuilder& out, Workspace& work, const Value& value) {
@@ -142,8 +165,9 @@ absl::Status append_text(TextBuilder& out, Workspace& work, const Value& value) 
     out.append("None");
   } else if (const bool* flag = std::get_if<bool>(&value)) {
     out.append(*flag ? "True" : "False");
-  } else if (const int64_t* integer = std::get_if<int64_t>(&value)) {
-    out.append(fmt::format_int(*integer).str());
+  } else if (is_integer(value)) {
+    ASSIGN_OR_RETURN(const std::string digits, integer_text(work, value));
+    out.append(digits);
   } else if (const double* number = std::get_if<double>(&value)) {
     out.append(float_repr(*number));
   } else if (const auto* list = std::get_if<const List*>(&value)) {
@@ -160,6 +184,10 @@ absl::Status append_text(TextBuilder& out, Workspace& work, const Value& value) 
     out.append(fmt::format("{}(", type_name(value)));
     RETURN_IF_ERROR(append_items(out, work, (*it)->items, "[", "]"));
     out.append(")");
+  } else if (const auto* callable = std::get_if<const Callable*>(&value);
+             callable != nullptr && (*callable)->macro != nullptr) {
+    const std::string_view name = (*callable)->name;
+    out.append(name.empty() ? "<Macro anonymous>" : fmt::format("<Macro '{}'>", name));
   } else {
     return no_text(value);
   }
@@ -199,7 +227,7 @@ Undefined missing_attribute(const Value& owner, std::string_view name) {
 
 Undefined missing_element(Workspace& work, const Value& owner, const Value& key) {
   if (const Text* text = as_text(key)) return missing_attribute(owner, text->view());
-  const std::string name = is_integer(key) ? fmt::format("{}", integer_of(key))
+  const std::string name = fits_int64(key) ? fmt::format("{}", integer_of(key))
                                            : fmt::format("of type {}", type_name(key));
   const Text kept = work.copy(name);
   return {kept.data, owner_name(owner), kept.size, Undefined::Why::kElement};

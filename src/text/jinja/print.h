@@ -12,6 +12,8 @@ namespace millrace::jinja {
 absl::StatusOr<Text> to_text(Workspace& work, const Value& value);
 absl::Status append_text(TextBuilder& out, Workspace& work, const Value& value);
 absl::Status append_repr(TextBuilder& out, Workspace& work, const Value& value);
+// Python's repr(), or its ascii(), which escapes all that is not ASCII.
+absl::StatusOr<Text> repr_of(Workspace& work, const Value& value, bool is_ascii = false);
 
 // repr(float): the shortest digits that read back the same.
 std::string float_repr(double number);

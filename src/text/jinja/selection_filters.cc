@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "text/jinja/access.h"
+#include "text/jinja/case_mapping.h"
 #include "text/jinja/compare.h"
 #include "text/jinja/filters.h"
 #include "text/jinja/print.h"
@@ -38,24 +39,24 @@ absl::StatusOr<Value> attr_filter(Workspace& work, const Value& value, Given giv
   return get_attribute(work, value, name.view());
 }
 
-absl::StatusOr<Value> map_attribute(Workspace& work, std::span<const Value> items, Given given) {
+// jinja2's generators compute what is asked for: these give what they made until something failed.
+using Made = std::vector<Value>;
+
+absl::Status map_attribute(Workspace& work, const Walk& walk, Given given, Made& made) {
   ASSIGN_OR_RETURN(const auto bound, bind_arguments("map", given, {"attribute", "default"}));
   if (bound[0] == nullptr) return invalid_argument("map needs a filter or attribute=...");
-  std::vector<Value> mapped;
-  for (const Value& item : items) {
+  for (const Value& item : walk.items) {
     ASSIGN_OR_RETURN(const Value value, attribute_path(work, item, *bound[0], bound[1]));
-    mapped.push_back(value);
+    made.push_back(value);
   }
-  return Value(work.iterator(work.keep(mapped), Iterator::Type::kGenerator));
+  return walk.end;
 }
 
-// What is empty or none gives nothing, before anything else is looked at.
-Value nothing(Workspace& work) { return work.iterator({}, Iterator::Type::kGenerator); }
-
-absl::StatusOr<Value> map_filter(Workspace& work, const Value& value, Given given) {
-  if (!is_true(value)) return nothing(work);
-  ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, value));
-  if (given.positional.empty()) return map_attribute(work, items, given);
+absl::Status map_items(Workspace& work, const Value& value, Given given, Made& made) {
+  // What is empty or none gives nothing, before anything else is looked at.
+  if (!is_true(value)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Walk walk, walk_of(work, value));
+  if (given.positional.empty()) return map_attribute(work, walk, given, made);
   ASSIGN_OR_RETURN(const Text name, text_argument(&given.positional[0], {}, "the filter of map"));
   const Filter* filter = find_filter(name.view());
   if (filter == nullptr) return invalid_argument("no filter named '{}'", name.view());
@@ -63,19 +64,24 @@ absl::StatusOr<Value> map_filter(Workspace& work, const Value& value, Given give
   // map may name itself: each call is one level.
   const Workspace::Level level(work);
   RETURN_IF_ERROR(level.check());
-  std::vector<Value> mapped;
-  for (const Value& item : items) {
+  for (const Value& item : walk.items) {
     RETURN_IF_ERROR(work.spend());
     ASSIGN_OR_RETURN(const Value result, filter->function(work, item, rest));
-    mapped.push_back(result);
+    made.push_back(result);
   }
-  return Value(work.iterator(work.keep(mapped), Iterator::Type::kGenerator));
+  return walk.end;
+}
+
+absl::StatusOr<Value> map_filter(Workspace& work, const Value& value, Given given) {
+  Made made;
+  const absl::Status status = map_items(work, value, given, made);
+  return work.generator(made, status);
 }
 
 template <bool kByAttribute, bool kWanted>
-absl::StatusOr<Value> select_filter(Workspace& work, const Value& value, Given given) {
-  if (!is_true(value)) return nothing(work);
-  ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, value));
+absl::Status select_items(Workspace& work, const Value& value, Given given, Made& made) {
+  if (!is_true(value)) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const Walk walk, walk_of(work, value));
   std::span<const Value> rest = given.positional;
   const Value* attribute = nullptr;
   if constexpr (kByAttribute) {
@@ -90,8 +96,7 @@ absl::StatusOr<Value> select_filter(Workspace& work, const Value& value, Given g
     if (test == nullptr) return invalid_argument("no test named '{}'", name.view());
     rest = rest.subspan(1);
   }
-  std::vector<Value> kept;
-  for (const Value& item : items) {
+  for (const Value& item : walk.items) {
     RETURN_IF_ERROR(work.spend());
     Value subject = item;
     if (attribute != nullptr) {
@@ -101,9 +106,16 @@ absl::StatusOr<Value> select_filter(Workspace& work, const Value& value, Given g
     if (test != nullptr) {
       ASSIGN_OR_RETURN(passes, test->function(work, subject, {rest, given.named}));
     }
-    if (passes == kWanted) kept.push_back(item);
+    if (passes == kWanted) made.push_back(item);
   }
-  return Value(work.iterator(work.keep(kept), Iterator::Type::kGenerator));
+  return walk.end;
+}
+
+template <bool kByAttribute, bool kWanted>
+absl::StatusOr<Value> select_filter(Workspace& work, const Value& value, Given given) {
+  Made made;
+  const absl::Status status = select_items<kByAttribute, kWanted>(work, value, given, made);
+  return work.generator(made, status);
 }
 
 absl::StatusOr<Value> group_by_filter(Workspace& work, const Value& value, Given given) {
@@ -138,7 +150,8 @@ absl::StatusOr<Value> group_by_filter(Workspace& work, const Value& value, Given
       if (!same) break;
       members.push_back(keyed[end].item);
     }
-    groups.emplace_back(work.tuple(work.keep({keyed[begin].name, Value(work.list(members))})));
+    const std::span<const Value> group = work.keep({keyed[begin].name, Value(work.list(members))});
+    groups.emplace_back(work.arena().make<List>(group, true, true));
     // A NaN equals nothing, itself neither.
     begin = std::max(end, begin + 1);
   }
@@ -205,6 +218,7 @@ absl::StatusOr<Value> sort_key(Workspace& work, const Value& item, const Value* 
     return Value(work.list(keys));
   }
   const Text comma = make_view(",");
+  RETURN_IF_ERROR(work.spend(4));
   ASSIGN_OR_RETURN(const std::vector<Value> parts, split(work, *names, &comma, -1));
   for (const Value& part : parts) {
     ASSIGN_OR_RETURN(const Value key, attribute_key(work, item, &part, is_exact));

@@ -25,7 +25,7 @@ absl::StatusOr<Value> join_filter(Workspace& work, const Value& value, Given giv
   }
   std::vector<Text> parts;
   for (Value item : items) {
-    if (bound[1] != nullptr) {
+    if (bound[1] != nullptr && !is_none(*bound[1])) {
       ASSIGN_OR_RETURN(item, attribute_path(work, item, *bound[1]));
     }
     ASSIGN_OR_RETURN(const Text part, to_text(work, item));
@@ -49,6 +49,9 @@ absl::StatusOr<Value> first_filter(Workspace& work, const Value& value, Given gi
   }
   if (auto* const* it = std::get_if<Iterator*>(&value); it != nullptr && !(*it)->is_view()) {
     // next() takes one item and leaves the others.
+    if (!(*it)->is_spent && (*it)->items.empty()) {
+      RETURN_IF_ERROR(items_of(work, value).status());
+    }
     if ((*it)->is_spent || (*it)->items.empty()) {
       return Value(undefined_because("no first item, sequence was empty"));
     }
@@ -69,7 +72,6 @@ absl::StatusOr<Value> last_filter(Workspace& work, const Value& value, Given giv
   if (auto* const* it = std::get_if<Iterator*>(&value); it != nullptr && !(*it)->is_view()) {
     return invalid_argument("a {} cannot be walked backwards", type_name(value));
   }
-  if (is_undefined(value)) return undefined_error(value);
   ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, value));
   if (items.empty()) return Value(undefined_because("no last item, sequence was empty"));
   return items.back();
@@ -98,18 +100,27 @@ absl::StatusOr<Value> reverse_filter(Workspace& work, const Value& value, Given 
   return Value(work.iterator(reversed, Iterator::Type::kReversed));
 }
 
-absl::StatusOr<Value> items_filter(Workspace& work, const Value& value, Given given) {
+// jinja2's generators compute what is asked for: these give what they made until something failed.
+using Made = std::vector<Value>;
+using MakeItems = absl::Status (*)(Workspace&, const Value&, Given, Made&);
+
+template <MakeItems kMake>
+absl::StatusOr<Value> lazily(Workspace& work, const Value& value, Given given) {
+  Made made;
+  const absl::Status status = kMake(work, value, given, made);
+  return work.generator(made, status);
+}
+
+absl::Status make_pairs(Workspace& work, const Value& value, Given given, Made& made) {
   RETURN_IF_ERROR(expect_no_arguments("items", given));
-  std::vector<Value> pairs;
-  if (!is_undefined(value)) {
-    const auto* dict = std::get_if<const Dict*>(&value);
-    if (dict == nullptr) return invalid_argument("items needs a dict, got {}", type_name(value));
-    for (const Entry& entry : (*dict)->entries) {
-      RETURN_IF_ERROR(work.spend());
-      pairs.emplace_back(work.tuple(work.keep({entry.key, entry.value})));
-    }
+  if (is_undefined(value)) return absl::OkStatus();
+  const auto* dict = std::get_if<const Dict*>(&value);
+  if (dict == nullptr) return invalid_argument("items needs a dict, got {}", type_name(value));
+  for (const Entry& entry : (*dict)->entries) {
+    RETURN_IF_ERROR(work.spend());
+    made.emplace_back(work.tuple(work.keep({entry.key, entry.value})));
   }
-  return Value(work.iterator(work.keep(pairs), Iterator::Type::kGenerator));
+  return absl::OkStatus();
 }
 
 // Sorted stably by keys; the first failing comparison is the result's.
@@ -202,79 +213,97 @@ absl::StatusOr<Value> sum_filter(Workspace& work, const Value& value, Given give
   return total;
 }
 
-absl::StatusOr<Value> unique_filter(Workspace& work, const Value& value, Given given) {
+absl::Status make_unique_items(Workspace& work, const Value& value, Given given, Made& made) {
   ASSIGN_OR_RETURN(const auto bound,
                    bind_arguments("unique", given, {"case_sensitive", "attribute"}));
-  ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, value));
+  ASSIGN_OR_RETURN(const Walk walk, walk_of(work, value));
+  absl::Status end = walk.end;
   std::vector<Value> keys;
-  for (const Value& item : items) {
-    ASSIGN_OR_RETURN(const Value key,
-                     attribute_key(work, item, bound[1], flag_argument(bound[0], false)));
-    RETURN_IF_ERROR(expect_key(work, key));
-    keys.push_back(key);
+  for (const Value& item : walk.items) {
+    absl::StatusOr<Value> key = attribute_key(work, item, bound[1], flag_argument(bound[0], false));
+    if (key.ok()) end = expect_key(work, *key);
+    if (!key.ok() || !end.ok()) {
+      end.Update(key.status());
+      break;
+    }
+    keys.push_back(*key);
+    end = walk.end;
   }
   // Of equal keys a dict keeps the last value: filled from the end, the first place.
   std::vector<Entry> places;
   for (size_t i = keys.size(); i-- > 0;) places.push_back({keys[i], static_cast<int64_t>(i)});
   const Dict* firsts = work.dict(places);
-  std::vector<Value> kept;
   for (size_t i = 0; i < keys.size(); ++i) {
     RETURN_IF_ERROR(work.spend());
     if (std::get<int64_t>(*firsts->find(keys[i])) == static_cast<int64_t>(i)) {
-      kept.push_back(items[i]);
+      made.push_back(walk.items[i]);
     }
   }
-  return Value(work.iterator(work.keep(kept), Iterator::Type::kGenerator));
+  return end;
 }
 
-absl::StatusOr<Value> batch_filter(Workspace& work, const Value& value, Given given) {
+absl::Status make_batches(Workspace& work, const Value& value, Given given, Made& made) {
   ASSIGN_OR_RETURN(const auto bound, bind_arguments("batch", given, {"linecount", "fill_with"}));
+  if (bound[0] == nullptr) return invalid_argument("batch needs a size");
   ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, value));
-  ASSIGN_OR_RETURN(const int64_t size, integer_argument(bound[0], 0, "the size of a batch"));
-  if (size <= 0) return invalid_argument("the size of a batch must be positive");
-  std::vector<Value> batches;
-  for (size_t at = 0; at < items.size(); at += static_cast<size_t>(size)) {
-    const size_t count = std::min(static_cast<size_t>(size), items.size() - at);
-    std::vector<Value> batch(items.begin() + static_cast<ptrdiff_t>(at),
-                             items.begin() + static_cast<ptrdiff_t>(at + count));
-    if (bound[1] != nullptr && !is_none(*bound[1])) {
-      RETURN_IF_ERROR(work.expect_items(size));
-      batch.resize(static_cast<size_t>(size), *bound[1]);
+  // Of a size that no count of items equals, one batch holds them all.
+  const bool is_size = fits_int64(*bound[0]) && integer_of(*bound[0]) >= 0;
+  const int64_t size = is_size ? integer_of(*bound[0]) : INT64_MAX;
+  Made batch;
+  for (size_t i = 0; i <= items.size(); ++i) {
+    const bool is_last = i == items.size();
+    if (is_last ? !batch.empty() : std::ssize(batch) == size) {
+      if (is_last && is_size && bound[1] != nullptr && !is_none(*bound[1])) {
+        RETURN_IF_ERROR(work.expect_items(size));
+        if (std::ssize(batch) < size) batch.resize(static_cast<size_t>(size), *bound[1]);
+      }
+      RETURN_IF_ERROR(work.spend(1 + std::ssize(batch) / 8));
+      made.emplace_back(work.list(batch));
+      batch.clear();
     }
-    RETURN_IF_ERROR(work.spend(1 + std::ssize(batch) / 8));
-    batches.emplace_back(work.list(batch));
+    if (!is_last) batch.push_back(items[i]);
   }
-  return Value(work.iterator(work.keep(batches), Iterator::Type::kGenerator));
+  return absl::OkStatus();
 }
 
-absl::StatusOr<Value> slice_filter(Workspace& work, const Value& value, Given given) {
+absl::Status make_slices(Workspace& work, const Value& value, Given given, Made& made) {
   ASSIGN_OR_RETURN(const auto bound, bind_arguments("slice", given, {"slices", "fill_with"}));
+  if (bound[0] == nullptr) return invalid_argument("slice needs a number of slices");
   ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, value));
   ASSIGN_OR_RETURN(const int64_t slices, integer_argument(bound[0], 0, "the number of slices"));
-  if (slices <= 0) return invalid_argument("the number of slices must be positive");
+  if (slices == 0) return invalid_argument("the number of slices cannot be 0");
   RETURN_IF_ERROR(work.expect_items(slices));
-  const int64_t each = std::ssize(items) / slices;
-  const int64_t extra = std::ssize(items) % slices;
-  std::vector<Value> result;
+  const int64_t each = slices < 0 ? 0 : std::ssize(items) / slices;
+  const int64_t extra = slices < 0 ? 0 : std::ssize(items) % slices;
   auto at = items.begin();
   for (int64_t i = 0; i < slices; ++i) {
     RETURN_IF_ERROR(work.spend(1 + each / 8));
     const auto end = at + each + (i < extra ? 1 : 0);
     std::vector<Value> part(at, end);
     if (i >= extra && bound[1] != nullptr && !is_none(*bound[1])) part.push_back(*bound[1]);
-    result.emplace_back(work.list(part));
+    made.emplace_back(work.list(part));
     at = end;
   }
-  return Value(work.iterator(work.keep(result), Iterator::Type::kGenerator));
+  return absl::OkStatus();
 }
 
 constexpr Filter kFilters[] = {
-    {"batch", batch_filter},       {"count", length_filter},       {"dictsort", dict_sort_filter},
-    {"first", first_filter},       {"items", items_filter},        {"join", join_filter},
-    {"last", last_filter},         {"length", length_filter},      {"list", list_filter},
-    {"max", extreme_filter<true>}, {"min", extreme_filter<false>}, {"reverse", reverse_filter},
-    {"slice", slice_filter},       {"sort", sort_filter},          {"sum", sum_filter},
-    {"unique", unique_filter},
+    {"batch", lazily<make_batches>},
+    {"count", length_filter},
+    {"dictsort", dict_sort_filter},
+    {"first", first_filter},
+    {"items", lazily<make_pairs>},
+    {"join", join_filter},
+    {"last", last_filter},
+    {"length", length_filter},
+    {"list", list_filter},
+    {"max", extreme_filter<true>},
+    {"min", extreme_filter<false>},
+    {"reverse", reverse_filter},
+    {"slice", lazily<make_slices>},
+    {"sort", sort_filter},
+    {"sum", sum_filter},
+    {"unique", lazily<make_unique_items>},
 };
 
 }  // namespace

@@ -38,9 +38,14 @@ absl::StatusOr<Template> Template::parse(std::string_view source, std::string_vi
   return Template(std::move(parsed));
 }
 
-absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables,
-                                            absl::Time now) const {
-  Workspace work(parsed_->limits, now);
+absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables, absl::Time now,
+                                            Usage* usage) const {
+  return render(variables, now, parsed_->limits, usage);
+}
+
+absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables, absl::Time now,
+                                            const Limits& limits, Usage* usage) const {
+  Workspace work(limits, now);
   Evaluator evaluator(parsed_->tree, work);
   const auto& names = parsed_->tree.names;
   for (const Variable& variable : variables) {
@@ -54,6 +59,7 @@ absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables,
     evaluator.define(static_cast<NameId>(at - names.begin()), *value);
   }
   absl::StatusOr<MarkedText> text = evaluator.run();
+  if (usage != nullptr) *usage = {work.steps(), work.memory_bytes()};
   if (!text.ok()) return parsed_->source.locate(text.status(), evaluator.fault_offset());
   return text;
 }

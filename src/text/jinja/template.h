@@ -31,9 +31,19 @@ class Template {
   Template& operator=(Template&&) noexcept;
   ~Template();
 
+  // What a rendering took of its limits.
+  struct Usage {
+    int64_t steps = 0;
+    int64_t memory_bytes = 0;
+  };
+
   // `now` is what strftime_now tells, in UTC. INVALID_ARGUMENT: the template refuses or fails;
   // UNIMPLEMENTED: it asks for what is not supported; RESOURCE_EXHAUSTED: for too much.
-  absl::StatusOr<MarkedText> render(std::span<const Variable> variables, absl::Time now) const;
+  absl::StatusOr<MarkedText> render(std::span<const Variable> variables, absl::Time now,
+                                    Usage* usage = nullptr) const;
+  // Within other limits than those that it was parsed with.
+  absl::StatusOr<MarkedText> render(std::span<const Variable> variables, absl::Time now,
+                                    const Limits& limits, Usage* usage = nullptr) const;
 
  private:
   struct Parsed;

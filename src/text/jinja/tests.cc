@@ -22,7 +22,7 @@ absl::StatusOr<bool> simple(Workspace&, const Value& value, Given given) {
 bool is_defined(const Value& value) { return !is_undefined(value); }
 bool is_boolean(const Value& value) { return std::holds_alternative<bool>(value); }
 bool is_float(const Value& value) { return std::holds_alternative<double>(value); }
-bool is_int(const Value& value) { return std::holds_alternative<int64_t>(value); }
+bool is_int(const Value& value) { return is_integer(value) && !is_boolean(value); }
 bool is_string(const Value& value) { return as_text(value) != nullptr; }
 bool is_mapping(const Value& value) { return std::holds_alternative<const Dict*>(value); }
 bool is_constant_true(const Value& value) { return is_boolean(value) && std::get<bool>(value); }
@@ -92,8 +92,8 @@ absl::StatusOr<bool> is_odd(Workspace& work, const Value& value, Given given) {
 }
 absl::StatusOr<bool> is_divisible(Workspace& work, const Value& value, Given given) {
   ASSIGN_OR_RETURN(const Value* other, other_side("divisibleby", given));
-  ASSIGN_OR_RETURN(const int64_t divisor, integer_argument(other, 1, "the divisor"));
-  return has_remainder(work, value, divisor, 0);
+  ASSIGN_OR_RETURN(const Value rest, binary(work, BinaryOp::kModulo, value, *other));
+  return equal(work, rest, Value(int64_t{0}));
 }
 
 template <bool (*kWanted)(int32_t), bool (*kOther)(int32_t)>
@@ -110,11 +110,15 @@ absl::StatusOr<bool> is_of_case(Workspace& work, const Value& value, Given given
   return has_wanted;
 }
 
-absl::StatusOr<bool> is_filter_name(Workspace&, const Value& value, Given) {
+absl::StatusOr<bool> is_filter_name(Workspace& work, const Value& value, Given given) {
+  RETURN_IF_ERROR(expect_no_arguments("the test 'filter'", given));
+  RETURN_IF_ERROR(expect_key(work, value));
   const Text* name = as_text(value);
   return name != nullptr && find_filter(name->view()) != nullptr;
 }
-absl::StatusOr<bool> is_test_name(Workspace&, const Value& value, Given) {
+absl::StatusOr<bool> is_test_name(Workspace& work, const Value& value, Given given) {
+  RETURN_IF_ERROR(expect_no_arguments("the test 'test'", given));
+  RETURN_IF_ERROR(expect_key(work, value));
   const Text* name = as_text(value);
   return name != nullptr && find_test(name->view()) != nullptr;
 }

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "text/jinja/access.h"
+#include "text/jinja/case_mapping.h"
 #include "text/jinja/compare.h"
 #include "text/jinja/filters.h"
 #include "text/jinja/format.h"
@@ -41,9 +42,14 @@ absl::StatusOr<Value> title_filter(Workspace& work, const Value& value, Given gi
       out.append(slice(work, text, at, end));
     } else {
       while (end < view.size() && !separates(end)) end += code_point_at(view, end).size;
-      ASSIGN_OR_RETURN(const Value word,
-                       change_case(work, slice(work, text, at, end), Case::kCapitalized));
-      out.append(std::get<Text>(word));
+      RETURN_IF_ERROR(work.spend(8));
+      const size_t first = at + code_point_at(view, at).size;
+      ASSIGN_OR_RETURN(const Value head,
+                       change_case(work, slice(work, text, at, first), Case::kUpper));
+      ASSIGN_OR_RETURN(const Value rest,
+                       change_case(work, slice(work, text, first, end), Case::kLower));
+      out.append(std::get<Text>(head));
+      out.append(std::get<Text>(rest));
     }
     at = end;
   }
@@ -112,7 +118,7 @@ absl::StatusOr<Value> indent_filter(Workspace& work, const Value& value, Given g
     indent = std::get<Text>(*bound[0]);
   } else if (bound[0] != nullptr) {
     ASSIGN_OR_RETURN(const int64_t width, integer_argument(bound[0], 4, "the width of indent"));
-    ASSIGN_OR_RETURN(const Value spaces, pad(work, Text{}, width, " ", Side::kLeft));
+    ASSIGN_OR_RETURN(const Value spaces, pad(work, Text{}, width, make_view(" "), Side::kLeft));
     indent = std::get<Text>(spaces);
   }
   const bool first = flag_argument(bound[1], false);
@@ -140,14 +146,12 @@ absl::StatusOr<Value> center_filter(Workspace& work, const Value& value, Given g
   ASSIGN_OR_RETURN(const auto bound, bind_arguments("center", given, {"width"}));
   ASSIGN_OR_RETURN(const int64_t width, integer_argument(bound[0], 80, "the width of center"));
   ASSIGN_OR_RETURN(const Text text, to_text(work, value));
-  return pad(work, text, width, " ", Side::kBoth);
+  return pad(work, text, width, make_view(" "), Side::kBoth);
 }
 
 absl::StatusOr<Value> truncate_filter(Workspace& work, const Value& value, Given given) {
   ASSIGN_OR_RETURN(const auto bound,
                    bind_arguments("truncate", given, {"length", "killwords", "end", "leeway"}));
-  if (is_undefined(value)) return value;
-  ASSIGN_OR_RETURN(const Text text, text_argument(&value, {}, "what truncate cuts"));
   ASSIGN_OR_RETURN(const int64_t length, integer_argument(bound[0], 255, "the length of truncate"));
   ASSIGN_OR_RETURN(const Text end,
                    text_argument(bound[2], make_view("..."), "the end of truncate"));
@@ -158,9 +162,10 @@ absl::StatusOr<Value> truncate_filter(Workspace& work, const Value& value, Given
     return invalid_argument("truncate needs a length of at least {} and a leeway of at least 0",
                             end_length);
   }
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 64));
-  const int64_t size = count_code_points(text.view());
-  if (size <= length || size - length <= leeway) return value;
+  ASSIGN_OR_RETURN(const std::optional<int64_t> size, length_of(work, value));
+  if (!size.has_value()) return invalid_argument("a {} has no length", type_name(value));
+  if (*size <= length || *size - length <= leeway) return value;
+  ASSIGN_OR_RETURN(const Text text, text_argument(&value, {}, "what truncate cuts"));
   Text kept = slice(work, text, 0, offset_of(text.view(), length - end_length));
   if (!flag_argument(bound[1], false)) {
     const size_t space = kept.view().rfind(' ');
@@ -199,30 +204,18 @@ absl::StatusOr<Value> format_filter(Workspace& work, const Value& value, Given g
   }
   std::vector<Entry> entries;
   for (const NamedValue& each : given.named) {
-    entries.push_back({Value(make_view(each.name)), each.value});
+    entries.push_back({Value(each.text()), each.value});
   }
   return format_percent(work, pattern, Value(work.dict(entries)));
 }
 
-absl::StatusOr<Value> url_encode_filter(Workspace& work, const Value& value, Given given) {
-  RETURN_IF_ERROR(expect_no_arguments("urlencode", given));
-  if (as_text(value) == nullptr && is_iterable(value)) {
-    return unimplemented("urlencode of a {} is not supported", type_name(value));
-  }
-  ASSIGN_OR_RETURN(const Text text, to_text(work, value));
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 4));
-  TextBuilder out(work);
-  for_each_run(text, [&](std::string_view bytes, bool is_written) {
-    for (const char c : bytes) {
-      const bool is_kept = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-                           (c >= 'A' && c <= 'Z') ||
-                           std::string_view("_.-~/").find(c) != std::string_view::npos;
-      out.append(is_kept ? std::string(1, c) : fmt::format("%{:02X}", static_cast<uint8_t>(c)),
-                 is_written);
-    }
-  });
-  return out.finish();
+template <const char* kWhy>
+absl::StatusOr<Value> unsupported(Workspace&, const Value&, Given) {
+  return unimplemented("this filter is not supported: {}", kWhy);
 }
+constexpr char kRandom[] = "a rendering gives the same text every time";
+constexpr char kNoPages[] = "chat templates make no HTML pages";
+constexpr char kNoDebugging[] = "it prints for debugging; use tojson or string";
 
 constexpr Filter kFilters[] = {
     {"capitalize", case_filter<Case::kCapitalized>},
@@ -233,6 +226,8 @@ constexpr Filter kFilters[] = {
     {"format", format_filter},
     {"indent", indent_filter},
     {"lower", case_filter<Case::kLower>},
+    {"pprint", unsupported<kNoDebugging>},
+    {"random", unsupported<kRandom>},
     {"replace", replace_filter},
     {"safe", safe_filter},
     {"string", string_filter},
@@ -240,7 +235,7 @@ constexpr Filter kFilters[] = {
     {"trim", trim_filter},
     {"truncate", truncate_filter},
     {"upper", case_filter<Case::kUpper>},
-    {"urlencode", url_encode_filter},
+    {"urlize", unsupported<kNoPages>},
     {"wordcount", word_count_filter},
 };
 

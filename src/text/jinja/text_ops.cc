@@ -37,47 +37,6 @@ bool is_line_end(int32_t c) {
          c == 0x2029;
 }
 
-// Maps one character after another; what came before decides for titles.
-class CaseMapper {
- public:
-  explicit CaseMapper(Case to) : to_(to) {}
-
-  std::string map(std::string_view bytes) {
-    std::string mapped;
-    mapped.reserve(bytes.size());
-    for (size_t at = 0; at < bytes.size();) {
-      const CodePoint c = code_point_at(bytes, at);
-      if (c.value >= 0x80 && c.size == 1) {
-        mapped += bytes[at];
-      } else {
-        append(mapped, c.value);
-      }
-      at += c.size;
-    }
-    return mapped;
-  }
-
- private:
-  void append(std::string& mapped, int32_t c) {
-    const bool is_start = !std::exchange(follows_, to_ == Case::kTitle ? is_cased(c) : true);
-    switch (to_) {
-      case Case::kUpper:
-        return append_upper(mapped, c);
-      case Case::kLower:
-        return append_lower(mapped, c);
-      case Case::kCapitalized:
-      case Case::kTitle:
-        return is_start ? append_title(mapped, c) : append_lower(mapped, c);
-      case Case::kSwapped:
-        return is_upper(c) ? append_lower(mapped, c) : append_upper(mapped, c);
-    }
-  }
-  static bool is_cased(int32_t c) { return is_upper(c) || is_lower(c); }
-
-  const Case to_;
-  bool follows_ = false;  // a character that makes the next one lower case in a title
-};
-
 }  // namespace
 
 absl::StatusOr<Text> strip(Workspace& work, const Text& text, const Text* chars, Side side) {
@@ -101,25 +60,13 @@ absl::StatusOr<Text> strip(Workspace& work, const Text& text, const Text* chars,
       if (chars_cost > 0) RETURN_IF_ERROR(work.spend(chars_cost));
     }
   }
-  RETURN_IF_ERROR(work.spend_bytes(view.size() - (end - begin), 16));
+  RETURN_IF_ERROR(work.spend_bytes(view.size() - (end - begin), 8));
   return slice(work, text, begin, end);
-}
-
-absl::StatusOr<Value> change_case(Workspace& work, const Text& text, Case to) {
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 4));
-  TextBuilder out(work);
-  CaseMapper mapper(to);
-  for_each_run(text, [&](std::string_view bytes, bool is_written) {
-    out.append(mapper.map(bytes), is_written);
-  });
-  ASSIGN_OR_RETURN(Value result, out.finish());
-  std::get<Text>(result).is_markup = text.is_markup;
-  return result;
 }
 
 absl::StatusOr<Value> replace(Workspace& work, const Text& text, const Text& old_part,
                               const Text& new_part, int64_t count) {
-  RETURN_IF_ERROR(work.spend_bytes(text.size));
+  RETURN_IF_ERROR(work.spend_bytes(text.size, kSearchedBytesPerStep));
   const std::string_view view = text.view();
   TextBuilder out(work);
   size_t at = 0;
@@ -151,7 +98,7 @@ absl::StatusOr<Value> replace(Workspace& work, const Text& text, const Text& old
 
 absl::StatusOr<std::vector<Value>> split(Workspace& work, const Text& text, const Text* separator,
                                          int64_t splits) {
-  RETURN_IF_ERROR(work.spend_bytes(text.size, separator == nullptr ? 8 : 64));
+  RETURN_IF_ERROR(work.spend_bytes(text.size, separator == nullptr ? 8 : kSearchedBytesPerStep));
   if (splits < 0) splits = std::numeric_limits<int64_t>::max();
   const std::string_view view = text.view();
   std::vector<Value> pieces;
@@ -244,7 +191,8 @@ absl::StatusOr<std::vector<Value>> split_lines(Workspace& work, const Text& text
 
 absl::StatusOr<size_t> find_first(Workspace& work, std::string_view text, std::string_view part) {
   const size_t found = find_bytes(text, part, 0);
-  RETURN_IF_ERROR(work.spend_bytes(std::min(found, text.size()) + part.size()));
+  RETURN_IF_ERROR(
+      work.spend_bytes(std::min(found, text.size()) + part.size(), kSearchedBytesPerStep));
   return found;
 }
 
@@ -281,7 +229,7 @@ absl::StatusOr<Value> join(Workspace& work, const Text& separator, std::span<con
   return out.finish();
 }
 
-absl::StatusOr<Value> pad(Workspace& work, const Text& text, int64_t width, std::string_view fill,
+absl::StatusOr<Value> pad(Workspace& work, const Text& text, int64_t width, const Text& fill,
                           Side side) {
   RETURN_IF_ERROR(work.spend_bytes(text.size, 128));
   const int64_t missing = width - count_code_points(text.view());
@@ -293,9 +241,9 @@ absl::StatusOr<Value> pad(Workspace& work, const Text& text, int64_t width, std:
                        : side == Side::kRight ? 0
                                               : missing / 2 + (missing & width & 1);
   TextBuilder out(work);
-  for (int64_t i = 0; i < left; ++i) out.append(fill);
+  out.append_repeated(fill, left);
   out.append(text);
-  for (int64_t i = left; i < missing; ++i) out.append(fill);
+  out.append_repeated(fill, missing - left);
   return out.finish();
 }
 

@@ -16,9 +16,6 @@ enum class Side : uint8_t { kLeft, kRight, kBoth };
 // Of white space, or of the characters in `chars`.
 absl::StatusOr<Text> strip(Workspace& work, const Text& text, const Text* chars, Side side);
 
-enum class Case : uint8_t { kUpper, kLower, kCapitalized, kTitle, kSwapped };
-absl::StatusOr<Value> change_case(Workspace& work, const Text& text, Case to);
-
 // `count` < 0: all.
 absl::StatusOr<Value> replace(Workspace& work, const Text& text, const Text& old_part,
                               const Text& new_part, int64_t count);
@@ -35,7 +32,7 @@ absl::StatusOr<size_t> find_first(Workspace& work, std::string_view text, std::s
 absl::StatusOr<size_t> find_last(Workspace& work, std::string_view text, std::string_view part);
 
 absl::StatusOr<Value> join(Workspace& work, const Text& separator, std::span<const Text> parts);
-absl::StatusOr<Value> pad(Workspace& work, const Text& text, int64_t width, std::string_view fill,
+absl::StatusOr<Value> pad(Workspace& work, const Text& text, int64_t width, const Text& fill,
                           Side side);
 
 }  // namespace millrace::jinja

@@ -14,24 +14,31 @@ namespace {
 
 bool is_continuation(char byte) { return (static_cast<uint8_t>(byte) & 0xC0) == 0x80; }
 
-void append(std::string& text, utf8proc_int32_t code_point) {
-  append_utf8(static_cast<char32_t>(code_point), text);
-}
+// Unicode's Numeric_Type, of which utf8proc knows nothing. Digits that are no decimals (first and
+// last of each stretch), and what has a number's value but a letter's category.
+struct Stretch {
+  int32_t first, last;
+};
+constexpr Stretch kDigits[] = {
+    {0xB2, 0xB3},       {0xB9, 0xB9},       {0x1369, 0x1371},   {0x19DA, 0x19DA},
+    {0x2070, 0x2070},   {0x2074, 0x2079},   {0x2080, 0x2089},   {0x2460, 0x2468},
+    {0x2474, 0x247C},   {0x2488, 0x2490},   {0x24EA, 0x24EA},   {0x24F5, 0x24FD},
+    {0x24FF, 0x24FF},   {0x2776, 0x277E},   {0x2780, 0x2788},   {0x278A, 0x2792},
+    {0x10A40, 0x10A43}, {0x10E60, 0x10E68}, {0x11052, 0x1105A}, {0x1F100, 0x1F10A},
+};
+constexpr int32_t kNumericLetters[] = {
+    0x3405,  0x3483,  0x382A,  0x3B4D,  0x4E00,  0x4E03,  0x4E07,  0x4E09,  0x4E5D,
+    0x4E8C,  0x4E94,  0x4E96,  0x4EBF,  0x4EC0,  0x4EDF,  0x4EE8,  0x4F0D,  0x4F70,
+    0x5104,  0x5146,  0x5169,  0x516B,  0x516D,  0x5341,  0x5343,  0x5344,  0x5345,
+    0x534C,  0x53C1,  0x53C2,  0x53C3,  0x53C4,  0x56DB,  0x58F1,  0x58F9,  0x5E7A,
+    0x5EFE,  0x5EFF,  0x5F0C,  0x5F0D,  0x5F0E,  0x5F10,  0x62FE,  0x634C,  0x67D2,
+    0x6F06,  0x7396,  0x767E,  0x8086,  0x842C,  0x8CAE,  0x8CB3,  0x8D30,  0x9621,
+    0x9646,  0x964C,  0x9678,  0x96F6,  0xF96B,  0xF973,  0xF978,  0xF9B2,  0xF9D1,
+    0xF9D3,  0xF9FD,  0x20001, 0x20064, 0x200E2, 0x20121, 0x2092A, 0x20983, 0x2098C,
+    0x2099C, 0x20AEA, 0x20AFD, 0x20B19, 0x22390, 0x22998, 0x23B1B, 0x2626D, 0x2F890,
+};
 
 utf8proc_category_t category(int32_t code_point) { return utf8proc_category(code_point); }
-
-// Where Unicode's SpecialCasing.txt maps one character to several, and utf8proc's simple mappings
-// do not. Sorted by the character.
-struct SpecialUpper {
-  int32_t code_point;
-  std::string_view upper;
-};
-constexpr SpecialUpper kSpecialUppers[] = {
-    {0x00DF, "SS"},      {0x0149, "\u02BCN"}, {0x01F0, "J\u030C"}, {0x0587, "\u0535\u0552"},
-    {0x1E96, "H\u0331"}, {0x1E97, "T\u0308"}, {0x1E98, "W\u030A"}, {0x1E99, "Y\u030A"},
-    {0x1E9A, "A\u02BE"}, {0xFB00, "FF"},      {0xFB01, "FI"},      {0xFB02, "FL"},
-    {0xFB03, "FFI"},     {0xFB04, "FFL"},     {0xFB05, "ST"},      {0xFB06, "ST"},
-};
 
 }  // namespace
 
@@ -91,9 +98,28 @@ bool is_letter(int32_t c) {
 
 bool is_decimal(int32_t c) { return category(c) == UTF8PROC_CATEGORY_ND; }
 
+bool is_digit(int32_t c) {
+  return is_decimal(c) ||
+         std::any_of(std::begin(kDigits), std::end(kDigits),
+                     [&](const Stretch& each) { return c >= each.first && c <= each.last; });
+}
+
 bool is_numeric(int32_t c) {
   const utf8proc_category_t kind = category(c);
-  return kind >= UTF8PROC_CATEGORY_ND && kind <= UTF8PROC_CATEGORY_NO;
+  return (kind >= UTF8PROC_CATEGORY_ND && kind <= UTF8PROC_CATEGORY_NO) ||
+         std::binary_search(std::begin(kNumericLetters), std::end(kNumericLetters), c);
+}
+
+// As identifiers begin and go on: letters and numbers that are letters, then marks, digits and
+// connectors too (Unicode Standard Annex 31).
+bool begins_name(int32_t c) {
+  return c == '_' || is_letter(c) || category(c) == UTF8PROC_CATEGORY_NL;
+}
+
+bool continues_name(int32_t c) {
+  const utf8proc_category_t kind = category(c);
+  return begins_name(c) || is_decimal(c) || kind == UTF8PROC_CATEGORY_MN ||
+         kind == UTF8PROC_CATEGORY_MC || kind == UTF8PROC_CATEGORY_PC || c == 0xB7;
 }
 
 bool is_upper(int32_t c) { return utf8proc_isupper(c) != 0; }
@@ -104,35 +130,6 @@ bool is_printable(int32_t c) {
   if (c == ' ') return true;
   const utf8proc_category_t kind = category(c);
   return kind != UTF8PROC_CATEGORY_CN && kind < UTF8PROC_CATEGORY_ZS;
-}
-
-void append_upper(std::string& text, int32_t c) {
-  const auto* special = std::lower_bound(
-      std::begin(kSpecialUppers), std::end(kSpecialUppers), c,
-      [](const SpecialUpper& entry, int32_t key) { return entry.code_point < key; });
-  if (special != std::end(kSpecialUppers) && special->code_point == c) {
-    text += special->upper;
-  } else {
-    append(text, utf8proc_toupper(c));
-  }
-}
-
-void append_lower(std::string& text, int32_t c) {
-  constexpr int32_t kCapitalIWithDot = 0x0130;
-  if (c == kCapitalIWithDot) {
-    text += "i\u0307";
-  } else {
-    append(text, utf8proc_tolower(c));
-  }
-}
-
-void append_title(std::string& text, int32_t c) {
-  constexpr int32_t kSharpS = 0x00DF;
-  if (c == kSharpS) {
-    text += "Ss";
-  } else {
-    append(text, utf8proc_totitle(c));
-  }
 }
 
 }  // namespace millrace::jinja

@@ -2,13 +2,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <string_view>
 
 namespace millrace::jinja {
 
 // Linear in the bytes, whatever they are; npos where there is none. An empty needle is found at
 // once.
+// Of the dearest texts, so many bytes are searched in the time of a step.
+inline constexpr int64_t kSearchedBytesPerStep = 16;
 size_t find_bytes(std::string_view text, std::string_view needle, size_t from);
 
 // Texts are UTF-8; a byte that is no part of a character counts as one of its own.
@@ -28,13 +29,12 @@ size_t offset_of(std::string_view text, int64_t index);
 bool is_space(int32_t code_point);
 bool is_letter(int32_t code_point);
 bool is_decimal(int32_t code_point);
+bool is_digit(int32_t code_point);  // decimals, and the likes of superscripts
 bool is_numeric(int32_t code_point);
 bool is_upper(int32_t code_point);
 bool is_lower(int32_t code_point);
 bool is_printable(int32_t code_point);
-// Append the case mapping, which may be longer than one character.
-void append_upper(std::string& text, int32_t code_point);
-void append_lower(std::string& text, int32_t code_point);
-void append_title(std::string& text, int32_t code_point);
+bool begins_name(int32_t code_point);
+bool continues_name(int32_t code_point);
 
 }  // namespace millrace::jinja

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "text/jinja/compare.h"
+#include "text/jinja/integers.h"
 #include "text/jinja/json.h"
 #include "text/jinja/print.h"
 #include "text/jinja/text_search.h"
@@ -33,8 +34,8 @@ class JsonWriter {
   int32_t depth_ = 0;
 };
 
-std::string number_text(const Value& value) {
-  if (is_integer(value)) return fmt::format("{}", integer_of(value));
+absl::StatusOr<std::string> number_text(Workspace& work, const Value& value) {
+  if (is_integer(value)) return integer_text(work, value);
   const double number = std::get<double>(value);
   if (std::isnan(number)) return "NaN";
   if (std::isinf(number)) return number < 0 ? "-Infinity" : "Infinity";
@@ -61,13 +62,14 @@ void JsonWriter::write_escaped(std::string_view bytes, bool is_written) {
       put(at, c == '"' ? "\\\"" : "\\\\", 1);
     } else if (c < 0x20) {
       constexpr std::string_view kShort = "\b\f\n\r\t";
-      constexpr std::string_view kLetters = "bfnrt";
+      constexpr std::string_view kEscapes = "\\b\\f\\n\\r\\t";
       const size_t known = kShort.find(static_cast<char>(c));
-      put(at,
-          known == std::string_view::npos ? fmt::format("\\u{:04x}", c)
-                                          : fmt::format("\\{}", kLetters[known]),
-          1);
-    } else if (c >= 0x80 && style_.is_ascii) {
+      if (known != std::string_view::npos) {
+        put(at, kEscapes.substr(known * 2, 2), 1);
+      } else {
+        put(at, fmt::format("\\u{:04x}", c), 1);
+      }
+    } else if (c >= 0x7F && style_.is_ascii) {
       const CodePoint code_point = code_point_at(bytes, at);
       size = code_point.size;
       const int32_t above = code_point.value - 0x10000;
@@ -109,14 +111,15 @@ absl::Status JsonWriter::write_list(const List& list) {
 
 absl::Status JsonWriter::write_key(const Value& key) {
   if (const Text* text = as_text(key)) {
-    RETURN_IF_ERROR(work_.spend_bytes(text->size, 16));
+    RETURN_IF_ERROR(work_.spend_bytes(text->size, 2));
     write_text(*text);
   } else if (is_none(key)) {
     out_.append("\"null\"");
   } else if (const bool* flag = std::get_if<bool>(&key)) {
     out_.append(*flag ? "\"true\"" : "\"false\"");
   } else if (is_number(key)) {
-    out_.append(fmt::format("\"{}\"", number_text(key)));
+    ASSIGN_OR_RETURN(const std::string number, number_text(work_, key));
+    out_.append(fmt::format("\"{}\"", number));
   } else {
     return invalid_argument("{} cannot be a key in JSON", type_name(key));
   }
@@ -159,14 +162,15 @@ absl::Status JsonWriter::write(const Value& value) {
   const Workspace::Level level(work_);
   RETURN_IF_ERROR(level.check());
   if (const Text* text = as_text(value)) {
-    RETURN_IF_ERROR(work_.spend_bytes(text->size, 16));
+    RETURN_IF_ERROR(work_.spend_bytes(text->size, 2));
     write_text(*text);
   } else if (is_none(value)) {
     out_.append("null");
   } else if (const bool* flag = std::get_if<bool>(&value)) {
     out_.append(*flag ? "true" : "false");
   } else if (is_number(value)) {
-    out_.append(number_text(value));
+    ASSIGN_OR_RETURN(const std::string number, number_text(work_, value));
+    out_.append(number);
   } else if (const auto* list = std::get_if<const List*>(&value)) {
     return write_list(**list);
   } else if (const auto* dict = std::get_if<const Dict*>(&value)) {

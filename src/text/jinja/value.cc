@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "text/jinja/bigint.h"
 #include "text/jinja/compare.h"
 
 namespace millrace::jinja {
@@ -46,7 +47,7 @@ int64_t Range::size() const {
 
 Value* Namespace::find(std::string_view name) {
   for (Attribute* at = first; at != nullptr; at = at->next) {
-    if (at->name == name) return &at->value;
+    if (at->name.view() == name) return &at->value;
   }
   return nullptr;
 }
@@ -55,8 +56,12 @@ bool is_undefined(const Value& value) { return std::holds_alternative<Undefined>
 bool is_none(const Value& value) { return std::holds_alternative<None>(value); }
 const Text* as_text(const Value& value) { return std::get_if<Text>(&value); }
 
-bool is_integer(const Value& value) {
+bool fits_int64(const Value& value) {
   return std::holds_alternative<bool>(value) || std::holds_alternative<int64_t>(value);
+}
+
+bool is_integer(const Value& value) {
+  return fits_int64(value) || std::holds_alternative<const Big*>(value);
 }
 
 bool is_number(const Value& value) {
@@ -70,6 +75,9 @@ int64_t integer_of(const Value& value) {
 
 double number_of(const Value& value) {
   if (const double* number = std::get_if<double>(&value)) return *number;
+  if (const auto* big = std::get_if<const Big*>(&value)) {
+    return BigInt((*big)->limbs, (*big)->is_negative).to_double();
+  }
   return static_cast<double>(integer_of(value));
 }
 
@@ -79,6 +87,7 @@ std::string_view type_name(const Value& value) {
     std::string_view operator()(const None&) { return "NoneType"; }
     std::string_view operator()(bool) { return "bool"; }
     std::string_view operator()(int64_t) { return "int"; }
+    std::string_view operator()(const Big*) { return "int"; }
     std::string_view operator()(double) { return "float"; }
     std::string_view operator()(const Text& text) { return text.is_markup ? "Markup" : "str"; }
     std::string_view operator()(const List* list) { return list->is_tuple ? "tuple" : "list"; }
@@ -102,6 +111,7 @@ std::string_view type_name(const Value& value) {
     std::string_view operator()(const Namespace*) { return "Namespace"; }
     std::string_view operator()(const Loop*) { return "LoopContext"; }
     std::string_view operator()(const Callable*) { return "function"; }
+    std::string_view operator()(const Cycler*) { return "Cycler"; }
   };
   return std::visit(Name{}, value);
 }
@@ -112,6 +122,7 @@ const char* owner_name(const Value& value) {
     const char* operator()(const None&) { return "None"; }
     const char* operator()(bool) { return "bool object"; }
     const char* operator()(int64_t) { return "int object"; }
+    const char* operator()(const Big*) { return "int object"; }
     const char* operator()(double) { return "float object"; }
     const char* operator()(const Text&) { return "str object"; }
     const char* operator()(const List* list) {
@@ -123,6 +134,7 @@ const char* owner_name(const Value& value) {
     const char* operator()(const Namespace*) { return "namespace object"; }
     const char* operator()(const Loop*) { return "loop object"; }
     const char* operator()(const Callable*) { return "function object"; }
+    const char* operator()(const Cycler*) { return "cycler object"; }
   };
   return std::visit(Name{}, value);
 }

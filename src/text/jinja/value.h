@@ -5,6 +5,8 @@
 #include <string_view>
 #include <variant>
 
+#include <absl/status/status.h>
+
 #include "text/marked_text.h"
 
 namespace millrace::jinja {
@@ -12,6 +14,7 @@ namespace millrace::jinja {
 // Values are small, trivially copyable and immutable; what they point to lives in the Workspace of
 // one rendering (or in the template, or in the context, which outlive it).
 
+struct Big;
 struct Text;
 struct List;
 struct Dict;
@@ -20,6 +23,7 @@ struct Iterator;
 struct Namespace;
 struct Loop;
 struct Callable;
+struct Cycler;
 
 // A name, attribute or element that is not there. It prints as nothing; most other uses fail with
 // the message that says what was missing.
@@ -50,14 +54,23 @@ struct Text {
   const Marks* marks = nullptr;  // null: no byte was written by somebody
 
   std::string_view view() const { return {data, size}; }
+  bool is_written() const { return marks != nullptr; }  // some of it
 };
 
-using Value = std::variant<Undefined, None, bool, int64_t, double, Text, const List*, const Dict*,
-                           const Range*, Iterator*, Namespace*, Loop*, const Callable*>;
+using Value =
+    std::variant<Undefined, None, bool, int64_t, const Big*, double, Text, const List*, const Dict*,
+                 const Range*, Iterator*, Namespace*, Loop*, const Callable*, Cycler*>;
+
+// An integer that does not fit into 64 bits (see integers.h).
+struct Big {
+  std::span<const uint32_t> limbs;  // of its magnitude, lowest first
+  bool is_negative = false;
+};
 
 struct List {
   std::span<const Value> items;
   bool is_tuple = false;
+  bool is_group = false;  // of groupby: its items have the names `grouper` and `list`
 };
 
 struct Entry {
@@ -88,16 +101,30 @@ struct Range {
 struct Iterator {
   enum class Type : uint8_t { kGenerator, kReversed, kKeys, kValues, kItems };
 
+  // Of Python's generators only what is asked for is computed: what went wrong here goes wrong
+  // there when its turn comes.
+  struct Failure {
+    absl::StatusCode code;
+    std::string_view message;
+  };
+
   std::span<const Value> items;
   Type type = Type::kGenerator;
-  bool is_spent = false;  // generators and reversed ones give their items once
+  bool is_spent = false;             // generators and reversed ones give their items once
+  const Failure* failure = nullptr;  // after the last item
 
   bool is_view() const { return type >= Type::kKeys; }
 };
 
+// What cycler(...) and joiner(...) give: items that take turns, or of which the last one stays.
+struct Cycler {
+  std::span<const Value> items;
+  size_t next = 0;
+};
+
 struct Namespace {
   struct Attribute {
-    std::string_view name;
+    Text name;
     Value value;
     Attribute* next;
   };
@@ -112,10 +139,13 @@ Text make_view(std::string_view bytes);
 bool is_undefined(const Value& value);
 bool is_none(const Value& value);
 const Text* as_text(const Value& value);
-// bool and int64, as Python's int.
+// Python's int: bools too, and integers of any size.
 bool is_integer(const Value& value);
+bool fits_int64(const Value& value);
 bool is_number(const Value& value);
+// Of what fits into 64 bits.
 int64_t integer_of(const Value& value);
+// The nearest; infinite for integers beyond the doubles.
 double number_of(const Value& value);
 
 // `str`, `dict`, ... as type(x).__name__ gives it.

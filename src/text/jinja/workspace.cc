@@ -17,7 +17,7 @@ absl::Status Workspace::spend(int64_t steps) {
   if (steps_ > limits_.steps_max) [[unlikely]] {
     return resource_exhausted("the template takes more than {} steps", limits_.steps_max);
   }
-  if (arena_.used_bytes() + written_bytes_ > limits_.memory_bytes_max) [[unlikely]] {
+  if (memory_bytes() > limits_.memory_bytes_max) [[unlikely]] {
     return resource_exhausted("the template uses more than {} bytes of memory",
                               limits_.memory_bytes_max);
   }
@@ -50,6 +50,17 @@ std::span<const Value> Workspace::keep(const std::vector<Value>& items) {
   const std::span<Value> kept = arena_.make_array<Value>(items.size());
   std::copy(items.begin(), items.end(), kept.begin());
   return kept;
+}
+
+absl::StatusOr<Value> Workspace::generator(const std::vector<Value>& items,
+                                           const absl::Status& status) {
+  if (absl::IsResourceExhausted(status)) return status;
+  Iterator* made = iterator(keep(items), Iterator::Type::kGenerator);
+  if (!status.ok()) {
+    const std::string_view message = arena_.copy(message_of(status));
+    made->failure = arena_.make<Iterator::Failure>(status.code(), message);
+  }
+  return Value(made);
 }
 
 const Dict* Workspace::dict(const std::vector<Entry>& entries) {
@@ -119,6 +130,19 @@ void TextBuilder::append(std::string_view bytes, bool is_written) {
 void TextBuilder::append(const Text& text) {
   if (text.marks == nullptr) return append(text.view(), false);
   for_each_run(text, [&](std::string_view bytes, bool is_written) { append(bytes, is_written); });
+}
+
+// In blocks where the whole text is written, or none of it.
+void TextBuilder::append_repeated(const Text& text, int64_t times) {
+  if (text.is_written() && text.marks != &kAllWritten) {
+    for (; times > 0 && !is_full_; --times) append(text);
+    return;
+  }
+  constexpr int64_t kBlock = 256;
+  std::string block;
+  for (int64_t i = 0; i < std::min(times, kBlock); ++i) block += text.view();
+  for (; times >= kBlock && !is_full_; times -= kBlock) append(block, text.is_written());
+  for (; times > 0 && !is_full_; --times) append(text);
 }
 
 absl::Status TextBuilder::check() const {

@@ -26,6 +26,9 @@ class Workspace {
   absl::Time now() const { return now_; }
   Arena& arena() { return arena_; }
 
+  int64_t steps() const { return steps_; }
+  int64_t memory_bytes() const { return arena_.used_bytes() + written_bytes_; }
+
   // Counts work done; also the place where memory used so far is judged.
   absl::Status spend(int64_t steps = 1);
   // Work that walks over bytes, `bytes_per_step` of which take as long as one step.
@@ -49,13 +52,15 @@ class Workspace {
   };
 
   Text copy(std::string_view bytes) { return make_view(arena_.copy(bytes)); }
-  const List* list(std::span<const Value> items) { return arena_.make<List>(items, false); }
+  const List* list(std::span<const Value> items) { return arena_.make<List>(items); }
   const List* tuple(std::span<const Value> items) { return arena_.make<List>(items, true); }
   const List* list(const std::vector<Value>& items) { return list(keep(items)); }
   std::span<const Value> keep(const std::vector<Value>& items);
   Iterator* iterator(std::span<const Value> items, Iterator::Type type) {
-    return arena_.make<Iterator>(items, type, false);
+    return arena_.make<Iterator>(items, type);
   }
+  // A generator of the items, which then fails as `status` says. What asks for too much fails now.
+  absl::StatusOr<Value> generator(const std::vector<Value>& items, const absl::Status& status);
   // Keys must be hashable; a later entry replaces the value of an equal earlier one.
   const Dict* dict(const std::vector<Entry>& entries);
 
@@ -95,6 +100,7 @@ class TextBuilder {
 
   void append(std::string_view bytes, bool is_written = false);
   void append(const Text& text);
+  void append_repeated(const Text& text, int64_t times);
   size_t size() const { return bytes_.size(); }
 
   absl::Status check() const;
