@@ -12,7 +12,7 @@ foreach(folder ${folders})
     target_include_directories(tests_${name} PRIVATE ${CMAKE_SOURCE_DIR})
     target_link_libraries(tests_${name} PRIVATE apps GTest::gmock GTest::gtest_main)
     add_test(NAME tests.${name} COMMAND tests_${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    set_tests_properties(tests.${name} PROPERTIES LABELS model)
+    set_tests_properties(tests.${name} PROPERTIES LABELS model RUN_SERIAL ON)
   endif()
 endforeach()
 
@@ -30,7 +30,7 @@ foreach(script ${scripts})
   string(REGEX REPLACE "_test$" "" name ${name})
   add_test(NAME e2e.${name} COMMAND ${Python3_EXECUTABLE} -B ${script} $<TARGET_FILE:millrace>
            WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(e2e.${name} PROPERTIES LABELS e2e)
+  set_tests_properties(e2e.${name} PROPERTIES LABELS e2e RUN_SERIAL ON)
 endforeach()
 
 add_test(NAME tidy COMMAND ${CMAKE_SOURCE_DIR}/tools/tidy)

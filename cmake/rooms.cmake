@@ -1,5 +1,5 @@
 # Rooms are read from src/FLOORS: a static library a room, linked to the rooms and libraries that its line allows, and a test
-# program `ROOM_test` of all its *_test.cc. Sources are globbed, so adding a file touches no CMake.
+# program `ROOM_test` of all its *_test.cc, one `ROOM_bench`, built when asked for, of its *_bench.cc. Sources are globbed, so adding a file touches no CMake.
 
 function(millrace_set_isa_flags)
   set(avx2 -mavx2 -mfma -mf16c)
@@ -9,7 +9,8 @@ function(millrace_set_isa_flags)
     list(APPEND avx512 -Wno-uninitialized -Wno-maybe-uninitialized)
   endif()
   # These kernels are the one place where more optimisation pays; their portable twins would only take longer to compile.
-  foreach(isa avx2 avx512)
+  set(avx512bf16 ${avx512} -mavx512bf16)
+  foreach(isa avx2 avx512 avx512bf16)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/isa/${isa}/*.cc)
     set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${${isa}};$<$<CONFIG:Release>:-O3>"
                                 SKIP_PRECOMPILE_HEADERS ON)
@@ -53,7 +54,12 @@ function(millrace_add_room room rooms libraries)
     millrace_link_library(${room} ${library})
   endforeach()
   millrace_precompile(${room} base precompiled.h)
-  if(tests AND NOT MILLRACE_FUZZ)
+  file(GLOB_RECURSE benches CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${room}/*_bench.cc)
+  if(benches)
+    add_executable(${room}_bench EXCLUDE_FROM_ALL ${benches})
+    target_link_libraries(${room}_bench PRIVATE ${room} benchmark::benchmark)
+  endif()
+  if(tests)
     add_executable(${room}_test ${tests})
     millrace_precompile(${room}_test base_test precompiled_test.h)
     target_link_libraries(${room}_test PRIVATE ${room} GTest::gmock GTest::gtest_main)

@@ -7,9 +7,11 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/bench.h"
+#include "apps/detokenize.h"
 #include "apps/eval.h"
 #include "apps/inspect.h"
 #include "apps/one_line.h"
+#include "apps/render.h"
 #include "apps/run.h"
 #include "apps/serve.h"
 #include "apps/tokenize.h"
@@ -32,6 +34,17 @@ int exit_code_of(const absl::Status& status) {
   }
 }
 
+// One line, but where a template fails: then what stands there follows.
+void print_failure(std::string_view message) {
+  std::string_view before = "millrace: ";
+  while (!message.empty()) {
+    const std::string_view line = message.substr(0, message.find('\n'));
+    fmt::print(stderr, "{}{}\n", before, one_line(line));
+    message.remove_prefix(std::min(line.size() + 1, message.size()));
+    before = "";
+  }
+}
+
 template <typename Options>
 void add_command(CLI::App& app, int& exit_code, const char* name, const char* help,
                  absl::Status (*run)(const Options&)) {
@@ -42,7 +55,7 @@ void add_command(CLI::App& app, int& exit_code, const char* name, const char* he
   command->footer("--config FILE sets the same names from a TOML or INI file.");
   command->callback([options, run, &exit_code] {
     const absl::Status status = run(*options);
-    if (!status.ok()) fmt::print(stderr, "millrace: {}\n", one_line(message_of(status)));
+    if (!status.ok()) print_failure(message_of(status));
     exit_code = exit_code_of(status);
   });
 }
@@ -57,6 +70,11 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_command<TokenizeOptions>(
       app, exit_code, "tokenize", "text to token ids",
       [](const TokenizeOptions& o) { return run_tokenize(o, stdin, stdout); });
+  add_command<DetokenizeOptions>(
+      app, exit_code, "detokenize", "token ids to text",
+      [](const DetokenizeOptions& o) { return run_detokenize(o, stdin, stdout); });
+  add_command<RenderOptions>(app, exit_code, "render", "what a conversation becomes",
+                             [](const RenderOptions& o) { return run_render(o, stdin, stdout); });
   add_command<BenchOptions>(app, exit_code, "bench", "measure prompt, generation and batched speed",
                             [](const BenchOptions& o) { return run_bench(o, stdout); });
   add_command<EvalOptions>(app, exit_code, "eval",

@@ -32,7 +32,8 @@ std::string_view text_of(const MappedFile& file) {
 absl::Status evaluate_text(const EvalOptions& options, const Checkpoint& checkpoint,
                            std::FILE* out) {
   ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(options.text));
-  ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::create(checkpoint.metadata()));
+  ASSIGN_OR_RETURN(const auto tokenizer,
+                   Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
   const Vocab& vocab = tokenizer->vocab();
   PerplexityOrder order;
   order.tokens = tokenizer->encode(text_of(file), {.add_special = true, .parse_special = false});
@@ -111,6 +112,7 @@ absl::Status write_logits(const EvalOptions& options, const Checkpoint& checkpoi
 
 void bind(CLI::App& command, EvalOptions& options) {
   bind(command, options.compute);
+  bind(command, options.vocabulary);
   const std::string perplexity = "Perplexity of a text";
   CLI::Option* text = command.add_option("--text", options.text, "the text, a file")
                           ->type_name("FILE")

@@ -12,6 +12,7 @@ namespace millrace {
 // `millrace eval`: the perplexity of a text, or the logits of given tokens.
 struct EvalOptions {
   ComputeOptions compute;
+  VocabularyOptions vocabulary;
   std::string text;       // path
   int64_t context = 512;  // tokens in a window
   int64_t chunks = 0;     // windows; 0: all

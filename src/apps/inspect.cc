@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/chat_source.h"
 #include "apps/inspection.h"
 #include "apps/inspection_text.h"
 #include "apps/options.h"
@@ -30,6 +31,8 @@ void bind(CLI::App& command, InspectOptions& options) {
       ->check(CLI::IsMember({"f16", "bf16", "f32"}))
       ->type_name("TYPE")
       ->group(group);
+  bind_chat_template(command, options.chat_template);
+  bind(command, options.vocabulary);
   command.add_flag("--json", options.json, "one JSON object instead of text");
 }
 
@@ -39,7 +42,9 @@ absl::Status run_inspect(const InspectOptions& options, std::FILE* out) {
   compute.kv_cache_dtype = options.kv_cache_dtype;
   const InspectedLoad load = {.context = options.max_model_len,
                               .sequences = options.max_num_seqs,
-                              .cache = compute.kv_dtype()};
+                              .cache = compute.kv_dtype(),
+                              .pre = options.vocabulary.pre,
+                              .chat_template = options.chat_template};
   ASSIGN_OR_RETURN(const Inspection inspection, inspect(checkpoint, load));
   const std::string report = options.json ? inspection_json(checkpoint, load, inspection)
                                           : inspection_text(checkpoint, load, inspection);

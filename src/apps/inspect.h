@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <string>
 
-#include "apps/cli.h"
+#include "apps/options.h"
 #include "base/status.h"
 
 namespace millrace {
@@ -12,9 +12,11 @@ namespace millrace {
 // `millrace inspect`: what a model file holds and what running it takes.
 struct InspectOptions {
   std::string model;
+  VocabularyOptions vocabulary;
   int64_t max_model_len = 0;
   int64_t max_num_seqs = 1;
   std::string kv_cache_dtype = "f16";
+  std::string chat_template;  // empty: the model's own
   bool json = false;
 };
 

@@ -76,6 +76,23 @@ TEST_F(Inspect, PrintsTables) {
   EXPECT_THAT(text, HasSubstr("Cannot be run"));
 }
 
+TEST_F(Inspect, ShowsWhatAChatTemplateCanDo) {
+  write_model(random_model({}).value());
+  InspectOptions options;
+  options.json = true;
+  EXPECT_TRUE(nlohmann::json::parse(report(options))["chat"].is_null());
+  options.chat_template = "gemma";
+  const auto chat = nlohmann::json::parse(report(options))["chat"];
+  EXPECT_EQ(chat["system_role"], false);
+  EXPECT_EQ(chat["generation_prompt"], true);
+  EXPECT_EQ(chat["content"]["user"], nlohmann::json::array({"text"}));
+  EXPECT_EQ(chat["reasoning"], nullptr);
+  options.json = false;
+  EXPECT_THAT(report(options), HasSubstr("told with the first user's message"));
+  options.chat_template = "nothing";
+  EXPECT_TRUE(absl::IsNotFound(run_inspect(options, stdout)));
+}
+
 TEST_F(Inspect, NamesWhatItCannotRead) {
   std::vector<std::byte> file = random_model({}).value();
   constexpr std::string_view kName = "token_embd.weight";

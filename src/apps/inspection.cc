@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "apps/chat_source.h"
 #include "apps/one_line.h"
 #include "apps/options.h"
 #include "base/checked.h"
@@ -10,13 +11,10 @@
 #include "files/gguf_types.h"
 #include "models/spec.h"
 #include "quant/packed_matrix.h"
-#include "text/chat.h"
 #include "text/tokenizer.h"
 
 namespace millrace {
 namespace {
-
-constexpr std::string_view kTemplateKey = "tokenizer.chat_template";
 
 std::vector<TypeTotal> totals_of(const Checkpoint& checkpoint) {
   std::map<std::string, TypeTotal> by_type;
@@ -82,20 +80,25 @@ void note_tensors(const Checkpoint& checkpoint, Inspection& inspection) {
   }
 }
 
-void note_text(const Metadata& metadata, Inspection& inspection) {
-  const absl::Status tokenizer = Tokenizer::create(metadata).status();
+absl::Status note_text(const Metadata& metadata, const InspectedLoad& load,
+                       Inspection& inspection) {
+  const absl::Status tokenizer = Tokenizer::create(metadata, load.pre).status();
   if (!tokenizer.ok()) inspection.obstacles.push_back(one_line(message_of(tokenizer)));
-  if (!metadata.has(kTemplateKey)) {
-    inspection.remarks.push_back("no chat template: completions only");
-    return;
-  }
-  const absl::StatusOr<std::string_view> source = metadata.string(kTemplateKey);
-  const absl::Status parsed =
-      source.ok() ? ChatTemplate::parse(*source, kTemplateKey).status() : source.status();
-  if (!parsed.ok()) {
+  constexpr bool kBeginsWithBos = false;  // changes nothing that is shown
+  const auto chat = chosen_chat_template(metadata, kBeginsWithBos, load.chat_template);
+  if (chat.ok()) {
+    inspection.chat = chat->capabilities();
+  } else if (!load.chat_template.empty()) {
+    return chat.status();
+  } else if (absl::IsNotFound(chat.status())) {
+    inspection.remarks.push_back(
+        "no chat template: completions only, unless --chat-template "
+        "chooses one");
+  } else {
     inspection.remarks.push_back("the chat template is not understood, so completions only: " +
-                                 one_line(message_of(parsed)));
+                                 one_line(message_of(chat.status())));
   }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -111,7 +114,7 @@ absl::StatusOr<Inspection> inspect(const Checkpoint& checkpoint, const Inspected
     inspection.obstacles.push_back(one_line(message_of(spec.status())));
   }
   note_tensors(checkpoint, inspection);
-  note_text(checkpoint.metadata(), inspection);
+  RETURN_IF_ERROR(note_text(checkpoint.metadata(), load, inspection));
   return inspection;
 }
 

@@ -88,6 +88,35 @@ Json memory_json(const InspectedLoad& load, const Inspection& inspection) {
   return memory;
 }
 
+Json forms_json(const ContentForms& forms) {
+  Json list = Json::array();
+  if (forms.text) list.push_back("text");
+  if (forms.parts) list.push_back("parts");
+  return list;
+}
+
+Json name_json(std::string_view name) { return name.empty() ? Json() : Json(name); }
+
+Json chat_json(const std::optional<ChatCapabilities>& chat) {
+  if (!chat) return nullptr;
+  return {{"content",
+           {{"system", forms_json(chat->system)},
+            {"user", forms_json(chat->user)},
+            {"assistant", forms_json(chat->assistant)},
+            {"tool", forms_json(chat->tool)}}},
+          {"system_role", chat->system.any()},
+          {"developer_role", chat->developer_role},
+          {"tools", chat->tools},
+          {"tool_calls", chat->tool_calls},
+          {"parallel_tool_calls", chat->parallel_tool_calls},
+          {"tool_results", chat->tool.any()},
+          {"tool_arguments", chat->text_arguments ? "text" : "object"},
+          {"reasoning", name_json(chat->reasoning)},
+          {"thinking_switch", name_json(chat->thinking_switch)},
+          {"generation_prompt", chat->generation_prompt},
+          {"alternating_roles", chat->alternating}};
+}
+
 }  // namespace
 
 std::string inspection_json(const Checkpoint& checkpoint, const InspectedLoad& load,
@@ -102,6 +131,7 @@ std::string inspection_json(const Checkpoint& checkpoint, const InspectedLoad& l
                        {"tensors", tensors_json(checkpoint)},
                        {"types", std::move(types)},
                        {"memory", memory_json(load, inspection)},
+                       {"chat", chat_json(inspection.chat)},
                        {"remarks", inspection.remarks},
                        {"cannot_run", inspection.obstacles}};
   return report.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';

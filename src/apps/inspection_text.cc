@@ -135,6 +135,40 @@ void print_memory(const InspectedLoad& load, const Inspection& inspection, std::
   table.print(out);
 }
 
+std::string forms_text(const ContentForms& forms, std::string_view absent) {
+  if (!forms.any()) return std::string(absent);
+  if (!forms.parts) return "text";
+  return forms.text ? "text, or a list of parts" : "a list of parts";
+}
+
+void print_chat(const ChatCapabilities& chat, std::string& out) {
+  out += "\nChat template\n";
+  const auto yes_or_no = [](bool yes) { return std::string(yes ? "yes" : "no"); };
+  const auto name = [](std::string_view text) {
+    return text.empty() ? std::string("no") : std::string(text);
+  };
+  Table table;
+  table.row({"user", forms_text(chat.user, "not shown")});
+  table.row({"system", forms_text(chat.system, "no: told with the first user's message")});
+  table.row({"developer", chat.developer_role ? "yes" : "no: told as the system's"});
+  table.row({"assistant", forms_text(chat.assistant, "not shown")});
+  table.row({"tools", yes_or_no(chat.tools)});
+  std::string calls = yes_or_no(chat.tool_calls);
+  if (chat.tool_calls) {
+    calls = fmt::format("{}, arguments as {}",
+                        chat.parallel_tool_calls ? "several at once" : "one at a time",
+                        chat.text_arguments ? "JSON text" : "an object");
+  }
+  table.row({"tool calls", calls});
+  table.row({"tool results", forms_text(chat.tool, "no")});
+  table.row(
+      {"reasoning", chat.reasoning == "content" ? "a part of the content" : name(chat.reasoning)});
+  table.row({"thinking switch", name(chat.thinking_switch)});
+  table.row({"generation prompt", chat.generation_prompt ? "yes" : "no: written in any case"});
+  table.row({"roles", chat.alternating ? "must alternate" : "in any order"});
+  table.print(out);
+}
+
 void print_lines(std::string_view title, const std::vector<std::string>& lines, std::string& out) {
   if (lines.empty()) return;
   out += fmt::format("\n{}\n", title);
@@ -151,6 +185,7 @@ std::string inspection_text(const Checkpoint& checkpoint, const InspectedLoad& l
   print_metadata(checkpoint.metadata(), out);
   print_tensors(checkpoint, inspection, out);
   print_memory(load, inspection, out);
+  if (inspection.chat) print_chat(*inspection.chat, out);
   print_lines("Remarks", inspection.remarks, out);
   print_lines("Cannot be run", inspection.obstacles, out);
   if (inspection.obstacles.empty()) out += "\nCan be run.\n";

@@ -15,6 +15,7 @@ absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptio
   Progress progress("loading " + std::filesystem::path(compute.model).filename().string());
   LoadOptions options;
   options.activations = compute.activation_mode();
+  options.isa = loaded.isa;
   options.progress = [&progress](double part) { progress.update(part); };
   ASSIGN_OR_RETURN(loaded.model, load_model(checkpoint, options, *loaded.lanes));
   return loaded;

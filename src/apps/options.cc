@@ -84,7 +84,8 @@ void bind(CLI::App& command, ComputeOptions& options) {
       ->group(group);
   command
       .add_option("--activations", options.activations,
-                  "inputs of quantised products: q8 (8 bits per block) or f32")
+                  "inputs of products: f32, or q8: 8 bits per block for quantised weights, "
+                  "and bfloat16 for BF16 weights where the CPU has such products")
       ->check(CLI::IsMember({"q8", "f32"}))
       ->type_name("TYPE")
       ->group(group);
@@ -93,6 +94,16 @@ void bind(CLI::App& command, ComputeOptions& options) {
       ->check(CLI::IsMember({"f16", "bf16", "f32"}))
       ->type_name("TYPE")
       ->group(group);
+}
+
+void bind(CLI::App& command, VocabularyOptions& options) {
+  command
+      .add_option(
+          "--pre", options.pre,
+          "how text is split before merges, where the file's tokenizer.ggml.pre is wrong or "
+          "unknown: llama-bpe, qwen2, ...")
+      ->type_name("NAME")
+      ->group("Vocabulary");
 }
 
 void bind(CLI::App& command, EngineLimits& limits) {

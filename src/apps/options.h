@@ -30,6 +30,12 @@ struct ComputeOptions {
 };
 void bind(CLI::App& command, ComputeOptions& options);
 
+// How the model's vocabulary is read.
+struct VocabularyOptions {
+  std::string pre;  // the split pattern; empty: the one that the file names
+};
+void bind(CLI::App& command, VocabularyOptions& options);
+
 // What the engine may hold and do at once.
 struct EngineLimits {
   int64_t max_model_len = 0;  // 0: what the model was trained for

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/chat_loop.h"
+#include "apps/chat_source.h"
 #include "apps/interrupt.h"
 #include "apps/served.h"
 #include "apps/session.h"
@@ -43,6 +44,7 @@ absl::Status answer_once(Session& session, const RunOptions& options, const std:
 
 void bind(CLI::App& command, RunOptions& options) {
   bind(command, options.compute);
+  bind(command, options.vocabulary);
   command
       .add_option(
           "prompt", options.prompt,
@@ -54,6 +56,7 @@ void bind(CLI::App& command, RunOptions& options) {
   command.add_option("--system", options.system, "what the model is told first")
       ->type_name("TEXT")
       ->group(group);
+  bind_chat_template(command, options.chat_template);
   command
       .add_option("--max-tokens,-n", options.max_tokens,
                   "longest answer; 0: the rest of the context")
@@ -86,7 +89,9 @@ void bind(CLI::App& command, RunOptions& options) {
 absl::Status run_run(const RunOptions& options) {
   ServedOptions served_options;
   served_options.compute = options.compute;
+  served_options.vocabulary = options.vocabulary;
   served_options.limits = options.limits;
+  served_options.chat_template = options.chat_template;
   ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_shielded(served_options));
   Session session(*served, options);
   if (options.prompt.empty() && !options.raw) return chat_loop(session, options);

@@ -10,11 +10,13 @@ namespace millrace {
 // `millrace run`: one answer, or a chat.
 struct RunOptions {
   ComputeOptions compute;
+  VocabularyOptions vocabulary;
   EngineLimits limits;
   std::string prompt;  // empty: a chat
   bool raw = false;    // the prompt goes to the model as it is
   std::string system;
-  int64_t max_tokens = 0;  // 0: the rest of the context
+  std::string chat_template;  // empty: the model's own
+  int64_t max_tokens = 0;     // 0: the rest of the context
   float temperature = 0.8F;
   int32_t top_k = 40;
   float top_p = 0.95F;

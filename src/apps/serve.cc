@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/chat_source.h"
 #include "apps/served.h"
 #include "apps/signals.h"
 #include "server/server.h"
@@ -53,8 +54,10 @@ ServerOptions server_options(const ServeOptions& options) {
 ServedOptions served_options(const ServeOptions& options) {
   ServedOptions served;
   served.compute = options.compute;
+  served.vocabulary = options.vocabulary;
   served.limits = options.limits;
   served.max_queue = options.max_queue;
+  served.chat_template = options.chat_template;
   if (!options.served_model_name.empty()) served.name = options.served_model_name.front();
   return served;
 }
@@ -63,6 +66,7 @@ ServedOptions served_options(const ServeOptions& options) {
 
 void bind(CLI::App& command, ServeOptions& options) {
   bind(command, options.compute);
+  bind(command, options.vocabulary);
   const std::string group = "Serving";
   command.add_option("--host", options.host, "address to listen on")->group(group);
   command.add_option("--port", options.port, "0: any free one, printed at start")
@@ -74,6 +78,7 @@ void bind(CLI::App& command, ServeOptions& options) {
           "names that requests may use, the first is the one in answers; default: the file's stem")
       ->type_name("NAME")
       ->group(group);
+  bind_chat_template(command, options.chat_template);
   command
       .add_option("--max-queue", options.max_queue, "sequences that may wait besides those running")
       ->transform(as_size())

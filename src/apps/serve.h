@@ -12,10 +12,12 @@ namespace millrace {
 // `millrace serve`: OpenAI's API over HTTP until a signal comes.
 struct ServeOptions {
   ComputeOptions compute;
+  VocabularyOptions vocabulary;
   EngineLimits limits;
   std::string host = "127.0.0.1";
   int32_t port = 8000;
   std::vector<std::string> served_model_name;
+  std::string chat_template;  // empty: the model's own
   int64_t max_queue = 1024;
   int64_t seed = -1;  // negative: the system's randomness
   double shutdown_timeout_s = 30;

@@ -7,6 +7,7 @@
 
 #include <absl/time/clock.h>
 
+#include "apps/chat_source.h"
 #include "base/cpus.h"
 #include "base/log.h"
 #include "files/checkpoint.h"
@@ -14,22 +15,22 @@
 namespace millrace {
 namespace {
 
-constexpr std::string_view kTemplateKey = "tokenizer.chat_template";
-
 std::string text_of(const Tokenizer& tokenizer, std::optional<TokenId> token) {
   return token ? std::string(tokenizer.vocab().text(*token)) : std::string();
 }
 
-absl::StatusOr<std::optional<ChatTemplate>> read_template(const Metadata& metadata) {
-  ASSIGN_OR_RETURN(const std::string_view source, metadata.string_or(kTemplateKey, ""));
-  if (source.empty()) return std::nullopt;
-  auto parsed = ChatTemplate::parse(source, kTemplateKey);
-  if (!parsed.ok()) {
+// A model can be served without a template, but not without the one that was asked for.
+absl::StatusOr<std::optional<ChatTemplate>> read_template(const Metadata& metadata,
+                                                          const Vocab& vocab,
+                                                          const std::string& choice) {
+  auto found = chosen_chat_template(metadata, vocab.add_bos(), choice);
+  if (found.ok()) return std::optional<ChatTemplate>(*std::move(found));
+  if (!choice.empty()) return found.status();
+  if (!absl::IsNotFound(found.status())) {
     spdlog::warn("the model's chat template cannot be used, chat is off: {}",
-                 message_of(parsed.status()));
-    return std::nullopt;
+                 message_of(found.status()));
   }
-  return std::optional<ChatTemplate>(*std::move(parsed));
+  return std::nullopt;
 }
 
 absl::StatusOr<int64_t> context_of(const EngineLimits& limits, const ModelSpec& spec) {
@@ -95,8 +96,11 @@ std::string Served::eos_text() const { return text_of(*tokenizer, tokenizer->voc
 absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& options) {
   auto served = std::make_unique<Served>();
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
-  ASSIGN_OR_RETURN(served->tokenizer, Tokenizer::create(checkpoint.metadata()));
-  ASSIGN_OR_RETURN(served->chat_template, read_template(checkpoint.metadata()));
+  ASSIGN_OR_RETURN(served->tokenizer,
+                   Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
+  ASSIGN_OR_RETURN(
+      served->chat_template,
+      read_template(checkpoint.metadata(), served->tokenizer->vocab(), options.chat_template));
   ASSIGN_OR_RETURN(served->loaded, load_for(checkpoint, options.compute));
 
   const ModelSpec& spec = served->loaded.model->spec();

@@ -20,9 +20,11 @@ namespace millrace {
 
 struct ServedOptions {
   ComputeOptions compute;
+  VocabularyOptions vocabulary;
   EngineLimits limits;
   int64_t max_queue = 1024;          // sequences that may wait besides those running
   std::string name;                  // empty: the file's stem
+  std::string chat_template;         // empty: the model's own
   std::vector<Observer*> observers;  // outlive the result
 };
 

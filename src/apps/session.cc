@@ -55,7 +55,9 @@ absl::StatusOr<std::string> Session::complete(std::string_view prompt) {
 
 absl::StatusOr<std::string> Session::reply(const nlohmann::ordered_json& messages) {
   if (!served_.chat_template) {
-    return invalid_argument("the model has no chat template; --raw gives it the prompt as it is");
+    return invalid_argument(
+        "the model has no chat template: --chat-template chooses one, --raw gives "
+        "the model the prompt as it is");
   }
   ChatContext context;
   context.messages = messages;

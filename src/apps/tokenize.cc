@@ -1,30 +1,16 @@
 #include "apps/tokenize.h"
 
-#include <array>
-#include <memory>
+#include <time.h>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "apps/one_line.h"
-#include "files/checkpoint.h"
-#include "text/tokenizer.h"
+#include "apps/vocabulary_input.h"
 
 namespace millrace {
 namespace {
-
-using FileHandle = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
-
-absl::StatusOr<std::string> read_all(std::FILE* in) {
-  std::string text;
-  std::array<char, 1 << 16> part;
-  while (const size_t read = std::fread(part.data(), 1, part.size(), in)) {
-    text.append(part.data(), read);
-  }
-  if (std::ferror(in) != 0) return invalid_argument("the text could not be read");
-  return text;
-}
 
 absl::StatusOr<std::string> text_of_line(std::string_view line, int64_t number) {
   const auto value = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -39,8 +25,7 @@ class Printer {
 
   // One line, or one for each token where pieces are shown.
   std::string print(std::string_view text) const {
-    const std::vector<TokenId> tokens = tokenizer_.encode(
-        text, {.add_special = options_.add_bos, .parse_special = !options_.no_special});
+    const std::vector<TokenId> tokens = encode(text);
     if (options_.count) return fmt::format("{}\n", tokens.size());
     if (!options_.pieces) return fmt::format("[{}]\n", fmt::join(tokens, ", "));
     if (options_.jsonl) return pieces_json(tokens);
@@ -49,6 +34,15 @@ class Printer {
       lines += fmt::format("{:>7}  {}\n", id, one_line(tokenizer_.piece(id)));
     }
     return lines;
+  }
+
+  std::vector<TokenId> encode(std::string_view text) const {
+    const Vocab& vocab = tokenizer_.vocab();
+    std::vector<TokenId> tokens = tokenizer_.encode(
+        text,
+        {.add_special = options_.add_bos.value_or(true), .parse_special = !options_.no_special});
+    if (options_.add_bos == true && !vocab.add_bos()) tokens.insert(tokens.begin(), *vocab.bos());
+    return tokens;
   }
 
  private:
@@ -62,19 +56,23 @@ class Printer {
   const TokenizeOptions& options_;
 };
 
-absl::Status write(const std::string& text, std::FILE* out) {
-  if (std::fwrite(text.data(), 1, text.size(), out) == text.size()) return absl::OkStatus();
-  return internal_error("the tokens could not be written");
+// Of this thread: what else runs on the machine does not count.
+double cpu_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-absl::Status print_lines(const Printer& printer, std::string_view text, std::FILE* out) {
-  for (int64_t number = 1; !text.empty(); ++number) {
-    const std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
-    ASSIGN_OR_RETURN(const std::string string, text_of_line(line, number));
-    RETURN_IF_ERROR(write(printer.print(string), out));
+// What each encoding takes, in order: the first begins with an empty cache of words.
+void print_timings(const Printer& printer, std::string_view text, int times) {
+  std::vector<double> seconds;
+  for (int i = 0; i < times; ++i) {
+    const double begin = cpu_seconds();
+    printer.encode(text);
+    seconds.push_back(cpu_seconds() - begin);
   }
-  return absl::OkStatus();
+  const nlohmann::json report = {{"bytes", text.size()}, {"cpu_seconds", seconds}};
+  fmt::print(stderr, "{}\n", report.dump());
 }
 
 }  // namespace
@@ -106,27 +104,34 @@ void bind(CLI::App& command, TokenizeOptions& options) {
   const std::string reading = "How text is read";
   command
       .add_flag("--add-bos,!--no-add-bos", options.add_bos,
-                "BOS and EOS where the model wants them (the default), or never")
+                "begin with BOS, or have neither BOS nor EOS; without it: as the vocabulary says")
       ->group(reading);
   command
       .add_flag("--no-special", options.no_special,
                 "spellings of special tokens, such as <|im_end|>, are plain text")
       ->group(reading);
+  command
+      .add_option(
+          "--timings", options.timings,
+          "encode the text N times and write the seconds of CPU time to standard error, as JSON")
+      ->check(CLI::Range(0, 1000000))
+      ->type_name("N");
+  bind(command, options.vocabulary);
 }
 
 absl::Status run_tokenize(const TokenizeOptions& options, std::FILE* in, std::FILE* out) {
-  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.model));
-  ASSIGN_OR_RETURN(const std::unique_ptr<const Tokenizer> tokenizer,
-                   Tokenizer::create(checkpoint.metadata()));
-  FileHandle file(nullptr, std::fclose);
-  if (!options.file.empty()) {
-    file.reset(std::fopen(options.file.c_str(), "rbe"));
-    if (file == nullptr) return not_found("cannot open '{}'", options.file);
+  ASSIGN_OR_RETURN(const auto tokenizer, open_vocabulary(options.model, options.vocabulary));
+  if (options.add_bos == true && !tokenizer->vocab().bos()) {
+    return invalid_argument("--add-bos: this vocabulary has no BOS");
   }
-  ASSIGN_OR_RETURN(const std::string text, read_all(file != nullptr ? file.get() : in));
+  ASSIGN_OR_RETURN(const std::string text, read_input(options.file, in));
   const Printer printer(*tokenizer, options);
-  if (options.jsonl) return print_lines(printer, text, out);
-  return write(printer.print(text), out);
+  if (options.timings > 0) print_timings(printer, text, options.timings);
+  if (!options.jsonl) return write_output(printer.print(text), out);
+  return for_each_line(text, [&](std::string_view line, int64_t number) -> absl::Status {
+    ASSIGN_OR_RETURN(const std::string string, text_of_line(line, number));
+    return write_output(printer.print(string), out);
+  });
 }
 
 }  // namespace millrace

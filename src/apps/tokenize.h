@@ -1,9 +1,10 @@
 #pragma once
 
 #include <cstdio>
+#include <optional>
 #include <string>
 
-#include "apps/cli.h"
+#include "apps/options.h"
 #include "base/status.h"
 
 namespace millrace {
@@ -11,13 +12,15 @@ namespace millrace {
 // `millrace tokenize`: text to tokens, as the engine would read it.
 struct TokenizeOptions {
   std::string model;
+  VocabularyOptions vocabulary;
   std::string file;  // empty: standard input
   bool ids = false;  // the default of the three
   bool pieces = false;
   bool count = false;
   bool jsonl = false;
-  bool add_bos = true;      // and eos, where the model wants them
-  bool no_special = false;  // spellings of special tokens are plain text
+  std::optional<bool> add_bos;  // true: always, false: nor eos; nothing: as the vocabulary says
+  bool no_special = false;      // spellings of special tokens are plain text
+  int timings = 0;              // times that the text is encoded to be measured
 };
 
 void bind(CLI::App& command, TokenizeOptions& options);

@@ -4,9 +4,11 @@
 #include <unistd.h>
 #include <vector>
 
+#include <absl/functional/function_ref.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "apps/detokenize.h"
 #include "files/gguf_writer.h"
 
 namespace millrace {
@@ -37,12 +39,13 @@ class Tokenize : public testing::Test {
   }
   ~Tokenize() override { std::filesystem::remove(options_.model); }
 
-  absl::StatusOr<std::string> tokenize(std::string_view text) const {
+  using Run = absl::FunctionRef<absl::Status(std::FILE* in, std::FILE* out)>;
+  static absl::StatusOr<std::string> output_of(std::string_view input, Run run) {
     std::FILE* in = std::tmpfile();
-    std::fwrite(text.data(), 1, text.size(), in);
+    std::fwrite(input.data(), 1, input.size(), in);
     std::rewind(in);
     std::FILE* out = std::tmpfile();
-    const absl::Status status = run_tokenize(options_, in, out);
+    const absl::Status status = run(in, out);
     std::string written(static_cast<size_t>(std::ftell(out)), '\0');
     std::rewind(out);
     EXPECT_EQ(std::fread(written.data(), 1, written.size(), out), written.size());
@@ -50,6 +53,13 @@ class Tokenize : public testing::Test {
     std::fclose(out);
     if (!status.ok()) return status;
     return written;
+  }
+  absl::StatusOr<std::string> tokenize(std::string_view text) const {
+    return output_of(text, [this](auto* in, auto* out) { return run_tokenize(options_, in, out); });
+  }
+  static absl::StatusOr<std::string> detokenize(const DetokenizeOptions& options,
+                                                std::string_view input) {
+    return output_of(input, [&](auto* in, auto* out) { return run_detokenize(options, in, out); });
   }
 
   TokenizeOptions options_;
@@ -85,6 +95,49 @@ TEST_F(Tokenize, OneStringALine) {
   for (const char* text : {"\"ab\"\nab\n", "\"a\"\n\n\"b\"", "\"a\"\n[\"b\"]", "\"a\"\n\"b"}) {
     EXPECT_THAT(message_of(tokenize(text).status()), HasSubstr("line 2: expected one JSON string"));
   }
+}
+
+TEST_F(Tokenize, BosAsTheVocabularySaysOrAsTheUserDoes) {
+  options_.add_bos = true;
+  EXPECT_EQ(tokenize("ab").value(), "[4, 3]\n");
+  options_.add_bos = false;
+  EXPECT_EQ(tokenize("ab").value(), "[3]\n");
+}
+
+TEST_F(Tokenize, SplitPatternsCanBeChosen) {
+  options_.vocabulary.pre = "no-such";
+  EXPECT_THAT(message_of(tokenize("").status()), HasSubstr("'no-such'"));
+  options_.vocabulary.pre = "llama-bpe";
+  EXPECT_TRUE(tokenize("").ok());
+}
+
+TEST_F(Tokenize, DetokenizeTakesItBack) {
+  DetokenizeOptions options;
+  options.model = options_.model;
+  EXPECT_EQ(detokenize(options, tokenize("ab a<end>").value()).value(), "ab a<end>");
+  EXPECT_EQ(detokenize(options, "[]").value(), "");
+  EXPECT_EQ(detokenize(options, "[3, 4]").value(), "ab<s>");
+  options.no_special = true;
+  EXPECT_EQ(detokenize(options, "[3, 4, 5]").value(), "ab");
+  for (const auto& [list, says] :
+       std::vector<std::pair<const char*, const char*>>{{"[1, 6]", "entry 1: 6 is no token"},
+                                                        {"[-1]", "entry 0: -1"},
+                                                        {"[1.5]", "entry 0"},
+                                                        {"{}", "one JSON list"},
+                                                        {"[1", "one JSON list"}}) {
+    EXPECT_THAT(message_of(detokenize(options, list).status()), HasSubstr(says));
+  }
+}
+
+TEST_F(Tokenize, DetokenizeReadsArgumentsAndLines) {
+  DetokenizeOptions options;
+  options.model = options_.model;
+  options.ids = {3, 2, 0};
+  EXPECT_EQ(detokenize(options, "").value(), "ab a");
+  options.ids.clear();
+  options.jsonl = true;
+  EXPECT_EQ(detokenize(options, "[3]\n[2, 5]\n").value(), "\"ab\"\n\" <end>\"\n");
+  EXPECT_THAT(message_of(detokenize(options, "[3]\n[9]\n").status()), HasSubstr("line 2: entry 0"));
 }
 
 TEST_F(Tokenize, MissingFilesAreNamed) {

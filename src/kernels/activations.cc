@@ -10,16 +10,18 @@ constexpr int64_t kAlignment = 64;
 
 int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-int64_t f32_bytes(ActivationForms forms, int64_t elements) {
-  return forms.f32 ? aligned(elements * static_cast<int64_t>(sizeof(float))) : 0;
+template <typename T>
+int64_t bytes_of(bool wanted, int64_t count) {
+  return wanted ? aligned(count * static_cast<int64_t>(sizeof(T))) : 0;
 }
 
 }  // namespace
 
 int64_t Activations::bytes(ActivationForms forms, int64_t rows, int64_t width) {
   CHECK(!forms.q8 || width % kQ8Width == 0, "rows of {} are no whole blocks of 32", width);
-  const int64_t blocks = forms.q8 ? rows * width / kQ8Width : 0;
-  return f32_bytes(forms, rows * width) + aligned(blocks * static_cast<int64_t>(sizeof(Q8Block)));
+  const int64_t elements = rows * width;
+  return bytes_of<float>(forms.f32, elements) + bytes_of<uint16_t>(forms.bf16, elements) +
+         bytes_of<Q8Block>(forms.q8, elements / kQ8Width);
 }
 
 Activations Activations::place(ActivationForms forms, int64_t rows, int64_t width,
@@ -27,7 +29,10 @@ Activations Activations::place(ActivationForms forms, int64_t rows, int64_t widt
   CHECK(!forms.q8 || width % kQ8Width == 0, "rows of {} are no whole blocks of 32", width);
   Activations result{.forms = forms, .rows = rows, .width = width};
   if (forms.f32) result.f32 = reinterpret_cast<float*>(workspace);
-  if (forms.q8) result.q8 = workspace + f32_bytes(forms, rows * width);
+  workspace += bytes_of<float>(forms.f32, rows * width);
+  if (forms.bf16) result.bf16 = reinterpret_cast<uint16_t*>(workspace);
+  workspace += bytes_of<uint16_t>(forms.bf16, rows * width);
+  if (forms.q8) result.q8 = workspace;
   return result;
 }
 

@@ -6,11 +6,20 @@
 
 namespace millrace {
 
-// In which forms a matrix of activations is kept for the products that read it. Quantised weights
-// read kQ8 (unless the engine runs with --activations f32), the others kF32.
+// In which forms a matrix of activations is kept for the products that read it. Unless the engine
+// runs with --activations f32, quantised weights read q8, and BF16 weights read bf16 where the tier
+// has such products (kernels/kernels.h); all others read f32.
 struct ActivationForms {
   bool f32 = false;
   bool q8 = false;
+  bool bf16 = false;
+
+  ActivationForms& operator|=(const ActivationForms& other) {
+    f32 |= other.f32;
+    q8 |= other.q8;
+    bf16 |= other.bf16;
+    return *this;
+  }
 };
 
 // Activations as inputs of matrix products: `rows` x `width`, in the forms that were asked for. A
@@ -20,8 +29,9 @@ struct ActivationForms {
 struct Activations {
   ActivationForms forms;
   int64_t rows = 0;
-  int64_t width = 0;     // a multiple of 32 where forms.q8
-  float* f32 = nullptr;  // [rows, width]
+  int64_t width = 0;         // a multiple of 32 where forms.q8
+  float* f32 = nullptr;      // [rows, width]
+  uint16_t* bf16 = nullptr;  // [rows, width], rounded to nearest
   std::byte* q8 = nullptr;
 
   // Bytes of workspace that activations of this shape need, a multiple of 64.

@@ -14,8 +14,8 @@
 namespace millrace {
 namespace {
 
-constexpr std::array kIsas = {Isa::kScalar, Isa::kPortable8, Isa::kPortable16, Isa::kAvx2,
-                              Isa::kAvx512};
+constexpr std::array kIsas = {Isa::kScalar, Isa::kPortable8, Isa::kPortable16,
+                              Isa::kAvx2,   Isa::kAvx512,    Isa::kAvx512Bf16};
 
 struct Feature {
   std::string_view name;
@@ -34,16 +34,19 @@ bool has_f16c() {
 
 // __builtin_cpu_supports also asks whether the operating system saves the wide registers.
 std::vector<Feature> features_of(Isa isa) {
-  if (isa != Isa::kAvx2 && isa != Isa::kAvx512) return {};
+  if (isa < Isa::kAvx2) return {};
   std::vector<Feature> features = {{"AVX2", __builtin_cpu_supports("avx2") != 0},
                                    {"FMA", __builtin_cpu_supports("fma") != 0},
                                    {"F16C", has_f16c()}};
-  if (isa == Isa::kAvx512) {
+  if (isa >= Isa::kAvx512) {
     features.push_back({"AVX-512F", __builtin_cpu_supports("avx512f") != 0});
     features.push_back({"AVX-512BW", __builtin_cpu_supports("avx512bw") != 0});
     features.push_back({"AVX-512VL", __builtin_cpu_supports("avx512vl") != 0});
     features.push_back({"AVX-512DQ", __builtin_cpu_supports("avx512dq") != 0});
     features.push_back({"AVX-512VNNI", __builtin_cpu_supports("avx512vnni") != 0});
+  }
+  if (isa == Isa::kAvx512Bf16) {
+    features.push_back({"AVX-512BF16", __builtin_cpu_supports("avx512bf16") != 0});
   }
   return features;
 }
@@ -60,6 +63,11 @@ std::string missing_features(Isa isa) {
   return missing;
 }
 
+Kernels with_bf16(Kernels kernels, PanelTimesBf16 product) {
+  kernels.times_bf16 = product;
+  return kernels;
+}
+
 }  // namespace
 
 std::string_view name_of(Isa isa) {
@@ -74,6 +82,8 @@ std::string_view name_of(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAvx512Bf16:
+      return "avx512bf16";
   }
   CHECK(false, "unknown instruction set {}", static_cast<int>(isa));
 }
@@ -84,7 +94,7 @@ bool is_supported(Isa isa) { return missing_features(isa).empty(); }
 
 // The portable twins are for tests: without vector instructions they are slower than plain loops.
 Isa best_isa() {
-  for (const Isa isa : {Isa::kAvx512, Isa::kAvx2}) {
+  for (const Isa isa : {Isa::kAvx512Bf16, Isa::kAvx512, Isa::kAvx2}) {
     if (is_supported(isa)) return isa;
   }
   return Isa::kScalar;
@@ -118,6 +128,10 @@ const Kernels& kernels_for(Isa isa) {
       return kAvx2Kernels;
     case Isa::kAvx512:
       return kAvx512Kernels;
+    case Isa::kAvx512Bf16: {
+      static const Kernels kernels = with_bf16(kAvx512Kernels, kAvx512TimesBf16);
+      return kernels;
+    }
   }
   CHECK(false, "unknown instruction set {}", static_cast<int>(isa));
 }

@@ -11,9 +11,10 @@ namespace millrace {
 // The instruction-set tiers that the kernels are built for, worst first. The portable tiers are the
 // vector algorithms on plain arrays: a twin of each width, so that an algorithm is tested on
 // machines that lack its instructions.
-enum class Isa { kScalar, kPortable8, kPortable16, kAvx2, kAvx512 };
+enum class Isa { kScalar, kPortable8, kPortable16, kAvx2, kAvx512, kAvx512Bf16 };
 
-std::string_view name_of(Isa isa);  // "scalar", "portable8", "portable16", "avx2", "avx512"
+// "scalar", "portable8", "portable16", "avx2", "avx512", "avx512bf16"
+std::string_view name_of(Isa isa);
 std::span<const Isa> all_isas();
 bool is_supported(Isa isa);  // by this CPU and operating system
 Isa best_isa();

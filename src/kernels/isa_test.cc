@@ -33,11 +33,11 @@ TEST_P(TwinTest, AgreesBitForBit) {
     const PackedCase weights = random_weights(info.type, 33, width, 18);
     const PackedCase up = random_weights(info.type, 33, width, 19);
     const Floats in = random_floats(7 * width, 20, 2);
-    for (const bool q8 : forms_of(info.type)) {
-      const ActivationForms forms{.f32 = !q8, .q8 = q8};
+    for (const ActivationForms forms : forms_of(tier, info.type)) {
+      if (forms.bf16 && kernels_for(twin).times_bf16 == nullptr) continue;
       EXPECT_EQ(bits_of(linear(tier, weights, forms, in, 7)),
                 bits_of(linear(twin, weights, forms, in, 7)))
-          << info.name << " q8 " << q8;
+          << info.name << " " << name_of(forms);
       Floats hidden[2];
       for (int i = 0; i < 2; ++i) {
         const Isa isa = i == 0 ? tier : twin;
@@ -69,6 +69,7 @@ TEST_P(TwinTest, AgreesBitForBit) {
 INSTANTIATE_TEST_SUITE_P(Every, TwinTest,
                          testing::Values(std::pair{Isa::kAvx2, Isa::kPortable8},
                                          std::pair{Isa::kAvx512, Isa::kPortable16},
+                                         std::pair{Isa::kAvx512Bf16, Isa::kPortable16},
                                          std::pair{Isa::kPortable16, Isa::kPortable8}));
 
 }  // namespace

@@ -21,26 +21,38 @@ using PanelTimesQ8 = void (*)(const std::byte* panel, int64_t width, const Q8Blo
 using PanelTimesF32 = void (*)(const std::byte* panel, int64_t width, const float* in,
                                int64_t stride, int64_t columns,
                                float* sums);  // in: [columns, width]
+// BF16 panels only.
+using PanelTimesBf16 = void (*)(const std::byte* panel, int64_t width, const uint16_t* in,
+                                int64_t stride, int64_t columns,
+                                float* sums);  // in: [columns, width]
 
-// One tier's inner loops. Every one works on one thread's share and knows nothing of lanes. Rows of
-// q8 blocks are `q8_stride` blocks apart from one block to the next; pointers to forms that are not
-// wanted are null.
+// Where one row of activations goes in each form; null: not wanted. q8 blocks are `q8_stride`
+// apart.
+struct RowForms {
+  float* f32 = nullptr;
+  uint16_t* bf16 = nullptr;
+  Q8Block* q8 = nullptr;
+  int64_t q8_stride = 0;
+};
+
+// One tier's inner loops. Every one works on one thread's share and knows nothing of lanes.
 struct Kernels {
   PanelTimesQ8 (*times_q8)(DType format);  // null for F32, F16, BF16
   PanelTimesF32 (*times_f32)(DType format);
+  PanelTimesBf16 times_bf16;  // null where the tier has no products of bfloat16
   // Panel sums into the first `outputs` columns of out (or added to it), with a bias or null.
   // sums: [columns, kPanelRows]; out: [columns, outputs].
   void (*store_panel)(const float* sums, int64_t columns, int64_t outputs, const float* bias,
                       bool add, float* out, int64_t stride);
-  // silu(gate) * up for two panels. gate, up: [2, columns, kPanelRows]; f32: [columns, outputs];
-  // q8: [columns].
-  void (*swiglu)(const float* gate, const float* up, int64_t columns, int64_t outputs, float* f32,
-                 int64_t stride, Q8Block* q8);
-  // in / sqrt(mean(in^2) + epsilon) * weight of one row. in, weight, f32: [width].
-  void (*rms_norm)(const float* in, const float* weight, int64_t width, float epsilon, float* f32,
-                   Q8Block* q8, int64_t q8_stride);
-  // One row, a multiple of 32 wide. in: [width].
-  void (*quantise)(const float* in, int64_t width, Q8Block* q8, int64_t q8_stride);
+  // silu(gate) * up for two panels. gate, up: [2, columns, kPanelRows]; out: the first column's
+  // `outputs` elements, the next ones' `stride` further (q8: the next block).
+  void (*swiglu)(const float* gate, const float* up, int64_t columns, int64_t outputs,
+                 const RowForms& out, int64_t stride);
+  // in / sqrt(mean(in^2) + epsilon) * weight of one row. in, weight: [width].
+  void (*rms_norm)(const float* in, const float* weight, int64_t width, float epsilon,
+                   const RowForms& out);
+  // One row into its forms. in: [width].
+  void (*convert)(const float* in, int64_t width, const RowForms& out);
   const AttentionKernels* attention;
 };
 
@@ -50,5 +62,6 @@ extern const Kernels kPortable8Kernels;
 extern const Kernels kPortable16Kernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
+extern const PanelTimesBf16 kAvx512TimesBf16;  // what a CPU with AVX-512 BF16 has besides
 
 }  // namespace millrace

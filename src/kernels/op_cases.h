@@ -13,6 +13,7 @@
 #include "quant/format.h"
 #include "quant/formats.h"
 #include "tensor/buffer.h"
+#include "tensor/float_bits.h"
 
 // What the tests of operations are made of.
 
@@ -95,6 +96,15 @@ inline Floats as_q8(const Floats& in) {
   return result;
 }
 
+inline Floats as_bf16(Floats in) {
+  for (float& x : in) x = f32_of_bf16(bf16_of_f32(x));
+  return in;
+}
+
+inline Floats as_seen(const Floats& in, const ActivationForms& forms) {
+  return forms.q8 ? as_q8(in) : forms.bf16 ? as_bf16(in) : in;
+}
+
 struct Placed {
   Buffer storage;
   Activations view;
@@ -117,6 +127,22 @@ inline Placed converted(Isa isa, ActivationForms forms, Floats in, int64_t rows,
   LanePool(lanes).run(
       [&](Lane& lane) { ops::convert(lane, kernels_for(isa), rows_of(in, rows), placed.view); });
   return placed;
+}
+
+// Whether the compact forms of these activations, whatever made them, are what `convert` makes of
+// their float32 form, and bf16 is that rounded to nearest.
+inline bool forms_agree(Isa isa, const Activations& made) {
+  const int64_t size = made.rows * made.width;
+  const Floats f32(made.f32, made.f32 + size);
+  const Placed again = converted(isa, made.forms, f32, made.rows);
+  if (std::memcmp(made.f32, again.view.f32, at(size) * sizeof(float)) != 0) return false;
+  for (int64_t i = 0; i < size; ++i) {
+    const uint16_t rounded = bf16_of_f32(f32[at(i)]);
+    if (made.bf16[i] != rounded || again.view.bf16[i] != rounded) return false;
+  }
+  if (!made.forms.q8) return true;
+  const auto bytes = at(Activations::bytes({.q8 = true}, made.rows, made.width));
+  return std::memcmp(made.q8, again.view.q8, bytes) == 0;
 }
 
 inline Floats linear(Isa isa, const PackedCase& weights, ActivationForms forms, const Floats& in,
@@ -144,8 +170,18 @@ inline std::vector<Isa> supported_isas() {
   return isas;
 }
 
-inline std::vector<bool> forms_of(DType type) {  // q8?
-  return is_quantised(type) ? std::vector{false, true} : std::vector{false};
+// The forms that products with weights of this type read on this tier.
+inline std::vector<ActivationForms> forms_of(Isa isa, DType type) {
+  std::vector<ActivationForms> forms = {{.f32 = true}};
+  if (is_quantised(type)) forms.push_back({.q8 = true});
+  if (type == DType::kBF16 && kernels_for(isa).times_bf16 != nullptr) {
+    forms.push_back({.bf16 = true});
+  }
+  return forms;
+}
+
+inline std::string_view name_of(const ActivationForms& forms) {
+  return forms.q8 ? "q8" : forms.bf16 ? "bf16" : "f32";
 }
 
 }  // namespace millrace

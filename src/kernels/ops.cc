@@ -1,7 +1,6 @@
 #include "kernels/ops.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/check.h"
 #include "kernels/kernels.h"
@@ -10,16 +9,22 @@
 namespace millrace::ops {
 namespace {
 
-// Where a row's q8 blocks go: one every `stride`.
-struct Q8Row {
-  Q8Block* first;
-  int64_t stride;
-};
-
-Q8Row q8_row(const Activations& out, int64_t row) {
+RowForms forms_of_row(const Activations& out, int64_t row) {
   const Tile tile = tile_at(out.rows, row / kTileRows);
   Q8Block* blocks = q8_of(out, tile);
-  return {blocks == nullptr ? nullptr : blocks + (row - tile.first), tile.rows};
+  return {.f32 = f32_of(out, row),
+          .bf16 = bf16_of(out, row),
+          .q8 = blocks == nullptr ? nullptr : blocks + (row - tile.first),
+          .q8_stride = tile.rows};
+}
+
+// Of a tile's first row, from column `first` on, a multiple of 32.
+RowForms forms_of_tile(const Activations& out, const Tile& tile, int64_t first) {
+  RowForms forms = forms_of_row(out, tile.first);
+  if (forms.f32 != nullptr) forms.f32 += first;
+  if (forms.bf16 != nullptr) forms.bf16 += first;
+  if (forms.q8 != nullptr) forms.q8 += first / kQ8Width * tile.rows;
+  return forms;
 }
 
 // Panels of one matrix times tiles of activations, in the form that the matrix reads.
@@ -27,6 +32,7 @@ struct PanelProduct {
   const PackedMatrix& weights;
   const Activations& in;
   PanelTimesQ8 times_q8;
+  PanelTimesBf16 times_bf16;
   PanelTimesF32 times_f32;
 
   // sums: [tile.rows, kPanelRows]
@@ -34,6 +40,8 @@ struct PanelProduct {
     const std::byte* bytes = weights.panel(panel);
     if (times_q8 != nullptr) {
       times_q8(bytes, in.width, q8_of(in, tile), tile.rows, sums);
+    } else if (times_bf16 != nullptr) {
+      times_bf16(bytes, in.width, bf16_of(in, tile.first), in.width, tile.rows, sums);
     } else {
       times_f32(bytes, in.width, f32_of(in, tile.first), in.width, tile.rows, sums);
     }
@@ -44,13 +52,16 @@ PanelProduct product_of(const Kernels& kernels, const PackedMatrix& weights,
                         const Activations& in) {
   CHECK(weights.width() == in.width, "weights of width {} for activations of width {}",
         weights.width(), in.width);
-  const bool q8 = in.forms.q8 && is_quantised(weights.format());
-  CHECK(q8 || in.forms.f32, "activations lack the form that {} weights read",
-        info_of(weights.format()).name);
+  const DType format = weights.format();
+  const bool q8 = in.forms.q8 && is_quantised(format);
+  const bool bf16 = in.forms.bf16 && format == DType::kBF16 && kernels.times_bf16 != nullptr;
+  CHECK(q8 || bf16 || in.forms.f32, "activations lack the form that {} weights read",
+        info_of(format).name);
   return {.weights = weights,
           .in = in,
-          .times_q8 = q8 ? kernels.times_q8(weights.format()) : nullptr,
-          .times_f32 = q8 ? nullptr : kernels.times_f32(weights.format())};
+          .times_q8 = q8 ? kernels.times_q8(format) : nullptr,
+          .times_bf16 = bf16 ? kernels.times_bf16 : nullptr,
+          .times_f32 = q8 || bf16 ? nullptr : kernels.times_f32(format)};
 }
 
 constexpr int64_t kSums = kTileRows * kPanelRows;
@@ -69,20 +80,14 @@ void rms_norm(Lane& lane, const Kernels& kernels, Rows<const float> in,
               std::span<const float> weight, float epsilon, const Activations& out) {
   const WorkRange rows = lane.share(in.rows);
   for (int64_t i = rows.begin; i < rows.end; ++i) {
-    const Q8Row q8 = q8_row(out, i);
-    kernels.rms_norm(in.row(i), weight.data(), in.width, epsilon, f32_of(out, i), q8.first,
-                     q8.stride);
+    kernels.rms_norm(in.row(i), weight.data(), in.width, epsilon, forms_of_row(out, i));
   }
 }
 
 void convert(Lane& lane, const Kernels& kernels, Rows<const float> in, const Activations& out) {
   const WorkRange rows = lane.share(in.rows);
   for (int64_t i = rows.begin; i < rows.end; ++i) {
-    if (float* to = f32_of(out, i)) {
-      std::memcpy(to, in.row(i), static_cast<size_t>(in.width) * sizeof(float));
-    }
-    const Q8Row q8 = q8_row(out, i);
-    if (q8.first != nullptr) kernels.quantise(in.row(i), in.width, q8.first, q8.stride);
+    kernels.convert(in.row(i), in.width, forms_of_row(out, i));
   }
 }
 
@@ -117,7 +122,6 @@ void gate_up(Lane& lane, const Kernels& kernels, const PackedMatrix& gate, const
   alignas(64) float ups[2 * kSums] = {};
   for (int64_t t = 0; t < tiles_of(in.rows); ++t) {
     const Tile tile = tile_at(in.rows, t);
-    Q8Block* q8 = q8_of(out, tile);
     for (int64_t panel = panels.begin; panel < panels.end; panel += 2) {
       for (int64_t i = 0; i < std::min<int64_t>(2, panels.end - panel); ++i) {
         gate_product(panel + i, tile, gates + i * tile.rows * kPanelRows);
@@ -125,9 +129,7 @@ void gate_up(Lane& lane, const Kernels& kernels, const PackedMatrix& gate, const
       }
       const int64_t first = panel * kPanelRows;
       const int64_t outputs = std::min<int64_t>(2 * kPanelRows, hidden - first);
-      float* f32 = f32_of(out, tile.first);
-      kernels.swiglu(gates, ups, tile.rows, outputs, f32 == nullptr ? nullptr : f32 + first,
-                     out.width, q8 == nullptr ? nullptr : q8 + panel / 2 * tile.rows);
+      kernels.swiglu(gates, ups, tile.rows, outputs, forms_of_tile(out, tile, first), out.width);
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "kernels/kernels.h"
+#include "kernels/op_cases.h"
 #include "kernels/ops.h"
 #include "quant/format.h"
 #include "tensor/buffer.h"
@@ -42,12 +43,12 @@ const Subject& subject(DType format, int64_t rows, int64_t width) {
   return made;
 }
 
-void run_linear(benchmark::State& state, DType format, bool q8, int64_t columns, int lanes) {
+void run_linear(benchmark::State& state, DType format, ActivationForms forms, int64_t columns,
+                int lanes) {
   const int64_t rows = columns <= 4 ? 16384 : 2048;
   const int64_t width = columns <= 4 ? 8192 : 2048;
   const Subject& matrix = subject(format, rows, width);
   const Kernels& kernels = kernels_for(best_isa());
-  const ActivationForms forms{.f32 = !q8, .q8 = q8};
   const Buffer workspace = Buffer::allocate(Activations::bytes(forms, columns, width)).value();
   const Activations in = Activations::place(forms, columns, width, workspace.data());
   std::vector<float> values(static_cast<size_t>(columns * width), 0.5F);
@@ -71,14 +72,13 @@ void run_linear(benchmark::State& state, DType format, bool q8, int64_t columns,
 
 void add_linear_benchmarks() {
   for (const DTypeInfo& info : kDTypes) {
-    for (const bool q8 : {true, false}) {
-      if (q8 && !is_quantised(info.type)) continue;
+    for (const ActivationForms forms : forms_of(best_isa(), info.type)) {
       for (const int64_t columns : {1, 4, 8, 32, 512}) {
         for (const int lanes : {1, 2}) {
           const std::string name = fmt::format("linear/{}/{}/columns:{}/lanes:{}", info.name,
-                                               q8 ? "q8" : "f32", columns, lanes);
+                                               name_of(forms), columns, lanes);
           auto* bench = benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
-            run_linear(state, info.type, q8, columns, lanes);
+            run_linear(state, info.type, forms, columns, lanes);
           });
           bench->Unit(benchmark::kMillisecond);
           if (lanes > 1)

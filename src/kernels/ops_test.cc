@@ -33,15 +33,15 @@ PackedCase extreme_weights(DType type, int64_t rows, int64_t width, uint8_t code
 }
 
 // With q8 activations an output is two roundings of the scales and one or two of the accumulator
-// for each block of 32; with float32 activations one for each k and one of a 6-bit weight. Each is
+// for each block of 32; with float activations one for each k and one of a 6-bit weight. Each is
 // at most kRounding times the largest partial sum, which is at most the sum of the terms'
 // magnitudes; the terms are code times scale and minimum apart.
-void expect_product(const PackedCase& weights, const Floats& in, bool q8, const Floats& out,
-                    const std::string& what) {
+void expect_product(const PackedCase& weights, const Floats& in, const ActivationForms& forms,
+                    const Floats& out, const std::string& what) {
   const int64_t width = weights.width;
   const int64_t rows = std::ssize(in) / width;
-  const auto roundings = static_cast<double>(q8 ? width / 32 * 2 + 4 : width + 2);
-  const Floats seen = q8 ? as_q8(in) : in;
+  const auto roundings = static_cast<double>(forms.q8 ? width / 32 * 2 + 4 : width + 2);
+  const Floats seen = as_seen(in, forms);
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t o = 0; o < weights.rows; ++o) {
       double expected = 0;
@@ -55,7 +55,7 @@ void expect_product(const PackedCase& weights, const Floats& in, bool q8, const 
       }
       const double bound = roundings * kRounding * magnitude + kUnderflow;
       ASSERT_NEAR(out[at(row * weights.rows + o)], expected, bound)
-          << what << ", row " << row << ", output " << o;
+          << what << ", " << name_of(forms) << ", row " << row << ", output " << o;
     }
   }
 }
@@ -68,8 +68,8 @@ std::vector<Shape> shapes_of(DType type) {
   const int64_t block = info_of(type).block_elements;
   if (block == 256) return {{1, 1, 256}, {4, 17, 768}, {5, 100, 256}, {17, 16, 512}, {70, 15, 256}};
   if (block == 1) {
-    return {{1, 1, 1},   {1, 100, 33}, {2, 15, 7},  {3, 16, 130},
-            {4, 17, 64}, {5, 100, 31}, {70, 15, 33}};
+    return {{1, 1, 1},   {1, 100, 33}, {2, 15, 7},   {3, 16, 130},
+            {4, 17, 64}, {5, 100, 31}, {70, 15, 33}, {12, 17, 601}};
   }
   return {{1, 1, 32},   {1, 100, 1056}, {2, 15, 96},  {3, 16, 1056}, {4, 17, 96},
           {5, 100, 96}, {16, 17, 32},   {17, 16, 96}, {33, 15, 160}, {70, 100, 96}};
@@ -85,9 +85,9 @@ TEST_P(OpsTest, LinearIsTheProduct) {
   for (const Shape& shape : shapes_of(type_)) {
     const PackedCase weights = random_weights(type_, shape.outputs, shape.width, 1);
     const Floats in = random_floats(shape.rows * shape.width, 2);
-    for (const bool q8 : forms_of(type_)) {
-      const Floats out = linear(isa_, weights, {.f32 = !q8, .q8 = q8}, in, shape.rows);
-      expect_product(weights, in, q8, out, fmt::format("{} rows, q8 {}", shape.rows, q8));
+    for (const ActivationForms forms : forms_of(isa_, type_)) {
+      const Floats out = linear(isa_, weights, forms, in, shape.rows);
+      expect_product(weights, in, forms, out, fmt::format("{} rows", shape.rows));
     }
   }
 }
@@ -97,8 +97,7 @@ TEST_P(OpsTest, LinearDoesNotDependOnNeighboursOrLanes) {
   const int64_t rows = 71;
   const PackedCase weights = random_weights(type_, 50, width, 3);
   const Floats in = random_floats(rows * width, 4);
-  for (const bool q8 : forms_of(type_)) {
-    const ActivationForms forms{.f32 = !q8, .q8 = q8};
+  for (const ActivationForms forms : forms_of(isa_, type_)) {
     const Floats all = linear(isa_, weights, forms, in, rows);
     for (const int lanes : {2, 3, 4}) {
       EXPECT_EQ(bits_of(linear(isa_, weights, forms, in, rows, lanes)), bits_of(all)) << lanes;
@@ -139,9 +138,9 @@ TEST_P(OpsTest, ExtremeCodesAndActivationsDoNotSaturate) {
       for (size_t i = 0; i < in.size(); ++i) {
         in[i] = pattern == 0 || (pattern == 1 && i % 2 == 0) ? 1.0F : -1.0F;
       }
-      for (const bool q8 : forms_of(type_)) {
-        const Floats out = linear(isa_, weights, {.f32 = !q8, .q8 = q8}, in, 5);
-        expect_product(weights, in, q8, out, fmt::format("codes {}, q8 {}", code_byte, q8));
+      for (const ActivationForms forms : forms_of(isa_, type_)) {
+        const Floats out = linear(isa_, weights, forms, in, 5);
+        expect_product(weights, in, forms, out, fmt::format("codes {}", code_byte));
       }
     }
   }
@@ -151,8 +150,7 @@ TEST_P(OpsTest, RowsThatAreNotFiniteHarmNoOther) {
   const int64_t width = std::max(info_of(type_).block_elements, 64);
   const PackedCase weights = random_weights(type_, 20, width, 9);
   Floats in = random_floats(6 * width, 10);
-  for (const bool q8 : forms_of(type_)) {
-    const ActivationForms forms{.f32 = !q8, .q8 = q8};
+  for (const ActivationForms forms : forms_of(isa_, type_)) {
     const Floats clean = linear(isa_, weights, forms, in, 6);
     Floats dirty_in = in;
     dirty_in[at(width + 3)] = std::numeric_limits<float>::quiet_NaN();
@@ -180,10 +178,9 @@ TEST_P(OpsTest, GateUpIsSwiglu) {
     const PackedCase up = random_weights(type_, hidden, width, 12);
     for (const int64_t rows : {1, 3, 67}) {
       const Floats in = random_floats(rows * width, 13, rows == 1 ? 20.0F : 1.0F);
-      for (const bool q8 : forms_of(type_)) {
-        const ActivationForms forms{.f32 = !q8, .q8 = q8};
+      for (const ActivationForms forms : forms_of(isa_, type_)) {
         const Placed placed = converted(isa_, forms, in, rows);
-        const ActivationForms out_forms{.f32 = true, .q8 = hidden % 32 == 0};
+        const ActivationForms out_forms{.f32 = true, .q8 = hidden % 32 == 0, .bf16 = true};
         const Placed out = place(out_forms, rows, hidden);
         const int lanes = static_cast<int>(rows % 4) + 1;
         LanePool(lanes).run([&](Lane& lane) {
@@ -197,11 +194,7 @@ TEST_P(OpsTest, GateUpIsSwiglu) {
           const double bound = 8 * kRounding * std::fabs(expected) + lost;
           ASSERT_NEAR(out.view.f32[i], expected, bound);
         }
-        if (!out_forms.q8) continue;
-        const Floats f32(out.view.f32, out.view.f32 + rows * hidden);
-        const Placed again = converted(isa_, {.q8 = true}, f32, rows);
-        const auto bytes = at(Activations::bytes({.q8 = true}, rows, hidden));
-        EXPECT_EQ(std::memcmp(out.view.q8, again.view.q8, bytes), 0);
+        EXPECT_TRUE(forms_agree(isa_, out.view));
       }
     }
   }

@@ -23,7 +23,7 @@ std::span<const float> row_of(Rows<const float> rows, int64_t row) {
 void norm_and_rotate(const Kernels& kernels, Rope::Pairs pairs, std::span<const float> angles,
                      std::span<const float> weight, float epsilon, int32_t head_dim, float* head) {
   if (!weight.empty()) {
-    kernels.rms_norm(head, weight.data(), head_dim, epsilon, head, nullptr, 0);
+    kernels.rms_norm(head, weight.data(), head_dim, epsilon, {.f32 = head});
   }
   kernels.attention->rotate(head, angles.data(), static_cast<int32_t>(angles.size()),
                             pairs == Rope::Pairs::kHalves);

@@ -30,4 +30,8 @@ inline float* f32_of(const Activations& in, int64_t row) {
   return in.forms.f32 ? in.f32 + row * in.width : nullptr;
 }
 
+inline uint16_t* bf16_of(const Activations& in, int64_t row) {
+  return in.forms.bf16 ? in.bf16 + row * in.width : nullptr;
+}
+
 }  // namespace millrace

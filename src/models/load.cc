@@ -39,7 +39,7 @@ absl::Status load_ends(const ModelSpec& spec, Weights& weights, Network& network
     ASSIGN_OR_RETURN(network.head, weights.matrix({Role::kOutput, spec.vocab_size, spec.width}));
   }
   // The head's rounding errors would show in the log-probabilities as they are.
-  network.head_forms = {.f32 = true, .q8 = false};
+  network.head_forms = {.f32 = true};
   ASSIGN_OR_RETURN(network.output_norm, weights.vector(Role::kOutputNorm, spec.width));
   return load_rope(spec.rope, weights, network);
 }

@@ -6,15 +6,18 @@
 #include "base/lanes.h"
 #include "base/status.h"
 #include "files/checkpoint.h"
+#include "kernels/isa.h"
 #include "models/model.h"
 
 namespace millrace {
 
-// How activations enter products with quantised weights.
+// How activations enter products with quantised and BF16 weights: in the compact form that the
+// tier has for them (kernels/activations.h), or in float32.
 enum class ActivationMode : uint8_t { kQ8, kF32 };
 
 struct LoadOptions {
   ActivationMode activations = ActivationMode::kQ8;
+  Isa isa = best_isa();  // that the model will run on: it decides the forms of activations
   // Called on the caller's thread after each tensor with the share of bytes packed, 0 to 1; may be
   // empty.
   std::function<void(double)> progress;

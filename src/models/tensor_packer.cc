@@ -146,8 +146,10 @@ absl::StatusOr<std::span<const float>> LayerWeights::vectors(std::span<const Vec
 }
 
 ActivationForms LayerWeights::input_forms(DType format) const {
-  const bool q8 = is_quantised(format) && packer_.activations() == ActivationMode::kQ8;
-  return {.f32 = !q8, .q8 = q8};
+  if (packer_.activations() == ActivationMode::kF32) return {.f32 = true};
+  if (is_quantised(format)) return {.q8 = true};
+  if (format == DType::kBF16 && packer_.has_bf16_products()) return {.bf16 = true};
+  return {.f32 = true};
 }
 
 }  // namespace millrace

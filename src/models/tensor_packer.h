@@ -7,6 +7,7 @@
 #include "base/lanes.h"
 #include "base/status.h"
 #include "files/checkpoint.h"
+#include "kernels/kernels.h"
 #include "models/load.h"
 #include "nn/weights.h"
 #include "tensor/buffer.h"
@@ -27,6 +28,7 @@ class TensorPacker {
   absl::StatusOr<std::span<const float>> join(std::span<const NamedTensor* const> tensors);
 
   ActivationMode activations() const { return options_->activations; }
+  bool has_bf16_products() const { return kernels_for(options_->isa).times_bf16 != nullptr; }
   Buffer take_memory() { return std::move(memory_); }
 
  private:

@@ -12,11 +12,9 @@ absl::Status Linear::load(Weights& weights, std::span<const MatrixOrder> orders,
   bias_ = bias;
   int64_t rows = 0;
   for (const PackedMatrix& matrix : matrices_) {
-    const ActivationForms forms = form == InputForm::kExact
-                                      ? ActivationForms{.f32 = true, .q8 = false}
-                                      : weights.input_forms(matrix.format());
-    input_forms_.f32 |= forms.f32;
-    input_forms_.q8 |= forms.q8;
+    const ActivationForms forms = form == InputForm::kExact ? ActivationForms{.f32 = true}
+                                                            : weights.input_forms(matrix.format());
+    input_forms_ |= forms;
     rows += matrix.rows();
   }
   CHECK(bias.empty() || std::ssize(bias) == rows, "a bias of {} for {} rows", bias.size(), rows);

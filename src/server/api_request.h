@@ -25,7 +25,7 @@ struct ApiRequest {
   std::optional<int64_t> best_of;
 
   std::vector<PromptInput> prompts;  // of a completion
-  Json messages;                     // of a chat, as its template shall see them
+  Json messages;                     // of a chat, checked
   Json template_values;              // chat_template_kwargs
   bool add_generation_prompt = true;
   std::optional<bool> add_special_tokens;

@@ -199,6 +199,7 @@ TEST(FieldsTest, UnknownIsIgnoredAndUnsupportedSaysSo) {
       {R"("chat_template_kwargs":{"thinking":true})", nullptr},
       {R"("chat_template_kwargs":{"tokenize":true})", "chat_template_kwargs.tokenize"},
       {R"("chat_template_kwargs":{"messages":[]})", "chat_template_kwargs.messages"},
+      {R"("chat_template_kwargs":{"bos_token":"x"})", "chat_template_kwargs.bos_token"},
       {R"("chat_template_kwargs":{"continue_final_message":true})",
        "chat_template_kwargs.continue_final_message"},
       {R"("chat_template_kwargs":[])", "chat_template_kwargs"},
@@ -305,13 +306,19 @@ TEST(FieldsTest, ValuesLandWhereTheyBelong) {
   EXPECT_NE(request->generation.cache_salt, 0U);
 }
 
-TEST(FieldsTest, TextPartsAreJoinedWithALineFeed) {
-  const auto body = parse_json(R"({"messages":[{"role":"developer","content":[
-      {"type":"text","text":"a"},{"type":"text","text":"b"}]}]})");
+// The template decides what becomes of them.
+TEST(FieldsTest, MessagesKeepTheirShapes) {
+  const auto body = parse_json(R"({"messages":[
+      {"role":"developer","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},
+      {"role":"assistant","content":null,"reasoning":"r","unknown":1,"tool_calls":[
+        {"id":"1","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}}]}]})");
   const auto request = read_chat(*body, kContext);
   ASSERT_TRUE(request.ok()) << request.status();
-  EXPECT_EQ(request->messages[0]["content"], "a\nb");
-  EXPECT_EQ(request->messages[0]["role"], "system");
+  EXPECT_EQ(request->messages.dump(),
+            R"([{"role":"developer","content":[{"type":"text","text":"a"},)"
+            R"({"type":"text","text":"b"}]},{"role":"assistant","content":null,"reasoning":"r",)"
+            R"("tool_calls":[{"id":"1","type":"function","function":{"name":"f",)"
+            R"("arguments":"{\"a\": 1}"}}]}])");
 }
 
 TEST(JsonTextTest, LimitsCountWhileReading) {

@@ -8,10 +8,10 @@ namespace {
 
 constexpr std::string_view kRoles[] = {"system", "developer", "user", "assistant", "tool"};
 
-// The text of a content given as a list of parts, joined with line feeds.
-absl::StatusOr<std::string> join_parts(const Json& parts, const std::string& path) {
+// A content given as a list of text parts.
+absl::StatusOr<Json> read_parts(const Json& parts, const std::string& path) {
   if (parts.empty()) return at_field(path, invalid_argument("{} must not be an empty list", path));
-  std::string text;
+  Json read = Json::array();
   for (size_t i = 0; i < parts.size(); ++i) {
     const Json& part = parts[i];
     const std::string part_path = fmt::format("{}[{}]", path, i);
@@ -27,30 +27,24 @@ absl::StatusOr<std::string> join_parts(const Json& parts, const std::string& pat
     if (content == part.end() || !content->is_string()) {
       return at_field(part_path + ".text", invalid_argument("{}.text must be a string", part_path));
     }
-    if (i > 0) text += '\n';
-    text += content->get_ref<const std::string&>();
+    read.push_back({{"type", "text"}, {"text", *content}});
   }
-  return text;
+  return read;
 }
 
-// A tool call of an earlier answer. Templates expect the arguments as a value; clients send them as
-// JSON text.
+// A tool call of an earlier answer. Its arguments, which clients send as JSON text, stay text.
 absl::StatusOr<Json> read_tool_call(const Json& call, const std::string& path) {
   const auto function = call.is_object() ? call.find("function") : call.end();
   const bool shaped = call.is_object() && function != call.end() && function->is_object() &&
                       function->contains("name") && (*function)["name"].is_string();
   if (!shaped) return at_field(path, invalid_argument("{} must name a function", path));
-  Json read = call;
-  const auto arguments = read["function"].find("arguments");
-  if (arguments != read["function"].end() && arguments->is_string()) {
-    const absl::StatusOr<Json> value = parse_json(arguments->get_ref<const std::string&>());
-    if (!value.ok()) {
-      const std::string inner = path + ".function.arguments";
-      return at_field(inner, invalid_argument("{} must be JSON text", inner));
-    }
-    *arguments = *value;
+  const auto arguments = function->find("arguments");
+  if (arguments != function->end() && arguments->is_string() &&
+      !parse_json(arguments->get_ref<const std::string&>()).ok()) {
+    const std::string inner = path + ".function.arguments";
+    return at_field(inner, invalid_argument("{} must be JSON text", inner));
   }
-  return read;
+  return call;
 }
 
 absl::Status read_content(const Json& message, const std::string& role, const std::string& path,
@@ -67,8 +61,7 @@ absl::Status read_content(const Json& message, const std::string& role, const st
   } else if (content->is_string()) {
     read["content"] = *content;
   } else if (content->is_array()) {
-    ASSIGN_OR_RETURN(std::string text, join_parts(*content, content_path));
-    read["content"] = std::move(text);
+    ASSIGN_OR_RETURN(read["content"], read_parts(*content, content_path));
   } else {
     return at_field(content_path,
                     invalid_argument("{} must be a string or a list of parts", content_path));
@@ -119,11 +112,12 @@ absl::StatusOr<Json> read_message(const Json& message, const std::string& path) 
   }
   const auto& name = role->get_ref<const std::string&>();
   Json read;
-  // Templates know developers by their older name.
-  read["role"] = name == "developer" ? "system" : name;
+  read["role"] = name;
   RETURN_IF_ERROR(read_content(message, name, path, read));
-  RETURN_IF_ERROR(read_text_member(message, "name", path, read));
-  RETURN_IF_ERROR(read_text_member(message, "tool_call_id", path, read));
+  for (const char* member :
+       {"name", "tool_call_id", "reasoning_content", "reasoning", "thinking"}) {
+    RETURN_IF_ERROR(read_text_member(message, member, path, read));
+  }
   RETURN_IF_ERROR(read_tool_calls(message, path, read));
   return read;
 }

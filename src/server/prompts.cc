@@ -44,7 +44,8 @@ absl::StatusOr<std::vector<Prompt>> chat_prompts(const ApiRequest& request,
   const ChatTemplate* chat = model.served.chat_template;
   if (chat == nullptr) {
     return at_field("messages", invalid_argument("the model has no chat template: use "
-                                                 "/v1/completions"));
+                                                 "/v1/completions, or start the server with "
+                                                 "--chat-template"));
   }
   const Vocab& vocab = model.served.tokenizer.vocab();
   ChatContext context;

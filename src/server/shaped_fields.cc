@@ -215,7 +215,9 @@ absl::Status read_template_values(const Json& value, const ReadContext& /*contex
                                             "tools",
                                             "documents",
                                             "add_generation_prompt",
-                                            "continue_final_message"};
+                                            "continue_final_message",
+                                            "bos_token",
+                                            "eos_token"};
   for (const std::string_view name : kReserved) {
     if (!value.contains(name)) continue;
     const std::string path = fmt::format("chat_template_kwargs.{}", name);

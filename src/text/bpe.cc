@@ -1,5 +1,6 @@
 #include "text/bpe.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -10,8 +11,6 @@
 
 namespace millrace {
 namespace {
-
-constexpr std::string_view kMerges = "tokenizer.ggml.merges";
 
 // The alphabet of Radford et al., "Language models are unsupervised multitask learners", 2019
 // (their encoder's bytes_to_unicode): printable Latin-1 bytes stand for themselves, the others for
@@ -77,44 +76,42 @@ bool is_control(const Vocab& vocab, TokenId id) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> BpeTokenizer::create(Vocab vocab,
-                                                                      const Metadata& metadata) {
-  ASSIGN_OR_RETURN(const std::string_view pre, metadata.string_or("tokenizer.ggml.pre", ""));
-  const SplitPattern* pattern = find_split_pattern(pre);
-  if (pattern == nullptr) {
-    return unimplemented("metadata key 'tokenizer.ggml.pre' is '{}'; the known ones are {}", pre,
-                         known_split_patterns());
-  }
-  auto tokenizer = absl::WrapUnique(new BpeTokenizer(std::move(vocab), *pattern));
-  RETURN_IF_ERROR(tokenizer->read_merges(metadata));
+                                                                      const MergeList& merges,
+                                                                      Rules rules) {
+  const ByteTokens byte_tokens = byte_tokens_of(vocab);
+  auto tokenizer =
+      absl::WrapUnique(new BpeTokenizer(std::move(vocab), byte_tokens, std::move(rules)));
+  RETURN_IF_ERROR(tokenizer->read_merges(merges));
   return std::unique_ptr<const Tokenizer>(std::move(tokenizer));
 }
 
-BpeTokenizer::BpeTokenizer(Vocab vocab, const SplitPattern& pattern)
-    : Tokenizer(std::move(vocab), pieces_of, /*adds_space=*/false), pattern_(pattern) {
-  for (size_t byte = 0; byte < 256; ++byte) {
+BpeTokenizer::ByteTokens BpeTokenizer::byte_tokens_of(const Vocab& vocab) {
+  ByteTokens tokens;
+  for (size_t byte = 0; byte < tokens.size(); ++byte) {
     const char c = static_cast<char>(byte);
-    byte_tokens_[byte] = this->vocab().find(spelled({&c, 1})).value_or(Merges::kNoSymbol);
+    tokens[byte] = vocab.find(spelled({&c, 1})).value_or(Merges::kNoSymbol);
   }
+  return tokens;
 }
 
-absl::Status BpeTokenizer::read_merges(const Metadata& metadata) {
-  ASSIGN_OR_RETURN(const auto lines, metadata.strings(kMerges));
-  merges_.reserve(lines.size());
+BpeTokenizer::BpeTokenizer(Vocab vocab, const ByteTokens& byte_tokens, Rules rules)
+    : Tokenizer(std::move(vocab), pieces_of,
+                {.any_bytes = std::ranges::count(byte_tokens, Merges::kNoSymbol) == 0}),
+      rules_(std::move(rules)),
+      byte_tokens_(byte_tokens),
+      cache_(rules_.cached_words) {}
+
+absl::Status BpeTokenizer::read_merges(const MergeList& merges) {
+  merges_.reserve(merges.pairs.size());
   std::string joined;
-  for (size_t i = 0; i < lines.size(); ++i) {
-    const size_t space = lines[i].find(' ', 1);
-    if (space == std::string_view::npos) {
-      return invalid_argument("metadata key '{}', index {}: not two tokens with a space between",
-                              kMerges, i);
-    }
-    const std::string_view left = lines[i].substr(0, space);
-    const std::string_view right = lines[i].substr(space + 1);
+  for (size_t i = 0; i < merges.pairs.size(); ++i) {
+    const auto& [left, right] = merges.pairs[i];
     joined.assign(left).append(right);
     const auto left_id = vocab().find(left);
     const auto right_id = vocab().find(right);
     const auto joined_id = vocab().find(joined);
     if (!left_id || !right_id || !joined_id) {
-      return invalid_argument("metadata key '{}', index {}: the vocabulary lacks {}", kMerges, i,
+      return invalid_argument("{}, index {}: the vocabulary lacks {}", merges.key, i,
                               !left_id    ? "the left token"
                               : !right_id ? "the right token"
                                           : "what they join to");
@@ -126,21 +123,32 @@ absl::Status BpeTokenizer::read_merges(const Metadata& metadata) {
 }
 
 void BpeTokenizer::encode_plain(std::string_view text, std::vector<TokenId>& tokens) const {
+  while (!text.empty()) {
+    const size_t valid = utf8_prefix(text);
+    encode_text(text.substr(0, valid), tokens);
+    text.remove_prefix(valid);
+    if (text.empty()) return;
+    const size_t invalid = decode_utf8(text).length;
+    for (const char byte : text.substr(0, invalid)) {
+      tokens.push_back(byte_tokens_[static_cast<uint8_t>(byte)]);
+    }
+    text.remove_prefix(invalid);
+  }
+}
+
+void BpeTokenizer::encode_text(std::string_view text, std::vector<TokenId>& tokens) const {
   Merges::Word room;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = word_end(text, begin, pattern_.rules);
-    const std::string_view word = text.substr(begin, end - begin);
-    begin = end;
-    if (cache_.find(word, tokens)) continue;
+  rules_.pretokenizer.split(text, [&](std::string_view word) {
+    if (cache_.find(word, tokens)) return;
     const size_t before = tokens.size();
     encode_word(word, room, tokens);
     cache_.keep(word, std::span(tokens).subspan(before));
-  }
+  });
 }
 
 void BpeTokenizer::encode_word(std::string_view word, Merges::Word& room,
                                std::vector<TokenId>& tokens) const {
-  if (pattern_.ignore_merges) {
+  if (rules_.ignore_merges) {
     const auto whole = vocab().find(spelled(word));
     if (whole && vocab().kind(*whole) == TokenKind::kNormal) return tokens.push_back(*whole);
   }

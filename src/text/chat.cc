@@ -1,47 +1,89 @@
 #include "text/chat.h"
 
-#include <string>
+#include <optional>
+#include <span>
+#include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "text/jinja/template.h"
+#include "text/messages.h"
 
 namespace millrace {
-
 namespace {
 
 using Json = nlohmann::ordered_json;
+using jinja::Origin;
+using jinja::Variable;
 
-// The text of a content list, its text parts joined with a line feed.
-absl::StatusOr<std::string> joined_parts(const Json& parts) {
-  std::string text;
-  bool is_first = true;
-  for (const Json& part : parts) {
-    const bool is_text = part.is_object() && part.contains("text") && part["text"].is_string();
-    if (!is_text) return invalid_argument("a message's content may hold text parts only");
-    if (!is_first) text += '\n';
-    is_first = false;
-    text += part["text"].get_ref<const std::string&>();
-  }
-  return text;
+constexpr std::string_view kTemplateKey = "tokenizer.chat_template";
+
+// All probes together take at most a tenth of a second whatever the template does; published
+// templates need a few hundred steps each.
+constexpr jinja::Limits kProbeLimits = {.steps_max = 20'000, .memory_bytes_max = 1 << 20};
+
+Origin origin_of(std::string_view name) {
+  if (name == "messages") return Origin::kMessages;
+  return name.ends_with("_token") ? Origin::kTrusted : Origin::kWritten;
 }
 
-absl::StatusOr<Json> with_text_content(const Json& messages) {
-  Json result = messages;
-  for (Json& message : result) {
-    if (!message.is_object() || !message.contains("content")) continue;
-    Json& content = message["content"];
-    if (!content.is_array()) continue;
-    ASSIGN_OR_RETURN(content, joined_parts(content));
+std::vector<Variable> variables_of(const Json& object) {
+  std::vector<Variable> variables;
+  for (const auto& [name, value] : object.get_ref<const Json::object_t&>()) {
+    variables.push_back({name, &value, origin_of(name)});
   }
-  return result;
+  return variables;
+}
+
+bool is_given(const Json& tools) { return tools.is_array() && !tools.empty(); }
+
+// One source, and what it was found to do.
+struct Variant {
+  jinja::Template source;
+  ChatCapabilities can;
+};
+
+absl::StatusOr<Variant> compile(std::string_view source, std::string_view name) {
+  ASSIGN_OR_RETURN(jinja::Template parsed, jinja::Template::parse(source, name));
+  const ChatCapabilities can =
+      probe_capabilities([&](const Json& variables) -> absl::StatusOr<std::string> {
+        ASSIGN_OR_RETURN(MarkedText text,
+                         parsed.render(variables_of(variables), absl::UnixEpoch(), kProbeLimits));
+        return std::move(text.text);
+      });
+  return Variant{std::move(parsed), can};
+}
+
+// A conversation can have what either variant shows of tools.
+ChatCapabilities capabilities_of(const Variant& usual, const std::optional<Variant>& with_tools) {
+  ChatCapabilities can = usual.can;
+  if (!with_tools) return can;
+  can.tools = with_tools->can.tools;
+  can.tool = with_tools->can.tool;
+  can.tool_calls = with_tools->can.tool_calls;
+  can.parallel_tool_calls = with_tools->can.parallel_tool_calls;
+  can.text_arguments = with_tools->can.text_arguments;
+  return can;
+}
+
+absl::StatusOr<std::optional<Variant>> compile_key(const Metadata& metadata,
+                                                   const std::string& key) {
+  if (!metadata.has(key)) return std::nullopt;
+  ASSIGN_OR_RETURN(const std::string_view source, metadata.string(key));
+  if (source.empty()) return std::nullopt;
+  ASSIGN_OR_RETURN(Variant variant, compile(source, key));
+  return std::optional<Variant>(std::move(variant));
 }
 
 }  // namespace
 
 struct ChatTemplate::Compiled {
-  jinja::Template source;
+  Variant usual;
+  std::optional<Variant> with_tools;
+  ChatCapabilities can = capabilities_of(usual, with_tools);
+
+  const Variant& variant_for(const Json& tools) const {
+    return with_tools && is_given(tools) ? *with_tools : usual;
+  }
 };
 
 ChatTemplate::ChatTemplate(std::unique_ptr<const Compiled> compiled)
@@ -51,34 +93,60 @@ ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 ChatTemplate::~ChatTemplate() = default;
 
 absl::StatusOr<ChatTemplate> ChatTemplate::parse(std::string_view source, std::string_view name) {
-  ASSIGN_OR_RETURN(jinja::Template parsed, jinja::Template::parse(source, name));
-  return ChatTemplate(std::make_unique<const Compiled>(Compiled{std::move(parsed)}));
+  ASSIGN_OR_RETURN(Variant usual, compile(source, name));
+  return ChatTemplate(std::make_unique<const Compiled>(Compiled{std::move(usual), std::nullopt}));
 }
 
+absl::StatusOr<ChatTemplate> ChatTemplate::of_model(const Metadata& metadata,
+                                                    std::string_view variant) {
+  const std::string key =
+      variant.empty() ? std::string(kTemplateKey) : fmt::format("{}.{}", kTemplateKey, variant);
+  ASSIGN_OR_RETURN(std::optional<Variant> usual, compile_key(metadata, key));
+  if (!usual) return not_found("the model has no chat template ('{}')", key);
+  std::optional<Variant> with_tools;
+  if (variant.empty()) {
+    ASSIGN_OR_RETURN(with_tools, compile_key(metadata, fmt::format("{}.tool_use", kTemplateKey)));
+  }
+  return ChatTemplate(
+      std::make_unique<const Compiled>(Compiled{*std::move(usual), std::move(with_tools)}));
+}
+
+const ChatCapabilities& ChatTemplate::capabilities() const { return compiled_->can; }
+
 absl::StatusOr<MarkedText> ChatTemplate::render(const ChatContext& context) const {
-  using jinja::Origin;
-  if (!context.messages.is_array()) return invalid_argument("messages must be a list");
   if (!context.extra.is_null() && !context.extra.is_object()) {
     return invalid_argument("the template's keyword arguments must be an object");
   }
-  ASSIGN_OR_RETURN(const Json messages, with_text_content(context.messages));
+  const Variant& variant = compiled_->variant_for(context.tools);
+  if (is_given(context.tools) && !variant.can.tools) {
+    return invalid_argument("the chat template knows no tools");
+  }
+  ASSIGN_OR_RETURN(const Json messages, fit_messages(context.messages, variant.can));
   const Json bos = context.bos_token;
   const Json eos = context.eos_token;
   const Json add_generation_prompt = context.add_generation_prompt;
-  std::vector<jinja::Variable> variables;
-  // What comes later replaces what has the same name: the caller's words never replace ours.
+  std::vector<Variable> variables;
+  // What comes later replaces what has the same name: a client's words never replace ours.
   if (context.extra.is_object()) {
-    for (const auto& [key, value] : context.extra.get_ref<const Json::object_t&>()) {
-      variables.push_back({key, &value, key == "documents" ? Origin::kWritten : Origin::kTrusted});
+    for (const auto& [name, value] : context.extra.get_ref<const Json::object_t&>()) {
+      variables.push_back({name, &value, Origin::kWritten});
     }
   }
   variables.push_back({"messages", &messages, Origin::kMessages});
-  // transformers defines tools and documents always, as none where there are none.
-  variables.push_back({"tools", &context.tools, Origin::kWritten});
+  // transformers defines tools always, as none where there are none; some templates never met that.
+  const bool leaves_tools = context.tools.is_null() && variant.can.undefined_tools;
+  if (!leaves_tools) variables.push_back({"tools", &context.tools, Origin::kWritten});
   variables.push_back({"add_generation_prompt", &add_generation_prompt, Origin::kTrusted});
   variables.push_back({"bos_token", &bos, Origin::kTrusted});
   variables.push_back({"eos_token", &eos, Origin::kTrusted});
-  return compiled_->source.render(variables, context.now);
+  return variant.source.render(variables, context.now);
+}
+
+absl::StatusOr<MarkedText> ChatTemplate::render_exactly(const Json& variables,
+                                                        absl::Time now) const {
+  if (!variables.is_object()) return invalid_argument("the context must be an object");
+  const Variant& variant = compiled_->variant_for(variables.value("tools", Json()));
+  return variant.source.render(variables_of(variables), now);
 }
 
 }  // namespace millrace

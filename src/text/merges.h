@@ -1,11 +1,19 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <absl/container/flat_hash_map.h>
 
 namespace millrace {
+
+// Pairs of tokens that join, the first ones before the others.
+struct MergeList {
+  std::string_view key;  // what errors call it
+  std::vector<std::pair<std::string_view, std::string_view>> pairs = {};
+};
 
 // Joins neighbouring symbols of a word, the lowest order first, at equal orders the leftmost: byte
 // pair encoding (Sennrich, Haddow and Birch, "Neural machine translation of rare words with subword

@@ -1,176 +1,131 @@
 #include "text/pretokenize.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "text/unicode.h"
 
 namespace millrace {
 namespace {
 
-using Family = SplitRules::Family;
+// Makes pieces of matches, and of what lies between them, as a behaviour wants it.
+class Joiner {
+ public:
+  Joiner(std::string_view text, SplitBehaviour behaviour, bool invert, Pretokenizer::Each each)
+      : text_(text), behaviour_(behaviour), invert_(invert), each_(each) {}
 
-constexpr std::array kPatterns = {
-    SplitPattern{{"gpt-2"},
-                 R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)",
-                 {Family::kGpt2, 0}},
-    SplitPattern{
-        {"smollm"},
-        R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+)",
-        {Family::kGpt2, 1}},
-    SplitPattern{
-        {"llama-bpe", "llama3", "llama-v3"},
-        R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
-        {Family::kCl100k, 3},
-        /*ignore_merges=*/true,
-        /*add_bos=*/true},
-    SplitPattern{
-        {"qwen2"},
-        R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
-        {Family::kCl100k, 1}},
+  void match(ByteRange range) {
+    if (range.begin > at_) add({at_, range.begin}, invert_);
+    add(range, !invert_);
+    at_ = range.end;
+  }
+
+  void finish() {
+    if (at_ < text_.size()) add({at_, text_.size()}, invert_);
+    send();
+  }
+
+ private:
+  void add(ByteRange range, bool is_match) {
+    if (joins(is_match)) {
+      waiting_->end = range.end;
+    } else {
+      send();
+      waiting_ = range;
+    }
+    waiting_is_match_ = is_match;
+  }
+
+  bool joins(bool is_match) const {
+    if (!waiting_) return false;
+    switch (behaviour_) {
+      case SplitBehaviour::kMergedWithPrevious:
+        return is_match && !waiting_is_match_;
+      case SplitBehaviour::kMergedWithNext:
+        return !is_match && waiting_is_match_;
+      case SplitBehaviour::kContiguous:
+        return is_match == waiting_is_match_;
+      case SplitBehaviour::kIsolated:
+      case SplitBehaviour::kRemoved:
+        return false;
+    }
+    return false;
+  }
+
+  void send() {
+    if (!waiting_) return;
+    const ByteRange piece = *std::exchange(waiting_, std::nullopt);
+    if (behaviour_ == SplitBehaviour::kRemoved && waiting_is_match_) return;
+    if (piece.end > piece.begin) each_(text_.substr(piece.begin, piece.end - piece.begin));
+  }
+
+  std::string_view text_;
+  SplitBehaviour behaviour_;
+  bool invert_;
+  Pretokenizer::Each each_;
+  size_t at_ = 0;  // how far matches have come
+  std::optional<ByteRange> waiting_;
+  bool waiting_is_match_ = false;
 };
 
-constexpr std::array<CharClass, 128> kAsciiClass = [] {
-  std::array<CharClass, 128> table{};
-  for (size_t c = 0; c < 128; ++c) {
-    const bool letter = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-    if (letter) table[c] = CharClass::kLetter;
-    if (c >= '0' && c <= '9') table[c] = CharClass::kNumber;
-    if (c == ' ' || (c >= '\t' && c <= '\r')) table[c] = CharClass::kSpace;
+void find_all(const Regex& regex, std::string_view text, Regex::Room& room, Joiner& pieces) {
+  size_t after_last = std::string_view::npos;
+  for (size_t from = 0; from <= text.size();) {
+    const auto match = regex.find(text, from, room);
+    if (!match) break;
+    // An empty match right after another is none.
+    if (match->end > match->begin || match->begin != after_last) {
+      pieces.match(*match);
+      after_last = match->end;
+    }
+    from = match->end;
+    if (match->end > match->begin) continue;
+    from += from < text.size() ? decode_utf8(text.substr(from)).length : 1;
   }
-  return table;
-}();
-
-struct Scanned {
-  CharClass kind;
-  size_t end;  // where the next character begins
-};
-
-Scanned scan(std::string_view text, size_t at) {
-  const auto byte = static_cast<uint8_t>(text[at]);
-  if (byte < 0x80) return {kAsciiClass[byte], at + 1};
-  const Utf8Char c = decode_utf8(text.substr(at));
-  return {char_class(c.code), at + c.length};
-}
-
-bool is_line_end(char c) { return c == '\r' || c == '\n'; }
-
-bool begins_with(std::string_view text, size_t at, CharClass kind) {
-  return at < text.size() && scan(text, at).kind == kind;
-}
-
-// Past the run of `kind` that begins at `at`.
-size_t run_end(std::string_view text, size_t at, CharClass kind) {
-  while (at < text.size()) {
-    const Scanned c = scan(text, at);
-    if (c.kind != kind) break;
-    at = c.end;
-  }
-  return at;
-}
-
-// Bytes of 's 't 're 've 'm 'll 'd at the front of `text`, 0 for none of them.
-size_t contraction(std::string_view text, bool any_case) {
-  if (text.size() < 2) return 0;
-  const auto letter = [&](size_t i) {
-    const char c = i < text.size() ? text[i] : '\0';
-    return any_case && c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  };
-  switch (letter(1)) {
-    case 's':
-    case 't':
-    case 'm':
-    case 'd':
-      return 2;
-    case 'r':
-    case 'v':
-      return letter(2) == 'e' ? 3 : 0;
-    case 'l':
-      return letter(2) == 'l' ? 3 : 0;
-    default:
-      // U+017F, the long s, is an s whatever the case (Unicode CaseFolding).
-      return any_case && text.substr(1).starts_with("\xC5\xBF") ? 3 : 0;
-  }
-}
-
-size_t number_end(std::string_view text, size_t begin, int32_t numbers_max) {
-  if (numbers_max == 0) return run_end(text, begin, CharClass::kNumber);
-  for (int32_t n = 0; n < numbers_max && begins_with(text, begin, CharClass::kNumber); ++n) {
-    begin = scan(text, begin).end;
-  }
-  return begin;
-}
-
-size_t punctuation_end(std::string_view text, size_t begin, Family family) {
-  size_t end = run_end(text, begin, CharClass::kOther);
-  if (family == Family::kCl100k) {
-    while (end < text.size() && is_line_end(text[end])) ++end;
-  }
-  return end;
-}
-
-size_t space_end(std::string_view text, size_t begin, const SplitRules& rules) {
-  const size_t end = run_end(text, begin, CharClass::kSpace);
-  if (rules.family == Family::kCl100k) {
-    const std::string_view run = text.substr(begin, end - begin);
-    const size_t line_end = run.find_last_of("\r\n");
-    if (line_end != std::string_view::npos) return begin + line_end + 1;
-  }
-  if (end == text.size()) return end;
-  const bool numbers_apart = rules.family == Family::kGpt2 && rules.numbers_max > 0;
-  if (numbers_apart && begins_with(text, end, CharClass::kNumber)) return end;
-  // The last space belongs to what follows, unless it is all there is.
-  size_t last = end - 1;
-  while ((static_cast<uint8_t>(text[last]) & 0xC0) == 0x80) --last;
-  return last > begin ? last : end;
 }
 
 }  // namespace
 
-std::span<const SplitPattern> split_patterns() { return kPatterns; }
-
-const SplitPattern* find_split_pattern(std::string_view name) {
-  const auto found = std::ranges::find_if(kPatterns, [&](const SplitPattern& pattern) {
-    return !name.empty() && std::ranges::find(pattern.names, name) != pattern.names.end();
-  });
-  return found == kPatterns.end() ? nullptr : &*found;
+absl::StatusOr<Pretokenizer> Pretokenizer::create(std::span<const SplitStep> steps) {
+  Pretokenizer made;
+  for (const SplitStep& step : steps) {
+    Step compiled{step.scan, std::nullopt, step.behaviour, step.invert};
+    if (!step.scan) {
+      ASSIGN_OR_RETURN(compiled.regex, Regex::compile(step.expression));
+    }
+    made.steps_.push_back(std::move(compiled));
+  }
+  return made;
 }
 
-std::string known_split_patterns() {
-  std::string list;
-  for (const SplitPattern& pattern : kPatterns) {
-    for (const std::string_view name : pattern.names) {
-      if (name.empty()) continue;
-      if (!list.empty()) list += ", ";
-      list += name;
-    }
+void Pretokenizer::split(std::string_view text, Each each) const {
+  const bool words_only = steps_.size() == 1 && steps_[0].scan && steps_[0].scan->finds_words() &&
+                          steps_[0].behaviour == SplitBehaviour::kIsolated;
+  if (!words_only) {
+    Regex::Room room;
+    return split_from(0, text, room, each);
   }
-  return list;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = word_end(text, begin, *steps_[0].scan);
+    each(text.substr(begin, end - begin));
+    begin = end;
+  }
 }
 
-size_t word_end(std::string_view text, size_t begin, const SplitRules& rules) {
-  const bool cl100k = rules.family == Family::kCl100k;
-  const char byte = text[begin];
-  if (byte == '\'') {
-    if (const size_t length = contraction(text.substr(begin), cl100k); length > 0) {
-      return begin + length;
-    }
+void Pretokenizer::split_from(size_t step, std::string_view text, Regex::Room& room,
+                              Each each) const {
+  if (step == steps_.size()) {
+    if (!text.empty()) each(text);
+    return;
   }
-  const Scanned first = scan(text, begin);
-  if (first.kind == CharClass::kLetter) return run_end(text, first.end, CharClass::kLetter);
-  if (first.kind == CharClass::kNumber) return number_end(text, begin, rules.numbers_max);
-
-  const bool takes_word = cl100k ? !is_line_end(byte) : byte == ' ';
-  if (takes_word && begins_with(text, first.end, CharClass::kLetter)) {
-    return run_end(text, first.end, CharClass::kLetter);
+  const Step& cut = steps_[step];
+  const auto next = [&](std::string_view piece) { split_from(step + 1, piece, room, each); };
+  Joiner pieces(text, cut.behaviour, cut.invert, next);
+  if (cut.scan) {
+    scan_matches(text, *cut.scan, [&pieces](ByteRange match) { pieces.match(match); });
+  } else {
+    find_all(*cut.regex, text, room, pieces);
   }
-  if (first.kind == CharClass::kOther) return punctuation_end(text, begin, rules.family);
-  if (byte == ' ' && begins_with(text, first.end, CharClass::kOther)) {
-    return punctuation_end(text, first.end, rules.family);
-  }
-  if (byte == ' ' && rules.numbers_max == 0 && begins_with(text, first.end, CharClass::kNumber)) {
-    return run_end(text, first.end, CharClass::kNumber);
-  }
-  return space_end(text, begin, rules);
+  pieces.finish();
 }
 
 }  // namespace millrace

@@ -1,41 +1,59 @@
 #pragma once
 
-#include <array>
-#include <cstddef>
-#include <cstdint>
+#include <optional>
 #include <span>
-#include <string>
 #include <string_view>
+#include <vector>
+
+#include <absl/functional/function_ref.h>
+
+#include "base/status.h"
+#include "text/regex.h"
+#include "text/scanner.h"
 
 namespace millrace {
 
-// What tells one split pattern from another; the scanner knows these two families.
-struct SplitRules {
-  enum class Family : uint8_t {
-    kGpt2,    // words take a space before them
-    kCl100k,  // words take any one character before them, punctuation the line ends after it
+// What becomes of the matches of an expression; the rest is pieces all the same. Names and meaning
+// are those of the `tokenizers` package.
+enum class SplitBehaviour : uint8_t {
+  kIsolated,            // each is a piece
+  kRemoved,             // they are left out
+  kMergedWithPrevious,  // each joins the piece before it, unless that is a match too
+  kMergedWithNext,      // each joins the piece after it, unless that is a match too
+  kContiguous,          // neighbours are one piece
+};
+
+struct SplitStep {
+  std::string_view expression;  // PCRE2's syntax
+  SplitBehaviour behaviour = SplitBehaviour::kIsolated;
+  bool invert = false;  // the matches are what lies between those of the expression
+  // Rules that cut as the expression does, but faster, or in linear time where it would not.
+  std::optional<SplitRules> scan = {};
+};
+
+// Cuts text into words: each step cuts the pieces that the one before it left. Immutable: safe from
+// many threads.
+class Pretokenizer {
+ public:
+  // No steps: a text is one word. INVALID_ARGUMENT where an expression cannot be read.
+  static absl::StatusOr<Pretokenizer> create(std::span<const SplitStep> steps);
+
+  // Calls `each(word)` for the words of `text`, in order; none is empty. `text` is UTF-8.
+  using Each = absl::FunctionRef<void(std::string_view)>;
+  void split(std::string_view text, Each each) const;
+
+ private:
+  struct Step {
+    std::optional<SplitRules> scan;
+    std::optional<Regex> regex;  // where there are no rules
+    SplitBehaviour behaviour;
+    bool invert;
   };
-  Family family = Family::kGpt2;
-  int32_t numbers_max = 0;  // characters of a number; 0: any, and it takes a space before it
+
+  Pretokenizer() = default;
+  void split_from(size_t step, std::string_view text, Regex::Room& room, Each each) const;
+
+  std::vector<Step> steps_;
 };
-
-// How a byte-level vocabulary cuts text into words: merges happen within a word only.
-struct SplitPattern {
-  std::array<std::string_view, 3> names;  // of tokenizer.ggml.pre; the first is the usual one
-  // The models' own expression, which the scanner equals (held by test against PCRE2). \s is
-  // White_Space; smollm's is its two (numbers one by one, then gpt-2's) made one.
-  std::string_view expression;
-  SplitRules rules;
-  bool ignore_merges = false;  // a word that is a token becomes it, whatever the merges say
-  bool add_bos = false;        // where the file does not say
-};
-
-std::span<const SplitPattern> split_patterns();
-const SplitPattern* find_split_pattern(std::string_view name);  // null: not known
-std::string known_split_patterns();                             // "gpt-2, smollm, ..."
-
-// Where the word that begins at `begin` ends. `text` is UTF-8, `begin` < its size. Over a whole
-// text the time is linear.
-size_t word_end(std::string_view text, size_t begin, const SplitRules& rules);
 
 }  // namespace millrace

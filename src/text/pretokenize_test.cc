@@ -1,121 +1,203 @@
 #include "text/pretokenize.h"
 
-#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
+#include "text/split_patterns.h"
 
 namespace millrace {
 namespace {
 
 using Words = std::vector<std::string_view>;
 
-class Regex {
- public:
-  explicit Regex(std::string_view expression) {
-    int error = 0;
-    size_t where = 0;
-    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(),
-                              PCRE2_UTF | PCRE2_UCP, &error, &where, nullptr));
-    EXPECT_NE(code_, nullptr) << expression << " at " << where;
-    pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);
-    match_.reset(pcre2_match_data_create_from_pattern(code_.get(), nullptr));
+Pretokenizer made(std::vector<SplitStep> steps, bool scan = true) {
+  for (SplitStep& step : steps) {
+    if (!scan) step.scan.reset();
   }
+  auto pretokenizer = Pretokenizer::create(steps);
+  EXPECT_TRUE(pretokenizer.ok()) << pretokenizer.status();
+  return *std::move(pretokenizer);
+}
 
-  // The matches in `text`, with what lies between them.
-  Words split(std::string_view text) const {
-    Words words;
-    size_t at = 0;
-    while (pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at, 0,
-                       match_.get(), nullptr) > 0) {
-      const size_t* range = pcre2_get_ovector_pointer(match_.get());
-      if (range[0] > at) words.push_back(text.substr(at, range[0] - at));
-      words.push_back(text.substr(range[0], range[1] - range[0]));
-      at = range[1];
-    }
-    if (at < text.size()) words.push_back(text.substr(at));
-    return words;
-  }
+std::vector<SplitStep> steps_of(const SplitPattern& pattern) {
+  return {pattern.used_steps().begin(), pattern.used_steps().end()};
+}
 
- private:
-  struct Free {
-    void operator()(pcre2_code* code) const { pcre2_code_free(code); }
-    void operator()(pcre2_match_data* match) const { pcre2_match_data_free(match); }
-  };
-  std::unique_ptr<pcre2_code, Free> code_;
-  std::unique_ptr<pcre2_match_data, Free> match_;
-};
-
-Words scanned(std::string_view text, const SplitRules& rules) {
+Words split(const Pretokenizer& pretokenizer, std::string_view text) {
   Words words;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = word_end(text, at, rules);
-    words.push_back(text.substr(at, end - at));
-    at = end;
-  }
+  pretokenizer.split(text, [&words](std::string_view word) { words.push_back(word); });
   return words;
 }
 
+Words split(SplitStep step, std::string_view text) { return split(made({step}), text); }
+
 // Texts made of what the patterns look at, so that every alternative and every border is met.
 std::string random_text(std::mt19937& random) {
-  static const std::vector<std::string> parts = {
-      "a",  "B",  "s",  "S",      "t",        "re",     "VE",
-      "ll", "é",  "ſ",  "中",     "'",        "'",      "'s",
-      "1",  "2",  "½",  "٣",      " ",        " ",      " ",
-      "\n", "\r", "\t", "\v",     "\xC2\xA0", "\u2028", "\u3000",
-      ".",  "!",  "_",  "\u0301", "🦙",     "\u200B", std::string(1, '\0')};
+  static const std::vector<std::string> parts = {"a",
+                                                 "B",
+                                                 "s",
+                                                 "S",
+                                                 "t",
+                                                 "re",
+                                                 "VE",
+                                                 "ll",
+                                                 "é",
+                                                 "É",
+                                                 "ǅ",
+                                                 "ʰ",
+                                                 "ſ",
+                                                 "中",
+                                                 "か",
+                                                 "가",
+                                                 "'",
+                                                 "'",
+                                                 "'s",
+                                                 "1",
+                                                 "2",
+                                                 "½",
+                                                 "٣",
+                                                 " ",
+                                                 " ",
+                                                 " ",
+                                                 "\n",
+                                                 "\r",
+                                                 "\t",
+                                                 "\v",
+                                                 "\xC2\xA0",
+                                                 "\u2028",
+                                                 "\u3000",
+                                                 "\u180E",
+                                                 ".",
+                                                 "!",
+                                                 "_",
+                                                 "/",
+                                                 "$",
+                                                 "\u0301",
+                                                 "\u0301",
+                                                 "🦙",
+                                                 "。",
+                                                 "\u200B",
+                                                 "‿",
+                                                 "IMGIMGABZ",
+                                                 "<sentinel:12>",
+                                                 std::string(1, '\0')};
   std::string text;
   for (auto n = random() % 24; n > 0; --n) text += parts[random() % parts.size()];
   return text;
 }
 
-TEST(SplitPatterns, TheScannerCutsAsTheExpressionDoes) {
+TEST(SplitPatterns, TheScannerCutsAsTheExpressionsDo) {
   std::mt19937 random(1);
   for (const SplitPattern& pattern : split_patterns()) {
-    const Regex regex(pattern.expression);
-    for (int i = 0; i < 8000; ++i) {
+    const Pretokenizer scanned = made(steps_of(pattern));
+    const Pretokenizer matched = made(steps_of(pattern), /*scan=*/false);
+    for (int i = 0; i < 3000; ++i) {
       const std::string text = random_text(random);
-      ASSERT_EQ(scanned(text, pattern.rules), regex.split(text)) << pattern.names[0] << text;
+      ASSERT_EQ(split(scanned, text), split(matched, text)) << pattern.names << ": " << text;
     }
   }
 }
 
-// The models' tokenizer.json first cuts out each number, then splits the rest as gpt-2 does.
-TEST(SplitPatterns, SmollmIsNumbersOneByOneAndThenGpt2) {
-  const Regex numbers(R"(\p{N})");
-  const Regex gpt2(find_split_pattern("gpt-2")->expression);
+// The models' tokenizer.json first cuts out the numbers, then splits the rest.
+TEST(SplitPatterns, TwoExpressionsMadeOneCutAsTheTwo) {
+  const SplitStep gpt2 = find_split_pattern("gpt-2")->steps[0];
+  SplitStep minicpm{
+      R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+      R"(|\s*[\r\n]+|\s+(?!\S)|\s+)"};
   std::mt19937 random(2);
-  for (int i = 0; i < 8000; ++i) {
-    const std::string text = random_text(random);
-    Words expected;
-    for (const std::string_view part : numbers.split(text)) {
-      for (const std::string_view word : gpt2.split(part)) expected.push_back(word);
+  for (const auto& [name, two] : std::vector<std::pair<const char*, std::vector<SplitStep>>>{
+           {"smollm", {{R"(\p{N})"}, gpt2}}, {"minicpm5", {{R"(\p{N}{1,3})"}, minicpm}}}) {
+    const Pretokenizer one = made(steps_of(*find_split_pattern(name)));
+    const Pretokenizer both = made(two);
+    for (int i = 0; i < 6000; ++i) {
+      const std::string text = random_text(random);
+      ASSERT_EQ(split(one, text), split(both, text)) << name << ": " << text;
     }
-    ASSERT_EQ(scanned(text, find_split_pattern("smollm")->rules), expected) << text;
   }
 }
 
 TEST(SplitPatterns, AreFoundByEachOfTheirNames) {
   EXPECT_EQ(find_split_pattern("llama3"), find_split_pattern("llama-bpe"));
   EXPECT_EQ(find_split_pattern("llama-v3"), find_split_pattern("llama-bpe"));
-  EXPECT_EQ(find_split_pattern(""), nullptr);
-  EXPECT_EQ(find_split_pattern("default"), nullptr);
-  EXPECT_EQ(known_split_patterns(), "gpt-2, smollm, llama-bpe, llama3, llama-v3, qwen2");
+  for (const char* unknown : {"", " ", "llama", "llama3 llama-v3", "smollm "}) {
+    EXPECT_EQ(find_split_pattern(unknown), nullptr) << unknown;
+  }
+  const std::string known = known_split_patterns();
+  EXPECT_TRUE(known.starts_with("gpt-2, phi-2, ")) << known;
+  EXPECT_TRUE(known.ends_with(", default")) << known;
 }
 
-TEST(SplitPatterns, MuchOfOneCharacterTakesLinearTime) {
+TEST(SplitPatterns, NoTwoHaveTheSameName) {
+  std::vector<std::string> names;
+  const std::string known = known_split_patterns();
+  for (size_t at = 0; at < known.size();) {
+    const size_t end = std::min(known.find(", ", at), known.size());
+    names.push_back(known.substr(at, end - at));
+    at = end + 2;
+  }
+  EXPECT_GT(names.size(), 85);
+  std::ranges::sort(names);
+  EXPECT_EQ(std::ranges::adjacent_find(names), names.end());
+  for (const std::string& name : names) EXPECT_NE(find_split_pattern(name), nullptr) << name;
+}
+
+TEST(SplitPatterns, NumbersInThreesCountFromTheirEnds) {
+  const auto words = [](const char* name, std::string_view text) {
+    return split(made(steps_of(*find_split_pattern(name))), text);
+  };
+  EXPECT_EQ(words("superbpe", "a1234567½"), (Words{"a", "1", "234", "567½"}));
+  EXPECT_EQ(words("tiny_aya", "12345 1234x"), (Words{"12", "345", " ", "123", "4", "x"}));
+  EXPECT_EQ(words("afmoe", "x12345½"), (Words{"x", "123", "45½"}));
+}
+
+TEST(Pretokenizer, MatchesBecomeWhatTheBehaviourSays) {
+  const std::string_view text = "a--b-";
+  const auto with = [&](SplitBehaviour behaviour, bool invert = false) {
+    return split({.expression = "-", .behaviour = behaviour, .invert = invert}, text);
+  };
+  EXPECT_EQ(with(SplitBehaviour::kIsolated), (Words{"a", "-", "-", "b", "-"}));
+  EXPECT_EQ(with(SplitBehaviour::kRemoved), (Words{"a", "b"}));
+  EXPECT_EQ(with(SplitBehaviour::kMergedWithPrevious), (Words{"a-", "-", "b-"}));
+  EXPECT_EQ(with(SplitBehaviour::kMergedWithNext), (Words{"a", "-", "-b", "-"}));
+  EXPECT_EQ(with(SplitBehaviour::kContiguous), (Words{"a", "--", "b", "-"}));
+  EXPECT_EQ(with(SplitBehaviour::kRemoved, true), (Words{"-", "-", "-"}));
+  EXPECT_EQ(with(SplitBehaviour::kMergedWithNext, true), (Words{"a-", "-", "b-"}));
+}
+
+TEST(Pretokenizer, EmptyMatchesCutAndAreNoWords) {
+  EXPECT_EQ(split({.expression = "(?=b)"}, "abéb"), (Words{"a", "bé", "b"}));
+  EXPECT_EQ(split({.expression = "x*"}, "axxé"), (Words{"a", "xx", "é"}));
+  EXPECT_EQ(split(made({}), "a b"), Words{"a b"});
+  EXPECT_EQ(split(made({}), ""), Words{});
+}
+
+TEST(Pretokenizer, EscapesMeanWhatTheyMeantToTheirAuthors) {
+  // U+180E is no space, U+3002 is used with Han but is not of it.
+  EXPECT_EQ(split({.expression = R"(\s)"}, "\u180E\u3000a"), (Words{"\u180E", "\u3000", "a"}));
+  EXPECT_EQ(split({.expression = R"(\p{Han}+)"}, "中。"), (Words{"中", "。"}));
+  EXPECT_EQ(split({.expression = R"([\P{Han}\\]+)"}, "a\\中"), (Words{"a\\", "中"}));
+}
+
+TEST(Pretokenizer, RefusesWhatIsNoExpression) {
+  const SplitStep broken{.expression = "a(b"};
+  const auto refused = Pretokenizer::create(std::span(&broken, 1));
+  EXPECT_TRUE(absl::IsInvalidArgument(refused.status())) << refused.status();
+  EXPECT_NE(message_of(refused.status()).find("'a(b'"), std::string_view::npos);
+}
+
+TEST(SplitPatterns, LongRunsOfAnythingTakeLinearTime) {
   for (const SplitPattern& pattern : split_patterns()) {
-    for (const std::string unit : {"a", " ", "\n", "'", "1", "\u3000", " \n", "🦙"}) {
+    const Pretokenizer pretokenizer = made(steps_of(pattern));
+    for (const std::string unit : {"a", "A", "中", " ", "\n", "'", "1", "\u3000", " \n", "🦙",
+                                   "\u0301", "\u200D", "a ", "Aa"}) {
       std::string text;
-      while (text.size() < (1U << 18)) text += unit;
+      while (text.size() < (1U << 16)) text += unit;
       size_t bytes = 0;
-      for (const std::string_view word : scanned(text, pattern.rules)) bytes += word.size();
-      EXPECT_EQ(bytes, text.size());
+      for (const std::string_view word : split(pretokenizer, text)) bytes += word.size();
+      ASSERT_EQ(bytes, text.size()) << pattern.names << ": " << unit;
     }
   }
 }

@@ -1,11 +1,12 @@
 #include "text/special.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "text/unicode.h"
 
 namespace millrace {
 namespace {
-
-uint8_t byte_at(std::string_view text, size_t i) { return static_cast<uint8_t>(text[i]); }
 
 // Bytes from `begin` on that nobody wrote.
 size_t unwritten_bytes(std::span<const ByteRange> written, size_t begin, size_t text_bytes) {
@@ -14,46 +15,50 @@ size_t unwritten_bytes(std::span<const ByteRange> written, size_t begin, size_t 
   return next->begin > begin ? next->begin - begin : 0;
 }
 
+size_t spaces_end(std::string_view text, size_t at, size_t limit) {
+  while (at < limit) {
+    const Utf8Char c = decode_utf8(text.substr(at, limit - at));
+    if (!c.valid || char_class(c.code) != kSpaceChar) break;
+    at += c.length;
+  }
+  return at;
+}
+
+size_t spaces_begin(std::string_view text, size_t limit, size_t at) {
+  while (at > limit) {
+    size_t begin = at - 1;
+    while (begin > limit && (static_cast<uint8_t>(text[begin]) & 0xC0) == 0x80) --begin;
+    if (spaces_end(text, begin, at) != at) break;
+    at = begin;
+  }
+  return at;
+}
+
 }  // namespace
 
-SpecialSearch::SpecialSearch(const Vocab& vocab) : nodes_(1) {
+SpecialSearch::SpecialSearch(const Vocab& vocab) {
   for (TokenId id = 0; id < vocab.size(); ++id) {
     const TokenKind kind = vocab.kind(id);
     // llama.cpp reads this spelling as a token in every vocabulary that lists it, even as plain
     // text (qwen2 does), and prompts rely on it.
     const bool control =
         kind == TokenKind::kControl || kind == TokenKind::kUnknown || vocab.text(id) == "</s>";
-    if (control || kind == TokenKind::kUserDefined) add(vocab.text(id), id, control);
+    if (!control && kind != TokenKind::kUserDefined) continue;
+    trie_.add(vocab.text(id), id);
+    if (control) control_.insert(id);
+    const TokenStrips strips = vocab.strips(id);
+    if (strips.left || strips.right) strips_.emplace(id, strips);
   }
-}
-
-void SpecialSearch::add(std::string_view text, TokenId id, bool control) {
-  if (text.empty()) return;
-  first_bytes_[byte_at(text, 0)] = true;
-  uint32_t node = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto [edge, is_new] = edges_.try_emplace(uint64_t{node} << 8 | byte_at(text, i),
-                                                   static_cast<uint32_t>(nodes_.size()));
-    if (is_new) nodes_.emplace_back();
-    node = edge->second;
-  }
-  nodes_[node] = {id, control};
 }
 
 SpecialSearch::Found SpecialSearch::longest(const Query& query, size_t begin,
                                             size_t bytes_max) const {
   const size_t control_max =
       query.control ? unwritten_bytes(query.written, begin, query.text.size()) : 0;
-  Found found{begin, begin, -1};
-  uint32_t node = 0;
-  for (size_t i = begin; i < query.text.size() && i - begin < bytes_max; ++i) {
-    const auto edge = edges_.find(uint64_t{node} << 8 | byte_at(query.text, i));
-    if (edge == edges_.end()) break;
-    node = edge->second;
-    const auto [id, control] = nodes_[node];
-    const size_t end = i + 1;
-    if (id >= 0 && (!control || end - begin <= control_max)) found = {begin, end, id};
-  }
+  Found found{begin, begin, ByteTrie::kNone};
+  trie_.for_each_prefix(query.text.substr(begin, bytes_max), [&](size_t length, TokenId id) {
+    if (length <= control_max || !is_control(id)) found = {begin, begin + length, id};
+  });
   return found;
 }
 
@@ -61,21 +66,26 @@ std::vector<SpecialSearch::Found> SpecialSearch::find(std::string_view text,
                                                       std::span<const ByteRange> written,
                                                       bool control) const {
   const Query query{text, written, control};
-  std::vector<Found> heap;
+  std::vector<Found> found;
   for (size_t i = 0; i < text.size(); ++i) {
-    if (!first_bytes_[byte_at(text, i)]) continue;
-    const Found found = longest(query, i, text.size());
-    if (found.id >= 0) heap.push_back(found);
+    if (!trie_.begins_with(text[i])) continue;
+    const Found here = longest(query, i, text.size());
+    if (here.id != ByteTrie::kNone) found.push_back(here);
   }
-  if (heap.size() <= 1) return heap;
+  if (found.size() > 1) found = choose(query, std::move(found));
+  if (!strips_.empty()) strip(text, found);
+  return found;
+}
 
+std::vector<SpecialSearch::Found> SpecialSearch::choose(const Query& query,
+                                                        std::vector<Found> heap) const {
   const auto later = [](const Found& a, const Found& b) {
     const size_t a_bytes = a.end - a.begin;
     const size_t b_bytes = b.end - b.begin;
     return a_bytes != b_bytes ? a_bytes < b_bytes : a.begin > b.begin;
   };
   std::ranges::make_heap(heap, later);
-  std::vector<bool> taken(text.size());
+  std::vector<bool> taken(query.text.size());
   std::vector<Found> chosen;
   while (!heap.empty()) {
     std::ranges::pop_heap(heap, later);
@@ -85,7 +95,7 @@ std::vector<SpecialSearch::Found> SpecialSearch::find(std::string_view text,
     if (taken[found.begin]) continue;
     if (taken[found.end - 1]) {
       const Found shorter = longest(query, found.begin, found.end - found.begin - 1);
-      if (shorter.id < 0) continue;
+      if (shorter.id == ByteTrie::kNone) continue;
       heap.push_back(shorter);
       std::ranges::push_heap(heap, later);
       continue;
@@ -96,6 +106,17 @@ std::vector<SpecialSearch::Found> SpecialSearch::find(std::string_view text,
   }
   std::ranges::sort(chosen, {}, &Found::begin);
   return chosen;
+}
+
+void SpecialSearch::strip(std::string_view text, std::vector<Found>& found) const {
+  for (size_t i = 0; i < found.size(); ++i) {
+    const auto strips = strips_.find(found[i].id);
+    if (strips == strips_.end()) continue;
+    const size_t left_end = i == 0 ? 0 : found[i - 1].end;
+    const size_t right_end = i + 1 == found.size() ? text.size() : found[i + 1].begin;
+    if (strips->second.left) found[i].begin = spaces_begin(text, left_end, found[i].begin);
+    if (strips->second.right) found[i].end = spaces_end(text, found[i].end, right_end);
+  }
 }
 
 }  // namespace millrace

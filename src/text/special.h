@@ -1,16 +1,15 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
 
 #include "base/ids.h"
+#include "text/byte_trie.h"
 #include "text/marked_text.h"
 #include "text/vocab.h"
 
@@ -18,7 +17,7 @@ namespace millrace {
 
 // Finds the tokens that are taken out of a text before it is cut into words: user-defined ones
 // anywhere, control ones (and the unknown one) only where they are wanted. Of those that overlap
-// the longest wins, then the leftmost.
+// the longest wins, then the leftmost. A token that strips takes the whitespace around it along.
 class SpecialSearch {
  public:
   struct Found {
@@ -35,23 +34,21 @@ class SpecialSearch {
                           bool control) const;
 
  private:
-  struct Node {
-    TokenId id = -1;  // of the token that ends here
-    bool control = false;
-  };
   struct Query {
     std::string_view text;
     std::span<const ByteRange> written;
     bool control;
   };
 
-  void add(std::string_view text, TokenId id, bool control);
+  bool is_control(TokenId id) const { return control_.contains(id); }
   // The longest token at `begin` of at most `bytes_max` bytes; of no bytes where there is none.
   Found longest(const Query& query, size_t begin, size_t bytes_max) const;
+  std::vector<Found> choose(const Query& query, std::vector<Found> heap) const;
+  void strip(std::string_view text, std::vector<Found>& found) const;
 
-  std::vector<Node> nodes_;                        // a trie, the root first
-  absl::flat_hash_map<uint64_t, uint32_t> edges_;  // node << 8 | byte -> node
-  std::array<bool, 256> first_bytes_{};
+  ByteTrie trie_;
+  absl::flat_hash_set<TokenId> control_;
+  absl::flat_hash_map<TokenId, TokenStrips> strips_;  // of those that do
 };
 
 }  // namespace millrace

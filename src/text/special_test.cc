@@ -83,6 +83,27 @@ TEST(SpecialSearch, ReadsTheEndOfASentenceWhereverItIsListed) {
   EXPECT_EQ(SpecialSearch(*vocab).find("a</s>", {}, false).size(), 0);
 }
 
+TEST(SpecialSearch, TokensTakeTheSpacesTheyStrip) {
+  TinyVocab tiny;
+  for (const char* text : {"<l>", "<r>", "<n>"}) tiny.add(text, TokenKind::kControl);
+  auto vocab = Vocab::from(tiny.metadata("gpt2"));
+  ASSERT_TRUE(vocab.ok());
+  vocab->set_strips(0, {.left = true});
+  vocab->set_strips(1, {.right = true});
+  const SpecialSearch search(*vocab);
+  const auto ranges = [&search](std::string_view text) {
+    std::vector<std::pair<size_t, size_t>> found;
+    for (const auto& token : search.find(text, {}, true))
+      found.emplace_back(token.begin, token.end);
+    return found;
+  };
+  using Ranges = std::vector<std::pair<size_t, size_t>>;
+  EXPECT_EQ(ranges("a \n<l> "), (Ranges{{1, 6}}));
+  EXPECT_EQ(ranges(" <r>\xE3\x80\x80 b"), (Ranges{{1, 8}}));
+  EXPECT_EQ(ranges("<r>  <l>  <l>"), (Ranges{{0, 5}, {5, 8}, {8, 13}}));
+  EXPECT_EQ(ranges("<n>  <n>"), (Ranges{{0, 3}, {5, 8}}));
+}
+
 TEST(SpecialSearch, NestedTokensOverALongRunStayCheap) {
   TinyVocab tiny;
   for (size_t n = 1; n <= 64; ++n) tiny.add(std::string(n, 'a'), TokenKind::kUserDefined);

@@ -39,6 +39,15 @@ std::string with_spaces(std::string_view text) {
   return out;
 }
 
+std::string without_extra_spaces(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c != ' ' || (!out.empty() && out.back() != ' ')) out.push_back(c);
+  }
+  if (out.ends_with(' ')) out.pop_back();
+  return out;
+}
+
 std::string piece_of(const Vocab& vocab, TokenId id) {
   const std::string_view text = vocab.text(id);
   switch (vocab.kind(id)) {
@@ -83,25 +92,27 @@ absl::Status check_byte_tokens(const Vocab& vocab) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> SpmTokenizer::create(Vocab vocab,
-                                                                      const Metadata& metadata) {
-  if (!metadata.has("tokenizer.ggml.scores")) {
-    return not_found("metadata key 'tokenizer.ggml.scores' is missing");
-  }
+                                                                      const MergeList* merges,
+                                                                      Rules rules) {
   RETURN_IF_ERROR(check_byte_tokens(vocab));
-  ASSIGN_OR_RETURN(const bool adds_space,
-                   metadata.boolean_or("tokenizer.ggml.add_space_prefix", true));
-  auto tokenizer = absl::WrapUnique(new SpmTokenizer(std::move(vocab), adds_space));
+  auto tokenizer = absl::WrapUnique(new SpmTokenizer(std::move(vocab), rules));
   RETURN_IF_ERROR(tokenizer->check_bytes());
+  if (merges == nullptr) {
+    tokenizer->read_joins();
+  } else {
+    RETURN_IF_ERROR(tokenizer->read_merges(*merges));
+  }
   return std::unique_ptr<const Tokenizer>(std::move(tokenizer));
 }
 
-SpmTokenizer::SpmTokenizer(Vocab vocab, bool adds_space)
-    : Tokenizer(std::move(vocab), pieces_of, adds_space), adds_space_(adds_space) {
+SpmTokenizer::SpmTokenizer(Vocab vocab, Rules rules)
+    : Tokenizer(std::move(vocab), pieces_of,
+                {.adds_space = rules.adds_space, .removes_spaces = rules.removes_spaces}),
+      rules_(rules) {
   for (size_t byte = 0; byte < 256; ++byte) {
     byte_tokens_[byte] = this->vocab().find(fmt::format("<0x{:02X}>", byte)).value_or(-1);
   }
   read_characters();
-  read_joins();
 }
 
 absl::Status SpmTokenizer::check_bytes() const {
@@ -134,17 +145,36 @@ void SpmTokenizer::read_joins() {
 
 void SpmTokenizer::read_joins_of(TokenId id) {
   const std::string_view text = vocab().text(id);
-  bool word_began = false;
+  note_spaces_in(text);
   for (size_t i = 0; i < text.size();) {
-    const Utf8Char c = decode_utf8(text.substr(i));
-    if (c.code != kSpaceCode) word_began = true;
-    if (c.code == kSpaceCode && word_began) words_stand_alone_ = false;
-    i += c.length;
+    i += decode_utf8(text.substr(i)).length;
     if (i == text.size()) break;
     const auto left = symbol_of(text.substr(0, i));
     const auto right = symbol_of(text.substr(i));
     if (left && right) merges_.add(*left, *right, order_of(vocab().score(id)), id);
   }
+}
+
+absl::Status SpmTokenizer::read_merges(const MergeList& merges) {
+  std::string joined;
+  for (size_t i = 0; i < merges.pairs.size(); ++i) {
+    const auto& [left, right] = merges.pairs[i];
+    joined.assign(left).append(right);
+    const auto id = vocab().find(joined);
+    if (!vocab().find(left) || !vocab().find(right) || !id) {
+      return invalid_argument(
+          "{}, index {}: the vocabulary lacks one of the two, or what they join to", merges.key, i);
+    }
+    note_spaces_in(joined);
+    if (!is_text(*id)) continue;
+    merges_.add(*vocab().find(left), *vocab().find(right), static_cast<uint32_t>(i), *id);
+  }
+  return absl::OkStatus();
+}
+
+void SpmTokenizer::note_spaces_in(std::string_view token) {
+  while (token.starts_with(kSpace)) token.remove_prefix(kSpace.size());
+  if (token.find(kSpace) != std::string_view::npos) words_stand_alone_ = false;
 }
 
 int32_t SpmTokenizer::symbol_of(char32_t code) const {
@@ -161,12 +191,14 @@ std::optional<int32_t> SpmTokenizer::symbol_of(std::string_view part) const {
 }
 
 void SpmTokenizer::encode_plain(std::string_view text, std::vector<TokenId>& tokens) const {
+  std::string normal;
+  if (rules_.removes_spaces) text = normal = without_extra_spaces(text);
   Merges::Word room;
   std::string first;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = word_end(text, begin);
     std::string_view word = text.substr(begin, end - begin);
-    if (begin == 0 && adds_space_) word = first.assign(" ").append(word);
+    if (begin == 0 && rules_.adds_space) word = first.assign(" ").append(word);
     begin = end;
     if (cache_.find(word, tokens)) continue;
     const size_t before = tokens.size();

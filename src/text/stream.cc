@@ -33,7 +33,7 @@ std::string TextStream::push(TokenId token) {
   const bool heard = options_.unheard == 0;
   if (!heard) --options_.unheard;
   if (stopped_ >= 0 || (options_.skip_special && tokenizer_.is_special(token))) return {};
-  bytes_ += tokenizer_.piece(token);
+  bytes_ += tokenizer_.next_piece(token, options_.at_start);
   return release(false, heard);
 }
 

@@ -23,6 +23,8 @@ class TextStream {
     bool include_stop = false;  // the stop string stays in the text
     bool skip_special = true;
     int64_t unheard = 0;  // tokens before the stops are looked for
+    // The tokens begin a text, and do not go on with one: the whole is what `decode` gives.
+    bool at_start = false;
   };
   TextStream(const Tokenizer& tokenizer, Options options);
 

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/check.h"
 #include "text/stream.h"
@@ -12,7 +13,7 @@ namespace millrace {
 namespace {
 
 // Input: a byte of flags, stop strings that end with 0 (as many as the flags' low bits say), then a
-// token for each byte.
+// token for each byte: that byte, or where a flag says so one of the last 256 of the vocabulary.
 void run(std::string_view input) {
   static const auto tokenizer = Tokenizer::create(tiny_bpe().metadata("gpt2", "gpt-2"));
   if (input.empty()) return;
@@ -25,17 +26,22 @@ void run(std::string_view input) {
     options.stops.emplace_back(input.substr(0, end));
     input.remove_prefix(end + 1);
   }
+  const TokenId token_0 = (flags & 16) != 0 ? (*tokenizer)->vocab().size() - 256 : 0;
+  options.skip_special = (flags & 32) == 0;
+  std::vector<TokenId> tokens;
+  for (const char byte : input) tokens.push_back(token_0 + static_cast<uint8_t>(byte));
+
   TextStream stream(**tokenizer, options);
   std::string joined;
-  for (const char byte : input) {
-    const std::string piece = stream.push(static_cast<uint8_t>(byte));
+  for (const TokenId token : tokens) {
+    const std::string piece = stream.push(token);
     CHECK(is_utf8(piece), "a piece that is not UTF-8");
     joined += piece;
   }
   joined += stream.finish();
 
   std::string whole;
-  append_replaced(input, whole);
+  append_replaced((*tokenizer)->decode(tokens, {.skip_special = options.skip_special}), whole);
   size_t end = std::string::npos;
   size_t stop_bytes = 0;
   for (const std::string& bytes : options.stops) {

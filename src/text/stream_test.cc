@@ -135,6 +135,35 @@ bool may_be_held(const std::string& held, const TextStream::Options& options) {
   return false;
 }
 
+// Any tokens of whole vocabularies, from the start of a text.
+TEST(TextStream, PiecesJoinedAreWhatDecodeGives) {
+  std::mt19937 random(9);
+  Metadata spm = tiny_spm().metadata("llama");
+  Metadata removing = tiny_spm().metadata("llama");
+  removing.set_boolean("tokenizer.ggml.remove_extra_whitespaces", true);
+  for (const Metadata& metadata :
+       {tiny_bpe().metadata("gpt2", "gpt-2"), std::move(spm), std::move(removing)}) {
+    const auto made = Tokenizer::create(metadata);
+    ASSERT_TRUE(made.ok()) << made.status();
+    for (int round = 0; round < 3000; ++round) {
+      const bool skip_special = random() % 2 == 0;
+      std::vector<TokenId> tokens;
+      for (auto n = random() % 12; n > 0; --n) {
+        const auto size = static_cast<unsigned>((*made)->vocab().size());
+        tokens.push_back(static_cast<TokenId>(random() % 2 == 0 ? size - 1 - random() % 20
+                                                                : random() % (size + 2)));
+      }
+      TextStream stream(**made, {.skip_special = skip_special, .at_start = true});
+      std::string joined;
+      for (const TokenId token : tokens) joined += stream.push(token);
+      joined += stream.finish();
+      std::string whole;
+      append_replaced((*made)->decode(tokens, {.skip_special = skip_special}), whole);
+      ASSERT_EQ(joined, whole);
+    }
+  }
+}
+
 std::string random_bytes(std::mt19937& random, size_t bytes_max) {
   static const std::string alphabet = "aab\xC3\xA9\xE2\x82\xAC\xF0\x9F\xFF";
   std::string bytes(1, alphabet[random() % alphabet.size()]);

@@ -3,24 +3,91 @@
 #include <utility>
 
 #include "text/bpe.h"
+#include "text/rwkv.h"
+#include "text/split_patterns.h"
 #include "text/spm.h"
 #include "text/unicode.h"
 
 namespace millrace {
 
-absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::create(const Metadata& metadata) {
-  ASSIGN_OR_RETURN(const std::string_view model, metadata.string("tokenizer.ggml.model"));
-  if (model != "gpt2" && model != "llama") {
-    return unimplemented(
-        "metadata key 'tokenizer.ggml.model' is '{}'; the known ones are gpt2, llama", model);
+namespace {
+
+constexpr std::string_view kMerges = "tokenizer.ggml.merges";
+
+absl::StatusOr<MergeList> read_merges(const Metadata& metadata) {
+  ASSIGN_OR_RETURN(const auto lines, metadata.strings(kMerges));
+  MergeList merges{"metadata key 'tokenizer.ggml.merges'", {}};
+  merges.pairs.reserve(lines.size());
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const size_t space = lines[i].find(' ', 1);
+    if (space == std::string_view::npos) {
+      return invalid_argument("{}, index {}: not two tokens with a space between", merges.key, i);
+    }
+    merges.pairs.emplace_back(lines[i].substr(0, space), lines[i].substr(space + 1));
   }
-  ASSIGN_OR_RETURN(Vocab vocab, Vocab::from(metadata));
-  return model == "gpt2" ? BpeTokenizer::create(std::move(vocab), metadata)
-                         : SpmTokenizer::create(std::move(vocab), metadata);
+  return merges;
 }
 
-Tokenizer::Tokenizer(Vocab vocab, PiecesOf* pieces_of, bool adds_space)
-    : vocab_(std::move(vocab)), specials_(vocab_), adds_space_(adds_space) {
+absl::StatusOr<std::unique_ptr<const Tokenizer>> create_spm(Vocab vocab, const Metadata& metadata,
+                                                            bool by_merges) {
+  SpmTokenizer::Rules rules;
+  ASSIGN_OR_RETURN(rules.adds_space,
+                   metadata.boolean_or("tokenizer.ggml.add_space_prefix", !by_merges));
+  ASSIGN_OR_RETURN(rules.removes_spaces,
+                   metadata.boolean_or("tokenizer.ggml.remove_extra_whitespaces", false));
+  if (by_merges) {
+    ASSIGN_OR_RETURN(const MergeList merges, read_merges(metadata));
+    return SpmTokenizer::create(std::move(vocab), &merges, rules);
+  }
+  if (!metadata.has("tokenizer.ggml.scores")) {
+    return not_found("metadata key 'tokenizer.ggml.scores' is missing");
+  }
+  return SpmTokenizer::create(std::move(vocab), nullptr, rules);
+}
+
+absl::StatusOr<std::unique_ptr<const Tokenizer>> create_bpe(Vocab vocab, const Metadata& metadata,
+                                                            std::string_view pre) {
+  const SplitPattern* pattern = find_split_pattern(pre.empty() ? "default" : pre);
+  if (pattern == nullptr) {
+    return unimplemented(
+        "the split pattern '{}' (metadata key 'tokenizer.ggml.pre', or --pre NAME) is not one of "
+        "the "
+        "known: {}",
+        pre, known_split_patterns());
+  }
+  if (pattern->of_characters) return create_spm(std::move(vocab), metadata, /*by_merges=*/true);
+  ASSIGN_OR_RETURN(const MergeList merges, read_merges(metadata));
+  ASSIGN_OR_RETURN(Pretokenizer pretokenizer, Pretokenizer::create(pattern->used_steps()));
+  return BpeTokenizer::create(
+      std::move(vocab), merges,
+      {.pretokenizer = std::move(pretokenizer), .ignore_merges = pattern->ignore_merges});
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::create(const Metadata& metadata,
+                                                                   std::string_view pre) {
+  ASSIGN_OR_RETURN(const std::string_view model, metadata.string("tokenizer.ggml.model"));
+  if (model == "none" || model == "no_vocab") {
+    return not_found("the model has no vocabulary: metadata key 'tokenizer.ggml.model' is '{}'",
+                     model);
+  }
+  constexpr std::string_view kKnown = "gpt2, llama, gemma4, rwkv";
+  if (model != "gpt2" && model != "llama" && model != "gemma4" && model != "rwkv") {
+    return unimplemented("metadata key 'tokenizer.ggml.model' is '{}'; the known ones are {}",
+                         model, kKnown);
+  }
+  if (pre.empty()) {
+    ASSIGN_OR_RETURN(pre, metadata.string_or("tokenizer.ggml.pre", ""));
+  }
+  ASSIGN_OR_RETURN(Vocab vocab, Vocab::from(metadata, pre));
+  if (model == "rwkv") return RwkvTokenizer::create(std::move(vocab));
+  if (model == "gpt2") return create_bpe(std::move(vocab), metadata, pre);
+  return create_spm(std::move(vocab), metadata, /*by_merges=*/model == "gemma4");
+}
+
+Tokenizer::Tokenizer(Vocab vocab, PiecesOf* pieces_of, Traits traits)
+    : vocab_(std::move(vocab)), specials_(vocab_), traits_(traits) {
   piece_ends_.reserve(static_cast<size_t>(vocab_.size()));
   for (const std::string& piece : pieces_of(vocab_)) {
     piece_bytes_ += piece;
@@ -33,6 +100,18 @@ std::string_view Tokenizer::piece(TokenId id) const {
   const auto i = static_cast<size_t>(id);
   const size_t begin = i == 0 ? 0 : piece_ends_[i - 1];
   return std::string_view(piece_bytes_).substr(begin, piece_ends_[i] - begin);
+}
+
+// As sentencepiece_processor.cc of SentencePiece does in Decode.
+std::string_view Tokenizer::next_piece(TokenId id, bool& at_start) const {
+  std::string_view bytes = piece(id);
+  if (!at_start) return bytes;
+  const bool strips = (traits_.adds_space || traits_.removes_spaces) && !is_special(id);
+  const bool stripped = strips && bytes.starts_with(' ');
+  if (stripped) bytes.remove_prefix(1);
+  // Where spaces are removed one could go on for ever: each token loses its own.
+  at_start = bytes.empty() && (!stripped || traits_.removes_spaces);
+  return bytes;
 }
 
 bool Tokenizer::is_special(TokenId id) const {
@@ -50,7 +129,7 @@ std::vector<TokenId> Tokenizer::encode(const MarkedText& text, const EncodeOptio
 
 std::vector<TokenId> Tokenizer::encode(std::string_view text, std::span<const ByteRange> written,
                                        const EncodeOptions& options) const {
-  if (!is_utf8(text)) {
+  if (!traits_.any_bytes && !is_utf8(text)) {
     std::vector<ByteRange> moved(written.begin(), written.end());
     const std::string whole = replace_invalid(text, moved);
     return encode(whole, moved, options);
@@ -74,13 +153,9 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, std::span<const By
 
 std::string Tokenizer::decode(std::span<const TokenId> tokens, const DecodeOptions& options) const {
   std::string text;
-  bool at_start = adds_space_;
+  bool at_start = true;
   for (const TokenId id : tokens) {
-    if (options.skip_special && is_special(id)) continue;
-    std::string_view bytes = piece(id);
-    if (at_start && bytes.starts_with(' ')) bytes.remove_prefix(1);
-    at_start = false;
-    text += bytes;
+    if (!options.skip_special || !is_special(id)) text += next_piece(id, at_start);
   }
   return text;
 }

@@ -25,15 +25,16 @@ struct DecodeOptions {
 };
 
 // Text to token ids and back. Immutable: every method is safe from many threads.
-// Text that is not UTF-8 is read with U+FFFD for each maximal invalid subpart (byte-level
-// vocabularies too).
+// Text that is not UTF-8 is read with U+FFFD for each maximal invalid subpart, but byte by byte
+// where the vocabulary has a token for every byte.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  // The tokenizer that `tokenizer.ggml.model` and `tokenizer.ggml.pre` name. UNIMPLEMENTED, listing
-  // the known ones, for any other.
-  static absl::StatusOr<std::unique_ptr<const Tokenizer>> create(const Metadata& metadata);
+  // The tokenizer that `tokenizer.ggml.model` and `tokenizer.ggml.pre` name; `pre`, where given,
+  // goes before the latter. UNIMPLEMENTED, listing the known ones, for any other.
+  static absl::StatusOr<std::unique_ptr<const Tokenizer>> create(const Metadata& metadata,
+                                                                 std::string_view pre = "");
 
   const Vocab& vocab() const { return vocab_; }
 
@@ -48,14 +49,22 @@ class Tokenizer {
   // The bytes that one token adds in the middle of a text; what a stream is made of.
   // Control tokens: their spelling. Ids outside the vocabulary: nothing.
   std::string_view piece(TokenId id) const;
+  // The same for a token that may be at the start of a text: without the space that encode puts
+  // there. `at_start` becomes false where the text has begun.
+  std::string_view next_piece(TokenId id, bool& at_start) const;
   // Control and unknown tokens: what `skip_special` leaves out.
   bool is_special(TokenId id) const;
 
  protected:
   using PiecesOf = std::vector<std::string>(const Vocab&);
-  Tokenizer(Vocab vocab, PiecesOf* pieces_of, bool adds_space);
-  // Appends the tokens of a text that is UTF-8, not empty, holds no special token, and is all there
-  // is between two of them.
+  struct Traits {
+    bool adds_space = false;      // encode puts a space before a text
+    bool removes_spaces = false;  // encode leaves out spaces that begin a text
+    bool any_bytes = false;       // encode_plain reads more than UTF-8
+  };
+  Tokenizer(Vocab vocab, PiecesOf* pieces_of, Traits traits);
+  // Appends the tokens of a text that is UTF-8 (or any bytes), not empty, holds no special token,
+  // and is all there is between two of them.
   virtual void encode_plain(std::string_view text, std::vector<TokenId>& tokens) const = 0;
 
  private:
@@ -66,7 +75,7 @@ class Tokenizer {
   SpecialSearch specials_;
   std::string piece_bytes_;  // all pieces, one after the other
   std::vector<size_t> piece_ends_;
-  bool adds_space_;  // encode puts a space before a text
+  Traits traits_;
 };
 
 }  // namespace millrace

@@ -10,6 +10,8 @@
 
 #include <gtest/gtest.h>
 
+#include "text/bpe.h"
+#include "text/split_patterns.h"
 #include "text/tiny_vocab.h"
 #include "text/word_cache.h"
 
@@ -92,23 +94,28 @@ TEST(Bpe, PiecesAreTheBytesTheySpell) {
   EXPECT_EQ(tokenizer->piece(tokenizer->vocab().size()), "");
 }
 
-TEST(Bpe, AnyTextGoesThereAndBack) {
+TEST(Bpe, AnyBytesGoThereAndBack) {
   std::mt19937 random(5);
   const std::vector<std::string> parts = {"h", "e", "l",  "o", " ",    "\n",    "é",    "🦙",
                                           "1", "2", "'s", "a", "aaaa", "hello", "\xFF", "\xE2\x82"};
-  for (const char* pre : {"gpt-2", "smollm", "llama-bpe", "qwen2"}) {
-    const auto tokenizer = bpe(pre);
-    for (int i = 0; i < 500; ++i) {
+  for (const SplitPattern& pattern : split_patterns()) {
+    if (pattern.of_characters) continue;
+    const auto tokenizer = bpe(std::string(pattern.names.substr(0, pattern.names.find(' '))));
+    for (int i = 0; i < 200; ++i) {
       std::string text;
-      std::string whole;
-      for (auto n = random() % 40; n > 0; --n) {
-        const std::string& part = parts[random() % parts.size()];
-        text += part + ";";
-        whole += (part == "\xFF" || part == "\xE2\x82" ? "�" : part) + ";";
-      }
-      ASSERT_EQ(tokenizer->decode(tokenizer->encode(text)), whole);
+      for (auto n = random() % 40; n > 0; --n) text += parts[random() % parts.size()];
+      ASSERT_EQ(tokenizer->decode(tokenizer->encode(text)), text) << pattern.names;
     }
   }
+}
+
+TEST(Bpe, BytesThatAreNotUtf8AreTokensOfTheirOwn) {
+  const auto tokenizer = bpe();
+  EXPECT_EQ(tokenizer->encode("he\xFFhe\xE2\x82"), (Ids{256, 0xFF, 256, 0xE2, 0x82}));
+  TinyVocab tiny = tiny_bpe();
+  tiny.tokens[0xFF] = "zz";  // a byte without a token
+  const auto lossy = tokenizer_of(tiny.metadata("gpt2", "gpt-2"));
+  EXPECT_EQ(lossy->encode("a\xE2\x82"), (Ids{'a', 0xEF, 0xBF, 0xBD}));
 }
 
 TEST(Spm, MergesByScoreOverSpacesThatItAdds) {
@@ -187,6 +194,30 @@ TEST(Spm, PartsNeedNotBeTokens) {
   EXPECT_EQ(tokenizer->encode("你", kPlain).size(), 4);
 }
 
+// As gemma's newer files: the same spelling, merges in a list, and no space added.
+TEST(Spm, MergesInTheOrderOfAListWhereThereIsOne) {
+  TinyVocab tiny = tiny_spm();
+  tiny.merges = {"l l", "h e", "a a", "he ll", "aa aa", "▁ he", "▁ hell"};
+  tiny.add("he");
+  const TokenId hell = tiny.add("hell");
+  const auto tokenizer = tokenizer_of(tiny.metadata("gemma4"));
+  EXPECT_EQ(tokenizer->encode("hello hell", kPlain),
+            (Ids{hell, *tokenizer->vocab().find("o"), *tokenizer->vocab().find("▁hell")}));
+  EXPECT_EQ(tokenizer->decode(tokenizer->encode(" é hello")), " é hello");
+  tiny.merges.push_back("he x");
+  const auto refused = Tokenizer::create(tiny.metadata("gpt2", "sarvam-moe"));
+  EXPECT_NE(message_of(refused.status()).find("index 7"), std::string_view::npos);
+}
+
+TEST(Spm, RemovesExtraSpacesWhereTheFileSaysSo) {
+  Metadata metadata = spm_metadata();
+  metadata.set_boolean("tokenizer.ggml.remove_extra_whitespaces", true);
+  const auto tokenizer = tokenizer_of(metadata);
+  EXPECT_EQ(tokenizer->encode("  hello   hello ", kPlain), found(*tokenizer, {"▁hello", "▁hello"}));
+  EXPECT_EQ(tokenizer->encode("   ", kPlain), Ids{});
+  EXPECT_EQ(tokenizer->decode(found(*tokenizer, {"▁", "▁", "▁hello"})), "hello");
+}
+
 TEST(Encode, PutsBosAndEosWhereTheModelWantsThem) {
   Metadata metadata = spm_metadata();
   metadata.set_boolean("tokenizer.ggml.add_eos_token", true);
@@ -238,11 +269,61 @@ TEST(MarkedText, MarksChangeNothingElse) {
 }
 
 TEST(MarkedText, RangesFollowTheirTextThroughRepairs) {
-  const auto tokenizer = bpe();
-  const std::string broken = "\xFF\xFF<|im_end|>";
-  const Ids ids = tokenizer->encode(MarkedText{broken + "<|im_end|>", {{0, broken.size()}}});
-  EXPECT_EQ(std::ranges::count(ids, *tokenizer->vocab().find("<|im_end|>")), 1);
-  EXPECT_EQ(tokenizer->decode(ids, {.skip_special = false}), "��<|im_end|><|im_end|>");
+  for (const auto& tokenizer : {bpe(), tokenizer_of(spm_metadata())}) {
+    const std::string control(tokenizer->vocab().text(tokenizer->is_special(2) ? 2 : 265));
+    const std::string broken = "\xFF\xFF" + control;
+    const Ids ids = tokenizer->encode(MarkedText{broken + control, {{0, broken.size()}}});
+    EXPECT_EQ(std::ranges::count(ids, *tokenizer->vocab().find(control)), 1);
+    EXPECT_TRUE(tokenizer->decode(ids, {.skip_special = false}).ends_with(control + control));
+  }
+}
+
+TEST(Bpe, TheCacheChangesNoIds) {
+  const TinyVocab tiny = tiny_bpe();
+  const auto with_cache = [&tiny](size_t words) {
+    MergeList merges{"merges"};
+    for (const std::string_view merge : tiny.merges) {
+      const size_t space = merge.find(' ');
+      merges.pairs.emplace_back(merge.substr(0, space), merge.substr(space + 1));
+    }
+    auto made = BpeTokenizer::create(
+        *Vocab::from(tiny.metadata("gpt2")), merges,
+        {.pretokenizer = *Pretokenizer::create(find_split_pattern("qwen2")->used_steps()),
+         .cached_words = words});
+    EXPECT_TRUE(made.ok()) << made.status();
+    return *std::move(made);
+  };
+  const auto tiny_cache = with_cache(1);
+  const auto whole_cache = with_cache(WordCache::kWords);
+  std::mt19937 random(12);
+  for (int i = 0; i < 300; ++i) {
+    std::string text;
+    for (auto n = random() % 60; n > 0; --n) text += "hello a1é \n"[random() % 12];
+    const Ids cold = with_cache(2)->encode(text);
+    ASSERT_EQ(tiny_cache->encode(text), cold);
+    ASSERT_EQ(whole_cache->encode(text), cold);
+    ASSERT_EQ(whole_cache->encode(text), cold);
+  }
+}
+
+TEST(Encode, LongRunsOfAnythingAreNoTrouble) {
+  for (const char* pre : {"gpt-2", "qwen2", "gpt-4o", "deepseek-v3", "default"}) {
+    const auto tokenizer = bpe(pre);
+    for (const std::string unit : {" ", "\u0301", "\u200D🦙", "\n ", "aA", "\xFF"}) {
+      std::string text;
+      while (text.size() < (1U << 16)) text += unit;
+      ASSERT_EQ(tokenizer->decode(tokenizer->encode(text)), text) << pre << ": " << unit;
+    }
+  }
+}
+
+TEST(Encode, ManyAddedTokensWork) {
+  TinyVocab tiny = tiny_bpe();
+  for (int i = 0; i < 100000; ++i) {
+    tiny.add(fmt::format("<{}>", i), i % 2 == 0 ? TokenKind::kControl : TokenKind::kUserDefined);
+  }
+  const auto tokenizer = tokenizer_of(tiny.metadata("gpt2", "gpt-2"));
+  EXPECT_EQ(tokenizer->encode("<99999><77>he"), found(*tokenizer, {"<99999>", "<77>", "he"}));
 }
 
 TEST(Encode, AMegabyteOfOneLetterIsNoTrouble) {
@@ -252,28 +333,30 @@ TEST(Encode, AMegabyteOfOneLetterIsNoTrouble) {
 }
 
 TEST(Encode, ManyThreadsGetWhatOneGets) {
-  const auto shared = bpe("llama-bpe");
-  std::vector<std::string> texts;
-  std::vector<Ids> expected;
-  std::mt19937 random(7);
-  const auto alone = bpe("llama-bpe");
-  for (int i = 0; i < 64; ++i) {
-    std::string text;
-    for (int n = 0; n < 200; ++n) text += "hello a1é \n"[random() % 12];
-    texts.push_back(text);
-    expected.push_back(alone->encode(text));
+  for (const char* pre : {"llama-bpe", "deepseek-v3"}) {
+    const auto shared = bpe(pre);
+    std::vector<std::string> texts;
+    std::vector<Ids> expected;
+    std::mt19937 random(7);
+    const auto alone = bpe(pre);
+    for (int i = 0; i < 64; ++i) {
+      std::string text;
+      for (int n = 0; n < 200; ++n) text += "hello a1é \n"[random() % 12];
+      texts.push_back(text);
+      expected.push_back(alone->encode(text));
+    }
+    std::atomic<int> wrong = 0;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        for (size_t i = 0; i < 5 * texts.size(); ++i) {
+          if (shared->encode(texts[i % texts.size()]) != expected[i % texts.size()]) ++wrong;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(wrong, 0);
   }
-  std::atomic<int> wrong = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&] {
-      for (size_t i = 0; i < 5 * texts.size(); ++i) {
-        if (shared->encode(texts[i % texts.size()]) != expected[i % texts.size()]) ++wrong;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(wrong, 0);
 }
 
 TEST(WordCache, KeepsShortWordsAndForgetsOnlyForNewerOnes) {

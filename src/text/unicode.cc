@@ -1,5 +1,6 @@
 #include "text/unicode.h"
 
+#include <cstring>
 #include <vector>
 
 #include <utf8proc.h>
@@ -8,6 +9,15 @@ namespace millrace {
 namespace {
 
 uint8_t byte_at(std::string_view bytes, size_t i) { return static_cast<uint8_t>(bytes[i]); }
+
+constexpr size_t kAsciiWord = sizeof(uint64_t);
+
+bool is_ascii_word(std::string_view bytes, size_t at) {
+  if (bytes.size() - at < kAsciiWord) return false;
+  uint64_t word = 0;
+  std::memcpy(&word, bytes.data() + at, kAsciiWord);
+  return (word & 0x8080808080808080) == 0;
+}
 
 struct Lead {
   uint8_t length;      // bytes of the character; 0: begins none
@@ -28,25 +38,30 @@ constexpr Lead lead_of(uint8_t byte) {
 }
 
 CharClass classify(char32_t code) {
-  const auto signed_code = static_cast<utf8proc_int32_t>(code);
-  if ((code >= 0x09 && code <= 0x0D) || code == 0x85) return CharClass::kSpace;
-  switch (utf8proc_category(signed_code)) {
+  if ((code >= 0x09 && code <= 0x0D) || code == 0x85) return kSpaceChar;
+  switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
     case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
+      return kUpperChar;
+    case UTF8PROC_CATEGORY_LL:
+      return kLowerChar;
     case UTF8PROC_CATEGORY_LM:
     case UTF8PROC_CATEGORY_LO:
-      return CharClass::kLetter;
+      return kCaselessChar;
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+      return kMarkChar;
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
     case UTF8PROC_CATEGORY_NO:
-      return CharClass::kNumber;
+      return kNumberChar;
     case UTF8PROC_CATEGORY_ZS:
     case UTF8PROC_CATEGORY_ZL:
     case UTF8PROC_CATEGORY_ZP:
-      return CharClass::kSpace;
+      return kSpaceChar;
     default:
-      return CharClass::kOther;
+      return kOtherChar;
   }
 }
 
@@ -77,18 +92,21 @@ Utf8Char decode_utf8(std::string_view bytes) {
   return {code, lead.length, true};
 }
 
-bool is_utf8(std::string_view bytes) {
-  for (size_t i = 0; i < bytes.size();) {
-    if (byte_at(bytes, i) < 0x80) {
-      ++i;
+size_t utf8_prefix(std::string_view bytes) {
+  size_t i = 0;
+  while (i < bytes.size()) {
+    if (is_ascii_word(bytes, i)) {
+      i += kAsciiWord;
       continue;
     }
     const Utf8Char c = decode_utf8(bytes.substr(i));
-    if (!c.valid) return false;
+    if (!c.valid) break;
     i += c.length;
   }
-  return true;
+  return i;
 }
+
+bool is_utf8(std::string_view bytes) { return utf8_prefix(bytes) == bytes.size(); }
 
 void append_utf8(char32_t code, std::string& out) {
   const auto put = [&out](char32_t byte) { out.push_back(static_cast<char>(byte)); };

@@ -71,16 +71,16 @@ TEST(Utf8, RangesMoveWithTheirBytesAndGrowToWholeCharacters) {
 }
 
 TEST(CharClasses, FollowTheGeneralCategory) {
-  for (const char32_t c : {U'a', U'É', U'ǅ', U'ʰ', U'中', U'\U00020000'}) {
-    EXPECT_EQ(char_class(c), CharClass::kLetter) << uint32_t{c};
-  }
-  for (const char32_t c : {U'7', U'½', U'Ⅷ', U'٣'}) EXPECT_EQ(char_class(c), CharClass::kNumber);
-  for (const char32_t c : {U' ', U'\t', U'\x85', U'\xA0', U'\u2028', U'\u3000'}) {
-    EXPECT_EQ(char_class(c), CharClass::kSpace) << uint32_t{c};
-  }
-  for (const char32_t c : {U'.', U'_', U'\u0301', U'🦙', U'\u180E', U'\u200B', U'\U0010FFFF'}) {
-    EXPECT_EQ(char_class(c), CharClass::kOther) << uint32_t{c};
-  }
+  const auto expect = [](CharClass expected, std::u32string_view characters) {
+    for (const char32_t c : characters) EXPECT_EQ(char_class(c), expected) << uint32_t{c};
+  };
+  expect(kUpperChar, U"AÉǅ");
+  expect(kLowerChar, U"aéß");
+  expect(kCaselessChar, U"ʰ中\U00020000");
+  expect(kMarkChar, U"\u0301\u0903\u20DD\U000E0100");
+  expect(kNumberChar, U"7½Ⅷ٣");
+  expect(kSpaceChar, U" \t\x85\xA0\u2028\u3000");
+  expect(kOtherChar, U"._🦙\u180E\u200B\U0010FFFF");
 }
 
 }  // namespace

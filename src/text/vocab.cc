@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <initializer_list>
 #include <limits>
 #include <span>
 
-#include "text/pretokenize.h"
+#include "text/split_patterns.h"
 
 namespace millrace {
 namespace {
@@ -19,19 +20,33 @@ constexpr std::string_view kTokens = "tokenizer.ggml.tokens";
 constexpr std::string_view kScores = "tokenizer.ggml.scores";
 constexpr std::string_view kKinds = "tokenizer.ggml.token_type";
 
-// Tokens that end a turn or a text in every family that has them, whether or not a file says so.
-constexpr std::array<std::string_view, 10> kEndNames = {
-    "<|im_end|>",
-    "<|endoftext|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|end_of_text|>",
-    "<|end|>",
-    "<end_of_turn>",
-    "<end_of_utterance>",
-    "<EOT>",
-    "<\xEF\xBD\x9C"
-    "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"};
+using Names = std::span<const std::string_view>;
+
+// Spellings that published vocabularies have for one thing, whether or not their files say so. "｜"
+// is U+FF5C, "▁" U+2581.
+constexpr std::array<std::string_view, 10> kEndOfTurnNames = {
+    "<|eot_id|>",      "<|im_end|>", "<|end|>", "<end_of_turn>",         "<|endoftext|>",
+    "<|end_of_text|>", "<EOT>",      "_<EOT>",  "<｜end▁of▁sentence｜>", "<end_of_utterance>"};
+constexpr std::array<std::string_view, 1> kEndOfMessageNames = {"<|eom_id|>"};
+constexpr std::array<std::string_view, 7> kOtherEndNames = {
+    "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<turn|>", "<|tool_response>", "[e~["};
+// Ends as well, but in some vocabularies words like others.
+constexpr std::array<std::string_view, 4> kEndNamesIfControl = {"</s>", "<eos>", "[EOS]", "[EOT]"};
+
+constexpr std::array<std::string_view, 8> kInfillPrefixNames = {
+    "<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>",    "<｜fim▁begin｜>",
+    "<PRE>",          "▁<PRE>",       "<|code_prefix|>", "<|prefix|>"};
+constexpr std::array<std::string_view, 8> kInfillSuffixNames = {
+    "<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>",    "<｜fim▁hole｜>",
+    "<SUF>",          "▁<SUF>",       "<|code_suffix|>", "<|suffix|>"};
+constexpr std::array<std::string_view, 8> kInfillMiddleNames = {
+    "<|fim_middle|>", "<fim-middle>", "<fim_middle>",    "<｜fim▁end｜>",
+    "<MID>",          "▁<MID>",       "<|code_middle|>", "<|middle|>"};
+constexpr std::array<std::string_view, 4> kInfillPaddingNames = {"<|fim_pad|>", "<fim-pad>",
+                                                                 "<fim_pad>", "<PAD>"};
+constexpr std::array<std::string_view, 5> kRepositoryNames = {"<|fim_repo|>", "<|repo_name|>",
+                                                              "<fim-repo>", "<REPO>", "<reponame>"};
+constexpr std::array<std::string_view, 1> kFileNames = {"<|file_sep|>"};
 
 absl::Status check_length(std::string_view key, int64_t length, int32_t tokens) {
   if (length == tokens) return absl::OkStatus();
@@ -46,22 +61,30 @@ absl::StatusOr<std::optional<TokenId>> read_id(const Metadata& metadata, std::st
   return std::optional<TokenId>(static_cast<TokenId>(id));
 }
 
-absl::StatusOr<bool> default_add_bos(const Metadata& metadata) {
+absl::StatusOr<bool> default_add_bos(const Metadata& metadata, std::string_view pre) {
   ASSIGN_OR_RETURN(const std::string_view model, metadata.string_or("tokenizer.ggml.model", ""));
   if (model == "llama") return true;
-  ASSIGN_OR_RETURN(const std::string_view pre, metadata.string_or("tokenizer.ggml.pre", ""));
-  const SplitPattern* pattern = find_split_pattern(pre);
-  return model == "gpt2" && pattern != nullptr && pattern->add_bos;
+  const SplitPattern* pattern = find_split_pattern(model == "gemma4" ? model : pre);
+  return (model == "gpt2" || model == "gemma4") && pattern != nullptr && pattern->add_bos;
+}
+
+bool names_one_of(std::string_view text, std::initializer_list<std::string_view> names) {
+  return std::ranges::any_of(
+      names, [text](std::string_view name) { return text.find(name) != std::string_view::npos; });
 }
 
 }  // namespace
 
-absl::StatusOr<Vocab> Vocab::from(const Metadata& metadata) {
+absl::StatusOr<Vocab> Vocab::from(const Metadata& metadata, std::string_view pre) {
   Vocab vocab;
   RETURN_IF_ERROR(vocab.read_tokens(metadata));
   RETURN_IF_ERROR(vocab.read_kinds(metadata));
   RETURN_IF_ERROR(vocab.read_scores(metadata));
   RETURN_IF_ERROR(vocab.read_roles(metadata));
+  RETURN_IF_ERROR(vocab.read_infill(metadata));
+  RETURN_IF_ERROR(vocab.read_additions(metadata, pre));
+  vocab.collect_ends();
+  RETURN_IF_ERROR(vocab.read_strips(metadata, pre));
   return vocab;
 }
 
@@ -117,42 +140,122 @@ absl::Status Vocab::read_scores(const Metadata& metadata) {
 }
 
 absl::Status Vocab::read_roles(const Metadata& metadata) {
-  ASSIGN_OR_RETURN(bos_, read_id(metadata, "tokenizer.ggml.bos_token_id", size()));
-  ASSIGN_OR_RETURN(eos_, read_id(metadata, "tokenizer.ggml.eos_token_id", size()));
-  ASSIGN_OR_RETURN(unknown_, read_id(metadata, "tokenizer.ggml.unknown_token_id", size()));
-  ASSIGN_OR_RETURN(const auto eot, read_id(metadata, "tokenizer.ggml.eot_token_id", size()));
-  ASSIGN_OR_RETURN(const auto eom, read_id(metadata, "tokenizer.ggml.eom_token_id", size()));
-
-  ASSIGN_OR_RETURN(const bool add_bos, default_add_bos(metadata));
-  ASSIGN_OR_RETURN(
-      add_bos_, metadata.boolean_or("tokenizer.ggml.add_bos_token", add_bos && bos_.has_value()));
-  ASSIGN_OR_RETURN(add_eos_, metadata.boolean_or("tokenizer.ggml.add_eos_token", false));
-  if (add_bos_ && !bos_) {
-    return invalid_argument(
-        "metadata key 'tokenizer.ggml.add_bos_token' is true, but there is no bos_token_id");
-  }
-  if (add_eos_ && !eos_) {
-    return invalid_argument(
-        "metadata key 'tokenizer.ggml.add_eos_token' is true, but there is no eos_token_id");
-  }
-  collect_ends({eos_, eot, eom});
+  const auto read = [&](std::string_view key) { return read_id(metadata, key, size()); };
+  ASSIGN_OR_RETURN(roles_.bos, read("tokenizer.ggml.bos_token_id"));
+  ASSIGN_OR_RETURN(roles_.eos, read("tokenizer.ggml.eos_token_id"));
+  ASSIGN_OR_RETURN(roles_.end_of_turn, read("tokenizer.ggml.eot_token_id"));
+  ASSIGN_OR_RETURN(roles_.end_of_message, read("tokenizer.ggml.eom_token_id"));
+  ASSIGN_OR_RETURN(roles_.unknown, read("tokenizer.ggml.unknown_token_id"));
+  // GGUF's own spelling.
+  ASSIGN_OR_RETURN(roles_.separator, read("tokenizer.ggml.seperator_token_id"));
+  ASSIGN_OR_RETURN(roles_.padding, read("tokenizer.ggml.padding_token_id"));
+  ASSIGN_OR_RETURN(roles_.mask, read("tokenizer.ggml.mask_token_id"));
+  if (!roles_.end_of_turn) roles_.end_of_turn = find_control(kEndOfTurnNames);
+  if (!roles_.end_of_message) roles_.end_of_message = find_control(kEndOfMessageNames);
   return absl::OkStatus();
 }
 
-void Vocab::collect_ends(std::initializer_list<std::optional<TokenId>> ids) {
-  for (const std::optional<TokenId> id : ids) {
-    if (id) ends_of_generation_.push_back(*id);
+absl::Status Vocab::read_infill(const Metadata& metadata) {
+  struct Part {
+    std::optional<TokenId>& id;
+    std::string_view key;
+    std::string_view old_key;
+    Names names;
+  };
+  const std::array parts = {
+      Part{infill_.prefix, "fim_pre_token_id", "prefix_token_id", kInfillPrefixNames},
+      Part{infill_.suffix, "fim_suf_token_id", "suffix_token_id", kInfillSuffixNames},
+      Part{infill_.middle, "fim_mid_token_id", "middle_token_id", kInfillMiddleNames},
+      Part{infill_.padding, "fim_pad_token_id", "", kInfillPaddingNames},
+      Part{infill_.repository, "fim_rep_token_id", "", kRepositoryNames},
+      Part{infill_.file, "fim_sep_token_id", "", kFileNames}};
+  for (const Part& part : parts) {
+    for (const std::string_view key : {part.key, part.old_key}) {
+      if (part.id || key.empty()) continue;
+      ASSIGN_OR_RETURN(part.id, read_id(metadata, fmt::format("tokenizer.ggml.{}", key), size()));
+    }
+    if (!part.id) part.id = find_control(part.names);
   }
-  for (const std::string_view name : kEndNames) {
+  return absl::OkStatus();
+}
+
+absl::Status Vocab::read_additions(const Metadata& metadata, std::string_view pre) {
+  ASSIGN_OR_RETURN(const bool add_bos, default_add_bos(metadata, pre));
+  ASSIGN_OR_RETURN(
+      add_bos_, metadata.boolean_or("tokenizer.ggml.add_bos_token", add_bos && bos().has_value()));
+  ASSIGN_OR_RETURN(add_eos_, metadata.boolean_or("tokenizer.ggml.add_eos_token", false));
+  if (add_bos_ && !bos()) {
+    return invalid_argument(
+        "metadata key 'tokenizer.ggml.add_bos_token' is true, but there is no bos_token_id");
+  }
+  if (add_eos_ && !eos()) {
+    return invalid_argument(
+        "metadata key 'tokenizer.ggml.add_eos_token' is true, but there is no eos_token_id");
+  }
+  return absl::OkStatus();
+}
+
+// GGUF has no key for this: the models that strip are known by name, and what they strip is in
+// their tokenizer.json.
+absl::Status Vocab::read_strips(const Metadata& metadata, std::string_view pre) {
+  ASSIGN_OR_RETURN(const std::string_view arch, metadata.string_or("general.architecture", ""));
+  ASSIGN_OR_RETURN(const std::string_view named, metadata.string_or("general.name", ""));
+  std::string name(named);
+  for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+
+  if (names_one_of(pre, {"jina-v2-de", "jina-v2-es", "jina-v2-code"}) || arch == "nomic-bert-moe" ||
+      arch == "jina-bert-v3") {
+    if (const auto mask = find("<mask>")) set_strips(*mask, {.left = true});
+  } else if (names_one_of(name, {"modern-bert"})) {
+    if (const auto mask = find("[MASK]")) set_strips(*mask, {.left = true});
+  } else if (names_one_of(name, {"phi-3", "phi3"})) {
+    for (TokenId id = 0; id < size(); ++id) {
+      const bool special = kind(id) == TokenKind::kControl || kind(id) == TokenKind::kUserDefined;
+      const bool keeps = text(id) == "<s>" || text(id) == "<|endoftext|>";
+      set_strips(id, {.right = special && !keeps});
+    }
+  }
+  return absl::OkStatus();
+}
+
+// The first of these that there is. Some files list them as plain text, which would let a message
+// write them.
+std::optional<TokenId> Vocab::find_control(Names names) {
+  for (const std::string_view name : names) {
     const std::optional<TokenId> id = find(name);
     if (!id) continue;
-    ends_of_generation_.push_back(*id);
-    // Some files list these as plain text, which would let a message write them.
     tokens_[static_cast<size_t>(*id)].kind = TokenKind::kControl;
+    return id;
   }
-  std::ranges::sort(ends_of_generation_);
-  ends_of_generation_.erase(std::unique(ends_of_generation_.begin(), ends_of_generation_.end()),
-                            ends_of_generation_.end());
+  return std::nullopt;
+}
+
+void Vocab::collect_ends() {
+  std::vector<TokenId>& ends = ends_of_generation_;
+  const auto add = [&ends](std::optional<TokenId> id) {
+    if (id) ends.push_back(*id);
+  };
+  for (const Names names :
+       {Names(kEndOfTurnNames), Names(kEndOfMessageNames), Names(kOtherEndNames)}) {
+    for (const std::string_view& name : names) add(find_control({&name, 1}));
+  }
+  for (const std::string_view name : kEndNamesIfControl) {
+    const auto id = find(name);
+    if (id && kind(*id) == TokenKind::kControl) add(id);
+  }
+  // Where an answer ends with one of these, <|end|> only ends a part of it.
+  const auto ends_parts = find("<|end|>");
+  if (ends_parts &&
+      ((find("<|return|>") && find("<|call|>")) || (find("<|calls|>") && find("<|flush|>")))) {
+    std::erase(ends, *ends_parts);
+    if (roles_.end_of_turn == ends_parts) roles_.end_of_turn.reset();
+  }
+  for (const auto id : {eos(), end_of_turn(), end_of_message(), infill_.padding, infill_.repository,
+                        infill_.file}) {
+    add(id);
+  }
+  std::ranges::sort(ends);
+  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
 }
 
 std::optional<TokenId> Vocab::find(std::string_view text) const {

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,12 +24,25 @@ enum class TokenKind : uint8_t {
   kByte = 6,
 };
 
+// Whitespace that a special token takes along with it.
+struct TokenStrips {
+  bool left = false;
+  bool right = false;
+};
+
+// Tokens that frame a text with a hole in it.
+struct InfillTokens {
+  std::optional<TokenId> prefix, suffix, middle;
+  std::optional<TokenId> padding, repository, file;
+};
+
 // A model's tokens as its file lists them, and which of them have a role. Immutable; owns its
 // strings.
 class Vocab {
  public:
-  // Reads the `tokenizer.ggml.*` keys. Errors name the key and the index at fault.
-  static absl::StatusOr<Vocab> from(const Metadata& metadata);
+  // Reads the `tokenizer.ggml.*` keys but `tokenizer.ggml.pre`, which is `pre`. Errors name the key
+  // and the index at fault.
+  static absl::StatusOr<Vocab> from(const Metadata& metadata, std::string_view pre = "");
 
   Vocab(Vocab&&) = default;
   Vocab& operator=(Vocab&&) = default;
@@ -43,12 +56,25 @@ class Vocab {
   TokenKind kind(TokenId id) const { return tokens_[static_cast<size_t>(id)].kind; }
   std::optional<TokenId> find(std::string_view text) const;
 
-  std::optional<TokenId> bos() const { return bos_; }
-  std::optional<TokenId> eos() const { return eos_; }
-  std::optional<TokenId> unknown() const { return unknown_; }
+  // Whitespace around the token is part of it. For whoever makes a vocabulary, before its use.
+  void set_strips(TokenId id, TokenStrips strips) {
+    tokens_[static_cast<size_t>(id)].strips = strips;
+  }
+  TokenStrips strips(TokenId id) const { return tokens_[static_cast<size_t>(id)].strips; }
+
+  std::optional<TokenId> bos() const { return roles_.bos; }
+  std::optional<TokenId> eos() const { return roles_.eos; }
+  std::optional<TokenId> end_of_turn() const { return roles_.end_of_turn; }
+  std::optional<TokenId> end_of_message() const { return roles_.end_of_message; }
+  std::optional<TokenId> unknown() const { return roles_.unknown; }
+  std::optional<TokenId> separator() const { return roles_.separator; }
+  std::optional<TokenId> padding() const { return roles_.padding; }
+  std::optional<TokenId> mask() const { return roles_.mask; }
+  const InfillTokens& infill() const { return infill_; }
   bool add_bos() const { return add_bos_; }  // this model's prompts begin with bos
   bool add_eos() const { return add_eos_; }
-  // Tokens that end an answer (eos, eot, eom and those known by name), ascending.
+  // Tokens that end an answer: eos, ends of turns and messages, what begins another file, and those
+  // known by name. Ascending.
   const std::vector<TokenId>& ends_of_generation() const { return ends_of_generation_; }
   bool ends_generation(TokenId id) const;
 
@@ -57,6 +83,11 @@ class Vocab {
     std::string text;
     float score = 0;
     TokenKind kind = TokenKind::kNormal;
+    TokenStrips strips;
+  };
+  struct Roles {
+    std::optional<TokenId> bos, eos, end_of_turn, end_of_message;
+    std::optional<TokenId> unknown, separator, padding, mask;
   };
 
   Vocab() = default;
@@ -64,11 +95,16 @@ class Vocab {
   absl::Status read_kinds(const Metadata& metadata);
   absl::Status read_scores(const Metadata& metadata);
   absl::Status read_roles(const Metadata& metadata);
-  void collect_ends(std::initializer_list<std::optional<TokenId>> ids);
+  absl::Status read_infill(const Metadata& metadata);
+  absl::Status read_additions(const Metadata& metadata, std::string_view pre);
+  absl::Status read_strips(const Metadata& metadata, std::string_view pre);
+  std::optional<TokenId> find_control(std::span<const std::string_view> names);
+  void collect_ends();
 
   std::vector<Token> tokens_;
   StringViewMap<TokenId> index_;  // into tokens_; without empty ones
-  std::optional<TokenId> bos_, eos_, unknown_;
+  Roles roles_;
+  InfillTokens infill_;
   bool add_bos_ = false;
   bool add_eos_ = false;
   std::vector<TokenId> ends_of_generation_;

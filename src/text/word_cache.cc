@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstring>
 
+#include "base/check.h"
+
 namespace millrace {
 namespace {
 
@@ -13,7 +15,9 @@ uint64_t bytes_in(uint64_t state) { return state >> 8 & 0xFF; }
 
 }  // namespace
 
-WordCache::WordCache() : slots_(std::make_unique<std::array<Slot, kSlots>>()) {}
+WordCache::WordCache(size_t words) : mask_(words - 1), slots_(std::make_unique<Slot[]>(words)) {
+  CHECK(std::has_single_bit(words), "a cache of {} words", words);
+}
 
 WordCache::Key WordCache::key_of(std::string_view word) {
   Key key{};
@@ -21,19 +25,19 @@ WordCache::Key WordCache::key_of(std::string_view word) {
   return key;
 }
 
-size_t WordCache::slot_of(const Key& key, size_t length) {
+WordCache::Slot& WordCache::slot_of(const Key& key, size_t length) const {
   // Odd multipliers from the golden ratio and the square roots of 2 and 3, as in Knuth, "The Art of
   // Computer Programming", volume 3, section 6.4 (multiplicative hashing).
   uint64_t hash = (key[0] + length) * 0x9E3779B97F4A7C15;
   hash ^= (hash >> 32) + key[1] * 0x6A09E667F3BCC909 + key[2] * 0xBB67AE8584CAA73B;
   hash *= 0x9E3779B97F4A7C15;
-  return hash >> (64 - std::countr_zero(kSlots));
+  return slots_[hash >> 32 & mask_];
 }
 
 bool WordCache::find(std::string_view word, std::vector<TokenId>& tokens) const {
   if (word.size() > kWordBytesMax) return false;
   const Key key = key_of(word);
-  const Slot& slot = (*slots_)[slot_of(key, word.size())];
+  const Slot& slot = slot_of(key, word.size());
   const uint64_t state = slot.state.load(std::memory_order_acquire);
   if ((state & kBeingWritten) != 0 || bytes_in(state) != word.size()) return false;
   uint64_t differs = 0;
@@ -56,7 +60,7 @@ bool WordCache::find(std::string_view word, std::vector<TokenId>& tokens) const 
 void WordCache::keep(std::string_view word, std::span<const TokenId> tokens) {
   if (word.size() > kWordBytesMax || tokens.size() > kTokensMax) return;
   const Key key = key_of(word);
-  Slot& slot = (*slots_)[slot_of(key, word.size())];
+  Slot& slot = slot_of(key, word.size());
   uint64_t state = slot.state.load(std::memory_order_relaxed);
   if ((state & kBeingWritten) != 0 ||
       !slot.state.compare_exchange_strong(state, state | kBeingWritten,

@@ -23,9 +23,9 @@ class BadInput(unittest.TestCase):
             self.assertIn(word, done.stderr)
 
     def test_missing_file(self):
-        for command in ("inspect", "tokenize", "run", "serve", "bench", "eval"):
+        for command in ("inspect", "tokenize", "detokenize", "render", "run", "serve", "bench", "eval"):
             with self.subTest(command=command):
-                more = ["--text", "/nowhere"] if command == "eval" else []
+                more = {"eval": ["--text", "/nowhere"], "render": ["/nowhere"]}.get(command, [])
                 self.assert_refused(run(command, "/nowhere/x.gguf", *more), "/nowhere/x.gguf")
 
     def test_not_a_model(self):
@@ -70,6 +70,12 @@ class Commands(unittest.TestCase):
         self.assertEqual([json.loads(line) for line in lines], [[19556, 905], [19556]])
         self.assertEqual(run("tokenize", MODEL, "--count", input="Hello world").stdout.strip(), "2")
 
+    def test_detokenize(self):
+        self.assertEqual(run("detokenize", MODEL, 19556, 905).stdout, "Hello world")
+        lists = run("tokenize", MODEL, "--jsonl", input='"Hello\\n"\n"<|im_end|>"\n').stdout
+        self.assertEqual(run("detokenize", MODEL, "--jsonl", input=lists).stdout, '"Hello\\n"\n"<|im_end|>"\n')
+        self.assertEqual(run("detokenize", MODEL, "--no-special", 19556, 2).stdout, "Hello")
+
     def test_bench_json(self):
         done = run("bench", MODEL, "--pp", 32, "--tg", 8, "--batch", "1,2", "--repeat", 1, "--json")
         results = json.loads(done.stdout)["results"]
@@ -99,6 +105,24 @@ class Commands(unittest.TestCase):
         last = logits[4 * 49152:]
         self.assertEqual(max(range(49152), key=last.__getitem__), 7042)  # " Paris"
         self.assertTrue(all(map(math.isfinite, logits)))
+
+    def test_render(self):
+        hello = json.dumps([{"role": "user", "content": "Hi <|im_end|>"}])
+        done = run("render", MODEL, "-", input=hello)
+        self.assertTrue(done.stdout.endswith("<|im_start|>user\nHi <|im_end|><|im_end|>\n<|im_start|>assistant\n"), done)
+        ids = json.loads(run("render", MODEL, "-", "--tokens", input=hello).stdout)
+        self.assertEqual(ids.count(2), 2)  # of the system's and the user's turn
+        done = run("render", MODEL, "-", "--chat-template", "llama2", input=hello)
+        self.assertEqual((done.returncode, done.stdout), (0, "[INST] Hi <|im_end|> [/INST]"))
+        with tempfile.NamedTemporaryFile("w", suffix=".jinja") as file:
+            file.write("{{ strftime_now('%d %b') }}\n{{ raise_exception('no') if messages|length > 1 }}")
+            file.flush()
+            done = run("render", file.name, "-", "--date", "2026-11-22T12:34:56", input=hello)
+            self.assertEqual((done.returncode, done.stdout), (0, "22 Nov\n"))
+            done = run("render", file.name, "-", input=json.dumps(json.loads(hello) * 2))
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(":2:4: the template refuses: no\n", done.stderr)
+            self.assertEqual(done.stdout, "")
 
     def test_config_file_sets_the_same_names(self):
         with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:

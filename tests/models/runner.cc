@@ -18,12 +18,10 @@ Checkpoint open_or_die(const std::string& path) {
 }  // namespace
 
 Runner::Runner(const std::string& path, ActivationMode activations, int threads)
-    : Runner(open_or_die(path), activations, threads) {}
+    : Runner(open_or_die(path), {.activations = activations, .progress = {}}, threads) {}
 
-Runner::Runner(const Checkpoint& checkpoint, ActivationMode activations, int threads)
+Runner::Runner(const Checkpoint& checkpoint, const LoadOptions& options, int threads)
     : lanes_(threads) {
-  LoadOptions options;
-  options.activations = activations;
   auto model = load_model(checkpoint, options, lanes_);
   CHECK(model.ok(), "{}", message_of(model.status()));
   model_ = std::move(*model);

@@ -32,7 +32,7 @@ struct RunShape {
 class Runner {
  public:
   Runner(const std::string& path, ActivationMode activations, int threads);
-  Runner(const Checkpoint& checkpoint, ActivationMode activations, int threads);
+  Runner(const Checkpoint& checkpoint, const LoadOptions& options, int threads);
 
   const Model& model() const { return *model_; }
   // The logits after every token from the `from`th on, given to the executor in slices of the sizes

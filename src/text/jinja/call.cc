@@ -29,6 +29,12 @@ absl::Status bind_arguments(std::string_view function, const Arguments& argument
   return absl::OkStatus();
 }
 
+Text NamedValue::text() const {
+  Text text = make_view(name);
+  text.marks = marks;
+  return text;
+}
+
 absl::Status expect_no_arguments(std::string_view function, const Arguments& arguments) {
   return bind_arguments(function, arguments, {}, {});
 }

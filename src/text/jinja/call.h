@@ -18,6 +18,9 @@ struct Macro;
 struct NamedValue {
   std::string_view name;
   Value value;
+  const Marks* marks = nullptr;  // of the name, which ** takes from a dict
+
+  Text text() const;
 };
 
 // What a filter, test, method or function is called with.

@@ -36,7 +36,7 @@ absl::StatusOr<Evaluator::Given> Evaluator::evaluate_arguments(const CallArgumen
           return invalid_argument("the argument '{}' is given twice", known);
         }
       }
-      given.named.push_back({name.view(), entry.value});
+      given.named.push_back({name.view(), entry.value, name.marks});
     }
   }
   return given;
@@ -113,7 +113,7 @@ absl::Status Evaluator::bind_rest(const Macro& macro, const Given& given) {
     if (macro.uses_caller && named.name == kReservedNames[kCallerName]) {
       caller = named.value;
     } else if (macro.uses_kwargs) {
-      rest.push_back({Value(make_view(named.name)), named.value});
+      rest.push_back({Value(named.text()), named.value});
     } else {
       return invalid_argument("macro '{}' has no parameter '{}'", macro.name, named.name);
     }

@@ -251,7 +251,7 @@ absl::Status Evaluator::assign(const Target& target, const Value& value) {
       return invalid_argument("only a namespace's attributes can be set; '{}' is {}",
                               tree_.names[static_cast<size_t>(target.name)], type_name(object));
     }
-    return set_attribute(work_, **space, target.attribute, value);
+    return set_attribute(work_, **space, make_view(target.attribute), value);
   }
   ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work_, value));
   if (items.size() != target.parts.size()) {

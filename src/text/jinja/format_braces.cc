@@ -27,7 +27,7 @@ class BraceFormatter {
   absl::StatusOr<Value> run(const Text& pattern, int depth);
 
  private:
-  absl::Status append_field(TextBuilder& out, std::string_view field, int depth);
+  absl::Status append_field(TextBuilder& out, const Text& field_text, int depth);
   absl::StatusOr<Value> value_of(std::string_view path);
   absl::StatusOr<Value> first_part(std::string_view path, std::string_view name);
   absl::StatusOr<Value> converted(const Value& value, char conversion);
@@ -105,7 +105,8 @@ absl::StatusOr<Value> BraceFormatter::converted(const Value& value, char convers
   return repr_of(work_, value, conversion == 'a');
 }
 
-absl::Status BraceFormatter::append_field(TextBuilder& out, std::string_view field, int depth) {
+absl::Status BraceFormatter::append_field(TextBuilder& out, const Text& field_text, int depth) {
+  const std::string_view field = field_text.view();
   // Neither ':' nor '!' ends the path within brackets.
   size_t end = 0;
   for (bool in_brackets = false; end < field.size(); ++end) {
@@ -130,11 +131,11 @@ absl::Status BraceFormatter::append_field(TextBuilder& out, std::string_view fie
   if (conversion != '\0') {
     ASSIGN_OR_RETURN(value, converted(value, conversion));
   }
-  const std::string_view nested = field.substr(std::min(end + 1, field.size()));
-  ASSIGN_OR_RETURN(const Value spec_text, run(make_view(nested), depth - 1));
-  const std::string_view spec = std::get<Text>(spec_text).view();
-  if (spec.empty()) return append_text(out, work_, value);
-  ASSIGN_OR_RETURN(const FormatSpec parsed, parse_format_spec(spec));
+  const Text nested = slice(work_, field_text, std::min(end + 1, field.size()), field.size());
+  ASSIGN_OR_RETURN(const Value spec_text, run(nested, depth - 1));
+  const Text& spec = std::get<Text>(spec_text);
+  if (spec.size == 0) return append_text(out, work_, value);
+  ASSIGN_OR_RETURN(const FormatSpec parsed, parse_format_spec(work_, spec));
   return append_formatted(out, work_, value, parsed);
 }
 
@@ -148,7 +149,7 @@ absl::StatusOr<Value> BraceFormatter::run(const Text& pattern, int depth) {
     if (brace == view.size()) break;
     RETURN_IF_ERROR(work_.spend());
     if (brace + 1 < view.size() && view[brace + 1] == view[brace]) {
-      out.append(view.substr(brace, 1));
+      out.append(slice(work_, pattern, brace, brace + 1));
       at = brace + 2;
       continue;
     }
@@ -159,7 +160,7 @@ absl::StatusOr<Value> BraceFormatter::run(const Text& pattern, int depth) {
       if (view[close] == '}' && --open == 0) break;
     }
     if (close >= view.size()) return invalid_argument("a single '{{' stands in the format");
-    RETURN_IF_ERROR(append_field(out, view.substr(brace + 1, close - brace - 1), depth));
+    RETURN_IF_ERROR(append_field(out, slice(work_, pattern, brace + 1, close), depth));
     at = close + 1;
   }
   return out.finish();

@@ -142,7 +142,7 @@ absl::Status append_integer(TextBuilder& out, Workspace& work, Value value, Plac
     // At least so many digits: zeros up to there, and the width around all of it.
     FormatSpec inner = spec;
     inner.align = '=';
-    inner.fill = "0";
+    inner.fill = make_view("0");
     const bool has_sign = is_negative_integer(value) || spec.sign != '\0';
     const bool has_prefix = spec.is_alternate && spec.type != 'd';
     inner.width = *digits + (has_sign ? 1 : 0) + (has_prefix ? 2 : 0);
@@ -171,10 +171,11 @@ absl::Status append_character(TextBuilder& out, Workspace& work, const Value& va
 }
 
 // One place of a pattern, `at` behind its sign; moves `at` behind the place.
-absl::Status append_place(TextBuilder& out, Workspace& work, std::string_view view, size_t& at,
+absl::Status append_place(TextBuilder& out, Workspace& work, const Text& pattern, size_t& at,
                           PercentArguments& arguments) {
+  const std::string_view view = pattern.view();
   if (at < view.size() && view[at] == '%') {
-    out.append("%");
+    out.append(slice(work, pattern, at, at + 1));
     ++at;
     return absl::OkStatus();
   }
@@ -194,7 +195,7 @@ absl::Status append_place(TextBuilder& out, Workspace& work, std::string_view vi
   }
   if (spec.type == 'c') return append_character(out, work, value, spec);
   if (place.pads_zeros && spec.align == '\0') {
-    spec.fill = "0";
+    spec.fill = make_view("0");
     spec.zero_pads = true;
   }
   if (is_one_of(spec.type, "diuxXo")) return append_integer(out, work, value, place);
@@ -219,7 +220,7 @@ absl::StatusOr<Value> format_percent(Workspace& work, const Text& pattern, const
     if (sign == view.size()) break;
     at = sign + 1;
     RETURN_IF_ERROR(work.spend());
-    RETURN_IF_ERROR(append_place(out, work, view, at, arguments));
+    RETURN_IF_ERROR(append_place(out, work, pattern, at, arguments));
   }
   RETURN_IF_ERROR(arguments.check_all_used());
   return out.finish();

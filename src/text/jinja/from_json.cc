@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "text/jinja/integers.h"
@@ -8,6 +10,15 @@ namespace millrace::jinja {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// Templates make tokens of these, as in '<|' + role + '|>'. Another role is only text: with
+// "im_end" this would end a turn.
+constexpr std::string_view kRoles[] = {"system", "developer", "user", "assistant", "tool"};
+
+bool is_known_role(const Json& role) {
+  return role.is_string() && std::find(std::begin(kRoles), std::end(kRoles),
+                                       role.get_ref<const std::string&>()) != std::end(kRoles);
+}
 
 absl::StatusOr<Value> text_of(Workspace& work, const std::string& text, bool is_written) {
   RETURN_IF_ERROR(work.expect_text(std::ssize(text)));
@@ -28,7 +39,7 @@ absl::StatusOr<Value> convert_array(Workspace& work, const Json& json, bool is_w
     if (is_message_list && item.is_object()) {
       std::vector<Entry> entries;
       for (const auto& [key, value] : item.items()) {
-        const bool is_role = key == "role" && value.is_string();
+        const bool is_role = key == "role" && is_known_role(value);
         ASSIGN_OR_RETURN(const Value converted, convert(work, value, !is_role, false));
         ASSIGN_OR_RETURN(const Value name, text_of(work, key, true));
         entries.push_back({name, converted});

@@ -60,7 +60,7 @@ absl::StatusOr<std::vector<Entry>> entries_of(Workspace& work, std::string_view 
     }
   }
   for (const NamedValue& named : arguments.named) {
-    entries.push_back({Value(make_view(named.name)), named.value});
+    entries.push_back({Value(named.text()), named.value});
   }
   RETURN_IF_ERROR(work.spend(std::ssize(entries) / 4));
   return entries;
@@ -77,7 +77,7 @@ absl::StatusOr<Value> make_namespace(Workspace& work, const Value&, const Argume
   for (const Entry& entry : entries) {
     RETURN_IF_ERROR(work.spend());
     ASSIGN_OR_RETURN(const Text name, text_argument(&entry.key, {}, "a namespace's attribute"));
-    RETURN_IF_ERROR(set_attribute(work, *space, name.view(), entry.value));
+    RETURN_IF_ERROR(set_attribute(work, *space, name, entry.value));
   }
   return Value(space);
 }
@@ -100,7 +100,9 @@ absl::StatusOr<Value> strftime_now(Workspace& work, const Value&, const Argument
   if (size == 0 && !pattern.empty()) {
     return invalid_argument("the format of strftime_now gives nothing, or too much");
   }
-  return Value(work.copy({buffer.data(), size}));
+  Text text = work.copy({buffer.data(), size});
+  if (format.is_written()) text.marks = &kAllWritten;
+  return Value(text);
 }
 
 absl::StatusOr<Value> make_cycler(Workspace& work, const Value&, const Arguments& arguments) {
@@ -157,10 +159,10 @@ const Callable* find_function(std::string_view name) {
   return nullptr;
 }
 
-absl::Status set_attribute(Workspace& work, Namespace& space, std::string_view name,
+absl::Status set_attribute(Workspace& work, Namespace& space, const Text& name,
                            const Value& value) {
   RETURN_IF_ERROR(work.spend(space.size / 8));
-  if (Value* known = space.find(name)) {
+  if (Value* known = space.find(name.view())) {
     *known = value;
     return absl::OkStatus();
   }

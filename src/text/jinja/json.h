@@ -15,7 +15,7 @@ namespace millrace::jinja {
 enum class Origin : uint8_t {
   kTrusted,   // the model's files or the caller's own words
   kWritten,   // somebody wrote every string and key in it
-  kMessages,  // as kWritten, but for each message's `role`, which the caller has checked
+  kMessages,  // as kWritten, but for each message's `role` where it is one that everybody knows
 };
 
 // Values that look into `json`, which must outlive them.
@@ -24,9 +24,9 @@ absl::StatusOr<Value> from_json(Workspace& work, const nlohmann::ordered_json& j
 struct JsonStyle {
   bool is_ascii = false;
   bool is_sorted = false;
-  std::optional<std::string_view> indent;  // of one level; none: all on one line
-  std::string_view item_separator = ", ";
-  std::string_view key_separator = ": ";
+  std::optional<Text> indent;  // of one level; none: all on one line
+  Text item_separator = make_view(", ");
+  Text key_separator = make_view(": ");
 };
 // As Python's json.dumps.
 absl::StatusOr<Value> to_json(Workspace& work, const Value& value, const JsonStyle& style);

@@ -138,7 +138,7 @@ absl::StatusOr<Value> unescape(Workspace& work, const Text& text) {
     const size_t length = std::min(view.substr(at + 1, kEntityMax).find(';'), kEntityMax);
     ASSIGN_OR_RETURN(const std::string character, character_of_entity(view.substr(at + 1, length)));
     out.append(slice(work, text, plain, at));
-    out.append(character);
+    out.append(character, slice(work, text, at, at + length + 1).is_written());
     at += length + 1;
     plain = at + 1;
   }

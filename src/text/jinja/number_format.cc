@@ -187,7 +187,8 @@ absl::StatusOr<int64_t> read_count(std::string_view text, size_t& at) {
   return count;
 }
 
-absl::StatusOr<FormatSpec> parse_format_spec(std::string_view text) {
+absl::StatusOr<FormatSpec> parse_format_spec(Workspace& work, const Text& spec_text) {
+  const std::string_view text = spec_text.view();
   FormatSpec spec;
   size_t at = 0;
   const auto take = [&](std::string_view letters) {
@@ -196,7 +197,7 @@ absl::StatusOr<FormatSpec> parse_format_spec(std::string_view text) {
   const size_t first = text.empty() ? 0 : code_point_at(text, 0).size;
   const bool has_fill = first > 0 && text.size() > first && is_align(text[first]);
   if (has_fill) {
-    spec.fill = text.substr(0, first);
+    spec.fill = slice(work, spec_text, 0, first);
     at = first;
   }
   spec.align = take("<>^=");
@@ -204,7 +205,7 @@ absl::StatusOr<FormatSpec> parse_format_spec(std::string_view text) {
   if (take("z") != '\0') return unimplemented("the format option 'z' is not supported");
   spec.is_alternate = take("#") != '\0';
   if (!has_fill && take("0") != '\0') {
-    spec.fill = "0";
+    spec.fill = make_view("0");
     spec.zero_pads = spec.align == '\0';
   }
   ASSIGN_OR_RETURN(spec.width, read_count(text, at));
@@ -237,7 +238,7 @@ absl::Status append_number(TextBuilder& out, Workspace& work, const Value& value
     RETURN_IF_ERROR(work.expect_text(zeros));
     RETURN_IF_ERROR(work.spend(std::max<int64_t>(zeros, 0) / 16));
   }
-  const bool is_zero_filled = align == '=' && spec.fill == "0";
+  const bool is_zero_filled = align == '=' && spec.fill.view() == "0";
   if (spec.grouping != '\0' && !parts.digits.empty()) {
     const size_t group = is_one_of(spec.type, "xXob") ? 4 : 3;
     parts.digits = grouped(parts.digits, spec.grouping, group, is_zero_filled ? zeros : 0);

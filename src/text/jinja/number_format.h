@@ -13,7 +13,7 @@ namespace millrace::jinja {
 // How one value is laid out: [[fill]align][sign][z][#][0][width][grouping][.precision][type] of
 // Python's format specifications, and what a place of a % pattern says.
 struct FormatSpec {
-  std::string fill = " ";
+  Text fill = make_view(" ");
   char align = '\0';  // < > ^ =; 0: as the type has it
   // + or space: before what is not negative. A '-' that is given changes nothing in numbers.
   static constexpr char kPlainSign = '-';
@@ -26,7 +26,7 @@ struct FormatSpec {
   char type = '\0';
 };
 
-absl::StatusOr<FormatSpec> parse_format_spec(std::string_view text);
+absl::StatusOr<FormatSpec> parse_format_spec(Workspace& work, const Text& spec_text);
 // Reads digits at `at` and moves it behind them; 0 where there is none.
 absl::StatusOr<int64_t> read_count(std::string_view text, size_t& at);
 

@@ -85,7 +85,7 @@ absl::Status append_namespace(TextBuilder& out, Workspace& work, const Namespace
   out.append("<Namespace {");
   for (const Namespace::Attribute* at = space.first; at != nullptr; at = at->next) {
     if (at != space.first) out.append(", ");
-    append_text_repr(out, make_view(at->name));
+    append_text_repr(out, at->name);
     out.append(": ");
     RETURN_IF_ERROR(append_repr(out, work, at->value));
   }

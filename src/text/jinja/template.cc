@@ -38,9 +38,14 @@ absl::StatusOr<Template> Template::parse(std::string_view source, std::string_vi
   return Template(std::move(parsed));
 }
 
+absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables,
+                                            absl::Time now) const {
+  return render(variables, now, parsed_->limits);
+}
+
 absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables, absl::Time now,
-                                            Usage* usage) const {
-  Workspace work(parsed_->limits, now);
+                                            const Limits& limits, Usage* usage) const {
+  Workspace work(limits, now);
   Evaluator evaluator(parsed_->tree, work);
   const auto& names = parsed_->tree.names;
   for (const Variable& variable : variables) {

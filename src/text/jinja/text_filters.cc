@@ -118,7 +118,7 @@ absl::StatusOr<Value> indent_filter(Workspace& work, const Value& value, Given g
     indent = std::get<Text>(*bound[0]);
   } else if (bound[0] != nullptr) {
     ASSIGN_OR_RETURN(const int64_t width, integer_argument(bound[0], 4, "the width of indent"));
-    ASSIGN_OR_RETURN(const Value spaces, pad(work, Text{}, width, " ", Side::kLeft));
+    ASSIGN_OR_RETURN(const Value spaces, pad(work, Text{}, width, make_view(" "), Side::kLeft));
     indent = std::get<Text>(spaces);
   }
   const bool first = flag_argument(bound[1], false);
@@ -146,7 +146,7 @@ absl::StatusOr<Value> center_filter(Workspace& work, const Value& value, Given g
   ASSIGN_OR_RETURN(const auto bound, bind_arguments("center", given, {"width"}));
   ASSIGN_OR_RETURN(const int64_t width, integer_argument(bound[0], 80, "the width of center"));
   ASSIGN_OR_RETURN(const Text text, to_text(work, value));
-  return pad(work, text, width, " ", Side::kBoth);
+  return pad(work, text, width, make_view(" "), Side::kBoth);
 }
 
 absl::StatusOr<Value> truncate_filter(Workspace& work, const Value& value, Given given) {
@@ -204,7 +204,7 @@ absl::StatusOr<Value> format_filter(Workspace& work, const Value& value, Given g
   }
   std::vector<Entry> entries;
   for (const NamedValue& each : given.named) {
-    entries.push_back({Value(make_view(each.name)), each.value});
+    entries.push_back({Value(each.text()), each.value});
   }
   return format_percent(work, pattern, Value(work.dict(entries)));
 }

@@ -230,7 +230,7 @@ absl::StatusOr<Value> justify(Workspace& work, const Value& self, Given given) {
   if (count_code_points(fill.view()) != 1) {
     return invalid_argument("the fill character must be exactly one character");
   }
-  return pad(work, std::get<Text>(self), width, fill.view(), kPadded);
+  return pad(work, std::get<Text>(self), width, fill, kPadded);
 }
 
 template <bool kLast>
@@ -259,8 +259,9 @@ absl::StatusOr<Value> zfill(Workspace& work, const Value& self, Given given) {
   ASSIGN_OR_RETURN(const int64_t width, integer_argument(bound[0], 0, "the width of zfill"));
   const Text& text = std::get<Text>(self);
   const size_t sign = text.view().starts_with('-') || text.view().starts_with('+') ? 1 : 0;
-  ASSIGN_OR_RETURN(const Value padded, pad(work, slice(work, text, sign, text.size),
-                                           width - static_cast<int64_t>(sign), "0", Side::kLeft));
+  ASSIGN_OR_RETURN(const Value padded,
+                   pad(work, slice(work, text, sign, text.size), width - static_cast<int64_t>(sign),
+                       make_view("0"), Side::kLeft));
   TextBuilder out(work);
   out.append(slice(work, text, 0, sign));
   out.append(std::get<Text>(padded));
@@ -287,7 +288,8 @@ absl::StatusOr<Value> expand_tabs(Workspace& work, const Value& self, Given give
     column += spaces - 1;
     RETURN_IF_ERROR(work.spend(1 + spaces / 64));
     RETURN_IF_ERROR(out.check());
-    out.append(std::string(static_cast<size_t>(spaces), ' '));
+    out.append(std::string(static_cast<size_t>(spaces), ' '),
+               slice(work, text, at, at + 1).is_written());
   }
   out.append(slice(work, text, plain, text.size));
   return out.finish();
@@ -306,7 +308,7 @@ absl::StatusOr<Value> translate(Workspace& work, const Value& self, Given given)
       out.append(slice(work, text, at, at + c.size));
     } else if (is_integer(mapped)) {
       ASSIGN_OR_RETURN(const std::string character, character_of(mapped));
-      out.append(character);
+      out.append(character, slice(work, text, at, at + c.size).is_written());
     } else if (const Text* part = as_text(mapped)) {
       out.append(*part);
     } else if (!is_none(mapped)) {

@@ -229,7 +229,7 @@ absl::StatusOr<Value> join(Workspace& work, const Text& separator, std::span<con
   return out.finish();
 }
 
-absl::StatusOr<Value> pad(Workspace& work, const Text& text, int64_t width, std::string_view fill,
+absl::StatusOr<Value> pad(Workspace& work, const Text& text, int64_t width, const Text& fill,
                           Side side) {
   RETURN_IF_ERROR(work.spend_bytes(text.size, 128));
   const int64_t missing = width - count_code_points(text.view());

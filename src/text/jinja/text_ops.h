@@ -32,7 +32,7 @@ absl::StatusOr<size_t> find_first(Workspace& work, std::string_view text, std::s
 absl::StatusOr<size_t> find_last(Workspace& work, std::string_view text, std::string_view part);
 
 absl::StatusOr<Value> join(Workspace& work, const Text& separator, std::span<const Text> parts);
-absl::StatusOr<Value> pad(Workspace& work, const Text& text, int64_t width, std::string_view fill,
+absl::StatusOr<Value> pad(Workspace& work, const Text& text, int64_t width, const Text& fill,
                           Side side);
 
 }  // namespace millrace::jinja

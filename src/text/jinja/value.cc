@@ -47,7 +47,7 @@ int64_t Range::size() const {
 
 Value* Namespace::find(std::string_view name) {
   for (Attribute* at = first; at != nullptr; at = at->next) {
-    if (at->name == name) return &at->value;
+    if (at->name.view() == name) return &at->value;
   }
   return nullptr;
 }

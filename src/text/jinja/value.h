@@ -54,6 +54,7 @@ struct Text {
   const Marks* marks = nullptr;  // null: no byte was written by somebody
 
   std::string_view view() const { return {data, size}; }
+  bool is_written() const { return marks != nullptr; }  // some of it
 };
 
 using Value =
@@ -123,7 +124,7 @@ struct Cycler {
 
 struct Namespace {
   struct Attribute {
-    std::string_view name;
+    Text name;
     Value value;
     Attribute* next;
   };

@@ -255,12 +255,12 @@ absl::StatusOr<Value> file_size_filter(Workspace& work, const Value& value, Give
   return Value(work.copy(fmt::format("{:.1f} {}", base * bytes / unit, name)));
 }
 
-absl::StatusOr<std::string_view> indent_of(Workspace& work, const Value& indent) {
-  if (const Text* text = as_text(indent)) return text->view();
+absl::StatusOr<Text> indent_of(Workspace& work, const Value& indent) {
+  if (const Text* text = as_text(indent)) return *text;
   ASSIGN_OR_RETURN(const int64_t width, integer_argument(&indent, 0, "the indent of tojson"));
   RETURN_IF_ERROR(work.expect_text(width));
-  ASSIGN_OR_RETURN(const Value spaces, pad(work, Text{}, width, " ", Side::kLeft));
-  return std::get<Text>(spaces).view();
+  ASSIGN_OR_RETURN(const Value spaces, pad(work, Text{}, width, make_view(" "), Side::kLeft));
+  return std::get<Text>(spaces);
 }
 
 // transformers gives chat templates json.dumps, not jinja2's own filter, which escapes HTML.
@@ -273,15 +273,15 @@ absl::StatusOr<Value> tojson_filter(Workspace& work, const Value& value, Given g
   style.is_sorted = flag_argument(bound[3], false);
   if (bound[1] != nullptr && !is_none(*bound[1])) {
     ASSIGN_OR_RETURN(style.indent, indent_of(work, *bound[1]));
-    style.item_separator = ",";
+    style.item_separator = make_view(",");
   }
   if (bound[2] != nullptr && !is_none(*bound[2])) {
     ASSIGN_OR_RETURN(const std::span<const Value> pair, items_of(work, *bound[2]));
     if (pair.size() != 2) return invalid_argument("the separators of tojson must be two strings");
     ASSIGN_OR_RETURN(const Text item, text_argument(&pair[0], {}, "a separator of tojson"));
     ASSIGN_OR_RETURN(const Text key, text_argument(&pair[1], {}, "a separator of tojson"));
-    style.item_separator = item.view();
-    style.key_separator = key.view();
+    style.item_separator = item;
+    style.key_separator = key;
   }
   return to_json(work, value, style);
 }

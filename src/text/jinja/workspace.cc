@@ -132,12 +132,16 @@ void TextBuilder::append(const Text& text) {
   for_each_run(text, [&](std::string_view bytes, bool is_written) { append(bytes, is_written); });
 }
 
-void TextBuilder::append_repeated(std::string_view bytes, int64_t times) {
-  constexpr int64_t kBlock = 256;
-  std::string block;
-  for (int64_t i = 0; i < std::min(times, kBlock); ++i) block += bytes;
-  for (; times >= kBlock && !is_full_; times -= kBlock) append(block);
-  for (; times > 0 && !is_full_; --times) append(bytes);
+void TextBuilder::append_repeated(const Text& text, int64_t times) {
+  constexpr int64_t kBlockBytes = 4096;
+  if (text.size == 0) return;
+  const int64_t copies = kBlockBytes / text.size;
+  if (text.marks == nullptr && copies > 1 && times >= copies) {
+    std::string block;
+    for (int64_t i = 0; i < copies; ++i) block += text.view();
+    for (; times >= copies && !is_full_; times -= copies) append(block);
+  }
+  for (; times > 0 && !is_full_; --times) append(text);
 }
 
 absl::Status TextBuilder::check() const {

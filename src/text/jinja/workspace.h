@@ -100,7 +100,7 @@ class TextBuilder {
 
   void append(std::string_view bytes, bool is_written = false);
   void append(const Text& text);
-  void append_repeated(std::string_view bytes, int64_t times);
+  void append_repeated(const Text& text, int64_t times);
   size_t size() const { return bytes_.size(); }
 
   absl::Status check() const;

@@ -16,10 +16,11 @@ namespace millrace {
 const Kernels kAvx2Kernels = {
     .times_q8 = times_q8_of,
     .times_f32 = times_f32_of,
+    .times_bf16 = nullptr,
     .store_panel = store_panel,
     .swiglu = swiglu,
     .rms_norm = rms_norm,
-    .quantise = quantise,
+    .convert = convert,
     .attention = &kAvx2Attention,
 };
 

@@ -1,16 +1,18 @@
 #include "kernels/kernels.h"
 
 #include "kernels/attention_kernels.h"
-#include "kernels/isa/portable/simd.h"
+#include "kernels/isa/portable/pairs.h"
 
 namespace millrace {
 namespace {
 using Simd = PortableSimd<16>;
+using Pairs = PortablePairs<16>;
 }  // namespace
 }  // namespace millrace
 
 #include "kernels/generic/formats.inc"
 #include "kernels/generic/math.inc"
+#include "kernels/generic/products_bf16.inc"
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
 #include "kernels/generic/rows.inc"
@@ -20,10 +22,11 @@ namespace millrace {
 const Kernels kPortable16Kernels = {
     .times_q8 = times_q8_of,
     .times_f32 = times_f32_of,
+    .times_bf16 = panel_times_bf16,
     .store_panel = store_panel,
     .swiglu = swiglu,
     .rms_norm = rms_norm,
-    .quantise = quantise,
+    .convert = convert,
     .attention = &kPortable16Attention,
 };
 

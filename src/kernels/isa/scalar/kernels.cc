@@ -32,39 +32,45 @@ void quantise_block(const float* in, Q8Block& out) {
   out.scaled_sum = out.scale * static_cast<float>(sum);
 }
 
-void quantise(const float* in, int64_t width, Q8Block* out, int64_t stride) {
-  for (int64_t k = 0; k < width; k += kQ8Width) {
-    quantise_block(in + k, out[k / kQ8Width * stride]);
+void convert(const float* in, int64_t width, const RowForms& out) {
+  for (int64_t k = 0; k < width; ++k) {
+    if (out.f32 != nullptr) out.f32[k] = in[k];
+    if (out.bf16 != nullptr) out.bf16[k] = bf16_of_f32(in[k]);
+    if (out.q8 != nullptr && k % kQ8Width == 0) {
+      quantise_block(in + k, out.q8[k / kQ8Width * out.q8_stride]);
+    }
   }
 }
 
-void rms_norm(const float* in, const float* weight, int64_t width, float epsilon, float* f32,
-              Q8Block* q8, int64_t q8_stride) {
+void rms_norm(const float* in, const float* weight, int64_t width, float epsilon,
+              const RowForms& out) {
   double squares = 0;
   for (int64_t i = 0; i < width; ++i) squares += double{in[i]} * in[i];
   const double scale = 1 / std::sqrt(squares / static_cast<double>(width) + epsilon);
   float block[kQ8Width];
   for (int64_t i = 0; i < width; ++i) {
     const auto value = static_cast<float>(in[i] * scale * weight[i]);
-    if (f32 != nullptr) f32[i] = value;
+    if (out.f32 != nullptr) out.f32[i] = value;
+    if (out.bf16 != nullptr) out.bf16[i] = bf16_of_f32(value);
     block[i % kQ8Width] = value;
-    if (q8 != nullptr && i % kQ8Width == kQ8Width - 1) {
-      quantise_block(block, q8[i / kQ8Width * q8_stride]);
+    if (out.q8 != nullptr && i % kQ8Width == kQ8Width - 1) {
+      quantise_block(block, out.q8[i / kQ8Width * out.q8_stride]);
     }
   }
 }
 
-void swiglu(const float* gate, const float* up, int64_t columns, int64_t outputs, float* f32,
-            int64_t stride, Q8Block* q8) {
+void swiglu(const float* gate, const float* up, int64_t columns, int64_t outputs,
+            const RowForms& out, int64_t stride) {
   for (int64_t c = 0; c < columns; ++c) {
     float row[2 * kPanelRows];
     for (int64_t i = 0; i < 2 * kPanelRows; ++i) {
       const int64_t at = (i / kPanelRows * columns + c) * kPanelRows + i % kPanelRows;
       const double sigmoid = 1 / (1 + std::exp(-double{gate[at]}));
       row[i] = static_cast<float>(gate[at] * sigmoid * up[at]);
-      if (f32 != nullptr && i < outputs) f32[c * stride + i] = row[i];
+      if (out.f32 != nullptr && i < outputs) out.f32[c * stride + i] = row[i];
+      if (out.bf16 != nullptr && i < outputs) out.bf16[c * stride + i] = bf16_of_f32(row[i]);
     }
-    if (q8 != nullptr) quantise_block(row, q8[c]);
+    if (out.q8 != nullptr) quantise_block(row, out.q8[c]);
   }
 }
 
@@ -117,6 +123,14 @@ void times_f32(const std::byte* panel, int64_t width, const float* in, int64_t s
   times<Panel, kElements>(panel, width, columns, activation, sums);
 }
 
+void times_bf16(const std::byte* panel, int64_t width, const uint16_t* in, int64_t stride,
+                int64_t columns, float* sums) {
+  const auto activation = [&](int64_t k, int64_t c) {
+    return double{f32_of_bf16(in[c * stride + k])};
+  };
+  times<PanelBF16, 1>(panel, width, columns, activation, sums);
+}
+
 PanelTimesQ8 times_q8_of(DType format) {
   switch (format) {
 #define DTYPE(name, elements, bytes, gguf) \
@@ -144,10 +158,11 @@ PanelTimesF32 times_f32_of(DType format) {
 const Kernels kScalarKernels = {
     .times_q8 = times_q8_of,
     .times_f32 = times_f32_of,
+    .times_bf16 = times_bf16,
     .store_panel = store_panel,
     .swiglu = swiglu,
     .rms_norm = rms_norm,
-    .quantise = quantise,
+    .convert = convert,
     .attention = &kScalarAttention,
 };
 

@@ -1,0 +1,145 @@
+#include "apps/render.h"
+
+#include <filesystem>
+#include <fstream>
+#include <unistd.h>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "apps/input_text.h"
+#include "files/gguf_writer.h"
+#include "text/tiny_vocab.h"
+
+namespace millrace {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::ordered_json;
+
+constexpr char kPublished[] = "../shared/data/templates/";
+constexpr char kHello[] = R"([{"role":"user","content":"<|im_end|>"}])";
+
+class Render : public testing::Test {
+ protected:
+  Render() {
+    options_.source = path("jinja");
+    options_.context = "-";
+    options_.date = "2026-11-22T12:34:56";
+  }
+  ~Render() override {
+    for (const char* extension : {"jinja", "gguf"}) std::filesystem::remove(path(extension));
+  }
+
+  static std::string path(std::string_view extension) {
+    return std::filesystem::temp_directory_path() /
+           fmt::format("millrace-render-{}.{}", ::getpid(), extension);
+  }
+  void write_template(std::string_view source) const {
+    std::ofstream(path("jinja"), std::ios::binary) << source;
+  }
+  // A model with a vocabulary, and a template if one is given.
+  void write_model(std::string_view source) {
+    Metadata metadata = tiny_bpe().metadata("gpt2", "gpt-2");
+    if (!source.empty()) metadata.set_string("tokenizer.chat_template", std::string(source));
+    options_.source = path("gguf");
+    ASSERT_TRUE(write_gguf(options_.source, metadata, {}).ok());
+  }
+
+  absl::StatusOr<std::string> render(std::string_view context) const {
+    std::FILE* in = std::tmpfile();
+    std::fwrite(context.data(), 1, context.size(), in);
+    std::rewind(in);
+    std::FILE* out = std::tmpfile();
+    const absl::Status status = run_render(options_, in, out);
+    std::rewind(out);
+    const auto written = read_stream(out);
+    std::fclose(in);
+    std::fclose(out);
+    if (!status.ok()) return status;
+    return written;
+  }
+
+  RenderOptions options_;
+};
+
+TEST_F(Render, ContextsAreObjectsOrLists) {
+  write_template(
+      "{{ messages[0].content }}|{{ tone }}|{{ add_generation_prompt }}|"
+      "{{ strftime_now('%H:%M') }}\n");
+  EXPECT_EQ(render(kHello).value(), "<|im_end|>||True|12:34");
+  EXPECT_EQ(render(R"({"messages":[{"content":["a"]}],"tone":"x"})").value(), "['a']|x||12:34");
+  for (const char* context : {"", "1", "{}", "{\"messages\":", "[1]x"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(render(context).status())) << context;
+  }
+  options_.date = "2026-11-22";
+  EXPECT_THAT(message_of(render(kHello).status()), HasSubstr("--date '2026-11-22'"));
+}
+
+TEST_F(Render, ShapesMessagesOnlyWhenServed) {
+  write_template(
+      "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}"
+      "{% endif %}{{ m.content + '' }}{% endfor %}");
+  constexpr char kSystem[] =
+      R"([{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"u"}]}])";
+  EXPECT_THAT(message_of(render(kSystem).status()), HasSubstr("the template refuses: no"));
+  options_.as_served = true;
+  EXPECT_EQ(render(kSystem).value(), "s\n\nu");
+  write_template(
+      "{% for m in messages %}{% endfor %}{% for a in range(99999) %}"
+      "{% for b in range(99999) %}{% endfor %}{% endfor %}");
+  EXPECT_TRUE(absl::IsInvalidArgument(render(kHello).status()));
+}
+
+TEST_F(Render, ModelsHaveTokens) {
+  write_model("<|im_start|>{{ messages[0].content }}<|im_end|>");
+  EXPECT_EQ(render(kHello).value(), "<|im_start|><|im_end|><|im_end|>");
+  options_.tokens = true;
+  const Json ids = Json::parse(render(kHello).value());
+  const auto end = static_cast<int32_t>(tiny_bpe().tokens.size()) - 1;
+  EXPECT_EQ(ids.front(), end - 1);
+  EXPECT_EQ(ids.back(), end);
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), end), 1) << "what a user writes is text";
+  write_template("x");
+  options_.source = path("jinja");
+  EXPECT_THAT(message_of(render(kHello).status()), HasSubstr("--tokens needs a model"));
+}
+
+TEST_F(Render, TemplatesCanBeChosen) {
+  write_model("");
+  EXPECT_THAT(message_of(render(kHello).status()), HasSubstr("--chat-template NAME|FILE"));
+  options_.chat_template = "chatml";
+  EXPECT_EQ(render(kHello).value(),
+            "<|im_start|>user\n<|im_end|><|im_end|>\n<|im_start|>assistant\n");
+  write_template("file {{ messages[0].role }}");
+  options_.chat_template = path("jinja");
+  EXPECT_EQ(render(kHello).value(), "file user");
+  options_.chat_template = "neither";
+  EXPECT_THAT(message_of(render(kHello).status()), HasSubstr("'neither' is no file"));
+  options_.source = path("jinja");
+  EXPECT_THAT(message_of(render(kHello).status()), HasSubstr("--chat-template needs a model"));
+}
+
+TEST_F(Render, PublishedTemplatesGiveWhatJinja2Gives) {
+  const auto expected = read_file(std::string(kPublished) + "expected.json");
+  const auto contexts = read_file(std::string(kPublished) + "contexts.json");
+  if (!expected.ok() || !contexts.ok()) GTEST_SKIP() << kPublished << " is not there";
+  const Json context_of = Json::parse(*contexts);
+  for (const Json& each : Json::parse(*expected)) {
+    const std::string name = each["template"];
+    SCOPED_TRACE(name + " with " + each["context"].get<std::string>());
+    options_.source = kPublished + name;
+    const auto text = render(context_of[each["context"].get<std::string>()].dump());
+    if (each.contains("error")) {
+      EXPECT_TRUE(absl::IsInvalidArgument(text.status()) || absl::IsUnimplemented(text.status()))
+          << each["error"];
+    } else {
+      EXPECT_EQ(text.value_or(""), each["expected"].get<std::string>());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace millrace
