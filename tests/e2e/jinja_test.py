@@ -25,7 +25,7 @@ REFUSED_BY_US = [
     (r"a (generator|list_reverseiterator|function|LoopContext|Cycler) cannot be printed", "Python prints an address, or the state of a loop"),
     (r"this filter is not supported", "pprint, random and urlize: for debugging, never the same, for HTML pages"),
     (r"lipsum is not supported|'self' is not supported", "never the same; chat templates have no blocks"),
-    (r"the attribute '(encode|maketrans)' of str is not supported", "bytes are no value here"),
+    (r"the attribute '(encode|maketrans)' of (str|Markup) is not supported", "bytes are no value here"),
     (r"the attribute '\w+' of (int|float|bool|function|dict_\w+) is not supported", "numbers, functions and views have no attributes here"),
     (r"the statement '\w+' is not supported", "there are no other templates; refused even where it is never reached"),
     (r"striptags knows no entity", "HTML has two thousand; only those that escaping makes are known"),

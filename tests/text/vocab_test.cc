@@ -77,7 +77,8 @@ TEST_P(Vocabularies, GiveTheIdsOfTheirOutFile) {
     EXPECT_EQ((*tokenizer)->encode(text, {.add_special = false, .parse_special = false}), expected)
         << text;
     // BERT's pieces do not tell what was normalised away.
-    if (GetParam() != kBert) EXPECT_EQ((*tokenizer)->decode(expected), text);
+    if (GetParam() == kBert) continue;
+    EXPECT_EQ((*tokenizer)->decode(expected), text);
   }
 }
 

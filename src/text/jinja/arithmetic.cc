@@ -105,9 +105,10 @@ absl::StatusOr<Value> repeat_text(Workspace& work, const Text& text, int64_t tim
   if (times > work.limits().text_bytes_max / text.size) {
     return work.expect_text(work.limits().text_bytes_max + 1);
   }
+  // Each copy of a text with marks is looked at.
+  RETURN_IF_ERROR(text.marks == nullptr ? work.spend_bytes(static_cast<size_t>(times) * text.size)
+                                        : work.spend(times));
   TextBuilder out(work);
-  RETURN_IF_ERROR(work.spend_bytes(static_cast<size_t>(times) * text.size));
-  if (text.is_written()) RETURN_IF_ERROR(work.spend(times));
   out.append_repeated(text, times);
   ASSIGN_OR_RETURN(Value result, out.finish());
   std::get<Text>(result).is_markup = text.is_markup;

@@ -162,8 +162,12 @@ struct Data {
 struct Print {
   std::vector<ExprPtr> values;
 };
+struct IfBranch {
+  ExprPtr condition;
+  Body body;
+};
 struct If {
-  std::vector<std::pair<ExprPtr, Body>> branches;
+  std::vector<IfBranch> branches;
   Body otherwise;
 };
 struct For {

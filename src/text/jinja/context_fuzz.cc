@@ -47,7 +47,7 @@ const std::vector<Template>& templates() {
     auto* parsed = new std::vector<Template>;
     for (const std::string_view source : kSources) {
       auto each = Template::parse(source, "fuzz", limits);
-      CHECK(each.ok(), "{}", each.status().message());
+      CHECK(each.ok(), "{}", millrace::message_of(each.status()));
       parsed->push_back(*std::move(each));
     }
     return parsed;

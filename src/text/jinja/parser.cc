@@ -174,7 +174,7 @@ absl::Status Parser::if_statement(Body& out) {
   while (true) {
     ASSIGN_OR_RETURN(ExprPtr condition, tuple(false));
     ASSIGN_OR_RETURN(Body inside, block({"elif", "else", "endif"}));
-    node.branches.emplace_back(std::move(condition), std::move(inside));
+    node.branches.push_back({std::move(condition), std::move(inside)});
     const Token& end = take();
     if (end.text == "elif") continue;
     if (end.text == "else") {

@@ -15,7 +15,7 @@ using testing::HasSubstr;
 absl::StatusOr<MarkedText> render(std::string_view source, const Limits& limits = {},
                                   Template::Usage* usage = nullptr) {
   ASSIGN_OR_RETURN(const Template parsed, Template::parse(source, "t", limits));
-  return parsed.render({}, absl::UnixEpoch(), usage);
+  return parsed.render({}, absl::UnixEpoch(), limits, usage);
 }
 
 void expect_exhausted(std::string_view source, std::string_view part, const Limits& limits = {}) {

@@ -123,13 +123,13 @@ struct Speak {
     for (const ExprPtr& value : node.values) load(frame, value);
   }
   void operator()(const If& node) const {
-    load(frame, node.branches[0].first);
-    frame.branch([&](Frame& inner) { Speak{inner}.all(node.branches[0].second); },
+    load(frame, node.branches[0].condition);
+    frame.branch([&](Frame& inner) { Speak{inner}.all(node.branches[0].body); },
                  [&](Frame& inner) {
                    for (size_t i = 1; i < node.branches.size(); ++i) {
-                     load(inner, node.branches[i].first);
+                     load(inner, node.branches[i].condition);
                      const auto nothing = [](Frame&) {};
-                     inner.branch([&](Frame& own) { Speak{own}.all(node.branches[i].second); },
+                     inner.branch([&](Frame& own) { Speak{own}.all(node.branches[i].body); },
                                   nothing, nothing);
                    }
                  },

@@ -38,9 +38,9 @@ absl::StatusOr<Template> Template::parse(std::string_view source, std::string_vi
   return Template(std::move(parsed));
 }
 
-absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables, absl::Time now,
-                                            Usage* usage) const {
-  return render(variables, now, parsed_->limits, usage);
+absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables,
+                                            absl::Time now) const {
+  return render(variables, now, parsed_->limits);
 }
 
 absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables, absl::Time now,

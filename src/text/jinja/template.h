@@ -39,8 +39,7 @@ class Template {
 
   // `now` is what strftime_now tells, in UTC. INVALID_ARGUMENT: the template refuses or fails;
   // UNIMPLEMENTED: it asks for what is not supported; RESOURCE_EXHAUSTED: for too much.
-  absl::StatusOr<MarkedText> render(std::span<const Variable> variables, absl::Time now,
-                                    Usage* usage = nullptr) const;
+  absl::StatusOr<MarkedText> render(std::span<const Variable> variables, absl::Time now) const;
   // Within other limits than those that it was parsed with.
   absl::StatusOr<MarkedText> render(std::span<const Variable> variables, absl::Time now,
                                     const Limits& limits, Usage* usage = nullptr) const;

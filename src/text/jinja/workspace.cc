@@ -132,16 +132,15 @@ void TextBuilder::append(const Text& text) {
   for_each_run(text, [&](std::string_view bytes, bool is_written) { append(bytes, is_written); });
 }
 
-// In blocks where the whole text is written, or none of it.
 void TextBuilder::append_repeated(const Text& text, int64_t times) {
-  if (text.is_written() && text.marks != &kAllWritten) {
-    for (; times > 0 && !is_full_; --times) append(text);
-    return;
+  constexpr int64_t kBlockBytes = 4096;
+  if (text.size == 0) return;
+  const int64_t copies = kBlockBytes / text.size;
+  if (text.marks == nullptr && copies > 1 && times >= copies) {
+    std::string block;
+    for (int64_t i = 0; i < copies; ++i) block += text.view();
+    for (; times >= copies && !is_full_; times -= copies) append(block);
   }
-  constexpr int64_t kBlock = 256;
-  std::string block;
-  for (int64_t i = 0; i < std::min(times, kBlock); ++i) block += text.view();
-  for (; times >= kBlock && !is_full_; times -= kBlock) append(block, text.is_written());
   for (; times > 0 && !is_full_; --times) append(text);
 }
 
