@@ -30,8 +30,10 @@ foreach(script ${scripts})
   string(REGEX REPLACE "_test$" "" name ${name})
   add_test(NAME e2e.${name} COMMAND ${Python3_EXECUTABLE} -B ${script} $<TARGET_FILE:millrace>
            WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-  set_tests_properties(e2e.${name} PROPERTIES LABELS e2e RUN_SERIAL ON)
+  set_tests_properties(e2e.${name} PROPERTIES LABELS e2e)
 endforeach()
+# These run a model on all cores.
+set_tests_properties(e2e.cli e2e.perplexity e2e.serve PROPERTIES RUN_SERIAL ON)
 
 add_test(NAME tidy COMMAND ${CMAKE_SOURCE_DIR}/tools/tidy)
 add_test(NAME tidy.self COMMAND ${CMAKE_SOURCE_DIR}/tools/tidy --self-test)
