@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -112,8 +113,9 @@ class Prober {
   Json no_content() const {
     return can_.call_content == CallContent::kNull ? Json(nullptr) : Json("");
   }
-  Json calls(Json list) const { return calls(std::move(list), no_content()); }
-  Json calls(Json list, Json content) const {
+  // A vector, as compilers disagree on whether a Json in braces is a list of one.
+  Json calls(std::vector<Json> list) const { return calls(std::move(list), no_content()); }
+  Json calls(std::vector<Json> list, Json content) const {
     Json calling = message("assistant", std::move(content));
     calling["tool_calls"] = std::move(list);
     return calling;
@@ -217,7 +219,7 @@ void Prober::find_tools() {
 }
 
 void Prober::find_calls() {
-  const auto called = [&](Json list, const Json& content) {
+  const auto called = [&](std::vector<Json> list, const Json& content) {
     return render(
         Json::array({user(), calls(std::move(list), content), result(kToolWord, "call00001", "1")}),
         tools_);

@@ -93,26 +93,23 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> RwkvTokenizer::create(Vocab voc
 
 RwkvTokenizer::RwkvTokenizer(Vocab vocab)
     : Tokenizer(std::move(vocab), pieces_of, {.any_bytes = true}) {
+  std::vector<Trie::Entry> entries;
   for (TokenId id = 0; id < this->vocab().size(); ++id) {
-    if (is_text(this->vocab(), id)) trie_.add(piece(id), id);
+    if (is_text(this->vocab(), id)) entries.push_back({piece(id), id});
   }
+  trie_ = Trie(std::move(entries));
 }
 
 void RwkvTokenizer::encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const {
   std::string_view text = plain.marked.text;
   while (!text.empty()) {
-    size_t longest = 0;
-    TokenId token = ByteTrie::kNone;
-    trie_.for_each_prefix(text, [&](size_t length, TokenId id) {
-      longest = length;
-      token = id;
-    });
-    if (longest > 0) {
-      tokens.push_back(token);
+    const Trie::Prefix longest = trie_.longest(text);
+    if (longest.bytes > 0) {
+      tokens.push_back(longest.value);
     } else if (vocab().unknown()) {
       tokens.push_back(*vocab().unknown());
     }
-    text.remove_prefix(longest > 0 ? longest : 1);
+    text.remove_prefix(std::max<size_t>(longest.bytes, 1));
   }
 }
 

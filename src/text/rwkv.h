@@ -5,8 +5,8 @@
 #include <string_view>
 #include <vector>
 
-#include "text/byte_trie.h"
 #include "text/tokenizer.h"
+#include "text/trie.h"
 
 namespace millrace {
 
@@ -24,7 +24,7 @@ class RwkvTokenizer final : public Tokenizer {
  private:
   explicit RwkvTokenizer(Vocab vocab);
 
-  ByteTrie trie_;
+  Trie trie_;
 };
 
 // RWKV's smallest models have no vocabulary: token i is byte i.

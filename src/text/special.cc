@@ -30,6 +30,7 @@ size_t spaces_begin(std::string_view text, size_t limit, size_t at) {
 }  // namespace
 
 SpecialSearch::SpecialSearch(const Vocab& vocab) {
+  std::vector<Trie::Entry> entries;
   for (TokenId id = 0; id < vocab.size(); ++id) {
     const TokenKind kind = vocab.kind(id);
     // llama.cpp reads this spelling as a token in every vocabulary that lists it, even as plain
@@ -37,20 +38,23 @@ SpecialSearch::SpecialSearch(const Vocab& vocab) {
     const bool control =
         kind == TokenKind::kControl || kind == TokenKind::kUnknown || vocab.text(id) == "</s>";
     if (!control && kind != TokenKind::kUserDefined) continue;
-    trie_.add(vocab.text(id), id);
+    entries.push_back({vocab.text(id), id});
     if (control) control_.insert(id);
     const TokenStrips strips = vocab.strips(id);
     if (strips.left || strips.right) strips_.emplace(id, strips);
   }
+  trie_ = Trie(std::move(entries));
 }
 
 SpecialSearch::Found SpecialSearch::longest(const Query& query, size_t begin,
                                             size_t bytes_max) const {
   const size_t control_max = query.control ? query.marked.unwritten_from(begin) : 0;
-  Found found{begin, begin, ByteTrie::kNone};
-  trie_.for_each_prefix(query.marked.text.substr(begin, bytes_max), [&](size_t length, TokenId id) {
-    if (length <= control_max || !is_control(id)) found = {begin, begin + length, id};
-  });
+  Found found{begin, begin, Trie::kNone};
+  trie_.for_each_prefix(query.marked.text.substr(begin, bytes_max),
+                        [&](const Trie::Prefix& prefix) {
+                          if (prefix.bytes > control_max && is_control(prefix.value)) return;
+                          found = {begin, begin + prefix.bytes, prefix.value};
+                        });
   return found;
 }
 
@@ -62,7 +66,7 @@ std::vector<SpecialSearch::Found> SpecialSearch::find(std::string_view text,
   for (size_t i = 0; i < text.size(); ++i) {
     if (!trie_.begins_with(text[i])) continue;
     const Found here = longest(query, i, text.size());
-    if (here.id != ByteTrie::kNone) found.push_back(here);
+    if (here.id != Trie::kNone) found.push_back(here);
   }
   if (found.size() > 1) found = choose(query, std::move(found));
   if (!strips_.empty()) strip(text, found);
@@ -87,7 +91,7 @@ std::vector<SpecialSearch::Found> SpecialSearch::choose(const Query& query,
     if (taken[found.begin]) continue;
     if (taken[found.end - 1]) {
       const Found shorter = longest(query, found.begin, found.end - found.begin - 1);
-      if (shorter.id == ByteTrie::kNone) continue;
+      if (shorter.id == Trie::kNone) continue;
       heap.push_back(shorter);
       std::ranges::push_heap(heap, later);
       continue;

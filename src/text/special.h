@@ -9,8 +9,8 @@
 #include <absl/container/flat_hash_set.h>
 
 #include "base/ids.h"
-#include "text/byte_trie.h"
 #include "text/marked_text.h"
+#include "text/trie.h"
 #include "text/vocab.h"
 
 namespace millrace {
@@ -45,7 +45,7 @@ class SpecialSearch {
   std::vector<Found> choose(const Query& query, std::vector<Found> heap) const;
   void strip(std::string_view text, std::vector<Found>& found) const;
 
-  ByteTrie trie_;
+  Trie trie_;
   absl::flat_hash_set<TokenId> control_;
   absl::flat_hash_map<TokenId, TokenStrips> strips_;  // of those that do
 };

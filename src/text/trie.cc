@@ -38,6 +38,7 @@ Trie::Trie(std::vector<Entry> entries) {
       shares.push_back({begin, after, depth + 1});
       nodes_.emplace_back();
       bytes_.push_back(byte);
+      if (depth == 0) first_bytes_[static_cast<uint8_t>(byte)] = true;
       ++nodes_[node].children;
       begin = after;
     }
@@ -64,12 +65,7 @@ std::optional<int32_t> Trie::find(std::string_view text) const {
 
 Trie::Prefix Trie::longest(std::string_view text) const {
   Prefix found;
-  Node node = kRoot;
-  for (size_t i = 0; i < text.size(); ++i) {
-    node = next(node, text[i]);
-    if (node == kNone) break;
-    if (value(node) != kNone) found = {i + 1, value(node)};
-  }
+  for_each_prefix(text, [&found](const Prefix& prefix) { found = prefix; });
   return found;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -35,6 +36,18 @@ class Trie {
   };
   // The longest text that `text` begins with.
   Prefix longest(std::string_view text) const;
+  // Calls `each(Prefix)` for every text that `text` begins with, the shortest first.
+  template <typename Each>
+  void for_each_prefix(std::string_view text, const Each& each) const {
+    Node node = kRoot;
+    for (size_t i = 0; i < text.size(); ++i) {
+      node = next(node, text[i]);
+      if (node == kNone) return;
+      if (value(node) != kNone) each(Prefix{i + 1, value(node)});
+    }
+  }
+  // Some text begins with this byte.
+  bool begins_with(char byte) const { return first_bytes_[static_cast<uint8_t>(byte)]; }
 
  private:
   // The children of a node lie side by side, in the order of their bytes.
@@ -46,6 +59,7 @@ class Trie {
 
   std::vector<Inner> nodes_;
   std::vector<char> bytes_;  // by node: the one that leads to it
+  std::array<bool, 256> first_bytes_{};
 };
 
 }  // namespace millrace
