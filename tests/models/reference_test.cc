@@ -108,6 +108,9 @@ TEST(Reference, Bfloat16ProductsComeCloseAndKeepTheirBits) {
   EXPECT_LE(worst, 0.2);
   EXPECT_GE(worst, 1e-3) << "these are not bfloat16 products";
   EXPECT_EQ(runner.logits(tokens, 0, {.isa = isa}, [] { return 1; }), cut);
+  const Isa twin = Isa::kAvx512Bf16;
+  if (!is_supported(twin)) return;
+  EXPECT_EQ(runner.logits(tokens, 0, {.isa = twin}, [] { return 13; }), cut);
 }
 
 }  // namespace
