@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "text/unicode.h"
+
 namespace millrace {
 namespace {
 
@@ -16,6 +18,15 @@ using Json = nlohmann::json;
 constexpr size_t kBytesMax = 128 << 20;
 constexpr int64_t kValuesMax = 16 << 20;
 constexpr int64_t kDepthMax = 64;
+
+// Names and values may be as long as the file; an error shows their beginnings.
+constexpr size_t kShownNameBytes = 40;
+constexpr size_t kShownBytes = 300;
+
+std::string shortened(std::string_view what) {
+  if (what.size() <= kShownBytes) return std::string(what);
+  return std::string(what.substr(0, utf8_prefix(what.substr(0, kShownBytes)))) + "...";
+}
 
 class Builder final : public nlohmann::json_sax<Json> {
  public:
@@ -52,7 +63,7 @@ class Builder final : public nlohmann::json_sax<Json> {
 
  private:
   bool fail(std::string_view what) {
-    error_ = invalid_argument("{} {}", name_, what);
+    error_ = invalid_argument("{} {}", name_, shortened(what));
     return false;
   }
 
@@ -97,15 +108,14 @@ bool is_name(std::string_view key) {
   const auto fits = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
   };
-  return !key.empty() && std::ranges::all_of(key, fits);
+  return !key.empty() && key.size() <= kShownNameBytes && std::ranges::all_of(key, fits);
 }
 
 std::string quoted(std::string_view key) {
-  constexpr size_t kShownBytes = 40;
-  std::string text(key.substr(0, kShownBytes));
+  std::string text(key.substr(0, kShownNameBytes));
   const std::string shown =
       Json(std::move(text)).dump(-1, ' ', true, Json::error_handler_t::ignore);
-  return key.size() <= kShownBytes ? shown : shown.substr(0, shown.size() - 1) + "...\"";
+  return key.size() <= kShownNameBytes ? shown : shown.substr(0, shown.size() - 1) + "...\"";
 }
 
 }  // namespace
@@ -140,10 +150,10 @@ std::string JsonNode::path() const {
 }
 
 absl::Status JsonNode::error(std::string_view what) const {
-  return invalid_argument("{} {}", path(), what);
+  return invalid_argument("{} {}", path(), shortened(what));
 }
 absl::Status JsonNode::not_done(std::string_view what) const {
-  return unimplemented("{} {}", path(), what);
+  return unimplemented("{} {}", path(), shortened(what));
 }
 absl::Status JsonNode::is_not(std::string_view type) const {
   return error(fmt::format("is {}, not {}", is_null() ? "missing" : value_->type_name(), type));

@@ -118,6 +118,9 @@ TEST(TokenizerJson, RefusesByPath) {
            {"[\"▁\", \"ab\"]", "[\"▁\"]", "model.merges[1] is not two tokens"},
            {"[\"▁\", \"ab\"]", "7", "model.merges[1] is number, not a string"},
            {"\"BPE\"", "\"Neural\"", "model.type is 'Neural'"},
+           {"\"BPE\"", "\"" + long_token + "\"", "model.type is 'xxx"},
+           {"\"ab\": 8", "\"" + long_token + "\": 1, \"" + long_token + "\": 1",
+            "has the key 'xxx"},
            {"\"type\": \"BPE\"", "\"type\": \"BPE\", \"dropout\": 0.1", "model.dropout is 0.1"},
            {"\"Prepend\"", "\"Transliterate\"", "normalizer.normalizers[0] is a 'Transliterate'"},
            {"{\"String\": \" \"}", "{\"Regex\": \"(\"}", "normalizer.normalizers[1].pattern"},
@@ -136,6 +139,7 @@ TEST(TokenizerJson, RefusesByPath) {
     const auto tokenizer = Tokenizer::from_json(json);
     EXPECT_FALSE(tokenizer.ok()) << says;
     EXPECT_THAT(std::string(message_of(tokenizer.status())), testing::HasSubstr(says));
+    EXPECT_LT(message_of(tokenizer.status()).size(), 500);
   }
   EXPECT_FALSE(Tokenizer::from_json("").ok());
   EXPECT_FALSE(Tokenizer::from_json("[]").ok());
