@@ -20,6 +20,15 @@ struct ByteRange {
 struct MarkedText {
   std::string text;
   std::vector<ByteRange> written;  // ascending, disjoint, none empty
+
+  bool check_integrity() const {
+    size_t before = 0;
+    for (const ByteRange& range : written) {
+      if (range.begin < before || range.end <= range.begin) return false;
+      before = range.end;
+    }
+    return before <= text.size();
+  }
 };
 
 // The same, or a part of it, kept by somebody else.

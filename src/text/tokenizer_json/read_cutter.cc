@@ -8,7 +8,6 @@
 #include "text/bert_classes.h"
 #include "text/split_patterns.h"
 #include "text/tokenizer_json/readers.h"
-#include "text/unicode.h"
 
 namespace millrace {
 namespace {
@@ -139,27 +138,15 @@ class CutterReader {
   }
 
   absl::Status add_metaspace(const JsonNode& node) {
-    ASSIGN_OR_RETURN(const JsonNode mark_node, node.at("replacement"));
-    ASSIGN_OR_RETURN(const std::string_view mark, mark_node.string_or("\xE2\x96\x81"));
-    ASSIGN_OR_RETURN(const JsonNode scheme_node, node.at("prepend_scheme"));
-    ASSIGN_OR_RETURN(const bool prefix, node.boolean_at("add_prefix_space", true));
-    ASSIGN_OR_RETURN(const std::string_view scheme,
-                     scheme_node.string_or(prefix ? "always" : "never"));
+    ASSIGN_OR_RETURN(const ReadMetaspace read, read_metaspace(node));
     ASSIGN_OR_RETURN(const bool cuts, node.boolean_at("split", true));
-    if (mark.empty() || decode_utf8(mark).length != mark.size()) {
-      return mark_node.error("is not one character");
-    }
-    Change change = Change::kMarkSpaces;
-    if (scheme == "always") {
-      change = Change::kMarkSpacesAndStart;
-    } else if (scheme == "first") {
-      change = Change::kMarkSpacesAndTextStart;
-    } else if (scheme != "never") {
-      return scheme_node.not_done(fmt::format("is '{}', not always, first or never", scheme));
-    }
-    begin(change, std::string(mark));
+    using Prepend = ReadMetaspace::Prepend;
+    begin(read.prepend == Prepend::kAlways  ? Change::kMarkSpacesAndStart
+          : read.prepend == Prepend::kFirst ? Change::kMarkSpacesAndTextStart
+                                            : Change::kMarkSpaces,
+          read.mark);
     if (!cuts) return absl::OkStatus();
-    const std::string expression = literal(mark);
+    const std::string expression = literal(read.mark);
     return add_cut(node, {expression, SplitBehaviour::kMergedWithNext});
   }
 

@@ -1,7 +1,6 @@
 #include <utility>
 
 #include "text/tokenizer_json/readers.h"
-#include "text/unicode.h"
 
 namespace millrace {
 namespace {
@@ -43,14 +42,8 @@ class DecodingReader {
 
  private:
   absl::Status add_metaspace(const JsonNode& node) {
-    ASSIGN_OR_RETURN(const JsonNode mark_node, node.at("replacement"));
-    ASSIGN_OR_RETURN(const std::string_view mark, mark_node.string_or("\xE2\x96\x81"));
-    ASSIGN_OR_RETURN(const JsonNode scheme_node, node.at("prepend_scheme"));
-    ASSIGN_OR_RETURN(const bool prefix, node.boolean_at("add_prefix_space", true));
-    ASSIGN_OR_RETURN(const std::string_view scheme,
-                     scheme_node.string_or(prefix ? "always" : "never"));
-    if (mark.empty()) return mark_node.error("is empty");
-    decoding_.add(decode_metaspace(std::string(mark), scheme != "never"));
+    ASSIGN_OR_RETURN(const ReadMetaspace read, read_metaspace(node));
+    decoding_.add(decode_metaspace(read.mark, read.prepend != ReadMetaspace::Prepend::kNever));
     return absl::OkStatus();
   }
 

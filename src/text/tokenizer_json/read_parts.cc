@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "text/tokenizer_json/readers.h"
+#include "text/unicode.h"
 
 namespace millrace {
 namespace {
@@ -30,6 +31,23 @@ absl::Status for_each_part(
   if (node.is_null()) return absl::OkStatus();
   int64_t parts = 0;
   return for_each_nested(node, list, parts, each);
+}
+
+absl::StatusOr<ReadMetaspace> read_metaspace(const JsonNode& node) {
+  ASSIGN_OR_RETURN(const JsonNode mark_node, node.at("replacement"));
+  ASSIGN_OR_RETURN(const std::string_view mark, mark_node.string_or("\xE2\x96\x81"));
+  ASSIGN_OR_RETURN(const JsonNode scheme_node, node.at("prepend_scheme"));
+  ASSIGN_OR_RETURN(const bool prefix, node.boolean_at("add_prefix_space", true));
+  ASSIGN_OR_RETURN(const std::string_view scheme,
+                   scheme_node.string_or(prefix ? "always" : "never"));
+  if (mark.empty() || decode_utf8(mark).length != mark.size()) {
+    return mark_node.error("is not one character");
+  }
+  using Prepend = ReadMetaspace::Prepend;
+  if (scheme == "never") return ReadMetaspace{std::string(mark), Prepend::kNever};
+  if (scheme == "first") return ReadMetaspace{std::string(mark), Prepend::kFirst};
+  if (scheme == "always") return ReadMetaspace{std::string(mark), Prepend::kAlways};
+  return scheme_node.not_done(fmt::format("is '{}', not always, first or never", scheme));
 }
 
 absl::StatusOr<ReadPattern> read_pattern(const JsonNode& node) {

@@ -56,6 +56,15 @@ struct ReadPattern {
   std::string expression = {};
 };
 absl::StatusOr<ReadPattern> read_pattern(const JsonNode& node);
+
+// What Metaspace says, as a pre-tokenizer and as a decoder.
+struct ReadMetaspace {
+  enum class Prepend : uint8_t { kNever, kFirst, kAlways };
+  std::string mark;  // one character
+  Prepend prepend = Prepend::kNever;
+};
+absl::StatusOr<ReadMetaspace> read_metaspace(const JsonNode& node);
+
 // Of a Sequence the parts, in order; otherwise the node itself. Null: none.
 absl::Status for_each_part(
     const JsonNode& node, std::string_view list,
