@@ -16,6 +16,9 @@ namespace millrace {
 struct ReadContext {
   int32_t vocab_size = 0;
   int32_t logprobs_max = 20;
+  int32_t stops_max = 16;
+  int64_t stop_bytes_max = 1024;  // of one
+  int32_t biases_max = 1000;
 };
 
 struct NumberField {

@@ -15,7 +15,7 @@ struct Case {
   const char* code = nullptr;  // null: none
 };
 
-constexpr ReadContext kContext = {.vocab_size = 266, .logprobs_max = 20};
+constexpr ReadContext kContext = {.vocab_size = 266, .logprobs_max = 20, .stop_bytes_max = 32};
 constexpr const char* kUnsupported = "unsupported_parameter";
 
 // What the client would see of a status: its param and code, "-" for null.
@@ -142,6 +142,8 @@ TEST(FieldsTest, ListsOfEveryRoute) {
        nullptr},
       {R"("stop":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"])",
        "stop"},
+      {R"("stop":["a","123456789012345678901234567890123"])", "stop[1]"},
+      {R"("stop":"12345678901234567890123456789012")", nullptr},
       {R"("stop_token_ids":[0,265])", nullptr},
       {R"("stop_token_ids":[266])", "stop_token_ids[0]"},
       {R"("stop_token_ids":[1,-1])", "stop_token_ids[1]"},

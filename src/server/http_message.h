@@ -19,7 +19,8 @@ struct HttpRequest {
   std::string method;
   std::string path;  // without the query
   std::string body;
-  std::string id;  // X-Request-Id: the client's, or one of ours
+  std::string id;           // X-Request-Id: the client's, or one of ours
+  uint64_t cache_salt = 0;  // of the client's key: clients share no cached prompts
 };
 
 struct HttpResponse {

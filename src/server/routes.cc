@@ -46,20 +46,27 @@ absl::Status settle_model(ApiRequest& request, const NamedModel& model) {
 absl::StatusOr<std::shared_ptr<Generation>> start(const Dialect& dialect, const HttpRequest& http,
                                                   const RouteContext& context) {
   const NamedModel& model = *context.model;
-  ASSIGN_OR_RETURN(const Json body, parse_json(http.body));
+  const ServerLimits& limits = context.limits;
+  ASSIGN_OR_RETURN(const Json body,
+                   parse_json(http.body, {.depth = limits.json_depth, .keys = limits.json_keys}));
   const ReadContext ranges = {.vocab_size = model.vocab_size,
-                              .logprobs_max = context.limits.logprobs};
+                              .logprobs_max = limits.logprobs,
+                              .stops_max = limits.stops,
+                              .stop_bytes_max = limits.stop_bytes,
+                              .biases_max = limits.biases};
   ASSIGN_OR_RETURN(ApiRequest request, dialect.read(body, ranges));
   RETURN_IF_ERROR(settle_model(request, model));
   if (request.client_id.empty()) request.client_id = http.id;
+  request.generation.cache_salt ^= http.cache_salt;
   const int64_t count = std::max<int64_t>(std::ssize(request.prompts), 1);
-  if (count * request.generation.choices > context.limits.choices) {
-    return at_field(count > 1 ? dialect.prompt_field : "n",
-                    invalid_argument("a request may ask for at most {} choices in all",
-                                     context.limits.choices));
+  if (count * request.generation.choices > limits.choices) {
+    return at_field(
+        count > 1 ? dialect.prompt_field : "n",
+        invalid_argument("a request may ask for at most {} choices in all", limits.choices));
   }
   ASSIGN_OR_RETURN(std::vector<Prompt> prompts, dialect.prompts(request, model));
   std::vector<int64_t> tokens_max;
+  int64_t tokens = 0;
   for (const Prompt& prompt : prompts) {
     ASSIGN_OR_RETURN(const int64_t allowed,
                      tokens_allowed(request, std::ssize(prompt.tokens), dialect.tokens_default,
@@ -70,10 +77,17 @@ absl::StatusOr<std::shared_ptr<Generation>> start(const Dialect& dialect, const 
           invalid_argument("min_tokens must be at most max_tokens, which is {}", allowed));
     }
     tokens_max.push_back(allowed);
+    tokens += std::ssize(prompt.tokens) + allowed * request.generation.choices;
+  }
+  if (tokens > limits.tokens) {
+    return at_field("max_tokens",
+                    invalid_argument("a request may take at most {} tokens in all: its prompts and "
+                                     "n times max_tokens for each are {}",
+                                     limits.tokens, tokens));
   }
   if (!request.seed) request.seed = context.seeds.next();
   return Generation::start(context.model, dialect.shape, std::move(request), std::move(prompts),
-                           tokens_max, context.limits.pending_bytes);
+                           tokens_max, limits.pending_bytes);
 }
 
 Reply generate(const Dialect& dialect, const HttpRequest& request, const RouteContext& context) {

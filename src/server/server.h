@@ -21,8 +21,15 @@ struct ServerLimits {
   int32_t header_count = 100;
   int64_t body_bytes = int64_t{16} << 20;
   int32_t connections = 1024;
-  int32_t choices = 1024;                    // of one request: its prompts times n
-  int32_t logprobs = 20;                     // likeliest tokens reported for each token
+  int64_t connection_requests = 10000;  // then the connection is closed
+  int32_t json_depth = 64;
+  int32_t json_keys = 1000;   // of one object
+  int32_t choices = 1024;     // of one request: its prompts times n
+  int32_t logprobs = 20;      // likeliest tokens reported for each token
+  int32_t stops = 16;         // strings
+  int64_t stop_bytes = 1024;  // of one string
+  int32_t biases = 1000;
+  int64_t tokens = int64_t{4} << 20;         // of one request: prompts and all that they may give
   int64_t pending_bytes = int64_t{8} << 20;  // of one answer, computed and not yet sent
   absl::Duration head_timeout = absl::Seconds(10);
   absl::Duration body_timeout = absl::Seconds(30);

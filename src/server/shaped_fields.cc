@@ -13,8 +13,6 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kStopsMax = 16;
-constexpr int64_t kBiasesMax = 1000;
 constexpr double kBiasMax = 100;
 
 std::string element_path(std::string_view path, size_t index) {
@@ -40,9 +38,14 @@ absl::StatusOr<int32_t> read_logprob_count(const Json& value, std::string_view p
   return static_cast<int32_t>(count);
 }
 
-absl::Status add_stop(const Json& value, std::string_view path, ApiRequest& request) {
+absl::Status add_stop(const Json& value, std::string_view path, const ReadContext& context,
+                      ApiRequest& request) {
   if (!value.is_string() || value.get_ref<const std::string&>().empty()) {
     return at_field(path, invalid_argument("{} must be a string that is not empty", path));
+  }
+  if (std::ssize(value.get_ref<const std::string&>()) > context.stop_bytes_max) {
+    return at_field(
+        path, invalid_argument("{} must be at most {} bytes long", path, context.stop_bytes_max));
   }
   request.generation.stop.strings.push_back(value.get<std::string>());
   return absl::OkStatus();
@@ -82,8 +85,8 @@ absl::StatusOr<int64_t> read_integer(const Json& value, std::string_view path, i
 absl::Status read_logit_bias(const Json& value, const ReadContext& context, ApiRequest& request) {
   if (value.is_null()) return absl::OkStatus();
   if (!value.is_object()) return invalid_argument("logit_bias must be an object");
-  if (std::cmp_greater(value.size(), kBiasesMax)) {
-    return invalid_argument("logit_bias must have at most {} entries", kBiasesMax);
+  if (std::cmp_greater(value.size(), context.biases_max)) {
+    return invalid_argument("logit_bias must have at most {} entries", context.biases_max);
   }
   absl::flat_hash_set<TokenId> seen;
   for (const auto& [key, bias] : value.items()) {
@@ -115,14 +118,14 @@ absl::Status read_seed(const Json& value, const ReadContext& /*context*/, ApiReq
   return absl::OkStatus();
 }
 
-absl::Status read_stop(const Json& value, const ReadContext& /*context*/, ApiRequest& request) {
+absl::Status read_stop(const Json& value, const ReadContext& context, ApiRequest& request) {
   if (value.is_null()) return absl::OkStatus();
-  if (!value.is_array()) return add_stop(value, "stop", request);
-  if (std::cmp_greater(value.size(), kStopsMax)) {
-    return invalid_argument("stop must have at most {} strings", kStopsMax);
+  if (!value.is_array()) return add_stop(value, "stop", context, request);
+  if (std::cmp_greater(value.size(), context.stops_max)) {
+    return invalid_argument("stop must have at most {} strings", context.stops_max);
   }
   for (size_t i = 0; i < value.size(); ++i) {
-    RETURN_IF_ERROR(add_stop(value[i], element_path("stop", i), request));
+    RETURN_IF_ERROR(add_stop(value[i], element_path("stop", i), context, request));
   }
   return absl::OkStatus();
 }
