@@ -149,7 +149,7 @@ void EchoGenerator::work() {
     for (const auto& running : ended) {
       running->sink->finish({.status = *running->ended,
                              .usage = {std::ssize(running->request.prompt), 1, running->generated},
-                             .times = {}});
+                             .times = times});
     }
     lock.lock();
     changed_.notify_all();

@@ -40,6 +40,7 @@ class EchoGenerator final : public Generator {
   Script script;
   int64_t queue_max = 1 << 20;
   absl::Duration round_delay;
+  RequestTimes times;    // of every request
   absl::Status failure;  // ends every request after its first round
   void hold(bool held);  // no rounds while held
 
