@@ -5,41 +5,19 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/chat_source.h"
+#include "apps/foreign_options.h"
 #include "apps/served.h"
 #include "apps/signals.h"
+#include "apps/start_table.h"
 #include "server/server.h"
 
 namespace millrace {
 namespace {
 
-std::string mebibytes(int64_t bytes) {
-  return fmt::format("{:.0f} MiB", static_cast<double>(bytes) / (1 << 20));
-}
-
 // An address as it stands in a URL.
 std::string url_of(const std::string& host, int32_t port) {
   const bool is_v6 = host.find(':') != std::string::npos;
   return fmt::format("http://{}:{}", is_v6 ? "[" + host + "]" : host, port);
-}
-
-void print_ready(const Served& served, const std::string& url) {
-  const ModelCard& card = served.generator().card();
-  fmt::print(
-      "model         {}\n"
-      "instructions  {}, {} threads\n"
-      "weights       {}\n"
-      "cache         {} tokens, {}\n"
-      "context       {} tokens\n"
-      "ready         {}\n\n",
-      card.id, name_of(served.loaded.isa), served.loaded.lanes->lanes(),
-      mebibytes(served.loaded.model->weight_bytes()), served.kv_tokens, mebibytes(served.kv_bytes),
-      card.context_max, url);
-  fmt::print(
-      "curl {}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
-      "  -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of "
-      "France?\"}}]}}'\n",
-      url);
-  std::fflush(stdout);
 }
 
 ServerOptions server_options(const ServeOptions& options) {
@@ -62,6 +40,16 @@ ServedOptions served_options(const ServeOptions& options) {
   return served;
 }
 
+void print_ready(const ServeOptions& options, const Served& served, const std::string& url) {
+  fmt::print(
+      "{}ready         {}\n\n"
+      "curl {}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
+      "  -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of "
+      "France?\"}}]}}'\n",
+      start_table(served_options(options), served), url, url);
+  std::fflush(stdout);
+}
+
 }  // namespace
 
 void bind(CLI::App& command, ServeOptions& options) {
@@ -74,7 +62,7 @@ void bind(CLI::App& command, ServeOptions& options) {
       ->group(group);
   command
       .add_option(
-          "--served-model-name", options.served_model_name,
+          "--served-model-name,-a,--alias", options.served_model_name,
           "names that requests may use, the first is the one in answers; default: the file's stem")
       ->type_name("NAME")
       ->group(group);
@@ -95,6 +83,7 @@ void bind(CLI::App& command, ServeOptions& options) {
       ->type_name("S")
       ->group(group);
   bind(command, options.limits);
+  bind_foreign_options(command);
 }
 
 absl::Status run_serve(const ServeOptions& options) {
@@ -105,7 +94,7 @@ absl::Status run_serve(const ServeOptions& options) {
   const ChatTemplate* chat_template = served->chat_template ? &*served->chat_template : nullptr;
   server.set_model({served->generator(), *served->tokenizer, chat_template});
   signals.arm();
-  print_ready(*served, url_of(options.host, server.port()));
+  print_ready(options, *served, url_of(options.host, server.port()));
   signals.wait();
   server.begin_drain();
   server.wait_idle(absl::Seconds(options.shutdown_timeout_s));
