@@ -5,16 +5,14 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/chat_source.h"
+#include "apps/foreign_options.h"
 #include "apps/served.h"
 #include "apps/signals.h"
+#include "apps/start_table.h"
 #include "server/server.h"
 
 namespace millrace {
 namespace {
-
-std::string mebibytes(int64_t bytes) {
-  return fmt::format("{:.0f} MiB", static_cast<double>(bytes) / (1 << 20));
-}
 
 // Where curl finds the server.
 std::string address_of(const DoorOptions& door, int32_t port) {
@@ -22,26 +20,6 @@ std::string address_of(const DoorOptions& door, int32_t port) {
   if (!door.uds.empty()) return fmt::format("--unix-socket {} {}://localhost", door.uds, scheme);
   const bool is_v6 = door.host.find(':') != std::string::npos;
   return fmt::format("{}://{}:{}", scheme, is_v6 ? "[" + door.host + "]" : door.host, port);
-}
-
-void print_ready(const Served& served, const std::string& address) {
-  const ModelCard& card = served.generator().card();
-  fmt::print(
-      "model         {}\n"
-      "instructions  {}, {} threads\n"
-      "weights       {}\n"
-      "cache         {} tokens, {}\n"
-      "context       {} tokens\n"
-      "ready         {}\n\n",
-      card.id, name_of(served.loaded.isa), served.loaded.lanes->lanes(),
-      mebibytes(served.loaded.model->weight_bytes()), served.kv_tokens, mebibytes(served.kv_bytes),
-      card.context_max, address);
-  fmt::print(
-      "curl {}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
-      "  -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of "
-      "France?\"}}]}}'\n",
-      address);
-  std::fflush(stdout);
 }
 
 absl::StatusOr<ServerOptions> server_options(const ServeOptions& options) {
@@ -64,6 +42,16 @@ ServedOptions served_options(const ServeOptions& options) {
   return served;
 }
 
+void print_ready(const ServeOptions& options, const Served& served, const std::string& address) {
+  fmt::print(
+      "{}ready         {}\n\n"
+      "curl {}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
+      "  -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of "
+      "France?\"}}]}}'\n",
+      start_table(served_options(options), served), address, address);
+  std::fflush(stdout);
+}
+
 }  // namespace
 
 void bind(CLI::App& command, ServeOptions& options) {
@@ -73,7 +61,7 @@ void bind(CLI::App& command, ServeOptions& options) {
   const std::string group = "Serving";
   command
       .add_option(
-          "--served-model-name", options.served_model_name,
+          "--served-model-name,-a,--alias", options.served_model_name,
           "names that requests may use, the first is the one in answers; default: the file's stem")
       ->type_name("NAME")
       ->group(group);
@@ -95,6 +83,7 @@ void bind(CLI::App& command, ServeOptions& options) {
       ->group(group);
   bind(command, options.limits);
   bind(command, options.clients);
+  bind_foreign_options(command);
 }
 
 absl::Status run_serve(const ServeOptions& options) {
@@ -107,7 +96,7 @@ absl::Status run_serve(const ServeOptions& options) {
   const ChatTemplate* chat_template = served->chat_template ? &*served->chat_template : nullptr;
   server.set_model({served->generator(), *served->tokenizer, chat_template});
   signals.arm();
-  print_ready(*served, address_of(options.door, server.port()));
+  print_ready(options, *served, address_of(options.door, server.port()));
   signals.wait();
   server.begin_drain();
   server.wait_idle(absl::Seconds(options.shutdown_timeout_s));
