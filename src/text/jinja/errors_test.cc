@@ -1,6 +1,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -314,7 +315,11 @@ TEST(ErrorPlaces, OfTheContext) {
   EXPECT_EQ(of_messages({1, 2, 3, 4}),
             "t: messages of the context: the template makes a list of 4 items, more than 3");
   Json deep;
-  for (int i = 0; i < 5000; ++i) deep = std::vector<Json>{deep};
+  for (int i = 0; i < 1'200; ++i) {
+    Json outer = Json::array();
+    outer.push_back(std::move(deep));
+    deep = std::move(outer);
+  }
   EXPECT_THAT(of_messages(deep), HasSubstr("t: messages[0][0][0]"));
   EXPECT_LT(of_messages(deep).size(), 400U);
 }
