@@ -5,6 +5,7 @@
 #include <absl/time/clock.h>
 
 #include "server/api_error.h"
+#include "server/event_text.h"
 #include "server/random_id.h"
 
 namespace millrace {
@@ -18,8 +19,6 @@ int64_t count_characters(std::string_view utf8) {
   return std::ranges::count_if(
       utf8, [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; });
 }
-
-std::string event_line(std::string_view data) { return fmt::format("data: {}\n\n", data); }
 
 // Everything of an answer's object up to its choices, which follow as text.
 std::string make_envelope(const AnswerShape& shape, const ApiRequest& request) {
@@ -127,7 +126,7 @@ AnswerPart Generation::next() {
 AnswerPart Generation::ping() {
   AnswerPart part;
   if (request_.stream && !over_) {
-    part.events = ": ping\n\n";
+    part.events = kPing;
     streaming_ = true;
   }
   return part;
@@ -169,7 +168,7 @@ Json Generation::take_logprobs(Choice& choice) {
 
 void Generation::send_choice(const Json& choice, AnswerPart& part) {
   streaming_ = true;
-  part.events += event_line(envelope_ + json_text(choice) + "]}");
+  part.events += event_text(envelope_ + json_text(choice) + "]}");
 }
 
 // A choice's first chunk, and before a completion's own tokens the prompt that it repeats.
@@ -237,7 +236,7 @@ void Generation::fail(const absl::Status& status, AnswerPart& part) {
   cancel();
   over_ = part.last = true;
   if (streaming_) {
-    part.events += event_line(error_json(status)) + event_line("[DONE]");
+    part.events += event_text(error_json(status)) + event_text("[DONE]");
   } else {
     part.whole = error_response(status);
   }
@@ -247,9 +246,9 @@ void Generation::complete(AnswerPart& part) {
   over_ = part.last = true;
   if (request_.stream) {
     if (request_.include_usage) {
-      part.events += event_line(envelope_ + "],\"usage\":" + json_text(usage_json(usage_)) + "}");
+      part.events += event_text(envelope_ + "],\"usage\":" + json_text(usage_json(usage_)) + "}");
     }
-    part.events += event_line("[DONE]");
+    part.events += event_text("[DONE]");
     return;
   }
   HttpResponse& response = part.whole.emplace();
