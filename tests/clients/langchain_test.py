@@ -21,7 +21,7 @@ class LangChain(unittest.TestCase):
         cls.server.stop()
 
     def test_chat(self):
-        answer = self.chat.invoke([SystemMessage("You answer briefly."), HumanMessage("What is the capital of France?")])
+        answer = self.chat.invoke([SystemMessage("You are a helpful AI assistant."), HumanMessage("What is the capital of France?")])
         self.assertIn("Paris", answer.content)
         self.assertEqual(answer.usage_metadata["output_tokens"], answer.response_metadata["token_usage"]["completion_tokens"])
         self.assertIn(answer.response_metadata["finish_reason"], ("stop", "length"))

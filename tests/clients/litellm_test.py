@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -11,16 +12,16 @@ import urllib.request
 
 from served import NAME, base_url, main, start
 
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # no download at import
 import litellm
 import openai
 
 MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
 PROXY_SECONDS = 120
+KEY = "sk-of-the-proxy"
 
 
 def free_port():
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -35,7 +36,7 @@ class Proxy:
         config.write_text(f"model_list:\n- model_name: through\n  litellm_params:\n    model: openai/{NAME}\n"
                           f"    api_base: {target}\n    api_key: any\nlitellm_settings:\n  telemetry: false\n")
         self.port = free_port()
-        environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_DOCS": "True"}
+        environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": KEY}
         self.log = open(pathlib.Path(self.folder.name) / "log", "w+")
         self.process = subprocess.Popen([pathlib.Path(sys.prefix) / "bin/litellm", "--config", config, "--host", "127.0.0.1",
                                          "--port", str(self.port)], stdout=self.log, stderr=self.log, env=environment)
@@ -63,7 +64,6 @@ class Proxy:
 class LiteLlm(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
         cls.server = start()
 
     @classmethod
@@ -88,7 +88,7 @@ class LiteLlm(unittest.TestCase):
     def test_proxy(self):
         proxy = Proxy(base_url(self.server))
         try:
-            with openai.OpenAI(base_url=f"http://127.0.0.1:{proxy.port}/v1", api_key="any", max_retries=0) as client:
+            with openai.OpenAI(base_url=f"http://127.0.0.1:{proxy.port}/v1", api_key=KEY, max_retries=0) as client:
                 plain = client.chat.completions.create(model="through", messages=MESSAGES, temperature=0, max_tokens=12)
                 self.assertIn("Paris", plain.choices[0].message.content)
                 stream = client.chat.completions.create(model="through", messages=MESSAGES, temperature=0, max_tokens=12,
