@@ -8,7 +8,9 @@
 #include "server/api_error.h"
 #include "server/fields.h"
 #include "server/generation.h"
+#include "server/metrics.h"
 #include "server/prompts.h"
+#include "server/request_log.h"
 
 namespace millrace {
 namespace {
@@ -59,6 +61,7 @@ absl::StatusOr<std::shared_ptr<Generation>> start(const Dialect& dialect, const 
                                      context.limits.choices));
   }
   ASSIGN_OR_RETURN(std::vector<Prompt> prompts, dialect.prompts(request, model));
+  if (context.logs_prompts) log_prompts(http.id, prompts, model.served.tokenizer);
   std::vector<int64_t> tokens_max;
   for (const Prompt& prompt : prompts) {
     ASSIGN_OR_RETURN(const int64_t allowed,
@@ -116,6 +119,9 @@ Reply get_models(const HttpRequest& /*request*/, const RouteContext& context) {
 
 Reply get_health(const HttpRequest& /*request*/, const RouteContext& context) {
   if (context.model == nullptr) return http_error(503, "The model is still loading.");
+  if (!context.model->served.generator.healthy()) {
+    return http_error(503, "The engine has failed and serves no more.");
+  }
   return json_response({{"status", "ok"}});
 }
 
@@ -124,12 +130,27 @@ Reply get_ready(const HttpRequest& request, const RouteContext& context) {
   return get_health(request, context);
 }
 
+Reply get_load(const HttpRequest& /*request*/, const RouteContext& context) {
+  return json_response({{"server_load", context.load}});
+}
+
+// Nothing before there is a model, so that the first scrape has every series.
+Reply get_metrics(const HttpRequest& /*request*/, const RouteContext& context) {
+  if (context.model == nullptr) return http_error(503, "The model is still loading.");
+  HttpResponse response;
+  response.content_type = kMetricsContentType;
+  response.body = context.metrics.text();
+  return response;
+}
+
 constexpr Route kRoutes[] = {
     {"POST", "/v1/chat/completions", post_chat, true, false},
     {"POST", "/v1/completions", post_completion, true, false},
     {"GET", "/v1/models", get_models, false, false},
     {"GET", "/health", get_health, false, true},
     {"GET", "/ready", get_ready, false, true},
+    {"GET", "/load", get_load, false, true},
+    {"GET", "/metrics", get_metrics, false, true},
 };
 
 bool takes(const Route& route, std::string_view method) {

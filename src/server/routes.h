@@ -11,12 +11,17 @@
 
 namespace millrace {
 
+class Metrics;
+
 // What a handler may know.
 struct RouteContext {
   const ServerLimits& limits;
   SeedSource& seeds;
   std::shared_ptr<const NamedModel> model;  // null: not loaded yet
   bool draining = false;
+  const Metrics& metrics;
+  int64_t load = 0;  // requests to the model that are being answered
+  bool logs_prompts = false;
 };
 
 struct Route {
