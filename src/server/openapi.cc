@@ -121,7 +121,8 @@ Json operation(const Route& route) {
   }
   Json& good = operation["responses"]["200"];
   good["description"] = "The answer.";
-  good["content"] = content_of("application/json", reference(route.answer));
+  good["content"] = route.answer.empty() ? content_of("text/plain", {{"type", "string"}})
+                                         : content_of("application/json", reference(route.answer));
   const bool streams = route.body != nullptr && field_of(*route.body, "stream") != nullptr;
   if (streams) good["content"].update(content_of("text/event-stream", {{"type", "string"}}));
   Json& bad = operation["responses"]["default"];
