@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view kParamUrl = "millrace/param";
 constexpr std::string_view kCodeUrl = "millrace/code";
+constexpr std::string_view kRetryAfterUrl = "millrace/retry-after";
 constexpr size_t kMessageBytesMax = 1000;
 constexpr size_t kPayloadBytesMax = 200;  // a field's path may hold what a client wrote
 
@@ -119,6 +120,10 @@ absl::Status with_code(std::string_view code, absl::Status status) {
   return attach(kCodeUrl, code, std::move(status));
 }
 
+absl::Status with_retry_after(int64_t seconds, absl::Status status) {
+  return attach(kRetryAfterUrl, fmt::format("{}", seconds), std::move(status));
+}
+
 std::string error_json(const absl::Status& status) {
   const Kind& kind = kind_of(status.code());
   const bool internal = kind.http_status == kInternalKind.http_status;
@@ -132,7 +137,10 @@ HttpResponse error_response(const absl::Status& status) {
   response.status = kind_of(status.code()).http_status;
   response.body = error_json(status);
   const bool later = response.status == 429 || response.status == 503;
-  if (later) response.headers.emplace_back("Retry-After", "1");
+  if (later) {
+    const auto seconds = status.GetPayload(to_absl(kRetryAfterUrl));
+    response.headers.emplace_back("Retry-After", seconds ? std::string(*seconds) : "1");
+  }
   return response;
 }
 

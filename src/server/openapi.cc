@@ -120,7 +120,8 @@ Json operation(const Route& route) {
     operation["parameters"].push_back(std::move(parameter));
   }
   Json good = {{"description", "The answer."}};
-  good["content"] = content_of("application/json", reference(route.answer));
+  good["content"] = route.answer.empty() ? content_of("text/plain", {{"type", "string"}})
+                                         : content_of("application/json", reference(route.answer));
   const bool streams = route.body != nullptr && field_of(*route.body, "stream") != nullptr;
   if (streams) good["content"].update(content_of("text/event-stream", {{"type", "string"}}));
   Json bad = {{"description", "An error."}};

@@ -170,6 +170,118 @@ class Serve(unittest.TestCase):
         self.assertLess(time.monotonic() - start, 30)  # twenty answers of 1,900 tokens would take minutes
 
 
+class Watched(unittest.TestCase):
+    """What the server tells of itself: one of its own, so that the counts are known."""
+
+    @classmethod
+    def setUpClass(cls):
+        program.need_model()
+        cls.server = Server("--max-model-len", "2K", "--max-num-seqs", "8", "--max-queue", "0", "--served-model-name",
+                            "mill")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    def scrape(self):
+        status, headers, body = self.server.request("GET", "/metrics")
+        self.assertEqual(status, 200)
+        self.assertEqual(headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
+        samples = {}
+        for line in body.decode().splitlines():
+            if not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                self.assertNotIn(name, samples)
+                samples[name.replace('model_name="mill",engine="0"', "").replace("{}", "").replace("{,", "{")] = \
+                    float(value)
+        return samples
+
+    def changes(self, before):
+        """Of the engine's counters and counts; times differ from run to run."""
+        return {name[len("vllm:"):]: value - before[name] for name, value in self.scrape().items()
+                if name.startswith("vllm:") and value != before[name] and "_sum" not in name
+                and "_bucket" not in name and "lora" not in name}
+
+    def test_counts_what_a_request_did(self):
+        before = self.scrape()
+        # A first prompt token that no other request begins with: nothing of it is cached.
+        prompt = "Zebras and mills " * 20
+        answer = self.server.post(COMPLETIONS, {"prompt": prompt, "max_tokens": 12, "ignore_eos": True, "n": 2})
+        tokens = answer["usage"]["prompt_tokens"]
+        steps = self.changes(before).pop("iteration_tokens_total_count")
+        self.assertGreaterEqual(steps, 12)
+        requests = ["e2e_request_latency_seconds", "request_queue_time_seconds", "request_inference_time_seconds",
+                    "request_prefill_time_seconds", "request_decode_time_seconds", "time_to_first_token_seconds",
+                    "request_time_per_output_token_seconds", "request_prompt_tokens", "request_generation_tokens",
+                    "request_max_num_generation_tokens", "request_params_n", "request_params_max_tokens",
+                    "request_prefill_kv_computed_tokens"]
+        self.assertEqual(self.changes(before), {
+            "prompt_tokens_total": tokens,
+            'prompt_tokens_by_source_total{source="local_compute"}': tokens,
+            "prefix_cache_queries_total": tokens,
+            "generation_tokens_total": 24,
+            'request_success_total{finished_reason="length"}': 1,
+            "inter_token_latency_seconds_count": 22,
+            "iteration_tokens_total_count": steps,
+            **{f"{name}_count": 1 for name in requests}})
+
+    def test_refusals_change_only_http_counters(self):
+        before = self.scrape()
+        for path, body in [(COMPLETIONS, {"prompt": "x", "max_tokens": 0}), (COMPLETIONS, "{"),
+                           (CHAT, {"messages": user("x"), "model": "other"}), ("/nowhere", {})]:
+            self.assertIn(self.server.request("POST", path, body)[0], (400, 404))
+        self.assertEqual(self.changes(before), {})
+
+    def test_answers_at_full_load(self):
+        long = {"prompt": "Once", "max_tokens": 1900, "ignore_eos": True, "stream": True}
+        request = json.dumps(long).encode()
+        head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(request)}\r\n\r\n".encode()
+        before = self.scrape()
+        clients = [socket.create_connection(("127.0.0.1", self.server.port), timeout=60) for _ in range(8)]
+        try:
+            for client in clients:
+                client.sendall(head + request)
+            for client in clients:
+                client.recv(100)
+            for _ in range(20):
+                self.assertEqual(self.server.request("GET", "/health")[0], 200)
+                self.assertEqual(self.server.request("GET", "/ready")[0], 200)
+                self.assertEqual(self.server.request("POST", COMPLETIONS, "{")[0], 400)
+            self.assertEqual(json.loads(self.server.request("GET", "/load")[2]), {"server_load": 8})
+            samples = self.scrape()
+            self.assertEqual(samples["vllm:num_requests_running"], 8)
+            self.assertGreater(samples["vllm:kv_cache_usage_perc"], 0)
+            status, headers, body = self.server.request("POST", COMPLETIONS, {"prompt": ["a", "b"], "max_tokens": 1})
+            self.assertEqual(status, 429)
+            self.assertEqual(json.loads(body)["error"]["code"], "rate_limit_exceeded")
+            self.assertTrue(1 <= int(headers["Retry-After"]) <= 60)
+        finally:
+            for client in clients:
+                client.close()
+        deadline = time.monotonic() + 60
+        while self.scrape()["vllm:num_requests_running"] > 0 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        samples = self.scrape()
+        aborts = 'vllm:request_success_total{finished_reason="abort"}'
+        self.assertEqual(samples[aborts] - before[aborts], 8)
+        self.assertEqual(samples["vllm:kv_cache_usage_perc"], 0)
+
+
+class Queue(unittest.TestCase):
+    def test_who_waits_too_long_or_leaves(self):
+        program.need_model()
+        with Server("--max-num-seqs", "1", "--max-queue-ms", "500", "--max-model-len", "2K") as server:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+                body = json.dumps({"prompt": "Once", "max_tokens": 1900, "ignore_eos": True, "stream": True}).encode()
+                client.sendall(f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+                               .encode() + body)
+                client.recv(100)
+                status, headers, answer = server.request("POST", COMPLETIONS, {"prompt": "a", "max_tokens": 1})
+                self.assertEqual(status, 429, answer)
+                self.assertGreaterEqual(int(headers["Retry-After"]), 1)
+            self.assertEqual(len(server.post(COMPLETIONS, {"prompt": "a", "max_tokens": 1})["choices"]), 1)
+
+
 class Start(unittest.TestCase):
     def test_stops_on_sigterm(self):
         program.need_model()
