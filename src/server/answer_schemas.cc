@@ -88,7 +88,7 @@ constexpr AnswerSchema kSchemas[] = {
       "properties": {"status": {"const": "ok"}}})"},
 
     {"Load", R"({"type": "object", "required": ["server_load"],
-      "properties": {"server_load": {"type": "integer"}}})"},
+      "properties": {"server_load": {"type": "integer", "minimum": 0}}})"},
 
     {"Version", R"({"type": "object", "required": ["version"],
       "properties": {"version": {"type": "string"}}})"},

@@ -5,6 +5,7 @@
 #include <absl/time/clock.h>
 
 #include "server/api_error.h"
+#include "server/event_text.h"
 #include "server/retry_after.h"
 #include "server/timings.h"
 
@@ -19,8 +20,6 @@ int64_t count_characters(std::string_view utf8) {
   return std::ranges::count_if(
       utf8, [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; });
 }
-
-std::string event_line(std::string_view data) { return fmt::format("data: {}\n\n", data); }
 
 // Everything of an answer's object up to its choices, which follow as text.
 std::string make_envelope(const AnswerShape& shape, const ApiRequest& request) {
@@ -147,7 +146,7 @@ AnswerPart Generation::next() {
 AnswerPart Generation::ping() {
   AnswerPart part;
   if (request_.stream && !over_) {
-    part.events = ": ping\n\n";
+    part.events = kPing;
     streaming_ = true;
   }
   return part;
@@ -214,7 +213,7 @@ void Generation::send_choice(int32_t index, Json chunk, AnswerPart& part) {
     after["usage"].erase("prompt_tokens_details");  // known when the prompt's work is over
   }
   streaming_ = true;
-  part.events += event_line(envelope_ + json_text(chunk) + "]" + members_after(after) + "}");
+  part.events += event_text(envelope_ + json_text(chunk) + "]" + members_after(after) + "}");
 }
 
 // A choice's first chunk, and before a completion's own tokens the prompt that it repeats.
@@ -285,7 +284,7 @@ void Generation::fail(const absl::Status& status, AnswerPart& part) {
   over_ = part.last = true;
   report_.reason = FinishReason::kError;
   if (streaming_) {
-    part.events += event_line(error_json(status)) + event_line("[DONE]");
+    part.events += event_text(error_json(status)) + event_text("[DONE]");
   } else {
     part.whole = error_response(status);
   }
@@ -297,8 +296,8 @@ void Generation::complete(AnswerPart& part) {
   if (!request_.stream || request_.answer.include_usage) after["usage"] = usage_json(report_.usage);
   if (request_.answer.timings) after["timings"] = timings_json(report_.usage, report_.times);
   if (request_.stream) {
-    if (!after.empty()) part.events += event_line(envelope_ + "]" + members_after(after) + "}");
-    part.events += event_line("[DONE]");
+    if (!after.empty()) part.events += event_text(envelope_ + "]" + members_after(after) + "}");
+    part.events += event_text("[DONE]");
     return;
   }
   if (!shape_.prompt_in_choice) after.update(about_prompt(prompts_.front()));

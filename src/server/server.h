@@ -39,9 +39,20 @@ struct ServerLimits {
   absl::Duration ping_interval = absl::Seconds(15);  // of silence on a stream
 };
 
+// Who may ask.
+struct AccessOptions {
+  std::vector<std::string> api_keys;  // empty: everyone; else only /health and /ready need none
+  bool open_metrics = false;          // nor does /metrics
+  bool shared_prefix_cache = false;   // else what one key's prompts left serves that key only
+  std::vector<std::string> allowed_origins;  // whose pages may ask from a browser; "*": all
+};
+
 struct ServerOptions {
   std::string host = "127.0.0.1";        // an address or a name
   int32_t port = 8000;                   // 0: any free one
+  std::string uds;                       // path of a Unix socket to listen on instead
+  std::string ssl_certificate, ssl_key;  // PEM text; empty: no TLS
+  AccessOptions access;
   std::vector<std::string> model_names;  // the first is the id in answers; empty: ModelCard::id
   std::optional<uint64_t> seed;          // requests without one draw theirs from it; absent: chance
   int32_t threads = 2;                   // that read requests, render templates and tokenise
@@ -66,10 +77,10 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Binds and begins to answer: 503 until there is a model. The error is one line that names host,
-  // port and cause.
+  // Binds and begins to answer: 503 until there is a model. The error is one line that names where
+  // and why.
   absl::Status start();
-  int32_t port() const;  // the one in use, after start()
+  int32_t port() const;  // the one in use, after start(); 0 of a Unix socket
 
   // What must watch the generator, for /metrics to tell of it. Lives as long as this.
   Observer& observer();
