@@ -1,3 +1,4 @@
+#include "core/generator.h"
 #include "server/api_error.h"
 #include "server/handlers.h"
 #include "server/metrics.h"

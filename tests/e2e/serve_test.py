@@ -95,6 +95,69 @@ class Serve(unittest.TestCase):
         for one, other in zip(alone, together):
             self.assertEqual(one, other)
 
+    def test_streams_beside_bad_requests_are_as_alone(self):
+        bodies = [{"messages": user(f"Tell me about the number {i}."), "max_tokens": 40, "seed": i, "temperature": 0.7,
+                   "logprobs": True, "request_id": f"stream-{i}"} for i in range(8)]
+        bad = [{"messages": user("x"), "temperature": "hot"}, {"messages": "x"}, b"{", b"[" * 100_000,
+               b'{"a":' * 100_000, json.dumps({f"k{i}": i for i in range(100_000)}).encode(), b"x" * 1_000_000,
+               {"messages": user("x" * 1_000_000)}, {"messages": user("x"), "stop": [""]},
+               {"messages": user("x"), "logit_bias": {"99999999": 1}}, {"messages": user("x"), "n": 10**30},
+               {"messages": user("x"), "allowed_token_ids": [0], "min_tokens": 3, "logit_bias": {"0": -100}}]
+
+        def choices(body):
+            return [chunk["choices"] for chunk in self.server.stream(CHAT, body)]
+
+        def attack(count):
+            for i in range(count):
+                body = bad[i % len(bad)]
+                status, _, answer = self.server.request("POST", CHAT, body)
+                if status != 200:
+                    self.assertEqual(status, 400, answer)
+                    self.assertEqual(set(json.loads(answer)["error"]), {"message", "type", "param", "code"})
+
+        alone = [choices(body) for body in bodies]
+        with concurrent.futures.ThreadPoolExecutor(10) as clients:
+            attacks = [clients.submit(attack, 2 * len(bad)) for _ in range(2)]
+            together = list(clients.map(choices, bodies))
+            for done in attacks:
+                done.result()
+        self.assertEqual(alone, together)
+
+    def test_tokens_there_and_back(self):
+        text = "The mill's wheel turns, tournant: 水車."
+        for body in ({"prompt": text}, {"content": text}):
+            tokens = self.server.post("/tokenize", body)["tokens"]
+            self.assertEqual(self.server.post("/detokenize", {"tokens": tokens}), {"prompt": text, "content": text})
+        chat = {"messages": user("hello")}
+        prompt = self.server.post("/apply-template", chat)["prompt"]
+        counted = self.server.post("/tokenize", chat)
+        self.assertEqual(self.server.post("/tokenize", {"content": prompt})["tokens"], counted["tokens"])
+        answer = self.server.post(CHAT, {**chat, "max_tokens": 1})
+        self.assertEqual(answer["usage"]["prompt_tokens"], counted["count"])
+
+    def test_an_answer_goes_on_with_a_message(self):
+        messages = [*user("What is the capital of France?"), {"role": "assistant", "content": "The capital of France is"}]
+        answer = self.server.post(CHAT, {"messages": messages, "continue_final_message": True, "temperature": 0,
+                                         "max_tokens": 3})
+        self.assertTrue(answer["choices"][0]["message"]["content"].startswith(" Paris"), answer)
+
+    def test_words_are_banned_and_tokens_allowed(self):
+        body = {"messages": user("What is the capital of France?"), "temperature": 0, "max_tokens": 20}
+        self.assertIn("Paris", self.server.post(CHAT, body)["choices"][0]["message"]["content"])
+        banned = self.server.post(CHAT, {**body, "bad_words": ["Paris"]})
+        self.assertNotIn("Paris", banned["choices"][0]["message"]["content"])
+        allowed = self.server.post("/tokenize", {"content": " yes no"})["tokens"]
+        answer = self.server.post(CHAT, {**body, "allowed_token_ids": allowed, "return_token_ids": True})
+        self.assertLessEqual(set(answer["choices"][0]["token_ids"]), set(allowed))
+
+    def test_timings_add_up(self):
+        answer = self.server.post(COMPLETIONS, {"prompt": "Once upon a time", "max_tokens": 8, "timings": True})
+        timings = answer["timings"]
+        self.assertEqual(timings["predicted_n"], 8)
+        self.assertEqual(timings["prompt_n"] + timings["cache_n"], 4)
+        self.assertGreater(timings["predicted_per_second"], 0)
+        self.assertGreaterEqual(timings["queue_ms"], 0)
+
     def test_a_client_that_leaves_makes_room(self):
         request = json.dumps({"prompt": "Once", "max_tokens": 1900, "ignore_eos": True, "stream": True}).encode()
         head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(request)}\r\n\r\n".encode()
