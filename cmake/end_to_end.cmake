@@ -33,7 +33,17 @@ foreach(script ${scripts})
   set_tests_properties(e2e.${name} PROPERTIES LABELS e2e)
 endforeach()
 # These run a model on all cores.
-set_tests_properties(e2e.cli e2e.options e2e.perplexity e2e.serve PROPERTIES RUN_SERIAL ON)
+set_tests_properties(e2e.cli e2e.options e2e.perplexity e2e.serve e2e.transport PROPERTIES RUN_SERIAL ON)
+
+# Each tests/clients/*_test.py drives it with a client from PyPI. `./mill clients` runs them: installing the clients takes minutes.
+file(GLOB scripts CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/clients/*_test.py)
+foreach(script ${scripts})
+  get_filename_component(name ${script} NAME_WE)
+  string(REGEX REPLACE "_test$" "" name ${name})
+  add_test(NAME clients.${name} COMMAND ${Python3_EXECUTABLE} -B ${script} $<TARGET_FILE:millrace>
+           WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(clients.${name} PROPERTIES LABELS clients RUN_SERIAL ON)
+endforeach()
 
 add_test(NAME tidy COMMAND ${CMAKE_SOURCE_DIR}/tools/tidy)
 add_test(NAME tidy.self COMMAND ${CMAKE_SOURCE_DIR}/tools/tidy --self-test)

@@ -69,6 +69,8 @@ constexpr ForeignOption kForeign[] = {
     {"--root-path", kValue, "", "a proxy takes its prefix off the path"},
     {"--otlp-traces-endpoint", kValue, "", "no traces are sent; the log and /metrics have times"},
     {"--allowed-media-domains", kValue, "", "nothing is ever fetched for a request"},
+    {"--enable-log-requests", kNothing, "false",
+     "each request has a line in the log; --log-prompts adds its text"},
     {"--disable-log-stats", kNothing, "true false", "there is no periodic line of statistics"},
     // llama-server's.
     {"--ctx-size,-c", kValue, "0",
@@ -96,6 +98,7 @@ constexpr ForeignOption kForeign[] = {
     {"--pooling", kValue, "none", kNoEmbeddings},
     {"--embeddings", kNothing, "false", kNoEmbeddings},
     {"--rerank", kNothing, "false", kNoEmbeddings},
+    {"--timeout", kValue, "", "--header-timeout, --body-timeout, --idle-timeout, --stall-timeout"},
     {"--numa", kValue, "", "threads stay where the system puts them; numactl places them"},
     {"--sleep-idle-seconds", kValue, "-1", "a model stays loaded"},
     {"--models-dir", kValue, "", kOneModel},
@@ -106,9 +109,10 @@ struct ShortWord {
   std::string_view word, name;
 };
 constexpr ShortWord kShortWords[] = {
-    {"-np", "--parallel"},      {"-tb", "--threads-batch"}, {"-ub", "--ubatch-size"},
-    {"-ngl", "--n-gpu-layers"}, {"-fa", "--flash-attn"},    {"-ctk", "--cache-type-k"},
-    {"-ctv", "--cache-type-v"}, {"-hf", "--hf-repo"},       {"-md", "--spec-draft-model"},
+    {"-np", "--parallel"},         {"-tb", "--threads-batch"}, {"-ub", "--ubatch-size"},
+    {"-ngl", "--n-gpu-layers"},    {"-fa", "--flash-attn"},    {"-ctk", "--cache-type-k"},
+    {"-ctv", "--cache-type-v"},    {"-hf", "--hf-repo"},       {"-to", "--timeout"},
+    {"-md", "--spec-draft-model"},
 };
 
 bool is_harmless(const ForeignOption& option, const std::string& value) {

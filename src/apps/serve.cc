@@ -9,6 +9,7 @@
 #include "apps/served.h"
 #include "apps/signals.h"
 #include "apps/start_table.h"
+#include "base/log.h"
 #include "server/server.h"
 
 namespace millrace {
@@ -27,29 +28,46 @@ absl::StatusOr<ServerOptions> server_options(const ServeOptions& options) {
   RETURN_IF_ERROR(options.door.fill(server));
   server.limits = options.clients;
   server.model_names = options.served_model_name;
+  server.log_prompts = options.log_prompts;
   if (options.seed >= 0) server.seed = static_cast<uint64_t>(options.seed);
   return server;
 }
 
-ServedOptions served_options(const ServeOptions& options) {
+ServedOptions served_options(const ServeOptions& options, Observer& observer) {
   ServedOptions served;
+  served.observers.push_back(&observer);
   served.compute = options.compute;
   served.vocabulary = options.vocabulary;
   served.limits = options.limits;
   served.max_queue = options.max_queue;
+  if (options.max_queue_ms > 0) served.max_queue_age = absl::Milliseconds(options.max_queue_ms);
   served.chat_template = options.chat_template;
   if (!options.served_model_name.empty()) served.name = options.served_model_name.front();
   return served;
 }
 
-void print_ready(const ServeOptions& options, const Served& served, const std::string& address) {
+void print_ready(const ServedOptions& options, const Served& served, const std::string& address) {
   fmt::print(
       "{}ready         {}\n\n"
       "curl {}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
       "  -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of "
       "France?\"}}]}}'\n",
-      start_table(served_options(options), served), address, address);
+      start_table(options, served), address, address);
   std::fflush(stdout);
+}
+
+void bind_log(CLI::App& command, ServeOptions& options) {
+  const std::string group = "Log";
+  command.add_option("--log-format", options.log_format, "of the lines on standard error")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->group(group);
+  command.add_option("--log-level", options.log_level, "the least important lines to write")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
+      ->group(group);
+  command
+      .add_flag("--log-prompts", options.log_prompts,
+                "write what clients ask, shortened; otherwise no text of theirs is logged")
+      ->group(group);
 }
 
 }  // namespace
@@ -72,6 +90,12 @@ void bind(CLI::App& command, ServeOptions& options) {
       ->type_name("N")
       ->group(group);
   command
+      .add_option("--max-queue-ms", options.max_queue_ms,
+                  "milliseconds that a request may wait before it is refused; 0: any time")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("MS")
+      ->group(group);
+  command
       .add_option("--seed", options.seed,
                   "of requests that bring none; -1: the system's randomness")
       ->group(group);
@@ -81,22 +105,26 @@ void bind(CLI::App& command, ServeOptions& options) {
       ->check(CLI::NonNegativeNumber)
       ->type_name("S")
       ->group(group);
+  bind_log(command, options);
   bind(command, options.limits);
   bind(command, options.clients);
   bind_foreign_options(command);
 }
 
 absl::Status run_serve(const ServeOptions& options) {
+  set_up_log(spdlog::level::from_str(options.log_level),
+             options.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
   Signals signals;
   ASSIGN_OR_RETURN(ServerOptions choices, server_options(options));
   Server server(std::move(choices));
   RETURN_IF_ERROR(server.start());
   signals.remove_at_sudden_end(options.door.uds);
-  ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_served(served_options(options)));
+  const ServedOptions wanted = served_options(options, server.observer());
+  ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_served(wanted));
   const ChatTemplate* chat_template = served->chat_template ? &*served->chat_template : nullptr;
   server.set_model({served->generator(), *served->tokenizer, chat_template});
   signals.arm();
-  print_ready(options, *served, address_of(options.door, server.port()));
+  print_ready(wanted, *served, address_of(options.door, server.port()));
   signals.wait();
   server.begin_drain();
   server.wait_idle(absl::Seconds(options.shutdown_timeout_s));

@@ -20,6 +20,10 @@ struct ServeOptions {
   std::vector<std::string> served_model_name;
   std::string chat_template;  // empty: the model's own
   int64_t max_queue = 1024;
+  int64_t max_queue_ms = 0;         // 0: no limit
+  std::string log_format = "text";  // or json
+  std::string log_level = "info";
+  bool log_prompts = false;
   int64_t seed = -1;  // negative: the system's randomness
   double shutdown_timeout_s = 30;
 };

@@ -99,6 +99,7 @@ EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec
   engine.sequences_max = static_cast<int32_t>(options.limits.max_num_seqs);
   engine.rows_max = static_cast<int32_t>(options.limits.max_num_batched_tokens);
   engine.waiting_max = options.max_queue;
+  engine.waiting_age_max = options.max_queue_age;
   engine.prefix_caching = options.limits.prefix_caching;
   return engine;
 }

@@ -22,10 +22,11 @@ struct ServedOptions {
   ComputeOptions compute;
   VocabularyOptions vocabulary;
   EngineLimits limits;
-  int64_t max_queue = 1024;          // sequences that may wait besides those running
-  std::string name;                  // empty: the file's stem
-  std::string chat_template;         // empty: the model's own
-  std::vector<Observer*> observers;  // outlive the result
+  int64_t max_queue = 1024;  // sequences that may wait besides those running
+  absl::Duration max_queue_age = absl::InfiniteDuration();  // of one that never ran
+  std::string name;                                         // empty: the file's stem
+  std::string chat_template;                                // empty: the model's own
+  std::vector<Observer*> observers;                         // outlive the result
 };
 
 // One model being served: both wings, wired. Members are built from top to bottom and live as long

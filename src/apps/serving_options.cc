@@ -89,7 +89,7 @@ void bind(CLI::App& command, ServerLimits& limits) {
   seconds("--idle-timeout", limits.idle_timeout, "seconds between requests of a connection");
   seconds("--stall-timeout", limits.stall_timeout,
           "seconds until a client that does not read is let go");
-  seconds("--ping-interval", limits.ping_interval,
+  seconds("--ping-interval,--sse-ping-interval", limits.ping_interval,
           "seconds of silence after which a stream gets a comment");
   size("--max-pending-bytes", limits.pending_bytes, 1024,
        "of an answer, computed and not yet sent; then it ends");
@@ -118,13 +118,21 @@ void bind(CLI::App& command, DoorOptions& door) {
                   "Unix socket to listen on instead, mode 0600; removed at the end")
       ->type_name("PATH")
       ->group(group);
-  auto* certificate =
-      command.add_option("--ssl-certfile", door.ssl_certfile, "certificate chain for TLS, PEM")
+  command
+      .add_option("--threads-http", door.threads,
+                  "threads that read requests, render templates and tokenise")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N")
+      ->group(group);
+  auto* certificate = command
+                          .add_option("--ssl-certfile,--ssl-cert-file", door.ssl_certfile,
+                                      "certificate chain for TLS, PEM")
+                          ->type_name("FILE")
+                          ->group(group);
+  auto* key =
+      command.add_option("--ssl-keyfile,--ssl-key-file", door.ssl_keyfile, "its private key, PEM")
           ->type_name("FILE")
           ->group(group);
-  auto* key = command.add_option("--ssl-keyfile", door.ssl_keyfile, "its private key, PEM")
-                  ->type_name("FILE")
-                  ->group(group);
   certificate->needs(key);
   key->needs(certificate);
 
@@ -158,6 +166,7 @@ void bind(CLI::App& command, DoorOptions& door) {
 absl::Status DoorOptions::fill(ServerOptions& server) const {
   server.host = host;
   server.port = port;
+  server.threads = threads;
   server.uds = uds;
   if (!ssl_certfile.empty()) {
     ASSIGN_OR_RETURN(server.ssl_certificate, read_file(ssl_certfile, kFileBytesMax));

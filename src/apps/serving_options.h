@@ -15,7 +15,8 @@ void bind(CLI::App& command, ServerLimits& limits);
 struct DoorOptions {
   std::string host = "127.0.0.1";
   int32_t port = 8000;
-  std::string uds;  // path; empty: host and port
+  int32_t threads = 2;  // that read requests
+  std::string uds;      // path; empty: host and port
   std::string ssl_certfile, ssl_keyfile;
   AccessOptions access;
   std::string api_key_file;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <absl/status/statusor.h>
@@ -61,6 +62,8 @@ struct ModelCard {
   int64_t context_max = 0;  // tokens of prompt and answer together
   int32_t vocab_size = 0;
   absl::Time created;
+  int32_t block_tokens = 0;  // of the cache; the engine fills it in, as the next
+  bool prefix_caching = false;
 };
 
 // A moment's counts.
@@ -73,20 +76,39 @@ struct GeneratorStats {
   int64_t prompt_tokens = 0;  // since start
   int64_t cached_tokens = 0;
   int64_t generated_tokens = 0;
+  // Busy time for each sequence that left the batch lately.
+  absl::Duration per_sequence = absl::ZeroDuration();
+};
+
+// One request and where its answer goes.
+struct Submission {
+  Request request;
+  std::shared_ptr<TokenSink> sink;
 };
 
 // The door to the engine from above. Every call is safe from any thread.
 class Generator {
  public:
   virtual ~Generator() = default;
+  // Takes all of them or, on error, none, and then no sink is ever called.
   // RESOURCE_EXHAUSTED: the queue is full, try later. INVALID_ARGUMENT, OUT_OF_RANGE: the request
-  // can never run. UNAVAILABLE: shutting down. On error the sink is never called.
-  virtual absl::StatusOr<RequestId> submit(Request request, std::shared_ptr<TokenSink> sink) = 0;
+  // can never run. UNAVAILABLE: shutting down.
+  virtual absl::StatusOr<std::vector<RequestId>> submit_all(
+      std::vector<Submission> submissions) = 0;
+  absl::StatusOr<RequestId> submit(Request request, std::shared_ptr<TokenSink> sink) {
+    std::vector<Submission> one;
+    one.push_back({std::move(request), std::move(sink)});
+    absl::StatusOr<std::vector<RequestId>> ids = submit_all(std::move(one));
+    if (!ids.ok()) return ids.status();
+    return ids->front();
+  }
   // The sink gets its finish() with CANCELLED soon after, unless the request has ended by itself.
   // Unknown ids are ignored.
   virtual void cancel(RequestId id) = 0;
   virtual const ModelCard& card() const = 0;
   virtual GeneratorStats stats() const = 0;
+  // False: broken for good. Every request has ended and no other is taken.
+  virtual bool healthy() const = 0;
 };
 
 }  // namespace millrace

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include <absl/time/time.h>
 
@@ -9,15 +10,24 @@
 
 namespace millrace {
 
-// One step of the engine, after it.
+// `tokens` more of a sequence, `took` after those that it had. A sequence's first token ends no
+// gap.
+struct TokenGap {
+  absl::Duration took = absl::ZeroDuration();
+  int32_t tokens = 0;
+};
+
+// One step of the engine, after it. The spans are valid during the call.
 struct StepReport {
-  absl::Duration took;
+  absl::Duration took = absl::ZeroDuration();
   int32_t sequences = 0;
   int32_t rows = 0;         // positions computed
   int32_t prompt_rows = 0;  // of them, tokens of prompts
   int32_t generated = 0;    // tokens committed
   int32_t preempted = 0;
   int64_t waiting = 0;
+  std::span<const TokenGap> gaps;                // that this step's tokens ended
+  std::span<const absl::Duration> first_tokens;  // of requests, since they arrived
 };
 
 struct RequestReport {
@@ -26,6 +36,7 @@ struct RequestReport {
   FinishEvent finish;
   int32_t choices = 1;
   int64_t tokens_max = 0;
+  int64_t generated_longest = 0;  // tokens of the choice that has most
 };
 
 // Watches the engine: metrics, logs, cost models. Called on the engine's thread.

@@ -23,8 +23,8 @@ struct SamplingParams {
   float presence = 0.0F;     // subtracted once for each distinct output token
   float frequency = 0.0F;    // subtracted for each occurrence in the output
   std::vector<std::pair<TokenId, float>> logit_bias;  // added to the logits; each token once
-  std::vector<std::vector<TokenId>> banned;  // runs of tokens that no answer holds; none empty
-  std::vector<TokenId> allowed;              // the only tokens to draw from; empty: all
+  std::vector<std::vector<TokenId>> banned = {};  // runs of tokens that no answer holds; none empty
+  std::vector<TokenId> allowed = {};              // the only tokens to draw from; empty: all
   uint64_t seed = 0;
 };
 

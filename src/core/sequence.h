@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include <absl/time/time.h>
+
 #include "base/ids.h"
 #include "core/request.h"
 
@@ -26,6 +28,7 @@ struct Sequence {
       -1;  // prompt tokens found in the prefix cache at the first placement; -1: never placed
   int64_t prompt_scored = 0;  // prompt rows whose log-probabilities have been reported
   int32_t preemptions = 0;
+  absl::Time last_token = absl::InfinitePast();  // when the last generated one was there
 
   int64_t known() const { return static_cast<int64_t>(tokens.size()); }
   int64_t prompt() const { return static_cast<int64_t>(request->prompt.size()); }

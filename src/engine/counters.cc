@@ -31,7 +31,8 @@ GeneratorStats Counters::stats() const {
           .preemptions = preemptions_,
           .prompt_tokens = prompt_tokens_,
           .cached_tokens = cached_tokens_,
-          .generated_tokens = generated_tokens_};
+          .generated_tokens = generated_tokens_,
+          .per_sequence = absl::Nanoseconds(per_sequence_ns_.load())};
 }
 
 }  // namespace millrace

@@ -24,6 +24,7 @@ class Counters {
   void add_preemptions(int64_t n) { preemptions_ += n; }
   void add_prompt(int64_t tokens, int64_t cached);
   void add_generated(int64_t tokens) { generated_tokens_ += tokens; }
+  void set_per_sequence(absl::Duration busy) { per_sequence_ns_ = absl::ToInt64Nanoseconds(busy); }
 
   GeneratorStats stats() const;
 
@@ -37,6 +38,7 @@ class Counters {
   std::atomic<int64_t> prompt_tokens_ = 0;
   std::atomic<int64_t> cached_tokens_ = 0;
   std::atomic<int64_t> generated_tokens_ = 0;
+  std::atomic<int64_t> per_sequence_ns_ = 0;
 };
 
 }  // namespace millrace

@@ -29,6 +29,18 @@ absl::Status row_error(RowError error) {
              : invalid_argument("every token is forbidden: nothing can be drawn");
 }
 
+int64_t longest(std::span<const Sequence> sequences) {
+  int64_t tokens = 0;
+  for (const Sequence& sequence : sequences) tokens = std::max(tokens, sequence.generated());
+  return tokens;
+}
+
+EngineOptions with_cache(EngineOptions options, const Capacity& capacity) {
+  options.card.block_tokens = capacity.groups.front().block_tokens;
+  options.card.prefix_caching = options.prefix_caching;
+  return options;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::create(EngineOptions options, Executor& executor,
@@ -43,7 +55,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::create(EngineOptions options, Ex
 
 Engine::Engine(EngineOptions options, Executor& executor, const Tokenizer& tokenizer,
                const Clock& clock, std::vector<Observer*> observers, std::unique_ptr<Policy> policy)
-    : options_(std::move(options)),
+    : options_(with_cache(std::move(options), executor.capacity())),
       executor_(executor),
       clock_(clock),
       observers_(std::move(observers)),
@@ -57,23 +69,31 @@ Engine::Engine(EngineOptions options, Executor& executor, const Tokenizer& token
 
 Engine::~Engine() { stop(); }
 
-absl::StatusOr<RequestId> Engine::submit(Request request, std::shared_ptr<TokenSink> sink) {
-  CHECK(sink != nullptr, "a request without a sink");
-  RETURN_IF_ERROR(check_request(request, options_.card));
-  const int64_t sequences = request.choices;
+absl::StatusOr<std::vector<RequestId>> Engine::submit_all(std::vector<Submission> submissions) {
+  int64_t sequences = 0;
+  for (const Submission& submission : submissions) {
+    CHECK(submission.sink != nullptr, "a request without a sink");
+    RETURN_IF_ERROR(check_request(submission.request, options_.card));
+    sequences += submission.request.choices;
+  }
   if (!counters_.enter(sequences, options_.waiting_max)) {
     return resource_exhausted("{} sequences are waiting already", options_.waiting_max);
   }
-  ++open_requests_;
-  const RequestId id{requests_ever_++};
-  const absl::Status posted =
-      inbox_.post({.id = id,
-                   .request = std::make_shared<const Request>(std::move(request)),
-                   .sink = std::move(sink),
-                   .arrived = clock_.now()});
-  if (posted.ok()) return id;
+  const auto count = static_cast<int64_t>(submissions.size());
+  open_requests_ += count;
+  std::vector<RequestId> ids;
+  std::vector<Arrival> arrivals;
+  for (Submission& submission : submissions) {
+    ids.push_back({requests_ever_++});
+    arrivals.push_back({.id = ids.back(),
+                        .request = std::make_shared<const Request>(std::move(submission.request)),
+                        .sink = std::move(submission.sink),
+                        .arrived = clock_.now()});
+  }
+  const absl::Status posted = inbox_.post(std::move(arrivals));
+  if (posted.ok()) return ids;
   counters_.leave(sequences);
-  leave_open();
+  leave_open(count);
   return posted;
 }
 
@@ -81,6 +101,7 @@ void Engine::cancel(RequestId id) { inbox_.cancel(id); }
 
 absl::Status Engine::step() {
   began_ = clock_.now();
+  if (resting_) busy_since_ = began_;
   admit(inbox_.drain());
   planner_.plan(live_.sequences(), ledger_, began_, flight_);
   if (flight_.plan.slices.empty()) return deliver(flight_);
@@ -141,6 +162,7 @@ absl::Status Engine::deliver(const Flight& flight) {
   collect_failures(flight);
   report(flight);
   hand_over();
+  resting_ = live_.sequences().empty();
   return absl::OkStatus();
 }
 
@@ -186,12 +208,24 @@ void Engine::collect_tokens(const Flight& flight) {
     Answer& answer = live_.of(*outcome.sequence);
     answer.usage.generated_tokens += outcome.rows.size();
     counters_.add_generated(outcome.rows.size());
-    if (answer.times.first_token == absl::InfinitePast()) answer.times.first_token = computed_;
+    if (answer.times.first_token == absl::InfinitePast()) {
+      answer.times.first_token = computed_;
+      first_tokens_.push_back(computed_ - answer.times.arrived);
+    }
+    time_tokens(*outcome.sequence, outcome.rows.size());
     if (outcome.finish == FinishReason::kNone) continue;
     answer.reason = outcome.finish;
     --answer.unfinished;
     retire(*outcome.sequence);
   }
+}
+
+void Engine::time_tokens(Sequence& sequence, int32_t count) {
+  const bool first = sequence.last_token == absl::InfinitePast();
+  const absl::Duration took = first ? absl::ZeroDuration() : computed_ - sequence.last_token;
+  const int32_t gaps = first ? count - 1 : count;
+  if (gaps > 0) gaps_.push_back({took, gaps});
+  sequence.last_token = computed_;
 }
 
 void Engine::collect_tokens_of(const Outcome& outcome, const Flight& flight) {
@@ -227,6 +261,9 @@ void Engine::collect_failures(const Flight& flight) {
 void Engine::report(const Flight& flight) {
   const Plan& plan = flight.plan;
   counters_.add_preemptions(plan.preempted);
+  service_rate_.add(computed_ - busy_since_, std::exchange(departed_, 0));
+  busy_since_ = computed_;
+  counters_.set_per_sequence(service_rate_.per_sequence());
   counters_.set_places(plan.short_of_memory ? ledger_.sequences() : options_.sequences_max);
   count();
   StepReport report{.took = computed_ - began_,
@@ -234,7 +271,9 @@ void Engine::report(const Flight& flight) {
                     .rows = flight.batch.rows(),
                     .generated = static_cast<int32_t>(flight.verdict.rows.size()),
                     .preempted = plan.preempted,
-                    .waiting = counters_.stats().waiting};
+                    .waiting = counters_.stats().waiting,
+                    .gaps = gaps_,
+                    .first_tokens = first_tokens_};
   for (size_t i = 0; i < plan.slices.size(); ++i) {
     const auto row = static_cast<size_t>(flight.batch.slices[i].row);
     const int64_t of_prompt = plan.slices[i].sequence->prompt() - flight.batch.positions[row];
@@ -242,6 +281,8 @@ void Engine::report(const Flight& flight) {
         static_cast<int32_t>(std::clamp<int64_t>(of_prompt, 0, plan.slices[i].rows));
   }
   for (Observer* observer : observers_) observer->stepped(report);
+  gaps_.clear();
+  first_tokens_.clear();
 }
 
 void Engine::hand_over() {
@@ -261,6 +302,7 @@ void Engine::hand_over() {
 
 void Engine::retire(Sequence& sequence) {
   if (!live_.finish(sequence)) return;
+  if (ledger_.holds(sequence.id)) ++departed_;
   ledger_.release(sequence.id);
   strategies_.forget(sequence.id);
   planner_.policy().left(sequence);
@@ -278,10 +320,11 @@ void Engine::end(RequestId id, const absl::Status& status, FinishReason reason) 
       .reason = reason,
       .finish = {.status = status, .usage = answer->usage, .times = answer->times},
       .choices = answer->request->choices,
-      .tokens_max = answer->request->stop.tokens_max};
+      .tokens_max = answer->request->stop.tokens_max,
+      .generated_longest = longest(answer->sequences)};
   for (Observer* observer : observers_) observer->finished(report);
   answer->sink->finish(report.finish);
-  leave_open();
+  leave_open(1);
 }
 
 void Engine::end_all(const absl::Status& status) {
@@ -294,8 +337,8 @@ void Engine::count() {
   counters_.set_blocks(ledger_.blocks_held(), ledger_.blocks());
 }
 
-void Engine::leave_open() {
-  if (--open_requests_ > 0) return;
+void Engine::leave_open(int64_t requests) {
+  if ((open_requests_ -= requests) > 0) return;
   const std::lock_guard lock(idle_mutex_);
   idle_.notify_all();
 }

@@ -21,6 +21,7 @@
 #include "engine/answers.h"
 #include "engine/counters.h"
 #include "engine/inbox.h"
+#include "engine/service_rate.h"
 #include "kv/ledger.h"
 #include "sched/planner.h"
 
@@ -50,7 +51,7 @@ class Engine final : public Generator {
                                                         std::vector<Observer*> observers = {});
   ~Engine() override;  // stops
 
-  absl::StatusOr<RequestId> submit(Request request, std::shared_ptr<TokenSink> sink) override;
+  absl::StatusOr<std::vector<RequestId>> submit_all(std::vector<Submission> submissions) override;
   void cancel(RequestId id) override;
   const ModelCard& card() const override { return options_.card; }
   GeneratorStats stats() const override { return counters_.stats(); }
@@ -61,8 +62,7 @@ class Engine final : public Generator {
   bool drain(absl::Duration timeout);
   // Ends what is left with UNAVAILABLE and joins the thread.
   void stop();
-  // False once the executor has failed: every request was ended and no other is taken.
-  bool healthy() const { return healthy_.load(); }
+  bool healthy() const override { return healthy_; }
 
   // One step; an error means that the executor is broken.
   absl::Status step();
@@ -87,6 +87,7 @@ class Engine final : public Generator {
   void mark_started(const Plan& plan);
   void collect_prompt_scores(const Flight& flight);
   void collect_tokens(const Flight& flight);
+  void time_tokens(Sequence& sequence, int32_t count);
   void collect_tokens_of(const Outcome& outcome, const Flight& flight);
   void collect_failures(const Flight& flight);
   void report(const Flight& flight);
@@ -98,7 +99,7 @@ class Engine final : public Generator {
   void end_all(const absl::Status& status);
   void expire();
   void count();
-  void leave_open();
+  void leave_open(int64_t requests);
 
   const EngineOptions options_;
   Executor& executor_;
@@ -116,6 +117,13 @@ class Engine final : public Generator {
   std::vector<Failure> failures_;  // of this step
   absl::Time began_;               // this step
   absl::Time computed_;            // its tokens were there
+  std::vector<TokenGap> gaps_;     // that its tokens ended
+  std::vector<absl::Duration> first_tokens_;
+
+  ServiceRate service_rate_;
+  absl::Time busy_since_;  // what the rate has not counted yet began
+  bool resting_ = true;    // there was nothing to do after the last step
+  int64_t departed_ = 0;   // sequences, from the batch, since the last report
 
   Counters counters_;
   std::atomic<int64_t> requests_ever_ = 0;

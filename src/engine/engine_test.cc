@@ -26,10 +26,17 @@ Request request_of(int64_t prompt, int64_t tokens_max) {
 
 class Watcher final : public Observer {
  public:
-  void stepped(const StepReport& report) override { steps.push_back(report); }
+  void stepped(const StepReport& report) override {
+    steps.push_back(report);
+    first_tokens.insert(first_tokens.end(), report.first_tokens.begin(), report.first_tokens.end());
+    for (const TokenGap& gap : report.gaps) {
+      gaps.insert(gaps.end(), static_cast<size_t>(gap.tokens), gap.took / gap.tokens);
+    }
+  }
   void finished(const RequestReport& report) override { requests.push_back(report); }
   std::vector<StepReport> steps;
   std::vector<RequestReport> requests;
+  std::vector<absl::Duration> gaps, first_tokens;
 };
 
 // An engine stepped by hand over a scripted model: 16 blocks of 4 tokens.
@@ -152,6 +159,60 @@ TEST_F(EngineTest, TellsOfTimesUsageAndSteps) {
   EXPECT_EQ(engine().stats().prompt_tokens, 80);
   EXPECT_EQ(engine().stats().cached_tokens, 39);
   EXPECT_EQ(engine().stats().generated_tokens, 6);
+}
+
+TEST_F(EngineTest, TimesTokens) {
+  Request request = request_of(40, 3);
+  request.choices = 2;
+  submit(request);
+  while (!engine().idle()) {
+    ASSERT_TRUE(engine().step().ok());
+    clock_.advance(absl::Seconds(1));
+  }
+  EXPECT_EQ(watcher_.first_tokens, std::vector<absl::Duration>{absl::Seconds(1)});
+  EXPECT_EQ(watcher_.gaps, std::vector<absl::Duration>(4, absl::Seconds(1)));
+  EXPECT_EQ(watcher_.requests[0].generated_longest, 3);
+  submit(request_of(4, 1));
+  run_dry();
+  EXPECT_EQ(watcher_.first_tokens.size(), 2U);
+  EXPECT_EQ(watcher_.gaps.size(), 4U);
+}
+
+TEST_F(EngineTest, TellsItsPaceWhileItIsBusy) {
+  EXPECT_EQ(engine().stats().per_sequence, absl::ZeroDuration());
+  for (int i = 0; i < 3; ++i) {
+    submit(request_of(2, 4));
+    while (!engine().idle()) {
+      ASSERT_TRUE(engine().step().ok());
+      clock_.advance(absl::Seconds(1));
+    }
+    clock_.advance(absl::Hours(1));
+  }
+  // The last of four steps of a second each ends at once by this clock.
+  EXPECT_NEAR(absl::ToDoubleSeconds(engine().stats().per_sequence), 3, 0.2);
+}
+
+TEST_F(EngineTest, TakesAllOrNone) {
+  options_.waiting_max = 0;
+  options_.sequences_max = 1;
+  const auto first_sink = std::make_shared<Notebook>(), sink = std::make_shared<Notebook>();
+  const auto two_of = [&](const Request& second) {
+    std::vector<Submission> submissions;
+    submissions.push_back({request_of(2, 3), first_sink});
+    submissions.push_back({second, sink});
+    return engine().submit_all(std::move(submissions)).status();
+  };
+  EXPECT_EQ(two_of(request_of(2, 0)).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(engine().idle());
+  submit(request_of(2, 3));
+  EXPECT_EQ(two_of(request_of(2, 3)).code(), absl::StatusCode::kResourceExhausted);
+  run_dry();
+  EXPECT_TRUE(first_sink->ends.empty() && sink->ends.empty());
+  EXPECT_TRUE(two_of(request_of(2, 3)).ok());
+  run_dry();
+  EXPECT_EQ(end_of(*first_sink), absl::StatusCode::kOk);
+  EXPECT_EQ(end_of(*sink), absl::StatusCode::kOk);
+  EXPECT_EQ(engine().stats().waiting, 0);
 }
 
 TEST_F(EngineTest, ChoicesShareTheirPrompt) {

@@ -1,14 +1,15 @@
 #include "engine/inbox.h"
 
+#include <iterator>
 #include <utility>
 
 namespace millrace {
 
-absl::Status Inbox::post(Arrival arrival) {
+absl::Status Inbox::post(std::vector<Arrival> arrivals) {
   {
     const std::lock_guard lock(mutex_);
     RETURN_IF_ERROR(closed_);
-    incoming_.arrivals.push_back(std::move(arrival));
+    std::move(arrivals.begin(), arrivals.end(), std::back_inserter(incoming_.arrivals));
   }
   arrived_.notify_one();
   return absl::OkStatus();

@@ -34,8 +34,8 @@ struct Mail {
 // add or to swap.
 class Inbox {
  public:
-  // The status of close(), once closed.
-  absl::Status post(Arrival arrival);
+  // Takes all, or none and the status of close(), once closed.
+  absl::Status post(std::vector<Arrival> arrivals);
   void cancel(RequestId id);
   // From now on nothing is taken; `why` is what posters are told. The last one counts.
   void close(absl::Status why);

@@ -87,6 +87,9 @@ constexpr AnswerSchema kSchemas[] = {
     {"Health", R"({"type": "object", "required": ["status"],
       "properties": {"status": {"const": "ok"}}})"},
 
+    {"Load", R"({"type": "object", "required": ["server_load"],
+      "properties": {"server_load": {"type": "integer", "minimum": 0}}})"},
+
     {"Version", R"({"type": "object", "required": ["version"],
       "properties": {"version": {"type": "string"}}})"},
 

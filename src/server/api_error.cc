@@ -13,7 +13,9 @@ namespace {
 
 constexpr std::string_view kParamUrl = "millrace/param";
 constexpr std::string_view kCodeUrl = "millrace/code";
+constexpr std::string_view kRetryAfterUrl = "millrace/retry-after";
 constexpr size_t kMessageBytesMax = 1000;
+constexpr size_t kPayloadBytesMax = 200;  // a field's path may hold what a client wrote
 
 struct Kind {
   absl::StatusCode code;
@@ -38,23 +40,36 @@ const Kind& kind_of(absl::StatusCode code) {
   return found == std::end(kKinds) ? kInternalKind : *found;
 }
 
-// One line, bounded, whole characters.
+// At most `bytes_max` bytes of whole characters.
+std::string_view shortened(std::string_view text, size_t bytes_max) {
+  if (text.size() <= bytes_max) return text;
+  const auto is_continuation = [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0U) == 0x80U;
+  };
+  size_t end = bytes_max;
+  while (end > 0 && is_continuation(text[end])) --end;
+  return text.substr(0, end);
+}
+
+// One line: control characters and what else ends lines in Unicode become spaces.
 std::string clean(std::string_view message) {
-  std::string line(message.substr(0, kMessageBytesMax));
-  if (message.size() > kMessageBytesMax) {
-    constexpr auto is_continuation = [](char c) {
-      return (static_cast<unsigned char>(c) & 0xc0U) == 0x80U;
-    };
-    while (!line.empty() && is_continuation(message[line.size()])) line.pop_back();
-  }
+  constexpr std::string_view kLineEnds[] = {"\u0085", "\u2028", "\u2029"};
+  std::string line(shortened(message, kMessageBytesMax));
   for (char& c : line) {
     if (static_cast<unsigned char>(c) < 0x20U) c = ' ';
+  }
+  for (const std::string_view end : kLineEnds) {
+    for (size_t at = 0; (at = line.find(end, at)) != std::string::npos; ++at) {
+      line.replace(at, end.size(), " ");
+    }
   }
   return line;
 }
 
 Json payload(const absl::Status& status, std::string_view url, const char* fallback) {
-  if (const auto found = status.GetPayload(to_absl(url))) return std::string(*found);
+  if (const auto found = status.GetPayload(to_absl(url))) {
+    return clean(shortened(std::string(*found), kPayloadBytesMax));
+  }
   return fallback == nullptr ? Json(nullptr) : Json(fallback);
 }
 
@@ -109,6 +124,10 @@ absl::Status with_code(std::string_view code, absl::Status status) {
   return attach(kCodeUrl, code, std::move(status));
 }
 
+absl::Status with_retry_after(int64_t seconds, absl::Status status) {
+  return attach(kRetryAfterUrl, fmt::format("{}", seconds), std::move(status));
+}
+
 std::string error_json(const absl::Status& status) {
   const Kind& kind = kind_of(status.code());
   const bool internal = kind.http_status == kInternalKind.http_status;
@@ -122,7 +141,10 @@ HttpResponse error_response(const absl::Status& status) {
   response.status = kind_of(status.code()).http_status;
   response.body = error_json(status);
   const bool later = response.status == 429 || response.status == 503;
-  if (later) response.headers.emplace_back("Retry-After", "1");
+  if (later) {
+    const auto seconds = status.GetPayload(to_absl(kRetryAfterUrl));
+    response.headers.emplace_back("Retry-After", seconds ? std::string(*seconds) : "1");
+  }
   return response;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,8 @@ namespace millrace {
 absl::Status at_field(std::string_view param, absl::Status status);
 // The status with OpenAI's machine-readable code ("context_length_exceeded") attached.
 absl::Status with_code(std::string_view code, absl::Status status);
+// The status with the whole seconds after which another try may succeed.
+absl::Status with_retry_after(int64_t seconds, absl::Status status);
 
 // The response that an error is: OpenAI's four keys, status from the code.
 HttpResponse error_response(const absl::Status& status);

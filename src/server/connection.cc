@@ -77,7 +77,10 @@ void Connection::close() {
   if (state_ == State::kClosed) return;
   const bool answering = state_ == State::kAnswering;
   state_ = State::kClosed;
-  if (source_) source_->end(absl::OkStatus());
+  if (source_) {
+    source_->end(absl::OkStatus());
+    record_.generation = source_->report();
+  }
   source_ = nullptr;
   read_timer_.cancel();
   write_timer_.cancel();
@@ -199,6 +202,7 @@ void Connection::dispatch() {
   record_.id = request.id;
   record_.method = request.method;
   record_.path = request.path;
+  record_.body_bytes = std::ssize(request.body);
   host_.handle(std::move(request), shared_from_this());
 }
 
@@ -229,7 +233,10 @@ void Connection::pump() {
   if (!source_ || !writing_.empty()) return;
   const AnswerPart part = source_->next();
   if (part.empty()) return;
-  if (part.last) source_ = nullptr;
+  if (part.last) {
+    record_.generation = source_->report();
+    source_ = nullptr;
+  }
   if (part.whole) {
     send(*part.whole);
   } else {

@@ -12,21 +12,13 @@
 #include "server/http_message.h"
 #include "server/http_reader.h"
 #include "server/http_writer.h"
+#include "server/request_record.h"
 #include "server/server.h"
 #include "server/socket.h"
 
 namespace millrace {
 
 class Connection;
-
-// One answered request, for the log. Status 499: the client left before its answer was whole.
-struct RequestRecord {
-  std::string id, method, path;
-  int status = 0;
-  int64_t bytes = 0;  // sent
-  std::chrono::steady_clock::duration took{};
-};
-inline constexpr int kClientLeft = 499;
 
 // What a connection needs of its server. Called on the connections' thread.
 class ConnectionHost {
@@ -50,6 +42,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void start();
   void reply(Reply reply);
+  // What the record of the request that is being answered says of its route.
+  void set_route(const Route* route) { record_.route = route; }
   void refuse(const HttpResponse& response);  // instead of start()
   // Closes if no request has begun.
   void drain();

@@ -72,9 +72,26 @@ EchoGenerator::~EchoGenerator() {
   thread_.join();
 }
 
-absl::StatusOr<RequestId> EchoGenerator::submit(Request request, std::shared_ptr<TokenSink> sink) {
+absl::StatusOr<std::vector<RequestId>> EchoGenerator::submit_all(std::vector<Submission> all) {
   const std::lock_guard lock(mutex_);
-  if (std::ssize(running_) + request.choices > queue_max) return resource_exhausted("queue full");
+  int64_t sequences = std::ssize(running_);
+  for (const Submission& submission : all) sequences += submission.request.choices;
+  if (sequences > queue_max) return resource_exhausted("queue full");
+  std::vector<RequestId> ids;
+  for (Submission& submission : all) ids.push_back(begin(std::move(submission)));
+  return ids;
+}
+
+GeneratorStats EchoGenerator::stats() const {
+  const std::lock_guard lock(mutex_);
+  GeneratorStats stats;
+  (held_ ? stats.waiting : stats.running) = std::ssize(running_);
+  stats.per_sequence = per_sequence;
+  return stats;
+}
+
+RequestId EchoGenerator::begin(Submission submission) {
+  Request& request = submission.request;
   auto running = std::make_shared<Running>();
   for (int32_t i = 0; i < request.choices; ++i) {
     running->scripts.push_back(script(request, i));
@@ -83,7 +100,7 @@ absl::StatusOr<RequestId> EchoGenerator::submit(Request request, std::shared_ptr
         TextStream::Options{.stops = request.stop.strings, .unheard = request.stop.tokens_min}));
   }
   running->done.resize(running->scripts.size());
-  running->sink = std::move(sink);
+  running->sink = std::move(submission.sink);
   last_ = request;
   running->request = std::move(request);
   const RequestId id = {submitted_++};

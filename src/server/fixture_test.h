@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -31,18 +32,21 @@ class EchoGenerator final : public Generator {
   explicit EchoGenerator(const Tokenizer& tokenizer, int64_t context_max = 4096);
   ~EchoGenerator() override;
 
-  absl::StatusOr<RequestId> submit(Request request, std::shared_ptr<TokenSink> sink) override;
+  absl::StatusOr<std::vector<RequestId>> submit_all(std::vector<Submission> submissions) override;
   void cancel(RequestId id) override;
   const ModelCard& card() const override { return card_; }
-  GeneratorStats stats() const override { return {}; }
+  GeneratorStats stats() const override;
+  bool healthy() const override { return healthy_; }
+  void set_healthy(bool healthy) { healthy_ = healthy; }
 
   // Set before requests come.
   Script script;
   int64_t queue_max = 1 << 20;
   absl::Duration round_delay;
-  RequestTimes times;    // of every request
-  absl::Status failure;  // ends every request after its first round
-  void hold(bool held);  // no rounds while held
+  RequestTimes times;           // of every request
+  absl::Duration per_sequence;  // in stats()
+  absl::Status failure;         // ends every request after its first round
+  void hold(bool held);         // no rounds while held
 
   bool wait_for_cancels(int64_t count);  // false after ten seconds
   bool wait_for_running(int64_t count);
@@ -50,6 +54,7 @@ class EchoGenerator final : public Generator {
 
  private:
   struct Running;
+  RequestId begin(Submission submission);
   void work();
   void round(Running& running);
   TokenEvent next_event(Running& running, size_t choice) const;
@@ -62,6 +67,7 @@ class EchoGenerator final : public Generator {
   Request last_;
   int64_t submitted_ = 0;
   int64_t cancelled_ = 0;
+  std::atomic<bool> healthy_ = true;
   bool held_ = false;
   bool stop_ = false;
   std::thread thread_;

@@ -6,6 +6,7 @@
 #include "server/generation.h"
 #include "server/handlers.h"
 #include "server/prompts.h"
+#include "server/request_log.h"
 
 namespace millrace {
 namespace {
@@ -62,6 +63,7 @@ absl::StatusOr<std::shared_ptr<Generation>> start(const Dialect& dialect, const 
   request.generation.cache_salt ^= http.cache_salt;
   RETURN_IF_ERROR(check_choices(dialect, request, context.limits));
   ASSIGN_OR_RETURN(std::vector<Prompt> prompts, dialect.prompts(request, model));
+  if (context.logs_prompts) log_prompts(http.id, prompts, model.served.tokenizer);
   ASSIGN_OR_RETURN(const std::vector<int64_t> tokens_max,
                    settle_tokens(dialect, request, prompts, context));
   request.generation.sampling.banned = tokens_of_words(request.bad_words, model.served.tokenizer);

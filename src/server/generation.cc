@@ -5,6 +5,8 @@
 #include <absl/time/clock.h>
 
 #include "server/api_error.h"
+#include "server/event_text.h"
+#include "server/retry_after.h"
 #include "server/timings.h"
 
 namespace millrace {
@@ -18,8 +20,6 @@ int64_t count_characters(std::string_view utf8) {
   return std::ranges::count_if(
       utf8, [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; });
 }
-
-std::string event_line(std::string_view data) { return fmt::format("data: {}\n\n", data); }
 
 // Everything of an answer's object up to its choices, which follow as text.
 std::string make_envelope(const AnswerShape& shape, const ApiRequest& request) {
@@ -39,6 +39,12 @@ std::string members_after(const Json& members) {
   if (members.empty()) return {};
   const std::string object = json_text(members);
   return "," + object.substr(1, object.size() - 2);
+}
+
+// A refusal for want of room, with how long the wait for some is.
+absl::Status with_patience(const Generator& generator, absl::Status status) {
+  if (!absl::IsResourceExhausted(status)) return status;
+  return with_retry_after(retry_after_seconds(generator.stats()), std::move(status));
 }
 
 ScoredToken scored_token(const TokenEvent& event, int64_t text_offset) {
@@ -62,7 +68,9 @@ Generation::Generation(std::shared_ptr<const NamedModel> model, const AnswerShap
       shape_(shape),
       request_(std::move(request)),
       mailbox_(std::make_shared<Mailbox>(pending_bytes)) {
+  report_.choices = std::ssize(prompts) * request_.generation.choices;
   for (Prompt& prompt : prompts) {
+    report_.usage.prompt_tokens += std::ssize(prompt.tokens);
     prompts_.emplace_back().prompt = std::move(prompt);
   }
   make_choices();
@@ -95,6 +103,7 @@ void Generation::make_choices() {
 }
 
 absl::Status Generation::submit(const std::vector<int64_t>& tokens_max) {
+  std::vector<Submission> submissions;
   for (size_t i = 0; i < prompts_.size(); ++i) {
     Request request = request_.generation;
     request.client_id = request_.client_id;
@@ -102,9 +111,12 @@ absl::Status Generation::submit(const std::vector<int64_t>& tokens_max) {
     request.stop.tokens_max = tokens_max[i];
     request.sampling.seed = *request_.seed;
     auto sink = std::make_shared<MailboxSink>(mailbox_, static_cast<int32_t>(i));
-    ASSIGN_OR_RETURN(prompts_[i].id,
-                     model_->served.generator.submit(std::move(request), std::move(sink)));
+    submissions.push_back({std::move(request), std::move(sink)});
   }
+  Generator& generator = model_->served.generator;
+  absl::StatusOr<std::vector<RequestId>> ids = generator.submit_all(std::move(submissions));
+  if (!ids.ok()) return with_patience(generator, ids.status());
+  for (size_t i = 0; i < prompts_.size(); ++i) prompts_[i].id = (*ids)[i];
   return absl::OkStatus();
 }
 
@@ -134,7 +146,7 @@ AnswerPart Generation::next() {
 AnswerPart Generation::ping() {
   AnswerPart part;
   if (request_.stream && !over_) {
-    part.events = ": ping\n\n";
+    part.events = kPing;
     streaming_ = true;
   }
   return part;
@@ -142,6 +154,7 @@ AnswerPart Generation::ping() {
 
 void Generation::end(const absl::Status& reason) {
   ending_ = reason;
+  if (!over_) report_.reason = reason.ok() ? FinishReason::kAbort : FinishReason::kError;
   cancel();
 }
 
@@ -200,7 +213,7 @@ void Generation::send_choice(int32_t index, Json chunk, AnswerPart& part) {
     after["usage"].erase("prompt_tokens_details");  // known when the prompt's work is over
   }
   streaming_ = true;
-  part.events += event_line(envelope_ + json_text(chunk) + "]" + members_after(after) + "}");
+  part.events += event_text(envelope_ + json_text(chunk) + "]" + members_after(after) + "}");
 }
 
 // A choice's first chunk, and before a completion's own tokens the prompt that it repeats.
@@ -228,6 +241,7 @@ void Generation::open(int32_t index, AnswerPart& part) {
 void Generation::accept_token(int32_t index, const TokenEvent& token, AnswerPart& part) {
   Choice& choice = this->choice(index);
   if (!choice.opened) open(index, part);
+  ++report_.usage.generated_tokens;
   score(choice, token);
   ++choice.tokens;
   if (request_.answer.token_ids) choice.token_ids.push_back(token.token);
@@ -238,7 +252,7 @@ void Generation::accept_token(int32_t index, const TokenEvent& token, AnswerPart
   const bool finished = token.finish != FinishReason::kNone;
   if (finished) {
     text += choice.text.finish();
-    choice.reason = token.finish;
+    choice.reason = report_.reason = token.finish;
   }
   if (!request_.stream) {
     choice.gathered += text;
@@ -256,22 +270,21 @@ void Generation::accept_finish(PromptState& prompt, const FinishEvent& finish, A
   prompt.finished = true;
   if (!finish.status.ok()) {
     const bool overflowed = mailbox_->overflowed();
-    fail(overflowed ? unavailable("the answer grew faster than it could be sent") : finish.status,
+    fail(overflowed ? unavailable("the answer grew faster than it could be sent")
+                    : with_patience(model_->served.generator, finish.status),
          part);
     return;
   }
-  usage_.prompt_tokens += finish.usage.prompt_tokens;
-  usage_.cached_tokens += finish.usage.cached_tokens;
-  usage_.generated_tokens += finish.usage.generated_tokens;
-  times_ = finished_ == 0 ? finish.times : joined(times_, finish.times);
+  report_.add(finish);
   if (++finished_ == prompts_.size()) complete(part);
 }
 
 void Generation::fail(const absl::Status& status, AnswerPart& part) {
   cancel();
   over_ = part.last = true;
+  report_.reason = FinishReason::kError;
   if (streaming_) {
-    part.events += event_line(error_json(status)) + event_line("[DONE]");
+    part.events += event_text(error_json(status)) + event_text("[DONE]");
   } else {
     part.whole = error_response(status);
   }
@@ -280,11 +293,11 @@ void Generation::fail(const absl::Status& status, AnswerPart& part) {
 void Generation::complete(AnswerPart& part) {
   over_ = part.last = true;
   Json after = Json::object();
-  if (!request_.stream || request_.answer.include_usage) after["usage"] = usage_json(usage_);
-  if (request_.answer.timings) after["timings"] = timings_json(usage_, times_);
+  if (!request_.stream || request_.answer.include_usage) after["usage"] = usage_json(report_.usage);
+  if (request_.answer.timings) after["timings"] = timings_json(report_.usage, report_.times);
   if (request_.stream) {
-    if (!after.empty()) part.events += event_line(envelope_ + "]" + members_after(after) + "}");
-    part.events += event_line("[DONE]");
+    if (!after.empty()) part.events += event_text(envelope_ + "]" + members_after(after) + "}");
+    part.events += event_text("[DONE]");
     return;
   }
   if (!shape_.prompt_in_choice) after.update(about_prompt(prompts_.front()));

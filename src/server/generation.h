@@ -29,6 +29,7 @@ class Generation final : public AnswerSource {
   AnswerPart next() override;
   AnswerPart ping() override;
   void end(const absl::Status& reason) override;
+  GenerationReport report() const override { return report_; }
 
  private:
   struct Choice {
@@ -87,8 +88,7 @@ class Generation final : public AnswerSource {
   std::string envelope_;         // of every chunk, up to the choices
   std::vector<Delivery> taken_;
   size_t cursor_ = 0;  // into taken_
-  RequestUsage usage_;
-  RequestTimes times_;
+  GenerationReport report_;
   size_t finished_ = 0;     // prompts
   bool streaming_ = false;  // something of the stream went out
   bool over_ = false;       // the last part was given

@@ -23,6 +23,8 @@ Reply get_model(const HttpRequest& request, const RouteContext& context);
 // operate_routes.cc
 Reply get_health(const HttpRequest& request, const RouteContext& context);
 Reply get_ready(const HttpRequest& request, const RouteContext& context);
+Reply get_load(const HttpRequest& request, const RouteContext& context);
+Reply get_metrics(const HttpRequest& request, const RouteContext& context);
 Reply get_version(const HttpRequest& request, const RouteContext& context);
 Reply get_openapi(const HttpRequest& request, const RouteContext& context);
 

@@ -12,6 +12,8 @@
 
 #include <absl/status/status.h>
 
+#include "server/request_record.h"
+
 namespace millrace {
 
 // What is judged of a request before its body is read.
@@ -63,6 +65,8 @@ class AnswerSource {
   // Nobody waits any more (OK), or the server ends the answer (why): work for it stops, and after a
   // reason next() gives the ending at once.
   virtual void end(const absl::Status& reason) = 0;
+  // What it came to, after the last part or end().
+  virtual GenerationReport report() const = 0;
 };
 
 // What a route's handler makes of a request.

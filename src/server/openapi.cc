@@ -119,14 +119,15 @@ Json operation(const Route& route) {
     operation["parameters"] = Json::array();
     operation["parameters"].push_back(std::move(parameter));
   }
-  Json& good = operation["responses"]["200"];
-  good["description"] = "The answer.";
-  good["content"] = content_of("application/json", reference(route.answer));
+  Json good = {{"description", "The answer."}};
+  good["content"] = route.answer.empty() ? content_of("text/plain", {{"type", "string"}})
+                                         : content_of("application/json", reference(route.answer));
   const bool streams = route.body != nullptr && field_of(*route.body, "stream") != nullptr;
   if (streams) good["content"].update(content_of("text/event-stream", {{"type", "string"}}));
-  Json& bad = operation["responses"]["default"];
-  bad["description"] = "An error.";
+  Json bad = {{"description", "An error."}};
   bad["content"] = content_of("application/json", reference("Error"));
+  operation["responses"]["200"] = std::move(good);
+  operation["responses"]["default"] = std::move(bad);
   return operation;
 }
 
@@ -136,23 +137,26 @@ Json field_schema(const Field& field, const ReadContext& context) {
   return std::visit(SchemaOf{context}, field.rule);
 }
 
+// A reference into an ordered object lives until the next member comes, so parts are made alone.
 Json openapi(const ReadContext& context) {
-  Json document = {{"openapi", "3.1.0"}};
-  document["info"] = {{"title", "Millrace"}, {"version", MILLRACE_VERSION}};
-  document["security"] = Json::parse(R"([{}, {"key": []}])");
-  Json& components = document["components"];
-  components["securitySchemes"]["key"] = {{"type", "http"}, {"scheme", "bearer"}};
-  Json& schemas = components["schemas"];
+  Json schemas = Json::object();
   for (const AnswerSchema& answer : answer_schemas()) {
     schemas[std::string(answer.name)] = Json::parse(answer.text);
   }
+  Json paths = Json::object();
   for (const Route& route : routes()) {
     if (route.body != nullptr) {
       schemas[std::string(route.body->name)] = body_schema(*route.body, context);
     }
     const std::string method = route.method == "GET" ? "get" : "post";
-    document["paths"][std::string(route.path)][method] = operation(route);
+    paths[std::string(route.path)][method] = operation(route);
   }
+  Json document = {{"openapi", "3.1.0"}};
+  document["info"] = {{"title", "Millrace"}, {"version", MILLRACE_VERSION}};
+  document["security"] = Json::parse(R"([{}, {"key": []}])");
+  document["paths"] = std::move(paths);
+  document["components"]["schemas"] = std::move(schemas);
+  document["components"]["securitySchemes"]["key"] = {{"type", "http"}, {"scheme", "bearer"}};
   return document;
 }
 

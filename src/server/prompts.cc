@@ -41,21 +41,31 @@ std::string_view last_text(const Json& message) {
   return text.get_ref<const std::string&>();
 }
 
+std::string_view without_last_spaces(std::string_view text) {
+  return text.substr(0, text.find_last_not_of(kSpaces) + 1);
+}
+
 // Ends a rendered chat where its last message's text ends, as transformers does for
-// continue_final_message; templates may trim the text.
+// continue_final_message. Templates may trim the text. Only what somebody wrote is looked at, which
+// keeps the search linear, and a spelling in the message apart from the template's own.
 absl::StatusOr<MarkedText> open_final_message(const Json& messages, const MarkedText& rendered) {
   std::string_view text = last_text(messages.back());
   text.remove_prefix(std::min(text.find_first_not_of(kSpaces), text.size()));
-  const std::string_view trimmed = text.substr(0, text.find_last_not_of(kSpaces) + 1);
-  const size_t at = trimmed.empty() ? std::string::npos : rendered.text.rfind(trimmed);
-  if (at == std::string::npos) {
-    return at_field("continue_final_message",
-                    invalid_argument("the chat template does not show the last message's text, "
-                                     "so nothing can go on with it"));
+  const std::string_view trimmed = without_last_spaces(text);
+  for (size_t i = trimmed.empty() ? 0 : rendered.written.size(); i > 0; --i) {
+    const ByteRange& range = rendered.written[i - 1];
+    const std::string_view shown =
+        without_last_spaces(std::string_view(rendered.text).substr(0, range.end));
+    const bool is_here = shown.size() >= range.begin + trimmed.size() && shown.ends_with(trimmed);
+    if (!is_here) continue;
+    const size_t at = shown.size() - trimmed.size();
+    const bool whole = std::string_view(rendered.text).substr(at).starts_with(text);
+    const size_t end = at + (whole ? text.size() : trimmed.size());
+    return MarkedView{rendered.text, rendered.written}.part(0, end).copy();
   }
-  const bool whole = std::string_view(rendered.text).substr(at).starts_with(text);
-  const size_t end = at + (whole ? text.size() : trimmed.size());
-  return MarkedView{rendered.text, rendered.written}.part(0, end).copy();
+  return at_field("continue_final_message",
+                  invalid_argument("the chat template does not show the last message's text, so "
+                                   "nothing can go on with it"));
 }
 
 ChatContext chat_context(const ApiRequest& request, const Vocab& vocab) {

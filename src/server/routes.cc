@@ -24,6 +24,10 @@ const Route kRoutes[] = {
     {"GET", "/health", get_health, false, true, "Whether the server can answer.", "Health"},
     {"GET", "/ready", get_ready, false, true,
      "The same, but 503 from when the server begins to shut down.", "Health"},
+    {"GET", "/load", get_load, false, true, "How many requests to the model are being answered.",
+     "Load"},
+    {"GET", "/metrics", get_metrics, false, true,
+     "Counts and times in Prometheus's text format, by vLLM's names."},
     {"GET", "/version", get_version, false, true, "The program's version.", "Version"},
     {"GET", "/openapi.json", get_openapi, true, true, "This interface as OpenAPI 3.1.", "Object"},
 };

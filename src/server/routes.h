@@ -12,12 +12,17 @@
 
 namespace millrace {
 
+class Metrics;
+
 // What a handler may know.
 struct RouteContext {
   const ServerLimits& limits;
   SeedSource& seeds;
   std::shared_ptr<const NamedModel> model;  // null: not loaded yet
   bool draining = false;
+  const Metrics& metrics;
+  int64_t load = 0;  // requests to the model that are being answered
+  bool logs_prompts = false;
 };
 
 struct Route {
@@ -29,7 +34,7 @@ struct Route {
 
   // For the documents.
   std::string_view about = {};        // one line
-  std::string_view answer = {};       // a name of answer_schemas.h
+  std::string_view answer = {};       // a name of answer_schemas.h; empty: plain text
   const RequestBody* body = nullptr;  // null: none
 };
 

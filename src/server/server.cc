@@ -18,6 +18,7 @@
 #include "server/api_error.h"
 #include "server/connection.h"
 #include "server/listener.h"
+#include "server/metrics.h"
 #include "server/request_log.h"
 #include "server/routes.h"
 
@@ -44,6 +45,7 @@ struct Server::State final : ConnectionHost {
   void admit(std::unique_ptr<Socket> socket);
   void stop();
   RouteContext context();
+  void count_load(const Route* route, int64_t change);
 
   const ServerLimits& limits() const override { return options.limits; }
   const Admission& admission() const override { return access; }
@@ -55,6 +57,7 @@ struct Server::State final : ConnectionHost {
   const ServerOptions options;
   SeedSource seeds;
   const Admission access;
+  Metrics metrics;
   std::atomic<bool> drain = false;
 
   asio::io_context network{1};  // sockets and timers: one thread, so nothing there is locked
@@ -68,6 +71,7 @@ struct Server::State final : ConnectionHost {
   std::condition_variable changed;
   std::shared_ptr<const NamedModel> model;
   int64_t answering = 0;
+  int64_t load = 0;  // of them, to the model
   bool stopping = false;
   bool emptied = false;  // while stopping: no connection is left
 };
@@ -97,19 +101,25 @@ void Server::State::admit(std::unique_ptr<Socket> socket) {
 
 RouteContext Server::State::context() {
   const std::lock_guard lock(mutex);
-  return {options.limits, seeds, model, drain};
+  return {options.limits, seeds, model, drain, metrics, load, options.log_prompts};
+}
+
+void Server::State::count_load(const Route* route, int64_t change) {
+  if (route != nullptr && !route->operates) load += change;
 }
 
 void Server::State::handle(HttpRequest request, const std::shared_ptr<Connection>& connection) {
+  const RouteMatch match = find_route(request);
+  connection->set_route(match.route);
   {
     const std::lock_guard lock(mutex);
     ++answering;
+    count_load(match.route, 1);
   }
   if (request.preflight) {
     connection->reply(preflight_response());
     return;
   }
-  const RouteMatch match = find_route(request);
   if (match.route == nullptr) {
     connection->reply(match.error);
     return;
@@ -132,9 +142,11 @@ void Server::State::handle(HttpRequest request, const std::shared_ptr<Connection
 
 void Server::State::answered(const RequestRecord& record, bool handled) {
   log_request(record);
+  metrics.answered(record);
   if (!handled) return;
   const std::lock_guard lock(mutex);
   --answering;
+  count_load(record.route, -1);
   changed.notify_all();
 }
 
@@ -187,12 +199,15 @@ Server::~Server() { stop(); }
 absl::Status Server::start() { return state_->start(); }
 int32_t Server::port() const { return state_->listener.port(); }
 
+Observer& Server::observer() { return state_->metrics; }
+
 void Server::set_model(ServedModel served) {
   const ModelCard& card = served.generator.card();
   auto model = std::make_shared<NamedModel>(NamedModel{served, state_->options.model_names,
                                                        absl::ToUnixSeconds(card.created),
                                                        card.context_max, card.vocab_size});
   if (model->names.empty()) model->names.push_back(card.id);
+  state_->metrics.set_model(served.generator, model->names.front());
   const std::lock_guard lock(state_->mutex);
   CHECK(state_->model == nullptr, "a server gets its model once");
   state_->model = std::move(model);

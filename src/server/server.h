@@ -13,6 +13,7 @@ namespace millrace {
 
 class ChatTemplate;
 class Generator;
+class Observer;
 class Tokenizer;
 
 // What a client may cost. Beyond a limit it gets an error that names it, or is let go.
@@ -55,6 +56,7 @@ struct ServerOptions {
   std::vector<std::string> model_names;  // the first is the id in answers; empty: ModelCard::id
   std::optional<uint64_t> seed;          // requests without one draw theirs from it; absent: chance
   int32_t threads = 2;                   // that read requests, render templates and tokenise
+  bool log_prompts = false;              // what clients ask stands in the log
   ServerLimits limits;
 };
 
@@ -80,6 +82,8 @@ class Server {
   absl::Status start();
   int32_t port() const;  // the one in use, after start(); 0 of a Unix socket
 
+  // What must watch the generator, for /metrics to tell of it. Lives as long as this.
+  Observer& observer();
   // From now on /health is 200 and requests are served. Once.
   void set_model(ServedModel model);
 

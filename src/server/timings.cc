@@ -18,13 +18,6 @@ void add_phase(const std::string& name, int64_t count, absl::Duration time, Json
 
 }  // namespace
 
-RequestTimes joined(const RequestTimes& a, const RequestTimes& b) {
-  return {.arrived = std::min(a.arrived, b.arrived),
-          .started = std::min(a.started, b.started),
-          .first_token = std::min(a.first_token, b.first_token),
-          .finished = std::max(a.finished, b.finished)};
-}
-
 Json timings_json(const RequestUsage& usage, const RequestTimes& times) {
   Json timings;
   timings["cache_n"] = usage.cached_tokens;

@@ -48,7 +48,7 @@ class Server:
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.port = None
         for line in self.process.stdout:
-            if match := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+            if match := re.search(r"https?://127\.0\.0\.1:(\d+)", line):
                 self.port = int(match[1])
                 break
         if self.port is None:

@@ -95,6 +95,69 @@ class Serve(unittest.TestCase):
         for one, other in zip(alone, together):
             self.assertEqual(one, other)
 
+    def test_streams_beside_bad_requests_are_as_alone(self):
+        bodies = [{"messages": user(f"Tell me about the number {i}."), "max_tokens": 40, "seed": i, "temperature": 0.7,
+                   "logprobs": True, "request_id": f"stream-{i}"} for i in range(8)]
+        bad = [{"messages": user("x"), "temperature": "hot"}, {"messages": "x"}, b"{", b"[" * 100_000,
+               b'{"a":' * 100_000, json.dumps({f"k{i}": i for i in range(100_000)}).encode(), b"x" * 1_000_000,
+               {"messages": user("x" * 1_000_000)}, {"messages": user("x"), "stop": [""]},
+               {"messages": user("x"), "logit_bias": {"99999999": 1}}, {"messages": user("x"), "n": 10**30},
+               {"messages": user("x"), "allowed_token_ids": [0], "min_tokens": 3, "logit_bias": {"0": -100}}]
+
+        def choices(body):
+            return [chunk["choices"] for chunk in self.server.stream(CHAT, body)]
+
+        def attack(count):
+            for i in range(count):
+                body = bad[i % len(bad)]
+                status, _, answer = self.server.request("POST", CHAT, body)
+                if status != 200:
+                    self.assertEqual(status, 400, answer)
+                    self.assertEqual(set(json.loads(answer)["error"]), {"message", "type", "param", "code"})
+
+        alone = [choices(body) for body in bodies]
+        with concurrent.futures.ThreadPoolExecutor(10) as clients:
+            attacks = [clients.submit(attack, 2 * len(bad)) for _ in range(2)]
+            together = list(clients.map(choices, bodies))
+            for done in attacks:
+                done.result()
+        self.assertEqual(alone, together)
+
+    def test_tokens_there_and_back(self):
+        text = "The mill's wheel turns, tournant: 水車."
+        for body in ({"prompt": text}, {"content": text}):
+            tokens = self.server.post("/tokenize", body)["tokens"]
+            self.assertEqual(self.server.post("/detokenize", {"tokens": tokens}), {"prompt": text, "content": text})
+        chat = {"messages": user("hello")}
+        prompt = self.server.post("/apply-template", chat)["prompt"]
+        counted = self.server.post("/tokenize", chat)
+        self.assertEqual(self.server.post("/tokenize", {"content": prompt})["tokens"], counted["tokens"])
+        answer = self.server.post(CHAT, {**chat, "max_tokens": 1})
+        self.assertEqual(answer["usage"]["prompt_tokens"], counted["count"])
+
+    def test_an_answer_goes_on_with_a_message(self):
+        messages = [*user("What is the capital of France?"), {"role": "assistant", "content": "The capital of France is"}]
+        answer = self.server.post(CHAT, {"messages": messages, "continue_final_message": True, "temperature": 0,
+                                         "max_tokens": 3})
+        self.assertTrue(answer["choices"][0]["message"]["content"].startswith(" Paris"), answer)
+
+    def test_words_are_banned_and_tokens_allowed(self):
+        body = {"messages": user("What is the capital of France?"), "temperature": 0, "max_tokens": 20}
+        self.assertIn("Paris", self.server.post(CHAT, body)["choices"][0]["message"]["content"])
+        banned = self.server.post(CHAT, {**body, "bad_words": ["Paris"]})
+        self.assertNotIn("Paris", banned["choices"][0]["message"]["content"])
+        allowed = self.server.post("/tokenize", {"content": " yes no"})["tokens"]
+        answer = self.server.post(CHAT, {**body, "allowed_token_ids": allowed, "return_token_ids": True})
+        self.assertLessEqual(set(answer["choices"][0]["token_ids"]), set(allowed))
+
+    def test_timings_add_up(self):
+        answer = self.server.post(COMPLETIONS, {"prompt": "Once upon a time", "max_tokens": 8, "timings": True})
+        timings = answer["timings"]
+        self.assertEqual(timings["predicted_n"], 8)
+        self.assertEqual(timings["prompt_n"] + timings["cache_n"], 4)
+        self.assertGreater(timings["predicted_per_second"], 0)
+        self.assertGreaterEqual(timings["queue_ms"], 0)
+
     def test_a_client_that_leaves_makes_room(self):
         request = json.dumps({"prompt": "Once", "max_tokens": 1900, "ignore_eos": True, "stream": True}).encode()
         head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(request)}\r\n\r\n".encode()
@@ -105,6 +168,118 @@ class Serve(unittest.TestCase):
         start = time.monotonic()
         self.server.post(COMPLETIONS, {"prompt": "Hello", "max_tokens": 4})
         self.assertLess(time.monotonic() - start, 30)  # twenty answers of 1,900 tokens would take minutes
+
+
+class Watched(unittest.TestCase):
+    """What the server tells of itself: one of its own, so that the counts are known."""
+
+    @classmethod
+    def setUpClass(cls):
+        program.need_model()
+        cls.server = Server("--max-model-len", "2K", "--max-num-seqs", "8", "--max-queue", "0", "--served-model-name",
+                            "mill")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    def scrape(self):
+        status, headers, body = self.server.request("GET", "/metrics")
+        self.assertEqual(status, 200)
+        self.assertEqual(headers["Content-Type"], "text/plain; version=0.0.4; charset=utf-8")
+        samples = {}
+        for line in body.decode().splitlines():
+            if not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                self.assertNotIn(name, samples)
+                samples[name.replace('model_name="mill",engine="0"', "").replace("{}", "").replace("{,", "{")] = \
+                    float(value)
+        return samples
+
+    def changes(self, before):
+        """Of the engine's counters and counts; times differ from run to run."""
+        return {name[len("vllm:"):]: value - before[name] for name, value in self.scrape().items()
+                if name.startswith("vllm:") and value != before[name] and "_sum" not in name
+                and "_bucket" not in name and "lora" not in name}
+
+    def test_counts_what_a_request_did(self):
+        before = self.scrape()
+        # A first prompt token that no other request begins with: nothing of it is cached.
+        prompt = "Zebras and mills " * 20
+        answer = self.server.post(COMPLETIONS, {"prompt": prompt, "max_tokens": 12, "ignore_eos": True, "n": 2})
+        tokens = answer["usage"]["prompt_tokens"]
+        steps = self.changes(before).pop("iteration_tokens_total_count")
+        self.assertGreaterEqual(steps, 12)
+        requests = ["e2e_request_latency_seconds", "request_queue_time_seconds", "request_inference_time_seconds",
+                    "request_prefill_time_seconds", "request_decode_time_seconds", "time_to_first_token_seconds",
+                    "request_time_per_output_token_seconds", "request_prompt_tokens", "request_generation_tokens",
+                    "request_max_num_generation_tokens", "request_params_n", "request_params_max_tokens",
+                    "request_prefill_kv_computed_tokens"]
+        self.assertEqual(self.changes(before), {
+            "prompt_tokens_total": tokens,
+            'prompt_tokens_by_source_total{source="local_compute"}': tokens,
+            "prefix_cache_queries_total": tokens,
+            "generation_tokens_total": 24,
+            'request_success_total{finished_reason="length"}': 1,
+            "inter_token_latency_seconds_count": 22,
+            "iteration_tokens_total_count": steps,
+            **{f"{name}_count": 1 for name in requests}})
+
+    def test_refusals_change_only_http_counters(self):
+        before = self.scrape()
+        for path, body in [(COMPLETIONS, {"prompt": "x", "max_tokens": 0}), (COMPLETIONS, "{"),
+                           (CHAT, {"messages": user("x"), "model": "other"}), ("/nowhere", {})]:
+            self.assertIn(self.server.request("POST", path, body)[0], (400, 404))
+        self.assertEqual(self.changes(before), {})
+
+    def test_answers_at_full_load(self):
+        long = {"prompt": "Once", "max_tokens": 1900, "ignore_eos": True, "stream": True}
+        request = json.dumps(long).encode()
+        head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(request)}\r\n\r\n".encode()
+        before = self.scrape()
+        clients = [socket.create_connection(("127.0.0.1", self.server.port), timeout=60) for _ in range(8)]
+        try:
+            for client in clients:
+                client.sendall(head + request)
+            for client in clients:
+                client.recv(100)
+            for _ in range(20):
+                self.assertEqual(self.server.request("GET", "/health")[0], 200)
+                self.assertEqual(self.server.request("GET", "/ready")[0], 200)
+                self.assertEqual(self.server.request("POST", COMPLETIONS, "{")[0], 400)
+            self.assertEqual(json.loads(self.server.request("GET", "/load")[2]), {"server_load": 8})
+            samples = self.scrape()
+            self.assertEqual(samples["vllm:num_requests_running"], 8)
+            self.assertGreater(samples["vllm:kv_cache_usage_perc"], 0)
+            status, headers, body = self.server.request("POST", COMPLETIONS, {"prompt": ["a", "b"], "max_tokens": 1})
+            self.assertEqual(status, 429)
+            self.assertEqual(json.loads(body)["error"]["code"], "rate_limit_exceeded")
+            self.assertTrue(1 <= int(headers["Retry-After"]) <= 60)
+        finally:
+            for client in clients:
+                client.close()
+        deadline = time.monotonic() + 60
+        while self.scrape()["vllm:num_requests_running"] > 0 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        samples = self.scrape()
+        aborts = 'vllm:request_success_total{finished_reason="abort"}'
+        self.assertEqual(samples[aborts] - before[aborts], 8)
+        self.assertEqual(samples["vllm:kv_cache_usage_perc"], 0)
+
+
+class Queue(unittest.TestCase):
+    def test_who_waits_too_long_or_leaves(self):
+        program.need_model()
+        with Server("--max-num-seqs", "1", "--max-queue-ms", "500", "--max-model-len", "2K") as server:
+            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+                body = json.dumps({"prompt": "Once", "max_tokens": 1900, "ignore_eos": True, "stream": True}).encode()
+                client.sendall(f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+                               .encode() + body)
+                client.recv(100)
+                status, headers, answer = server.request("POST", COMPLETIONS, {"prompt": "a", "max_tokens": 1})
+                self.assertEqual(status, 429, answer)
+                self.assertGreaterEqual(int(headers["Retry-After"]), 1)
+            self.assertEqual(len(server.post(COMPLETIONS, {"prompt": "a", "max_tokens": 1})["choices"]), 1)
 
 
 class Start(unittest.TestCase):
