@@ -1,5 +1,7 @@
 #include "apps/chat_source.h"
 
+#include <filesystem>
+
 #include <CLI/CLI.hpp>
 
 #include "apps/input_text.h"
@@ -30,7 +32,9 @@ absl::StatusOr<ChatTemplate> chosen_chat_template(const Metadata& metadata, bool
   auto variant = ChatTemplate::of_model(metadata, choice);
   if (!absl::IsNotFound(variant.status())) return variant;
   const absl::StatusOr<std::string> source = read_file(choice);
-  if (source.ok()) return ChatTemplate::parse(*source, choice);
+  // Without its folder: what fails while a server renders is told to its clients.
+  const std::string name = std::filesystem::path(choice).filename();
+  if (source.ok()) return ChatTemplate::parse(*source, name);
   return not_found(
       "'{}' is no file, no variant of the model's chat template and none of those known by name: "
       "{}",

@@ -2,7 +2,9 @@
 
 import concurrent.futures
 import json
+import pathlib
 import socket
+import tempfile
 import time
 import unittest
 
@@ -286,6 +288,17 @@ class Start(unittest.TestCase):
     def test_stops_on_sigterm(self):
         program.need_model()
         self.assertEqual(Server().stop(timeout=10), 0)
+
+    def test_an_error_tells_no_path(self):
+        program.need_model()
+        with tempfile.TemporaryDirectory(prefix="secret-") as folder:
+            template = pathlib.Path(folder) / "mine.jinja"
+            template.write_text("{{ messages[0].content }}{{ raise_exception('never') }}")
+            with Server("--chat-template", template) as server:
+                status, _, answer = server.request("POST", CHAT, {"messages": user("x")})
+        self.assertEqual(status, 400)
+        self.assertIn("never", answer.decode())
+        self.assertNotIn("secret", answer.decode())
 
     def test_a_taken_port_is_one_line(self):
         program.need_model()
