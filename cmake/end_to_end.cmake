@@ -33,7 +33,7 @@ foreach(script ${scripts})
   set_tests_properties(e2e.${name} PROPERTIES LABELS e2e)
 endforeach()
 # These run a model on all cores.
-set_tests_properties(e2e.cli e2e.perplexity e2e.serve PROPERTIES RUN_SERIAL ON)
+set_tests_properties(e2e.cli e2e.options e2e.perplexity e2e.serve PROPERTIES RUN_SERIAL ON)
 
 add_test(NAME tidy COMMAND ${CMAKE_SOURCE_DIR}/tools/tidy)
 add_test(NAME tidy.self COMMAND ${CMAKE_SOURCE_DIR}/tools/tidy --self-test)

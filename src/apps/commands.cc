@@ -52,7 +52,10 @@ void add_command(CLI::App& app, int& exit_code, const char* name, const char* he
   auto options = std::make_shared<Options>();
   command->option_defaults()->always_capture_default();
   bind(*command, *options);
-  command->footer("--config FILE sets the same names from a TOML or INI file.");
+  command->footer(
+      "An option can also be set by an environment variable, MILLRACE_MAX_NUM_SEQS for\n"
+      "--max-num-seqs and so on, or by its name in a TOML or INI file that --config FILE names.\n"
+      "The command line wins over the environment, and the environment over the file.");
   command->callback([options, run, &exit_code] {
     const absl::Status status = run(*options);
     if (!status.ok()) print_failure(message_of(status));

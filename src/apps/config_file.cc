@@ -1,10 +1,13 @@
 #include "apps/config_file.h"
 
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
+
+#include "apps/option_names.h"
 
 namespace millrace {
 namespace {
@@ -15,11 +18,14 @@ class CommandConfig final : public CLI::ConfigTOML {
   explicit CommandConfig(const CLI::App& app) : app_(app) {}
 
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
-    const std::string command = app_.get_subcommands().front()->get_name();
+    const std::string command = typed_command(app_)->get_name();
     std::vector<CLI::ConfigItem> for_command;
     for (CLI::ConfigItem& item : CLI::ConfigTOML::from_config(input)) {
       const bool is_section_mark = item.name == "++" || item.name == "--";
-      if (is_section_mark || (!item.parents.empty() && item.parents.front() != command)) continue;
+      const bool is_elsewhere = !item.parents.empty() && item.parents.front() != command;
+      const char* variable = std::getenv(variable_of(item.name).c_str());
+      const bool is_overruled = variable != nullptr && *variable != '\0';
+      if (is_section_mark || is_elsewhere || is_overruled) continue;
       if (item.parents.empty()) item.parents.push_back(command);
       for_command.push_back(std::move(item));
     }
@@ -38,7 +44,7 @@ void add_config_option(CLI::App& app) {
       ->type_name("FILE")
       ->check(CLI::ExistingFile);
   app.config_formatter(std::make_shared<CommandConfig>(app));
-  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.allow_config_extras(CLI::config_extras_mode::capture);
   app.fallthrough();
 }
 

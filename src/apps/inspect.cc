@@ -26,11 +26,7 @@ void bind(CLI::App& command, InspectOptions& options) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->type_name("N")
       ->group(group);
-  command
-      .add_option("--kv-cache-dtype", options.kv_cache_dtype, "keys and values: f16, bf16 or f32")
-      ->check(CLI::IsMember({"f16", "bf16", "f32"}))
-      ->type_name("TYPE")
-      ->group(group);
+  bind_kv_cache_dtype(command, options.kv_cache_dtype, group);
   bind_chat_template(command, options.chat_template);
   bind(command, options.vocabulary);
   command.add_flag("--json", options.json, "one JSON object instead of text");

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <limits>
+#include <map>
 #include <optional>
 
 #include <CLI/CLI.hpp>
@@ -69,7 +70,7 @@ CLI::Validator as_size(int64_t min, int64_t max) {
 }
 
 void bind(CLI::App& command, ComputeOptions& options) {
-  command.add_option("model", options.model, "the model, a GGUF file")
+  command.add_option("model,-m,--model", options.model, "the model, a GGUF file")
       ->required()
       ->type_name("MODEL");
   const std::string group = "Computing";
@@ -89,8 +90,14 @@ void bind(CLI::App& command, ComputeOptions& options) {
       ->check(CLI::IsMember({"q8", "f32"}))
       ->type_name("TYPE")
       ->group(group);
-  command
-      .add_option("--kv-cache-dtype", options.kv_cache_dtype, "keys and values: f16, bf16 or f32")
+  bind_kv_cache_dtype(command, options.kv_cache_dtype, group);
+}
+
+void bind_kv_cache_dtype(CLI::App& command, std::string& dtype, const std::string& group) {
+  const std::map<std::string, std::string> other_names = {
+      {"auto", "f16"}, {"float16", "f16"}, {"bfloat16", "bf16"}, {"float32", "f32"}};
+  command.add_option("--kv-cache-dtype", dtype, "keys and values: f16, bf16 or f32")
+      ->transform(CLI::Transformer(other_names).description(""))
       ->check(CLI::IsMember({"f16", "bf16", "f32"}))
       ->type_name("TYPE")
       ->group(group);
@@ -115,15 +122,16 @@ void bind(CLI::App& command, EngineLimits& limits) {
   };
   size("--max-model-len", limits.max_model_len, as_size(0, std::numeric_limits<int32_t>::max()),
        "longest prompt and answer together; 0: the model's own");
-  size("--max-num-seqs", limits.max_num_seqs, as_size(1, kRowsMax), "sequences computed at once");
-  size("--max-num-batched-tokens", limits.max_num_batched_tokens, as_size(1, kRowsMax),
-       "tokens computed in one step; longer prompts are cut into chunks");
+  size("--max-num-seqs,--parallel", limits.max_num_seqs, as_size(1, kRowsMax),
+       "sequences computed at once");
+  size("--max-num-batched-tokens,-b,--batch-size", limits.max_num_batched_tokens,
+       as_size(1, kRowsMax), "tokens computed in one step; longer prompts are cut into chunks");
   size("--kv-cache-memory-bytes", limits.kv_cache_memory_bytes, as_size(0),
        "0: for all sequences at full length, but at most a quarter of the memory");
   size("--block-size", limits.block_size, as_size(1, 1024), "tokens in a block of the cache");
   command
-      .add_flag("--no-prefix-caching", limits.no_prefix_caching,
-                "do not reuse what earlier prompts share")
+      .add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", limits.prefix_caching,
+                "reuse what earlier prompts share")
       ->group(group);
 }
 

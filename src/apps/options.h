@@ -29,6 +29,7 @@ struct ComputeOptions {
   DType kv_dtype() const;
 };
 void bind(CLI::App& command, ComputeOptions& options);
+void bind_kv_cache_dtype(CLI::App& command, std::string& dtype, const std::string& group);
 
 // How the model's vocabulary is read.
 struct VocabularyOptions {
@@ -43,7 +44,7 @@ struct EngineLimits {
   int64_t max_num_batched_tokens = 512;
   int64_t kv_cache_memory_bytes = 0;  // 0: sized from the two above and the memory at hand
   int64_t block_size = 16;
-  bool no_prefix_caching = false;
+  bool prefix_caching = true;
 };
 void bind(CLI::App& command, EngineLimits& limits);
 

@@ -5,48 +5,28 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/chat_source.h"
+#include "apps/foreign_options.h"
 #include "apps/served.h"
 #include "apps/signals.h"
+#include "apps/start_table.h"
 #include "base/log.h"
 #include "server/server.h"
 
 namespace millrace {
 namespace {
 
-std::string mebibytes(int64_t bytes) {
-  return fmt::format("{:.0f} MiB", static_cast<double>(bytes) / (1 << 20));
+// Where curl finds the server.
+std::string address_of(const DoorOptions& door, int32_t port) {
+  const std::string_view scheme = door.ssl_certfile.empty() ? "http" : "https";
+  if (!door.uds.empty()) return fmt::format("--unix-socket {} {}://localhost", door.uds, scheme);
+  const bool is_v6 = door.host.find(':') != std::string::npos;
+  return fmt::format("{}://{}:{}", scheme, is_v6 ? "[" + door.host + "]" : door.host, port);
 }
 
-// An address as it stands in a URL.
-std::string url_of(const std::string& host, int32_t port) {
-  const bool is_v6 = host.find(':') != std::string::npos;
-  return fmt::format("http://{}:{}", is_v6 ? "[" + host + "]" : host, port);
-}
-
-void print_ready(const Served& served, const std::string& url) {
-  const ModelCard& card = served.generator().card();
-  fmt::print(
-      "model         {}\n"
-      "instructions  {}, {} threads\n"
-      "weights       {}\n"
-      "cache         {} tokens, {}\n"
-      "context       {} tokens\n"
-      "ready         {}\n\n",
-      card.id, name_of(served.loaded.isa), served.loaded.lanes->lanes(),
-      mebibytes(served.loaded.model->weight_bytes()), served.kv_tokens, mebibytes(served.kv_bytes),
-      card.context_max, url);
-  fmt::print(
-      "curl {}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
-      "  -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of "
-      "France?\"}}]}}'\n",
-      url);
-  std::fflush(stdout);
-}
-
-ServerOptions server_options(const ServeOptions& options) {
+absl::StatusOr<ServerOptions> server_options(const ServeOptions& options) {
   ServerOptions server;
-  server.host = options.host;
-  server.port = options.port;
+  RETURN_IF_ERROR(options.door.fill(server));
+  server.limits = options.clients;
   server.model_names = options.served_model_name;
   server.log_prompts = options.log_prompts;
   if (options.seed >= 0) server.seed = static_cast<uint64_t>(options.seed);
@@ -80,19 +60,26 @@ void bind_log(CLI::App& command, ServeOptions& options) {
       ->group(group);
 }
 
+void print_ready(const ServeOptions& options, const Served& served, const std::string& address) {
+  fmt::print(
+      "{}ready         {}\n\n"
+      "curl {}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
+      "  -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of "
+      "France?\"}}]}}'\n",
+      start_table(served_options(options), served), address, address);
+  std::fflush(stdout);
+}
+
 }  // namespace
 
 void bind(CLI::App& command, ServeOptions& options) {
   bind(command, options.compute);
   bind(command, options.vocabulary);
+  bind(command, options.door);
   const std::string group = "Serving";
-  command.add_option("--host", options.host, "address to listen on")->group(group);
-  command.add_option("--port", options.port, "0: any free one, printed at start")
-      ->check(CLI::Range(0, 65535))
-      ->group(group);
   command
       .add_option(
-          "--served-model-name", options.served_model_name,
+          "--served-model-name,-a,--alias", options.served_model_name,
           "names that requests may use, the first is the one in answers; default: the file's stem")
       ->type_name("NAME")
       ->group(group);
@@ -120,20 +107,24 @@ void bind(CLI::App& command, ServeOptions& options) {
       ->group(group);
   bind_log(command, options);
   bind(command, options.limits);
+  bind(command, options.clients);
+  bind_foreign_options(command);
 }
 
 absl::Status run_serve(const ServeOptions& options) {
   set_up_log(spdlog::level::from_str(options.log_level),
              options.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
   Signals signals;
-  Server server(server_options(options));
+  ASSIGN_OR_RETURN(ServerOptions choices, server_options(options));
+  Server server(std::move(choices));
   RETURN_IF_ERROR(server.start());
+  signals.remove_at_sudden_end(options.door.uds);
   ASSIGN_OR_RETURN(const std::unique_ptr<Served> served,
                    build_served(served_options(options, server.observer())));
   const ChatTemplate* chat_template = served->chat_template ? &*served->chat_template : nullptr;
   server.set_model({served->generator(), *served->tokenizer, chat_template});
   signals.arm();
-  print_ready(*served, url_of(options.host, server.port()));
+  print_ready(options, *served, address_of(options.door, server.port()));
   signals.wait();
   server.begin_drain();
   server.wait_idle(absl::Seconds(options.shutdown_timeout_s));

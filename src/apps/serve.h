@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "apps/options.h"
+#include "apps/serving_options.h"
 #include "base/status.h"
 
 namespace millrace {
@@ -14,8 +15,8 @@ struct ServeOptions {
   ComputeOptions compute;
   VocabularyOptions vocabulary;
   EngineLimits limits;
-  std::string host = "127.0.0.1";
-  int32_t port = 8000;
+  DoorOptions door;
+  ServerLimits clients;
   std::vector<std::string> served_model_name;
   std::string chat_template;  // empty: the model's own
   int64_t max_queue = 1024;

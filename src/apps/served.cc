@@ -7,6 +7,7 @@
 
 #include <absl/time/clock.h>
 
+#include "apps/amounts.h"
 #include "apps/chat_source.h"
 #include "base/cpus.h"
 #include "base/log.h"
@@ -42,26 +43,40 @@ absl::StatusOr<int64_t> context_of(const EngineLimits& limits, const ModelSpec& 
   return limits.max_model_len;
 }
 
-// Blocks of the cache: what was asked for, or all sequences at full length within a quarter of this
-// process's memory.
-int64_t cache_blocks(const EngineLimits& limits, int64_t context_max, int64_t block_bytes) {
-  if (limits.kv_cache_memory_bytes > 0) return limits.kv_cache_memory_bytes / block_bytes;
+struct CacheSize {
+  int64_t blocks = 0;
+  std::string why;
+};
+
+// What was asked for, or all sequences at full length within a quarter of this process's memory.
+CacheSize cache_size(const EngineLimits& limits, int64_t context_max, int64_t block_bytes) {
+  if (limits.kv_cache_memory_bytes > 0) {
+    return {limits.kv_cache_memory_bytes / block_bytes, "--kv-cache-memory-bytes"};
+  }
+  const int64_t memory = usable_memory_bytes();
   const int64_t of_sequence = (context_max + limits.block_size - 1) / limits.block_size;
-  const int64_t in_a_quarter = usable_memory_bytes() / 4 / block_bytes;
-  return std::min(limits.max_num_seqs * of_sequence, in_a_quarter);
+  const int64_t of_all = limits.max_num_seqs * of_sequence;
+  const int64_t in_a_quarter = memory / 4 / block_bytes;
+  if (of_all <= in_a_quarter) return {of_all, "every sequence at its longest"};
+  return {in_a_quarter,
+          fmt::format("a quarter of the {} that this process may use", bytes_text(memory))};
 }
 
 absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const ModelSpec& spec,
-                                           Isa isa, int64_t context_max) {
+                                           int64_t context_max, Served& served) {
   const EngineLimits& limits = options.limits;
   LocalOptions local;
-  local.isa = isa;
+  local.isa = served.loaded.isa;
   local.kv_dtype = options.compute.kv_dtype();
   local.block_tokens = static_cast<int32_t>(limits.block_size);
   local.rows_max = static_cast<int32_t>(limits.max_num_batched_tokens);
   local.sequences_max = static_cast<int32_t>(limits.max_num_seqs);
   const int64_t block_bytes = LocalExecutor::block_bytes(spec, local.kv_dtype, local.block_tokens);
-  local.kv_blocks = cache_blocks(limits, context_max, block_bytes);
+  CacheSize cache = cache_size(limits, context_max, block_bytes);
+  local.kv_blocks = cache.blocks;
+  served.kv_tokens = local.kv_blocks * local.block_tokens;
+  served.kv_bytes = local.kv_blocks * block_bytes;
+  served.kv_why = std::move(cache.why);
   if (local.kv_blocks > std::numeric_limits<int32_t>::max()) {
     return invalid_argument("a cache of {} blocks: at most {} have a number", local.kv_blocks,
                             std::numeric_limits<int32_t>::max());
@@ -85,7 +100,7 @@ EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec
   engine.rows_max = static_cast<int32_t>(options.limits.max_num_batched_tokens);
   engine.waiting_max = options.max_queue;
   engine.waiting_age_max = options.max_queue_age;
-  engine.prefix_caching = !options.limits.no_prefix_caching;
+  engine.prefix_caching = options.limits.prefix_caching;
   return engine;
 }
 
@@ -106,13 +121,9 @@ absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& option
 
   const ModelSpec& spec = served->loaded.model->spec();
   ASSIGN_OR_RETURN(const int64_t context_max, context_of(options.limits, spec));
-  ASSIGN_OR_RETURN(const LocalOptions local,
-                   local_options(options, spec, served->loaded.isa, context_max));
+  ASSIGN_OR_RETURN(const LocalOptions local, local_options(options, spec, context_max, *served));
   ASSIGN_OR_RETURN(served->executor,
                    LocalExecutor::create(*served->loaded.model, *served->loaded.lanes, local));
-  served->kv_tokens = local.kv_blocks * local.block_tokens;
-  served->kv_bytes =
-      local.kv_blocks * LocalExecutor::block_bytes(spec, local.kv_dtype, local.block_tokens);
   ASSIGN_OR_RETURN(served->engine,
                    Engine::create(engine_options(options, spec, context_max), *served->executor,
                                   *served->tokenizer, served->clock, options.observers));

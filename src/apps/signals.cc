@@ -3,6 +3,8 @@
 #include <csignal>
 #include <cstdlib>
 #include <pthread.h>
+#include <unistd.h>
+#include <utility>
 
 #include "base/check.h"
 
@@ -43,8 +45,8 @@ void Signals::listen() {
     if (stop_) return;
     if (signal == kWakeUp) continue;
     const std::lock_guard lock(mutex_);
-    if (!armed_) std::_Exit(0);
-    if (received_) std::_Exit(1);
+    if (!armed_) end(0);
+    if (received_) end(1);
     received_ = true;
     changed_.notify_all();
   }
@@ -53,6 +55,16 @@ void Signals::listen() {
 void Signals::arm() {
   const std::lock_guard lock(mutex_);
   armed_ = true;
+}
+
+void Signals::remove_at_sudden_end(std::string path) {
+  const std::lock_guard lock(mutex_);
+  leftover_ = std::move(path);
+}
+
+void Signals::end(int exit_code) const {
+  if (!leftover_.empty()) unlink(leftover_.c_str());
+  std::_Exit(exit_code);
 }
 
 void Signals::wait() {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <string>
 #include <thread>
 
 namespace millrace {
@@ -19,14 +20,18 @@ class Signals {
   Signals& operator=(const Signals&) = delete;
 
   void arm();
+  // A file that the process must not leave behind; empty: none.
+  void remove_at_sudden_end(std::string path);
   // Returns after the first signal.
   void wait();
 
  private:
   void listen();
+  [[noreturn]] void end(int exit_code) const;
 
   std::mutex mutex_;
   std::condition_variable changed_;
+  std::string leftover_;
   bool armed_ = false;
   bool received_ = false;
   std::atomic<bool> stop_ = false;

@@ -48,7 +48,7 @@ struct RowChoice {
   int32_t logprobs = -1;  // how many likeliest tokens to report; -1: not even the chosen one's
   int32_t choice = 0;     // with seed and the row's position: the random key
   uint64_t seed = 0;
-  Range mask = {};  // words of Choices::mask: bit t set, token t allowed; empty: all are
+  Range mask = {};  // words of Choices::mask: bit t set, token t allowed, no others; empty: all are
   Range bias = {}, counts = {}, scored = {};
 };
 

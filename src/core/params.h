@@ -10,8 +10,8 @@
 namespace millrace {
 
 // How the next token is drawn from a row of logits. Ranges are checked where a request enters
-// (server, apps). Order of use: penalties and bias, temperature, top-k, typical, top-p, min-p,
-// draw.
+// (server, apps). Order of use: penalties and bias, bans, temperature, top-k, typical, top-p,
+// min-p, draw.
 struct SamplingParams {
   float temperature = 1.0F;  // 0: greedy
   int32_t top_k = 0;         // 0: off
@@ -23,6 +23,8 @@ struct SamplingParams {
   float presence = 0.0F;     // subtracted once for each distinct output token
   float frequency = 0.0F;    // subtracted for each occurrence in the output
   std::vector<std::pair<TokenId, float>> logit_bias;  // added to the logits; each token once
+  std::vector<std::vector<TokenId>> banned;  // runs of tokens that no answer holds; none empty
+  std::vector<TokenId> allowed;              // the only tokens to draw from; empty: all
   uint64_t seed = 0;
 };
 

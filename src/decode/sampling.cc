@@ -1,5 +1,6 @@
 #include "decode/sampling.h"
 
+#include "decode/bans.h"
 #include "decode/stop.h"
 
 namespace millrace {
@@ -77,7 +78,10 @@ void Sampling::draw(int32_t want, const Sequence& sequence, Choices& choices) {
   for (const auto& [token, bias] : params.logit_bias) choices.bias.push_back({token, bias});
   const int64_t generated = sequence.awaits_fork() ? 0 : sequence.generated();
   forbid_ends(request.stop, tokenizer_.vocab(), generated, choices.bias);
+  const std::span<const TokenId> known = sequence.tokens;
+  forbid_banned(params.banned, known.last(static_cast<size_t>(generated)), choices.bias);
   row.bias.end = count(choices.bias);
+  row.mask = allow_only(params.allowed, choices.mask);
   row.counts.begin = count(choices.counts);
   if (const Memory* memory = memory_of(sequence); memory && memory->counts) {
     // One by one: the counts grow by one each step, and a range would get just the memory it needs.

@@ -112,6 +112,36 @@ TEST_F(SamplingTest, OrdersTheLastRowAsTheRequestSays) {
   EXPECT_EQ(verdict.rows, std::vector<int32_t>{0});
 }
 
+TEST_F(SamplingTest, ForbidsTheLastTokenOfABannedRun) {
+  Request request = request_of({kA});
+  request.sampling.banned = {{kB}, {kA, kA}};
+  open(std::move(request));
+  const auto forbidden = [this] {
+    std::vector<TokenId> tokens;
+    for (const TokenBias& bias : choose().bias) {
+      EXPECT_EQ(bias.bias, kNever);
+      tokens.push_back(bias.token);
+    }
+    return tokens;
+  };
+  EXPECT_EQ(forbidden(), std::vector<TokenId>{kB});  // the prompt begins no run
+  accept({kA});
+  EXPECT_EQ(forbidden(), (std::vector<TokenId>{kB, kA}));
+}
+
+TEST_F(SamplingTest, AllowsNothingButWhatIsAllowed) {
+  Request request = request_of({kA});
+  request.choices = 2;
+  request.sampling.allowed = {kEnd, kB};
+  open(std::move(request));
+  const Choices& choices = choose();
+  ASSERT_EQ(choices.rows.size(), 2U);
+  for (const RowChoice& row : choices.rows) {
+    ASSERT_EQ(row.mask.size(), 1);
+    EXPECT_EQ(choices.mask[static_cast<size_t>(row.mask.begin)], 0b101U);
+  }
+}
+
 TEST_F(SamplingTest, DrawsEveryChoiceFromOnePromptPass) {
   Request request = request_of({kA, kB});
   request.choices = 3;

@@ -18,6 +18,13 @@ absl::Status check_tokens(const Request& request, const ModelCard& card) {
   for (const auto& [token, bias] : request.sampling.logit_bias) {
     RETURN_IF_ERROR(check_token(token, "logit_bias", card));
   }
+  for (const std::vector<TokenId>& run : request.sampling.banned) {
+    if (run.empty()) return invalid_argument("bad_words has a word of no tokens");
+    for (const TokenId token : run) RETURN_IF_ERROR(check_token(token, "bad_words", card));
+  }
+  for (const TokenId token : request.sampling.allowed) {
+    RETURN_IF_ERROR(check_token(token, "allowed_token_ids", card));
+  }
   for (const TokenId token : request.stop.tokens) {
     RETURN_IF_ERROR(check_token(token, "stop_token_ids", card));
   }

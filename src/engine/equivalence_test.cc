@@ -73,6 +73,8 @@ Request draw_request(Dice& dice, int32_t vocab) {
   sampling.seed = static_cast<uint64_t>(dice.between(0, 5));
   if (dice.one_in(5)) sampling.logit_bias = {{token(), 2.0F}};
   if (dice.one_in(2)) sampling.logit_bias.push_back({0, -3.0F});  // longer answers
+  if (dice.one_in(6)) sampling.banned = {{token()}, {token(), token()}};
+  if (dice.one_in(8)) sampling.allowed = {token(), token(), token()};
   StopParams& stop = request.stop;
   stop.tokens_max = dice.of<int64_t>({1, 2, 8, 24});
   stop.tokens_min = dice.one_in(4) ? dice.between(1, stop.tokens_max) : 0;

@@ -68,6 +68,12 @@ std::vector<float> adjusted(std::span<const float> logits, const Choices& choice
     const TokenBias& bias = choices.bias[static_cast<size_t>(i)];
     out[static_cast<size_t>(bias.token)] += bias.bias;
   }
+  for (int32_t token = 0; order.mask.size() > 0 && token < std::ssize(out); ++token) {
+    const int32_t word = order.mask.begin + token / 32;
+    const bool allowed = word < order.mask.end &&
+                         (choices.mask[static_cast<size_t>(word)] & (1U << (token % 32))) != 0;
+    if (!allowed) out[static_cast<size_t>(token)] = -std::numeric_limits<float>::infinity();
+  }
   return out;
 }
 
@@ -282,6 +288,17 @@ struct NaiveChoice {
            std::ranges::count(request.stop.tokens, token) > 0;
   }
 
+  // Not allowed, or the end of a banned run.
+  bool barred(TokenId token) const {
+    const SamplingParams& params = request.sampling;
+    if (!params.allowed.empty() && std::ranges::count(params.allowed, token) == 0) return true;
+    std::vector<TokenId> longer(tokens.begin() + std::ssize(request.prompt), tokens.end());
+    longer.push_back(token);
+    return std::ranges::any_of(params.banned, [&](const std::vector<TokenId>& run) {
+      return run.size() <= longer.size() && std::equal(run.rbegin(), run.rend(), longer.rbegin());
+    });
+  }
+
   RowChoice order(Choices& choices) const {
     const SamplingParams& params = request.sampling;
     RowChoice row;
@@ -295,7 +312,7 @@ struct NaiveChoice {
     row.seed = params.seed;
     for (const auto& [token, bias] : params.logit_bias) choices.bias.push_back({token, bias});
     for (TokenId token = 0; token < model.vocab; ++token) {
-      if (generated() < request.stop.tokens_min && ends(token)) {
+      if (barred(token) || (generated() < request.stop.tokens_min && ends(token))) {
         choices.bias.push_back({token, -std::numeric_limits<float>::infinity()});
       }
       const auto in_prompt = std::ranges::count(request.prompt, token);

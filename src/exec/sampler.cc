@@ -34,7 +34,8 @@ void adjust(const Choices& choices, const RowChoice& order, std::span<float> log
   if (order.mask.size() == 0) return;
   const std::span<const uint32_t> mask = slice(choices.mask, order.mask);
   for (size_t i = 0; i < logits.size(); ++i) {
-    if ((mask[i / 32] >> (i % 32) & 1) == 0) logits[i] = kNever;
+    const bool allowed = i / 32 < mask.size() && (mask[i / 32] >> (i % 32) & 1) != 0;
+    if (!allowed) logits[i] = kNever;
   }
 }
 

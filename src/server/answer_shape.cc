@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <span>
 
-#include "text/stream.h"
+#include "server/token_text.h"
 
 namespace millrace {
 namespace {
@@ -13,30 +13,21 @@ constexpr float kLeastLogprob = -9999.0F;
 
 float finite(float logprob) { return std::max(logprob, kLeastLogprob); }
 
-// A token alone, as text.
-std::string text_of(const Tokenizer& tokenizer, TokenId token) {
-  TextStream stream(tokenizer, {.stops = {}, .skip_special = false});
-  std::string text = stream.push(token);
-  return text + stream.finish();
-}
-
-Json chat_entry(const Tokenizer& tokenizer, TokenId token, float logprob) {
-  Json bytes = Json::array();
-  for (const char c : tokenizer.piece(token)) bytes.push_back(static_cast<unsigned char>(c));
+Json chat_entry(const TokenNames& names, TokenId token, float logprob) {
   Json entry;
-  entry["token"] = text_of(tokenizer, token);
+  entry["token"] = names(token);
   entry["logprob"] = finite(logprob);
-  entry["bytes"] = std::move(bytes);
+  entry["bytes"] = bytes_json(names.tokenizer.piece(token));
   return entry;
 }
 
-Json chat_logprobs(const Tokenizer& tokenizer, const std::vector<ScoredToken>& tokens) {
+Json chat_logprobs(const TokenNames& names, const std::vector<ScoredToken>& tokens) {
   Json content = Json::array();
   for (const ScoredToken& token : tokens) {
-    Json entry = chat_entry(tokenizer, token.token, token.logprob);
+    Json entry = chat_entry(names, token.token, token.logprob);
     Json top = Json::array();
     for (const TokenLogprob& likely : token.top) {
-      top.push_back(chat_entry(tokenizer, likely.token, likely.logprob));
+      top.push_back(chat_entry(names, likely.token, likely.logprob));
     }
     entry["top_logprobs"] = std::move(top);
     content.push_back(std::move(entry));
@@ -48,10 +39,10 @@ Json chat_logprobs(const Tokenizer& tokenizer, const std::vector<ScoredToken>& t
 }
 
 // The likeliest and the chosen one by their text; of tokens that decode alike the likelier stays.
-Json completion_top(const Tokenizer& tokenizer, const ScoredToken& token) {
+Json completion_top(const TokenNames& names, const ScoredToken& token) {
   Json top = Json::object();
   const auto add = [&](TokenId id, float logprob) {
-    const std::string text = text_of(tokenizer, id);
+    const std::string text = names(id);
     const auto found = top.find(text);
     if (found == top.end()) {
       top[text] = finite(logprob);
@@ -64,14 +55,14 @@ Json completion_top(const Tokenizer& tokenizer, const ScoredToken& token) {
   return top;
 }
 
-Json completion_logprobs(const Tokenizer& tokenizer, const std::vector<ScoredToken>& tokens) {
+Json completion_logprobs(const TokenNames& names, const std::vector<ScoredToken>& tokens) {
   Json offsets = Json::array(), logprobs = Json::array(), texts = Json::array(),
        tops = Json::array();
   for (const ScoredToken& token : tokens) {
     offsets.push_back(token.text_offset);
     logprobs.push_back(token.scored ? Json(finite(token.logprob)) : Json());
-    texts.push_back(text_of(tokenizer, token.token));
-    tops.push_back(token.scored ? completion_top(tokenizer, token) : Json());
+    texts.push_back(names(token.token));
+    tops.push_back(token.scored ? completion_top(names, token) : Json());
   }
   Json object;
   object["text_offset"] = std::move(offsets);
@@ -151,7 +142,8 @@ const AnswerShape kChatShape = {.id_prefix = "chatcmpl-",
                                 .delta = chat_delta,
                                 .closing = chat_closing,
                                 .whole = chat_whole,
-                                .logprobs = chat_logprobs};
+                                .logprobs = chat_logprobs,
+                                .prompt_in_choice = false};
 
 const AnswerShape kCompletionShape = {.id_prefix = "cmpl-",
                                       .whole_object = "text_completion",
@@ -160,7 +152,12 @@ const AnswerShape kCompletionShape = {.id_prefix = "cmpl-",
                                       .delta = completion_delta,
                                       .closing = completion_closing,
                                       .whole = completion_whole,
-                                      .logprobs = completion_logprobs};
+                                      .logprobs = completion_logprobs,
+                                      .prompt_in_choice = true};
+
+std::string TokenNames::operator()(TokenId token) const {
+  return as_ids ? fmt::format("token_id:{}", token) : text_of(tokenizer, token);
+}
 
 std::string_view reason_text(FinishReason reason) {
   return reason == FinishReason::kLength ? "length" : "stop";

@@ -20,6 +20,14 @@ struct ScoredToken {
   int64_t text_offset = 0;  // characters of the choice's text before it
 };
 
+// How log-probabilities name tokens.
+struct TokenNames {
+  const Tokenizer& tokenizer;
+  bool as_ids = false;  // "token_id:17", for who must tell tokens of one text apart
+
+  std::string operator()(TokenId token) const;
+};
+
 // What one dialect's answers look like. A choice is an element of `choices`; `logprobs` is null
 // where none were asked for.
 struct AnswerShape {
@@ -30,7 +38,8 @@ struct AnswerShape {
   Json (*delta)(int32_t index, const std::string& text, Json logprobs);
   Json (*closing)(int32_t index, std::string_view reason);
   Json (*whole)(int32_t index, const std::string& text, Json logprobs, std::string_view reason);
-  Json (*logprobs)(const Tokenizer& tokenizer, const std::vector<ScoredToken>& tokens);
+  Json (*logprobs)(const TokenNames& names, const std::vector<ScoredToken>& tokens);
+  bool prompt_in_choice;  // what concerns the prompt stands in each choice, not beside them
 };
 
 extern const AnswerShape kChatShape;

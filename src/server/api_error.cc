@@ -79,6 +79,8 @@ std::string error_object(std::string_view message, const char* type, Json param,
 
 const char* code_of_http(int http_status) {
   switch (http_status) {
+    case 401:
+      return "invalid_api_key";
     case 404:
       return "not_found";
     case 405:
@@ -87,6 +89,8 @@ const char* code_of_http(int http_status) {
       return "request_timeout";
     case 413:
       return "request_too_large";
+    case 417:
+      return "expectation_failed";
     case 431:
       return "header_too_large";
     case 503:

@@ -19,29 +19,45 @@ constexpr absl::Duration kLinger = absl::Seconds(2);
 
 }  // namespace
 
-Connection::Connection(asio::ip::tcp::socket socket, ConnectionHost& host)
+Connection::Connection(std::unique_ptr<Socket> socket, ConnectionHost& host)
     : socket_(std::move(socket)),
       host_(host),
       limits_(host.limits()),
-      reader_(limits_),
-      read_timer_(socket_.get_executor()),
-      write_timer_(socket_.get_executor()),
-      ping_timer_(socket_.get_executor()) {}
+      reader_(limits_, host.admission()),
+      read_timer_(socket_->executor()),
+      write_timer_(socket_->executor()),
+      ping_timer_(socket_->executor()) {}
 
 void Connection::start() {
-  boost::system::error_code ignored;
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-  arm(read_timer_, limits_.idle_timeout, &Connection::on_read_timeout);
-  read_some();
+  open([this] {
+    state_ = State::kIdle;
+    arm(read_timer_, limits_.idle_timeout, &Connection::on_read_timeout);
+    read_some();
+  });
 }
 
 void Connection::refuse(const HttpResponse& response) {
-  fail(response);
-  read_some();
+  open([this, response] {
+    fail(response);
+    read_some();
+  });
+}
+
+void Connection::open(std::function<void()> opened) {
+  arm(read_timer_, limits_.head_timeout, &Connection::on_read_timeout);
+  socket_->open([self = shared_from_this(),
+                 opened = std::move(opened)](const boost::system::error_code& error) {
+    if (self->state_ == State::kClosed) return;
+    if (error) {
+      self->close();
+    } else {
+      opened();
+    }
+  });
 }
 
 void Connection::drain() {
-  if (state_ == State::kIdle) close();
+  if (state_ == State::kOpening || state_ == State::kIdle) close();
 }
 
 void Connection::end(const absl::Status& reason) {
@@ -69,8 +85,7 @@ void Connection::close() {
   read_timer_.cancel();
   write_timer_.cancel();
   ping_timer_.cancel();
-  boost::system::error_code ignored;
-  socket_.close(ignored);
+  socket_->close();
   const std::shared_ptr<Connection> self = shared_from_this();
   if (answering) {
     record_.status = kClientLeft;
@@ -100,9 +115,9 @@ bool Connection::may_read() const {
 void Connection::read_some() {
   if (!may_read()) return;
   reading_ = true;
-  socket_.async_read_some(asio::buffer(chunk_), [self = shared_from_this()](
-                                                    const boost::system::error_code& error,
-                                                    size_t count) { self->on_read(error, count); });
+  socket_->read_some(asio::buffer(chunk_),
+                     [self = shared_from_this()](const boost::system::error_code& error,
+                                                 size_t count) { self->on_read(error, count); });
 }
 
 void Connection::on_read(const boost::system::error_code& error, size_t count) {
@@ -135,6 +150,7 @@ bool Connection::begin_request() {
   while (input_.starts_with("\r\n")) input_.erase(0, 2);
   if (input_.empty() || input_ == "\r") return false;
   state_ = State::kHead;
+  ++requests_;
   record_ = {};
   handled_ = false;
   began_ = Clock::now();
@@ -171,6 +187,8 @@ void Connection::fail(const HttpResponse& response) {
   read_timer_.cancel();
   if (began_ == Clock::time_point()) began_ = Clock::now();
   record_.id = reader_.id();
+  record_.method = reader_.head().method;
+  record_.path = reader_.head().path;
   closing_ = true;
   send(response);
 }
@@ -179,7 +197,7 @@ void Connection::dispatch() {
   state_ = State::kAnswering;
   read_timer_.cancel();
   handled_ = true;
-  closing_ = !reader_.keep_alive();
+  closing_ = !reader_.keep_alive() || requests_ >= limits_.connection_requests;
   HttpRequest request = reader_.take();
   record_.id = request.id;
   record_.method = request.method;
@@ -199,7 +217,7 @@ void Connection::reply(Reply reply) {
     return;
   }
   source_ = std::move(source);
-  source_->watch([weak = weak_from_this(), executor = socket_.get_executor()] {
+  source_->watch([weak = weak_from_this(), executor = socket_->executor()] {
     asio::post(executor, [weak] {
       if (const std::shared_ptr<Connection> self = weak.lock()) self->pump();
     });
@@ -235,13 +253,18 @@ void Connection::on_ping() {
   arm(ping_timer_, limits_.ping_interval, &Connection::on_ping);
 }
 
+HttpFraming Connection::framing() const {
+  return {.request_id = record_.id,
+          .origin_lines = host_.admission().origin_lines(reader_.head().origin),
+          .old = reader_.old(),
+          .close = closing_,
+          .head_only = record_.method == "HEAD"};
+}
+
 void Connection::send(const HttpResponse& response) {
   closing_ = ends_after_answer() || response.close;
   record_.status = response.status;
-  queued_ += http_bytes(response, {.request_id = record_.id,
-                                   .old = reader_.old(),
-                                   .close = closing_,
-                                   .head_only = record_.method == "HEAD"});
+  queued_ += http_bytes(response, framing());
   after_write_ = AfterWrite::kFinish;
   flush();
 }
@@ -252,7 +275,7 @@ void Connection::send_events(const AnswerPart& part) {
     streaming_ = true;
     record_.status = 200;
     closing_ = ends_after_answer() || old;
-    queued_ += event_stream_head({.request_id = record_.id, .old = old, .close = closing_});
+    queued_ += event_stream_head(framing());
   }
   if (!part.events.empty()) queued_ += old ? part.events : http_chunk(part.events);
   if (part.last) {
@@ -272,7 +295,7 @@ void Connection::flush() {
 
 void Connection::write_some() {
   arm(write_timer_, limits_.stall_timeout, &Connection::close);
-  socket_.async_write_some(
+  socket_->write_some(
       asio::buffer(writing_.data() + written_, writing_.size() - written_),
       [self = shared_from_this()](const boost::system::error_code& error, size_t count) {
         if (self->state_ == State::kClosed) return;
@@ -327,8 +350,7 @@ void Connection::linger() {
   }
   state_ = State::kLingering;
   input_.clear();
-  boost::system::error_code ignored;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  socket_->end_sending();
   arm(read_timer_, kLinger, &Connection::on_read_timeout);
   read_some();
 }

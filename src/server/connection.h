@@ -2,16 +2,19 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "server/admission.h"
 #include "server/http_message.h"
 #include "server/http_reader.h"
+#include "server/http_writer.h"
 #include "server/request_record.h"
 #include "server/server.h"
+#include "server/socket.h"
 
 namespace millrace {
 
@@ -22,6 +25,7 @@ class ConnectionHost {
  public:
   virtual ~ConnectionHost() = default;
   virtual const ServerLimits& limits() const = 0;
+  virtual const Admission& admission() const = 0;
   virtual bool draining() const = 0;
   // Leads to one reply() on the connection, now or later.
   virtual void handle(HttpRequest request, const std::shared_ptr<Connection>& connection) = 0;
@@ -34,7 +38,7 @@ class ConnectionHost {
 // answer is made it goes on reading, to notice when the client leaves. Lives on one thread.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(boost::asio::ip::tcp::socket socket, ConnectionHost& host);
+  Connection(std::unique_ptr<Socket> socket, ConnectionHost& host);
 
   void start();
   void reply(Reply reply);
@@ -51,9 +55,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   using Timer = boost::asio::steady_timer;
   using Clock = std::chrono::steady_clock;
-  enum class State { kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
+  enum class State { kOpening, kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
   enum class AfterWrite { kGoOn, kFinish };
 
+  void open(std::function<void()> opened);
   void read_some();
   void on_read(const boost::system::error_code& error, size_t count);
   bool may_read() const;
@@ -77,11 +82,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void on_ping();
   bool ends_after_answer() const;
 
-  boost::asio::ip::tcp::socket socket_;
+  HttpFraming framing() const;
+
+  const std::unique_ptr<Socket> socket_;
   ConnectionHost& host_;
   const ServerLimits& limits_;
   HttpReader reader_;
-  State state_ = State::kIdle;
+  State state_ = State::kOpening;
   Timer read_timer_, write_timer_, ping_timer_;
 
   std::array<char, 16384> chunk_;
@@ -97,6 +104,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool streaming_ = false;
   bool closing_ = false;  // this answer is the connection's last
   bool handled_ = false;
+  int64_t requests_ = 0;  // begun on this connection
   RequestRecord record_;
   Clock::time_point began_;
 };

@@ -1,10 +1,9 @@
-#include "server/fields.h"
-
 #include <string>
 
 #include <gtest/gtest.h>
 
 #include "server/api_error.h"
+#include "server/request_body.h"
 
 namespace millrace {
 namespace {
@@ -15,7 +14,7 @@ struct Case {
   const char* code = nullptr;  // null: none
 };
 
-constexpr ReadContext kContext = {.vocab_size = 266, .logprobs_max = 20};
+constexpr ReadContext kContext = {.vocab_size = 266, .logprobs_max = 20, .stop_bytes_max = 32};
 constexpr const char* kUnsupported = "unsupported_parameter";
 
 // What the client would see of a status: its param and code, "-" for null.
@@ -42,7 +41,7 @@ void check_completions(std::initializer_list<Case> cases) {
   for (const Case& c : cases) {
     const auto body = parse_json(c.body);
     ASSERT_TRUE(body.ok()) << c.body;
-    EXPECT_EQ(seen(read_completion(*body, kContext).status()), expected(c)) << c.body;
+    EXPECT_EQ(seen(read_body(kCompletionBody, *body, kContext).status()), expected(c)) << c.body;
   }
 }
 
@@ -52,10 +51,12 @@ void check_fields(std::initializer_list<Case> cases) {
     const std::string prompted = R"({"prompt":"a",)" + std::string(c.body) + "}";
     const auto completion = parse_json(prompted);
     ASSERT_TRUE(completion.ok()) << prompted;
-    EXPECT_EQ(seen(read_completion(*completion, kContext).status()), expected(c)) << prompted;
+    EXPECT_EQ(seen(read_body(kCompletionBody, *completion, kContext).status()), expected(c))
+        << prompted;
     const std::string chatted =
         R"({"messages":[{"role":"user","content":"a"}],)" + std::string(c.body) + "}";
-    EXPECT_EQ(seen(read_chat(*parse_json(chatted), kContext).status()), expected(c)) << chatted;
+    EXPECT_EQ(seen(read_body(kChatBody, *parse_json(chatted), kContext).status()), expected(c))
+        << chatted;
   }
 }
 
@@ -63,7 +64,7 @@ void check_chats(std::initializer_list<Case> cases) {
   for (const Case& c : cases) {
     const auto body = parse_json(c.body);
     ASSERT_TRUE(body.ok()) << c.body;
-    EXPECT_EQ(seen(read_chat(*body, kContext).status()), expected(c)) << c.body;
+    EXPECT_EQ(seen(read_body(kChatBody, *body, kContext).status()), expected(c)) << c.body;
   }
 }
 
@@ -72,7 +73,8 @@ void check_chat_fields(std::initializer_list<Case> cases) {
   for (const Case& c : cases) {
     const std::string body =
         R"({"messages":[{"role":"user","content":"a"}],)" + std::string(c.body) + "}";
-    EXPECT_EQ(seen(read_chat(*parse_json(body), kContext).status()), expected(c)) << body;
+    EXPECT_EQ(seen(read_body(kChatBody, *parse_json(body), kContext).status()), expected(c))
+        << body;
   }
 }
 
@@ -142,6 +144,8 @@ TEST(FieldsTest, ListsOfEveryRoute) {
        nullptr},
       {R"("stop":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"])",
        "stop"},
+      {R"("stop":["a","123456789012345678901234567890123"])", "stop[1]"},
+      {R"("stop":"12345678901234567890123456789012")", nullptr},
       {R"("stop_token_ids":[0,265])", nullptr},
       {R"("stop_token_ids":[266])", "stop_token_ids[0]"},
       {R"("stop_token_ids":[1,-1])", "stop_token_ids[1]"},
@@ -159,9 +163,28 @@ TEST(FieldsTest, ListsOfEveryRoute) {
       {R"("stream_options":{"include_usage":true})", "stream_options"},
       {R"("stream":true,"stream_options":{"include_usage":true})", nullptr},
       {R"("stream":true,"stream_options":{"include_usage":1})", "stream_options.include_usage"},
-      {R"("stream":true,"stream_options":{"continuous_usage_stats":true})",
-       "stream_options.continuous_usage_stats", kUnsupported},
+      {R"("stream":true,"stream_options":{"continuous_usage_stats":true})", nullptr},
+      {R"("stream":true,"stream_options":{"include_obfuscation":true})",
+       "stream_options.include_obfuscation", kUnsupported},
       {R"("stream":true,"stream_options":{"continuous_usage_stats":false,"x":1})", nullptr},
+      {R"("bad_words":["x"," y"])", nullptr},
+      {R"("bad_words":[])", nullptr},
+      {R"("bad_words":["x",""])", "bad_words[1]"},
+      {R"("bad_words":[" "])", "bad_words[0]"},
+      {R"("bad_words":[1])", "bad_words[0]"},
+      {R"("bad_words":"x")", "bad_words"},
+      {R"("allowed_token_ids":[1,2])", nullptr},
+      {R"("allowed_token_ids":[])", "allowed_token_ids"},
+      {R"("allowed_token_ids":[266])", "allowed_token_ids[0]"},
+      {R"("truncate_prompt_tokens":5,"truncation_side":"right")", nullptr},
+      {R"("truncate_prompt_tokens":-1)", nullptr},
+      {R"("truncate_prompt_tokens":-2)", "truncate_prompt_tokens"},
+      {R"("truncation_side":"middle")", "truncation_side"},
+      {R"("request_id":"a-1")", nullptr},
+      {R"("request_id":"a 1")", "request_id"},
+      {R"("request_id":"")", "request_id"},
+      {R"("return_token_ids":true,"return_tokens_as_token_ids":true,"timings":true)", nullptr},
+      {R"("timings":1)", "timings"},
       {R"("response_format":{"type":"text"})", nullptr},
       {R"("response_format":{"type":"json_object"})", "response_format", kUnsupported},
       {R"("response_format":"text")", "response_format"},
@@ -177,11 +200,8 @@ TEST(FieldsTest, UnknownIsIgnoredAndUnsupportedSaysSo) {
       {R"("use_beam_search":false)", nullptr},
       {R"("priority":0)", nullptr},
       {R"("priority":1)", "priority", kUnsupported},
-      {R"("bad_words":["x"])", "bad_words", kUnsupported},
-      {R"("bad_words":[])", nullptr},
+      {R"("spaces_between_special_tokens":false)", nullptr},
       {R"("length_penalty":1.0)", nullptr},
-      {R"("truncate_prompt_tokens":5)", "truncate_prompt_tokens", kUnsupported},
-      {R"("truncate_prompt_tokens":null)", nullptr},
   });
   check_chat_fields({
       {R"("tools":[{"type":"function","function":{"name":"f"}}])", "tools", kUnsupported},
@@ -189,13 +209,19 @@ TEST(FieldsTest, UnknownIsIgnoredAndUnsupportedSaysSo) {
       {R"("tools":[],"tool_choice":"auto")", nullptr},
       {R"("tool_choice":"required")", "tool_choice", kUnsupported},
       {R"("chat_template":"{{ 1 }}")", "chat_template", kUnsupported},
-      {R"("continue_final_message":true)", "continue_final_message", kUnsupported},
+      {R"("continue_final_message":true)", nullptr},
+      {R"("continue_final_message":true,"add_generation_prompt":false)", nullptr},
+      {R"("continue_final_message":true,"add_generation_prompt":true)", "continue_final_message"},
+      {R"("documents":[{"text":"a"}])", nullptr},
+      {R"("documents":["a"])", "documents[0]"},
+      {R"("documents":{})", "documents"},
       {R"("audio":{"voice":"x"})", "audio", kUnsupported},
       {R"("modalities":["text"])", nullptr},
       {R"("modalities":["text","audio"])", "modalities", kUnsupported},
       {R"("store":false,"service_tier":"auto","parallel_tool_calls":true)", nullptr},
       {R"("service_tier":"flex")", "service_tier", kUnsupported},
-      {R"("reasoning_effort":"high")", "reasoning_effort", kUnsupported},
+      {R"("reasoning_effort":"high")", nullptr},
+      {R"("reasoning_effort":"most")", "reasoning_effort"},
       {R"("chat_template_kwargs":{"thinking":true})", nullptr},
       {R"("chat_template_kwargs":{"tokenize":true})", "chat_template_kwargs.tokenize"},
       {R"("chat_template_kwargs":{"messages":[]})", "chat_template_kwargs.messages"},
@@ -211,6 +237,39 @@ TEST(FieldsTest, UnknownIsIgnoredAndUnsupportedSaysSo) {
       {R"({"prompt":"a","suffix":"b"})", "suffix", kUnsupported},
       {R"({"prompt":"a","suffix":null,"tools":[1]})", nullptr},
   });
+}
+
+void check_body(const RequestBody& body, std::initializer_list<Case> cases) {
+  for (const Case& c : cases) {
+    EXPECT_EQ(seen(read_body(body, *parse_json(c.body), kContext).status()), expected(c)) << c.body;
+  }
+}
+
+TEST(FieldsTest, TextsAndTokens) {
+  check_body(kTokenizeBody,
+             {
+                 {R"({"prompt":""})", nullptr},
+                 {R"({"content":"a","add_special":true,"with_pieces":true})", nullptr},
+                 {R"({"messages":[{"role":"user","content":"a"}]})", nullptr},
+                 {R"({"prompt":"a","messages":null,"content":null})", nullptr},
+                 {R"({})", "prompt"},
+                 {R"({"prompt":null})", "prompt"},
+                 {R"({"prompt":["a"]})", "prompt"},
+                 {R"({"prompt":"a","content":"a"})", "prompt"},
+                 {R"({"content":"a","parse_special":1})", "parse_special"},
+                 {R"({"messages":[]})", "messages"},
+             });
+  check_body(kDetokenizeBody, {
+                                  {R"({"tokens":[]})", nullptr},
+                                  {R"({"tokens":[0,265]})", nullptr},
+                                  {R"({"tokens":[0,266]})", "tokens[1]"},
+                                  {R"({"tokens":"a"})", "tokens"},
+                                  {R"({})", "tokens"},
+                              });
+  check_body(kTemplateBody, {
+                                {R"({"messages":[{"role":"user","content":"a"}]})", nullptr},
+                                {R"({"prompt":"a"})", "messages"},
+                            });
 }
 
 TEST(FieldsTest, Prompts) {
@@ -289,7 +348,7 @@ TEST(FieldsTest, ValuesLandWhereTheyBelong) {
   const auto body = parse_json(R"({"prompt":"p","temperature":0.5,"top_k":-1,"seed":-2,"n":3,
       "max_tokens":9,"max_completion_tokens":7,"min_tokens":2,"stop":["x","y"],"ignore_eos":true,
       "stop_token_ids":[4],"logit_bias":{"5":-1.5},"logprobs":2,"echo":true,"cache_salt":"s"})");
-  const auto request = read_completion(*body, kContext);
+  const auto request = read_body(kCompletionBody, *body, kContext);
   ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_EQ(request->generation.sampling.temperature, 0.5F);
   EXPECT_EQ(request->generation.sampling.top_k, 0);
@@ -312,7 +371,7 @@ TEST(FieldsTest, MessagesKeepTheirShapes) {
       {"role":"developer","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},
       {"role":"assistant","content":null,"reasoning":"r","unknown":1,"tool_calls":[
         {"id":"1","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}}]}]})");
-  const auto request = read_chat(*body, kContext);
+  const auto request = read_body(kChatBody, *body, kContext);
   ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_EQ(request->messages.dump(),
             R"([{"role":"developer","content":[{"type":"text","text":"a"},)"

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <optional>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <utility>
 
@@ -165,7 +166,7 @@ void EchoGenerator::work() {
     for (const auto& running : ended) {
       running->sink->finish({.status = *running->ended,
                              .usage = {std::ssize(running->request.prompt), 1, running->generated},
-                             .times = {}});
+                             .times = times});
     }
     lock.lock();
     changed_.notify_all();
@@ -229,11 +230,23 @@ void EchoGenerator::round(Running& running) {
   }
 }
 
-TestClient::TestClient(int32_t port, int receive_buffer) {
-  fd_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+void TestClient::open(int family) {
+  fd_ = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const timeval patience = {std::chrono::seconds(kPatience).count(), 0};
   setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+}
+
+TestClient::TestClient(const std::string& path) {
+  open(AF_UNIX);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  EXPECT_EQ(connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+}
+
+TestClient::TestClient(int32_t port, int receive_buffer) {
+  open(AF_INET);
   if (receive_buffer > 0) {
     setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
   }
@@ -353,6 +366,21 @@ std::string post(std::string_view path, std::string_view body, std::string_view 
 
 std::string get(std::string_view path, std::string_view headers) {
   return fmt::format("GET {} HTTP/1.1\r\nHost: t\r\n{}\r\n", path, headers);
+}
+
+void expect_error(const HttpReply& reply, int status, std::string_view param,
+                  std::string_view code) {
+  EXPECT_EQ(reply.status, status);
+  EXPECT_EQ(reply.headers.at("content-type"), "application/json");
+  EXPECT_TRUE(reply.headers.contains("x-request-id"));
+  const Json error = reply.json()["error"];
+  EXPECT_EQ(error.size(), 4U);
+  EXPECT_TRUE(error["message"].is_string() && error["type"].is_string()) << reply.body;
+  EXPECT_TRUE(error["code"].is_string() || error["code"].is_null());
+  EXPECT_EQ(error["param"].is_null() ? "-" : error["param"].get<std::string>(), param);
+  if (!code.empty()) {
+    EXPECT_EQ(error["code"].get<std::string>(), code);
+  }
 }
 
 std::vector<std::string> events_of(const HttpReply& reply) {

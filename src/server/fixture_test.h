@@ -44,6 +44,7 @@ class EchoGenerator final : public Generator {
   int64_t queue_max = 1 << 20;
   absl::Duration round_delay;
   absl::Duration per_sequence;  // in stats()
+  RequestTimes times;           // of every request
   absl::Status failure;         // ends every request after its first round
   void hold(bool held);         // no rounds while held
 
@@ -86,6 +87,7 @@ struct HttpReply {
 class TestClient {
  public:
   explicit TestClient(int32_t port, int receive_buffer = 0);
+  explicit TestClient(const std::string& path);  // of a Unix socket
   ~TestClient();
   TestClient(const TestClient&) = delete;
   TestClient& operator=(const TestClient&) = delete;
@@ -98,6 +100,7 @@ class TestClient {
   void reset();                            // RST
 
  private:
+  void open(int family);
   bool receive();
   void read_body(HttpReply& reply);
   bool read_chunk(HttpReply& reply);
@@ -108,6 +111,10 @@ class TestClient {
 
 std::string post(std::string_view path, std::string_view body, std::string_view headers = "");
 std::string get(std::string_view path, std::string_view headers = "");
+
+// An error of four keys; `param` "-" is null.
+void expect_error(const HttpReply& reply, int status, std::string_view param = "-",
+                  std::string_view code = "");
 
 // The data lines of an event stream.
 std::vector<std::string> events_of(const HttpReply& reply);

@@ -5,8 +5,8 @@
 #include <absl/time/clock.h>
 
 #include "server/api_error.h"
-#include "server/random_id.h"
 #include "server/retry_after.h"
+#include "server/timings.h"
 
 namespace millrace {
 namespace {
@@ -25,7 +25,7 @@ std::string event_line(std::string_view data) { return fmt::format("data: {}\n\n
 // Everything of an answer's object up to its choices, which follow as text.
 std::string make_envelope(const AnswerShape& shape, const ApiRequest& request) {
   Json envelope;
-  envelope["id"] = fmt::format("{}{}", shape.id_prefix, random_hex());
+  envelope["id"] = fmt::format("{}{}", shape.id_prefix, request.client_id);
   envelope["object"] = request.stream ? shape.chunk_object : shape.whole_object;
   envelope["created"] = absl::ToUnixSeconds(absl::Now());
   envelope["model"] = request.model;
@@ -39,6 +39,13 @@ std::string make_envelope(const AnswerShape& shape, const ApiRequest& request) {
 absl::Status with_patience(const Generator& generator, absl::Status status) {
   if (!absl::IsResourceExhausted(status)) return status;
   return with_retry_after(retry_after_seconds(generator.stats()), std::move(status));
+}
+
+// What follows the choices of an answer's object.
+std::string members_after(const Json& members) {
+  if (members.empty()) return {};
+  const std::string object = json_text(members);
+  return "," + object.substr(1, object.size() - 2);
 }
 
 ScoredToken scored_token(const TokenEvent& event, int64_t text_offset) {
@@ -76,10 +83,10 @@ Generation::~Generation() { cancel(); }
 void Generation::make_choices() {
   const Tokenizer& tokenizer = model_->served.tokenizer;
   const TextStream::Options options = {.stops = request_.generation.stop.strings,
-                                       .include_stop = request_.include_stop,
-                                       .skip_special = request_.skip_special,
+                                       .include_stop = request_.answer.include_stop,
+                                       .skip_special = request_.answer.skip_special,
                                        .unheard = request_.generation.stop.tokens_min};
-  const bool needs_offsets = wants_logprobs() && shape_.opening == nullptr;
+  const bool needs_offsets = wants_logprobs() && shape_.prompt_in_choice;
   const size_t count = prompts_.size() * static_cast<size_t>(request_.generation.choices);
   choices_.reserve(count);
   for (size_t i = 0; i < count; ++i) {
@@ -176,21 +183,45 @@ void Generation::score(Choice& choice, const TokenEvent& token) {
 
 Json Generation::take_logprobs(Choice& choice) {
   if (!wants_logprobs()) return nullptr;
-  Json logprobs = shape_.logprobs(model_->served.tokenizer, choice.scored);
+  const TokenNames names = {model_->served.tokenizer, request_.answer.tokens_as_ids};
+  Json logprobs = shape_.logprobs(names, choice.scored);
   choice.scored.clear();
   return logprobs;
 }
 
-void Generation::send_choice(const Json& choice, AnswerPart& part) {
+// What an answer says of its prompt besides the text.
+Json Generation::about_prompt(const PromptState& prompt) const {
+  Json members = Json::object();
+  if (request_.answer.token_ids) members["prompt_token_ids"] = prompt.prompt.tokens;
+  if (request_.answer.prompt_logprobs) {
+    members["prompt_logprobs"] = prompt_logprobs(model_->served.tokenizer, prompt.scored);
+  }
+  return members;
+}
+
+// Every chunk of a choice goes through here.
+void Generation::send_choice(int32_t index, Json chunk, AnswerPart& part) {
+  Choice& choice = this->choice(index);
+  const PromptState& prompt = prompt_of(index);
+  Json after = Json::object();
+  if (!std::exchange(choice.sent, true)) {
+    (shape_.prompt_in_choice ? chunk : after).update(about_prompt(prompt));
+  }
+  if (!choice.token_ids.empty()) chunk["token_ids"] = std::exchange(choice.token_ids, {});
+  if (request_.answer.include_usage && request_.answer.continuous_usage) {
+    after["usage"] = usage_json(
+        {.prompt_tokens = std::ssize(prompt.prompt.tokens), .generated_tokens = choice.tokens});
+    after["usage"].erase("prompt_tokens_details");  // known when the prompt's work is over
+  }
   streaming_ = true;
-  part.events += event_line(envelope_ + json_text(choice) + "]}");
+  part.events += event_line(envelope_ + json_text(chunk) + "]" + members_after(after) + "}");
 }
 
 // A choice's first chunk, and before a completion's own tokens the prompt that it repeats.
 void Generation::open(int32_t index, AnswerPart& part) {
   Choice& choice = this->choice(index);
   choice.opened = true;
-  if (request_.echo) {
+  if (request_.answer.echo) {
     PromptState& prompt = prompt_of(index);
     choice.gathered = prompt.prompt.text;
     if (choice.unstopped) {
@@ -202,9 +233,9 @@ void Generation::open(int32_t index, AnswerPart& part) {
     }
   }
   if (!request_.stream) return;
-  if (shape_.opening != nullptr) send_choice(shape_.opening(index), part);
-  if (request_.echo) {
-    send_choice(shape_.delta(index, choice.gathered, take_logprobs(choice)), part);
+  if (shape_.opening != nullptr) send_choice(index, shape_.opening(index), part);
+  if (request_.answer.echo) {
+    send_choice(index, shape_.delta(index, choice.gathered, take_logprobs(choice)), part);
   }
 }
 
@@ -213,10 +244,12 @@ void Generation::accept_token(int32_t index, const TokenEvent& token, AnswerPart
   if (!choice.opened) open(index, part);
   ++report_.usage.generated_tokens;
   score(choice, token);
+  ++choice.tokens;
+  if (request_.answer.token_ids) choice.token_ids.push_back(token.token);
   // What ended the answer, unless it was a stop string, has no text of its own.
   const bool silent = token.finish == FinishReason::kStop && token.stop_string < 0;
   std::string text;
-  if (!silent || request_.include_stop) text = choice.text.push(token.token);
+  if (!silent || request_.answer.include_stop) text = choice.text.push(token.token);
   const bool finished = token.finish != FinishReason::kNone;
   if (finished) {
     text += choice.text.finish();
@@ -226,12 +259,12 @@ void Generation::accept_token(int32_t index, const TokenEvent& token, AnswerPart
     choice.gathered += text;
     return;
   }
-  if (!text.empty() || !choice.scored.empty()) {
-    send_choice(shape_.delta(index, text, take_logprobs(choice)), part);
+  if (!text.empty() || !choice.scored.empty() || !choice.token_ids.empty()) {
+    send_choice(index, shape_.delta(index, text, take_logprobs(choice)), part);
   }
   const bool by_itself =
       token.finish == FinishReason::kStop || token.finish == FinishReason::kLength;
-  if (by_itself) send_choice(shape_.closing(index, reason_text(token.finish)), part);
+  if (by_itself) send_choice(index, shape_.closing(index, reason_text(token.finish)), part);
 }
 
 void Generation::accept_finish(PromptState& prompt, const FinishEvent& finish, AnswerPart& part) {
@@ -260,37 +293,30 @@ void Generation::fail(const absl::Status& status, AnswerPart& part) {
 
 void Generation::complete(AnswerPart& part) {
   over_ = part.last = true;
+  Json after = Json::object();
+  if (!request_.stream || request_.answer.include_usage) after["usage"] = usage_json(report_.usage);
+  if (request_.answer.timings) after["timings"] = timings_json(report_.usage, report_.times);
   if (request_.stream) {
-    if (request_.include_usage) {
-      part.events +=
-          event_line(envelope_ + "],\"usage\":" + json_text(usage_json(report_.usage)) + "}");
-    }
+    if (!after.empty()) part.events += event_line(envelope_ + "]" + members_after(after) + "}");
     part.events += event_line("[DONE]");
     return;
   }
+  if (!shape_.prompt_in_choice) after.update(about_prompt(prompts_.front()));
   HttpResponse& response = part.whole.emplace();
   response.body = envelope_;
   for (int32_t i = 0; i < static_cast<int32_t>(choices_.size()); ++i) {
     if (i > 0) response.body += ',';
     response.body += whole_choice(i);
   }
-  response.body += "],\"usage\":" + json_text(usage_json(report_.usage));
-  const bool for_chat = request_.wants_prompt_logprobs && shape_.opening != nullptr;
-  if (for_chat) {
-    const Json logprobs = prompt_logprobs(model_->served.tokenizer, prompts_.front().scored);
-    response.body += ",\"prompt_logprobs\":" + json_text(logprobs);
-  }
-  response.body += '}';
+  response.body += "]" + members_after(after) + "}";
 }
 
 std::string Generation::whole_choice(int32_t index) {
   Choice& choice = this->choice(index);
   Json json =
       shape_.whole(index, choice.gathered, take_logprobs(choice), reason_text(choice.reason));
-  const bool for_completion = request_.wants_prompt_logprobs && shape_.opening == nullptr;
-  if (for_completion) {
-    json["prompt_logprobs"] = prompt_logprobs(model_->served.tokenizer, prompt_of(index).scored);
-  }
+  if (shape_.prompt_in_choice) json.update(about_prompt(prompt_of(index)));
+  if (request_.answer.token_ids) json["token_ids"] = std::exchange(choice.token_ids, {});
   return json_text(json);
 }
 

@@ -37,7 +37,10 @@ class Generation final : public AnswerSource {
     TextStream text;
     std::optional<TextStream> unstopped;  // for text offsets, which know no stops
     int64_t characters = 0;               // that `unstopped` has let out
+    int64_t tokens = 0;                   // generated
+    std::vector<TokenId> token_ids;       // where asked for; in a stream, not yet sent
     bool opened = false;
+    bool sent = false;  // a chunk of it
     FinishReason reason = FinishReason::kNone;
     std::string gathered;             // of an answer that is given whole
     std::vector<ScoredToken> scored;  // the same; in a stream, not yet sent
@@ -73,7 +76,8 @@ class Generation final : public AnswerSource {
   Choice& choice(int32_t index) { return choices_[static_cast<size_t>(index)]; }
   bool wants_logprobs() const { return request_.generation.logprobs >= 0; }
   Json take_logprobs(Choice& choice);
-  void send_choice(const Json& choice, AnswerPart& part);
+  Json about_prompt(const PromptState& prompt) const;
+  void send_choice(int32_t index, Json chunk, AnswerPart& part);
 
   const std::shared_ptr<const NamedModel> model_;
   const AnswerShape& shape_;

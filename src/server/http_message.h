@@ -16,12 +16,23 @@
 
 namespace millrace {
 
+// What is judged of a request before its body is read.
+struct HttpHead {
+  std::string method;
+  std::string path;               // without the query
+  std::vector<std::string> keys;  // API keys that the client presents
+  std::string origin;             // of the page that asks, from a browser
+  bool asks_preflight = false;    // whether that page may ask
+};
+
 // What the routes see of a request; the rest stays with the connection.
 struct HttpRequest {
   std::string method;
   std::string path;  // without the query
   std::string body;
-  std::string id;  // X-Request-Id: the client's, or one of ours
+  std::string id;           // X-Request-Id: the client's, or one of ours
+  bool preflight = false;   // answered by who may ask, not by a route
+  uint64_t cache_salt = 0;  // of the client's key: clients share no cached prompts
 };
 
 struct HttpResponse {

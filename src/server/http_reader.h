@@ -1,8 +1,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "server/admission.h"
 #include "server/http_message.h"
 #include "server/server.h"
 
@@ -12,7 +14,8 @@ namespace millrace {
 // error. No sockets, no clocks.
 class HttpReader {
  public:
-  explicit HttpReader(const ServerLimits& limits);
+  // `admission` outlives the reader, and judges a head before anything else is made of it.
+  HttpReader(const ServerLimits& limits, const Admission& admission);
   ~HttpReader();
 
   enum class Progress {
@@ -27,6 +30,8 @@ class HttpReader {
   HttpRequest take();  // after kDone
   HttpResponse error() const { return error_; }
 
+  // Once the head is whole; before, and of a head that was none, empty.
+  const HttpHead& head() const { return head_; }
   // After kHead.
   bool keep_alive() const { return keep_alive_; }
   bool old() const { return old_; }  // HTTP/1.0
@@ -39,16 +44,21 @@ class HttpReader {
  private:
   struct Parser;
 
-  Progress fail(int status, std::string_view message);
-  Progress check_head();
+  Progress fail(HttpResponse error);
+  HttpResponse too_large() const;
+  Progress accept_head();
+  std::optional<HttpResponse> head_fault() const;
 
   const ServerLimits limits_;
+  const Admission& admission_;
   std::unique_ptr<Parser> parser_;
   bool head_seen_ = false;
   bool keep_alive_ = false;
   bool old_ = false;
   bool expects_continue_ = false;
   std::string id_;
+  HttpHead head_;
+  Admission::Verdict verdict_;
   HttpResponse error_;
 };
 

@@ -13,21 +13,6 @@ using HttpTest = ServerTest;
 
 const Json kShort = {{"prompt", "abc"}, {"max_tokens", 2}};
 
-void expect_error(const HttpReply& reply, int status, std::string_view param = "-",
-                  std::string_view code = "") {
-  EXPECT_EQ(reply.status, status);
-  EXPECT_EQ(reply.headers.at("content-type"), "application/json");
-  EXPECT_TRUE(reply.headers.contains("x-request-id"));
-  const Json error = reply.json()["error"];
-  EXPECT_EQ(error.size(), 4U);
-  EXPECT_TRUE(error["message"].is_string() && error["type"].is_string()) << reply.body;
-  EXPECT_TRUE(error["code"].is_string() || error["code"].is_null());
-  EXPECT_EQ(error["param"].is_null() ? "-" : error["param"].get<std::string>(), param);
-  if (!code.empty()) {
-    EXPECT_EQ(error["code"].get<std::string>(), code);
-  }
-}
-
 TEST_F(HttpTest, RoutesAndMethods) {
   start();
   expect_error(ask(get("/nothing")), 404);

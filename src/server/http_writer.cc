@@ -5,12 +5,18 @@
 namespace millrace {
 namespace {
 
+constexpr int kNoContent = 204;  // has neither type nor length
+
 std::string_view phrase(int status) {
   switch (status) {
     case 200:
       return "OK";
+    case 204:
+      return "No Content";
     case 400:
       return "Bad Request";
+    case 401:
+      return "Unauthorized";
     case 404:
       return "Not Found";
     case 405:
@@ -19,6 +25,8 @@ std::string_view phrase(int status) {
       return "Request Timeout";
     case 413:
       return "Content Too Large";
+    case 417:
+      return "Expectation Failed";
     case 429:
       return "Too Many Requests";
     case 431:
@@ -32,9 +40,20 @@ std::string_view phrase(int status) {
   }
 }
 
+// A value on one line, whatever it is made of.
+std::string one_line(std::string_view value) {
+  std::string line(value);
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < 0x20U || c == 0x7f) c = ' ';
+  }
+  return line;
+}
+
 std::string head(int status, std::string_view content_type, const HttpFraming& framing) {
-  std::string head = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: {}\r\nX-Request-Id: {}\r\n",
-                                 status, phrase(status), content_type, framing.request_id);
+  std::string head = fmt::format("HTTP/1.1 {} {}\r\n", status, phrase(status));
+  if (status != kNoContent) head += fmt::format("Content-Type: {}\r\n", one_line(content_type));
+  head += fmt::format("X-Request-Id: {}\r\n", one_line(framing.request_id));
+  head += framing.origin_lines;
   if (framing.close) {
     head += "Connection: close\r\n";
   } else if (framing.old) {
@@ -48,8 +67,9 @@ std::string head(int status, std::string_view content_type, const HttpFraming& f
 std::string http_bytes(const HttpResponse& response, const HttpFraming& framing) {
   std::string bytes = head(response.status, response.content_type, framing);
   for (const auto& [name, value] : response.headers) {
-    bytes += fmt::format("{}: {}\r\n", name, value);
+    bytes += fmt::format("{}: {}\r\n", name, one_line(value));
   }
+  if (response.status == kNoContent) return bytes + "\r\n";
   bytes += fmt::format("Content-Length: {}\r\n\r\n", response.body.size());
   if (!framing.head_only) bytes += response.body;
   return bytes;

@@ -10,9 +10,10 @@ namespace millrace {
 // How a response goes over its connection.
 struct HttpFraming {
   std::string_view request_id;
-  bool old = false;        // to an HTTP/1.0 client: no chunks, and keep-alive must be said
-  bool close = false;      // the connection ends after it
-  bool head_only = false;  // HEAD was asked
+  std::string origin_lines = {};  // header lines for a browser's page
+  bool old = false;               // to an HTTP/1.0 client: no chunks, and keep-alive must be said
+  bool close = false;             // the connection ends after it
+  bool head_only = false;         // HEAD was asked
 };
 
 std::string http_bytes(const HttpResponse& response, const HttpFraming& framing);

@@ -125,6 +125,7 @@ absl::StatusOr<Json> read_message(const Json& message, const std::string& path) 
 }  // namespace
 
 absl::Status read_messages(const Json& value, const ReadContext& /*context*/, ApiRequest& request) {
+  if (value.is_null()) return absl::OkStatus();
   if (!value.is_array() || value.empty()) {
     return invalid_argument("messages must be a list with at least one message");
   }

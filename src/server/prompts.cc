@@ -12,62 +12,151 @@
 namespace millrace {
 namespace {
 
+constexpr std::string_view kSpaces = " \t\n\v\f\r";
+
 std::string spelling(const Vocab& vocab, const std::optional<TokenId>& token) {
   return token ? std::string(vocab.text(*token)) : std::string();
 }
 
+// What a request's truncate_prompt_tokens leaves of a prompt. True if that is not all.
+bool truncate(const ApiRequest& request, int64_t context_max, std::vector<TokenId>& tokens) {
+  if (!request.encoding.tokens_kept) return false;
+  const int64_t beside = request.answer_tokens().value_or(kCompletionTokensDefault);
+  const int64_t asked = *request.encoding.tokens_kept;
+  const int64_t kept = asked < 0 ? std::max<int64_t>(context_max - beside, 1) : asked;
+  if (std::ssize(tokens) <= kept) return false;
+  if (request.encoding.keep_first) {
+    tokens.resize(static_cast<size_t>(kept));
+  } else {
+    tokens.erase(tokens.begin(), tokens.end() - kept);
+  }
+  return true;
+}
+
+// The text of a message, or the last of its texts.
+std::string_view last_text(const Json& message) {
+  const Json& content = message.at("content");
+  if (content.is_null()) return {};
+  const Json& text = content.is_array() ? content.back().at("text") : content;
+  return text.get_ref<const std::string&>();
+}
+
+// Ends a rendered chat where its last message's text ends, as transformers does for
+// continue_final_message; templates may trim the text.
+absl::StatusOr<MarkedText> open_final_message(const Json& messages, const MarkedText& rendered) {
+  std::string_view text = last_text(messages.back());
+  text.remove_prefix(std::min(text.find_first_not_of(kSpaces), text.size()));
+  const std::string_view trimmed = text.substr(0, text.find_last_not_of(kSpaces) + 1);
+  const size_t at = trimmed.empty() ? std::string::npos : rendered.text.rfind(trimmed);
+  if (at == std::string::npos) {
+    return at_field("continue_final_message",
+                    invalid_argument("the chat template does not show the last message's text, "
+                                     "so nothing can go on with it"));
+  }
+  const bool whole = std::string_view(rendered.text).substr(at).starts_with(text);
+  const size_t end = at + (whole ? text.size() : trimmed.size());
+  return MarkedView{rendered.text, rendered.written}.part(0, end).copy();
+}
+
+ChatContext chat_context(const ApiRequest& request, const Vocab& vocab) {
+  const TemplateOptions& chat = request.chat;
+  ChatContext context;
+  context.messages = request.messages;
+  context.extra = chat.values;
+  if (!chat.documents.is_null()) context.extra["documents"] = chat.documents;
+  if (!chat.reasoning_effort.empty()) context.extra["reasoning_effort"] = chat.reasoning_effort;
+  context.add_generation_prompt = chat.add_generation_prompt.value_or(!chat.continue_final);
+  context.bos_token = spelling(vocab, vocab.bos());
+  context.eos_token = spelling(vocab, vocab.eos());
+  context.now = absl::Now();
+  return context;
+}
+
+// vLLM's rule: the last message comes before the answer where both have one role.
+std::string echoed_message(const ApiRequest& request) {
+  if (!request.answer.echo) return {};
+  const Json& last = request.messages.back();
+  const bool new_message =
+      request.chat.add_generation_prompt.value_or(!request.chat.continue_final);
+  const bool one_role = !new_message || last.at("role") == "assistant";
+  return one_role ? std::string(last_text(last)) : std::string();
+}
+
 }  // namespace
+
+std::vector<TokenId> encode_text(std::string_view text, const ApiRequest& request,
+                                 const NamedModel& model) {
+  const EncodeOptions encode = {.add_special = request.encoding.add_special.value_or(true)};
+  return model.served.tokenizer.encode(text, encode);
+}
 
 absl::StatusOr<std::vector<Prompt>> completion_prompts(const ApiRequest& request,
                                                        const NamedModel& model) {
-  const EncodeOptions encode = {.add_special = request.add_special_tokens.value_or(true)};
   const DecodeOptions decode = {.skip_special = false};
   std::vector<Prompt> prompts;
   for (const PromptInput& input : request.prompts) {
     Prompt& prompt = prompts.emplace_back();
-    if (const auto* text = std::get_if<std::string>(&input)) {
-      prompt.tokens = model.served.tokenizer.encode(*text, encode);
-      if (request.echo) prompt.text = *text;
-    } else {
-      prompt.tokens = std::get<std::vector<TokenId>>(input);
-      if (request.echo) prompt.text = model.served.tokenizer.decode(prompt.tokens, decode);
-    }
+    const auto* text = std::get_if<std::string>(&input);
+    prompt.tokens = text == nullptr ? std::get<std::vector<TokenId>>(input)
+                                    : encode_text(*text, request, model);
+    const bool truncated = truncate(request, model.context_max, prompt.tokens);
     if (prompt.tokens.empty()) {
       return at_field("prompt", invalid_argument("prompt must have at least one token"));
     }
+    if (!request.answer.echo) continue;
+    const bool as_given = text != nullptr && !truncated;
+    prompt.text = as_given ? *text : model.served.tokenizer.decode(prompt.tokens, decode);
   }
   return prompts;
 }
 
-absl::StatusOr<std::vector<Prompt>> chat_prompts(const ApiRequest& request,
-                                                 const NamedModel& model) {
+absl::StatusOr<MarkedText> render_chat(const ApiRequest& request, const NamedModel& model) {
   const ChatTemplate* chat = model.served.chat_template;
   if (chat == nullptr) {
     return at_field("messages", invalid_argument("the model has no chat template: use "
                                                  "/v1/completions, or start the server with "
                                                  "--chat-template"));
   }
-  const Vocab& vocab = model.served.tokenizer.vocab();
-  ChatContext context;
-  context.messages = request.messages;
-  context.extra = request.template_values;
-  context.add_generation_prompt = request.add_generation_prompt;
-  context.bos_token = spelling(vocab, vocab.bos());
-  context.eos_token = spelling(vocab, vocab.eos());
-  context.now = absl::Now();
-  const absl::StatusOr<MarkedText> text = chat->render(context);
+  absl::StatusOr<MarkedText> text =
+      chat->render(chat_context(request, model.served.tokenizer.vocab()));
   if (!text.ok()) {
     return at_field("messages", invalid_argument("the chat template refuses these messages: {}",
                                                  message_of(text.status())));
   }
+  return request.chat.continue_final ? open_final_message(request.messages, *text) : text;
+}
+
+absl::StatusOr<std::vector<Prompt>> chat_prompts(const ApiRequest& request,
+                                                 const NamedModel& model) {
+  ASSIGN_OR_RETURN(const MarkedText text, render_chat(request, model));
   // Templates write the beginning of the sequence themselves.
-  const EncodeOptions encode = {.add_special = request.add_special_tokens.value_or(false)};
+  const EncodeOptions encode = {.add_special = request.encoding.add_special.value_or(false)};
   std::vector<Prompt> prompts(1);
-  prompts.front().tokens = model.served.tokenizer.encode(*text, encode);
-  if (prompts.front().tokens.empty()) {
+  Prompt& prompt = prompts.front();
+  prompt.tokens = model.served.tokenizer.encode(text, encode);
+  truncate(request, model.context_max, prompt.tokens);
+  if (prompt.tokens.empty()) {
     return at_field("messages", invalid_argument("the chat template makes nothing of messages"));
   }
+  prompt.text = echoed_message(request);
   return prompts;
+}
+
+// As vLLM does it, so that the same words are kept out.
+std::vector<std::vector<TokenId>> tokens_of_words(const std::vector<std::string>& words,
+                                                  const Tokenizer& tokenizer) {
+  const EncodeOptions alone = {.add_special = false};
+  std::vector<std::vector<TokenId>> runs;
+  for (const std::string& word : words) {
+    const std::string text = word.substr(std::min(word.find_first_not_of(kSpaces), word.size()));
+    std::vector<TokenId> first = tokenizer.encode(text, alone);
+    std::vector<TokenId> later = tokenizer.encode(" " + text, alone);
+    const bool another =
+        !first.empty() && later.size() == first.size() && later.front() != first.front();
+    if (another) runs.push_back(std::move(later));
+    if (!first.empty()) runs.push_back(std::move(first));
+  }
+  return runs;
 }
 
 absl::StatusOr<int64_t> tokens_allowed(const ApiRequest& request, int64_t prompt_tokens,

@@ -6,8 +6,12 @@
 #include "base/status.h"
 #include "server/api_request.h"
 #include "server/named_model.h"
+#include "text/marked_text.h"
 
 namespace millrace {
+
+// OpenAI's default for completions; a chat may fill the context.
+inline constexpr int64_t kCompletionTokensDefault = 16;
 
 // What the generator gets, and the text that `echo` shows.
 struct Prompt {
@@ -15,12 +19,22 @@ struct Prompt {
   std::string text;
 };
 
+// A text's tokens, as the request wants them made.
+std::vector<TokenId> encode_text(std::string_view text, const ApiRequest& request,
+                                 const NamedModel& model);
 // Tokenises a completion's prompts.
 absl::StatusOr<std::vector<Prompt>> completion_prompts(const ApiRequest& request,
                                                        const NamedModel& model);
+
+// What the model's template makes of a request's messages.
+absl::StatusOr<MarkedText> render_chat(const ApiRequest& request, const NamedModel& model);
 // Renders and tokenises a chat: one prompt.
 absl::StatusOr<std::vector<Prompt>> chat_prompts(const ApiRequest& request,
                                                  const NamedModel& model);
+
+// What bad words are in tokens: each by itself and, where that makes another word, after a space.
+std::vector<std::vector<TokenId>> tokens_of_words(const std::vector<std::string>& words,
+                                                  const Tokenizer& tokenizer);
 
 // How many tokens a choice may have, or vLLM's sentence on a context that is too short. `field`
 // is where the prompt came from.

@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "server/api_error.h"
-#include "server/fields.h"
+#include "server/request_body.h"
 
 namespace millrace {
 namespace {
@@ -35,30 +35,39 @@ void check_request(const ApiRequest& request) {
   for (const auto& [token, bias] : work.sampling.logit_bias) {
     CHECK(token >= 0 && token < kContext.vocab_size && std::abs(bias) <= 100);
   }
+  const auto check_tokens = [](const std::vector<TokenId>& ids) {
+    for (const TokenId id : ids) CHECK(id >= 0 && id < kContext.vocab_size);
+  };
+  check_tokens(work.sampling.allowed);
+  check_tokens(work.stop.tokens);
+  if (request.tokens) check_tokens(*request.tokens);
   for (const PromptInput& prompt : request.prompts) {
     const auto* ids = std::get_if<std::vector<TokenId>>(&prompt);
-    if (ids == nullptr) continue;
-    for (const TokenId id : *ids) CHECK(id >= 0 && id < kContext.vocab_size);
+    if (ids != nullptr) check_tokens(*ids);
   }
   for (const Json& message : request.messages) {
     CHECK(message.at("role").is_string() && message.contains("content"));
   }
 }
 
+// The first byte chooses the route.
 void run(std::string_view input) {
+  if (input.empty()) return;
+  constexpr const RequestBody* kBodies[] = {&kChatBody, &kCompletionBody, &kTokenizeBody,
+                                            &kDetokenizeBody, &kTemplateBody};
+  const RequestBody& kind = *kBodies[static_cast<unsigned char>(input.front() - '0') % 5];
+  input.remove_prefix(1);
   const absl::StatusOr<Json> body = parse_json(input);
   if (!body.ok()) {
     check_error(body.status());
     return;
   }
   CHECK(json_text(*parse_json(json_text(*body))) == json_text(*body), "JSON does not survive");
-  for (const auto read : {read_completion, read_chat}) {
-    const absl::StatusOr<ApiRequest> request = read(*body, kContext);
-    if (request.ok()) {
-      check_request(*request);
-    } else {
-      check_error(request.status());
-    }
+  const absl::StatusOr<ApiRequest> request = read_body(kind, *body, kContext);
+  if (request.ok()) {
+    check_request(*request);
+  } else {
+    check_error(request.status());
   }
 }
 

@@ -8,6 +8,7 @@
 #include "server/http_message.h"
 #include "server/named_model.h"
 #include "server/random_id.h"
+#include "server/request_body.h"
 
 namespace millrace {
 
@@ -26,10 +27,15 @@ struct RouteContext {
 
 struct Route {
   std::string_view method;
-  std::string_view path;
+  std::string_view path;  // ends with a name in braces: whatever is there, and something is
   Reply (*handle)(const HttpRequest&, const RouteContext&);
   bool heavy;     // reads, renders and tokenises: not on the connections' thread
   bool operates;  // about the server, not the model: answers while there is none, and in a drain
+
+  // For the documents.
+  std::string_view about = {};        // one line
+  std::string_view answer = {};       // a name of answer_schemas.h
+  const RequestBody* body = nullptr;  // null: none
 };
 
 std::span<const Route> routes();

@@ -10,29 +10,25 @@
 #include <absl/time/clock.h>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 #include "base/check.h"
 #include "base/status.h"
 #include "core/generator.h"
 #include "server/api_error.h"
 #include "server/connection.h"
+#include "server/listener.h"
 #include "server/metrics.h"
 #include "server/request_log.h"
 #include "server/routes.h"
 
 namespace millrace {
 namespace asio = boost::asio;
-using tcp = asio::ip::tcp;
 
 namespace {
 
 // How long stop() waits for last words to reach their clients.
 constexpr absl::Duration kLastWords = absl::Seconds(1);
-// How long accepting pauses when the process has no more file descriptors.
-constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -40,19 +36,19 @@ struct Server::State final : ConnectionHost {
   explicit State(ServerOptions given)
       : options(std::move(given)),
         seeds(options.seed),
-        acceptor(network),
-        pause(network),
+        access(options.access),
+        listener(network, options),
         network_guard(asio::make_work_guard(network)),
         work_guard(asio::make_work_guard(work)) {}
 
   absl::Status start();
-  void accept();
-  void admit(tcp::socket socket);
+  void admit(std::unique_ptr<Socket> socket);
   void stop();
   RouteContext context();
   void count_load(const Route* route, int64_t change);
 
   const ServerLimits& limits() const override { return options.limits; }
+  const Admission& admission() const override { return access; }
   bool draining() const override { return drain; }
   void handle(HttpRequest request, const std::shared_ptr<Connection>& connection) override;
   void answered(const RequestRecord& record, bool handled) override;
@@ -61,13 +57,12 @@ struct Server::State final : ConnectionHost {
   const ServerOptions options;
   SeedSource seeds;
   Metrics metrics;
-  int32_t port = 0;
+  const Admission access;
   std::atomic<bool> drain = false;
 
   asio::io_context network{1};  // sockets and timers: one thread, so nothing there is locked
   asio::io_context work;        // reading, rendering, tokenising
-  tcp::acceptor acceptor;
-  asio::steady_timer pause;
+  Listener listener;
   absl::flat_hash_set<std::shared_ptr<Connection>> connections;  // the network thread's
   asio::executor_work_guard<asio::io_context::executor_type> network_guard, work_guard;
   std::vector<std::thread> threads;  // the network's first
@@ -82,23 +77,8 @@ struct Server::State final : ConnectionHost {
 };
 
 absl::Status Server::State::start() {
-  boost::system::error_code error;
-  tcp::resolver resolver(network);
-  const auto found =
-      resolver.resolve(options.host, std::to_string(options.port),
-                       tcp::resolver::passive | tcp::resolver::numeric_service, error);
-  const auto fail = [&] {
-    return unavailable("cannot listen on {}:{}: {}", options.host, options.port, error.message());
-  };
-  if (error) return fail();
-  const tcp::endpoint endpoint = found.begin()->endpoint();
-  acceptor.open(endpoint.protocol(), error);
-  if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
-  if (!error) acceptor.bind(endpoint, error);
-  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
-  if (error) return fail();
-  port = acceptor.local_endpoint().port();
-  accept();
+  RETURN_IF_ERROR(listener.open());
+  listener.accept([this](std::unique_ptr<Socket> socket) { admit(std::move(socket)); });
   threads.emplace_back([this] { network.run(); });
   for (int32_t i = 0; i < options.threads; ++i) {
     threads.emplace_back([this] { work.run(); });
@@ -106,22 +86,7 @@ absl::Status Server::State::start() {
   return absl::OkStatus();
 }
 
-void Server::State::accept() {
-  acceptor.async_accept([this](const boost::system::error_code& error, tcp::socket socket) {
-    if (!acceptor.is_open()) return;
-    if (!error) {
-      admit(std::move(socket));
-      accept();
-      return;
-    }
-    pause.expires_after(kAcceptPause);
-    pause.async_wait([this](const boost::system::error_code& stopped) {
-      if (!stopped && acceptor.is_open()) accept();
-    });
-  });
-}
-
-void Server::State::admit(tcp::socket socket) {
+void Server::State::admit(std::unique_ptr<Socket> socket) {
   const bool full = std::ssize(connections) >= options.limits.connections;
   const bool flooded = std::ssize(connections) >= 2 * int64_t{options.limits.connections};
   if (flooded) return;  // not even a refusal
@@ -150,6 +115,10 @@ void Server::State::handle(HttpRequest request, const std::shared_ptr<Connection
     const std::lock_guard lock(mutex);
     ++answering;
     count_load(match.route, 1);
+  }
+  if (request.preflight) {
+    connection->reply(preflight_response());
+    return;
   }
   if (match.route == nullptr) {
     connection->reply(match.error);
@@ -202,9 +171,7 @@ void Server::State::stop() {
   for (size_t i = 1; i < threads.size(); ++i) threads[i].join();
 
   asio::post(network, [this] {
-    boost::system::error_code ignored;
-    acceptor.close(ignored);
-    pause.cancel();
+    listener.close();
     const std::vector<std::shared_ptr<Connection>> open(connections.begin(), connections.end());
     for (const auto& connection : open) {
       connection->end(unavailable("The server is shutting down."));
@@ -230,7 +197,7 @@ Server::Server(ServerOptions options) : state_(std::make_unique<State>(std::move
 Server::~Server() { stop(); }
 
 absl::Status Server::start() { return state_->start(); }
-int32_t Server::port() const { return state_->port; }
+int32_t Server::port() const { return state_->listener.port(); }
 
 Observer& Server::observer() { return state_->metrics; }
 

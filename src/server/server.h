@@ -22,8 +22,15 @@ struct ServerLimits {
   int32_t header_count = 100;
   int64_t body_bytes = int64_t{16} << 20;
   int32_t connections = 1024;
-  int32_t choices = 1024;                    // of one request: its prompts times n
-  int32_t logprobs = 20;                     // likeliest tokens reported for each token
+  int64_t connection_requests = 10000;  // then the connection is closed
+  int32_t json_depth = 64;
+  int32_t json_keys = 1000;   // of one object
+  int32_t choices = 1024;     // of one request: its prompts times n
+  int32_t logprobs = 20;      // likeliest tokens reported for each token
+  int32_t stops = 16;         // strings
+  int64_t stop_bytes = 1024;  // of one string
+  int32_t biases = 1000;
+  int64_t tokens = int64_t{4} << 20;         // of one request: prompts and all that they may give
   int64_t pending_bytes = int64_t{8} << 20;  // of one answer, computed and not yet sent
   absl::Duration head_timeout = absl::Seconds(10);
   absl::Duration body_timeout = absl::Seconds(30);
@@ -32,9 +39,20 @@ struct ServerLimits {
   absl::Duration ping_interval = absl::Seconds(15);  // of silence on a stream
 };
 
+// Who may ask.
+struct AccessOptions {
+  std::vector<std::string> api_keys;  // empty: everyone; else only /health and /ready need none
+  bool open_metrics = false;          // nor does /metrics
+  bool shared_prefix_cache = false;   // else what one key's prompts left serves that key only
+  std::vector<std::string> allowed_origins;  // whose pages may ask from a browser; "*": all
+};
+
 struct ServerOptions {
   std::string host = "127.0.0.1";        // an address or a name
   int32_t port = 8000;                   // 0: any free one
+  std::string uds;                       // path of a Unix socket to listen on instead
+  std::string ssl_certificate, ssl_key;  // PEM text; empty: no TLS
+  AccessOptions access;
   std::vector<std::string> model_names;  // the first is the id in answers; empty: ModelCard::id
   std::optional<uint64_t> seed;          // requests without one draw theirs from it; absent: chance
   int32_t threads = 2;                   // that read requests, render templates and tokenise
@@ -59,10 +77,10 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Binds and begins to answer: 503 until there is a model. The error is one line that names host,
-  // port and cause.
+  // Binds and begins to answer: 503 until there is a model. The error is one line that names where
+  // and why.
   absl::Status start();
-  int32_t port() const;  // the one in use, after start()
+  int32_t port() const;  // the one in use, after start(); 0 of a Unix socket
 
   // What must watch the generator, for /metrics to tell of it. Lives as long as this.
   Observer& observer();

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <limits>
 
 #include <absl/container/flat_hash_set.h>
 #include <openssl/sha.h>
@@ -13,36 +12,28 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kStopsMax = 16;
-constexpr int64_t kBiasesMax = 1000;
 constexpr double kBiasMax = 100;
+constexpr int64_t kBadWordsMax = 1000;
+constexpr size_t kRequestIdBytesMax = 128;
 
 std::string element_path(std::string_view path, size_t index) {
   return fmt::format("{}[{}]", path, index);
 }
 
-absl::StatusOr<std::vector<TokenId>> read_token_ids(const Json& value, std::string_view path,
-                                                    const ReadContext& context) {
-  std::vector<TokenId> ids;
-  ids.reserve(value.size());
-  for (const Json& element : value) {
-    const absl::StatusOr<int64_t> id =
-        read_integer(element, element_path(path, ids.size()), 0, context.vocab_size - 1);
-    if (!id.ok()) return id.status();
-    ids.push_back(static_cast<TokenId>(*id));
-  }
-  return ids;
+bool is_one_of(const Json& text, std::span<const std::string_view> known) {
+  return std::ranges::find(known, text.get_ref<const std::string&>()) != known.end();
 }
 
-absl::StatusOr<int32_t> read_logprob_count(const Json& value, std::string_view path,
-                                           const ReadContext& context) {
-  ASSIGN_OR_RETURN(const int64_t count, read_integer(value, path, 0, context.logprobs_max));
-  return static_cast<int32_t>(count);
-}
+bool is_word(std::string_view text) { return text.find_first_not_of(' ') != text.npos; }
 
-absl::Status add_stop(const Json& value, std::string_view path, ApiRequest& request) {
+absl::Status add_stop(const Json& value, std::string_view path, const ReadContext& context,
+                      ApiRequest& request) {
   if (!value.is_string() || value.get_ref<const std::string&>().empty()) {
     return at_field(path, invalid_argument("{} must be a string that is not empty", path));
+  }
+  if (std::ssize(value.get_ref<const std::string&>()) > context.stop_bytes_max) {
+    return at_field(
+        path, invalid_argument("{} must be at most {} bytes long", path, context.stop_bytes_max));
   }
   request.generation.stop.strings.push_back(value.get<std::string>());
   return absl::OkStatus();
@@ -64,26 +55,11 @@ absl::Status add_prompt(const Json& value, std::string_view path, const ReadCont
 
 }  // namespace
 
-absl::StatusOr<int64_t> read_integer(const Json& value, std::string_view path, int64_t min,
-                                     int64_t max) {
-  if (!value.is_number_integer()) {
-    return at_field(path, invalid_argument("{} must be an integer", path));
-  }
-  constexpr auto kInt64Max = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
-  const bool beyond = value.is_number_unsigned() && value.get<uint64_t>() > kInt64Max;
-  const int64_t integer = beyond ? std::numeric_limits<int64_t>::max() : value.get<int64_t>();
-  if (beyond || integer < min || integer > max) {
-    return at_field(path,
-                    invalid_argument("{} must be at least {} and at most {}", path, min, max));
-  }
-  return integer;
-}
-
 absl::Status read_logit_bias(const Json& value, const ReadContext& context, ApiRequest& request) {
   if (value.is_null()) return absl::OkStatus();
   if (!value.is_object()) return invalid_argument("logit_bias must be an object");
-  if (std::cmp_greater(value.size(), kBiasesMax)) {
-    return invalid_argument("logit_bias must have at most {} entries", kBiasesMax);
+  if (std::cmp_greater(value.size(), context.biases_max)) {
+    return invalid_argument("logit_bias must have at most {} entries", context.biases_max);
   }
   absl::flat_hash_set<TokenId> seen;
   for (const auto& [key, bias] : value.items()) {
@@ -107,6 +83,32 @@ absl::Status read_logit_bias(const Json& value, const ReadContext& context, ApiR
   return absl::OkStatus();
 }
 
+absl::Status read_allowed_tokens(const Json& value, const ReadContext& context,
+                                 ApiRequest& request) {
+  if (value.is_null()) return absl::OkStatus();
+  if (!value.is_array() || value.empty()) {
+    return invalid_argument("allowed_token_ids must be a list of at least one token id");
+  }
+  ASSIGN_OR_RETURN(request.generation.sampling.allowed,
+                   read_token_ids(value, "allowed_token_ids", context));
+  return absl::OkStatus();
+}
+
+absl::Status read_bad_words(const Json& value, const ReadContext& /*context*/,
+                            ApiRequest& request) {
+  if (value.is_null()) return absl::OkStatus();
+  if (!value.is_array() || std::cmp_greater(value.size(), kBadWordsMax)) {
+    return invalid_argument("bad_words must be a list of at most {} words", kBadWordsMax);
+  }
+  for (size_t i = 0; i < value.size(); ++i) {
+    const std::string path = element_path("bad_words", i);
+    const bool word = value[i].is_string() && is_word(value[i].get_ref<const std::string&>());
+    if (!word) return at_field(path, invalid_argument("{} must be more than spaces", path));
+    request.bad_words.push_back(value[i].get<std::string>());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status read_seed(const Json& value, const ReadContext& /*context*/, ApiRequest& request) {
   if (value.is_null()) return absl::OkStatus();
   if (!value.is_number_integer()) return invalid_argument("seed must be a 64-bit integer");
@@ -115,49 +117,15 @@ absl::Status read_seed(const Json& value, const ReadContext& /*context*/, ApiReq
   return absl::OkStatus();
 }
 
-absl::Status read_stop(const Json& value, const ReadContext& /*context*/, ApiRequest& request) {
+absl::Status read_stop(const Json& value, const ReadContext& context, ApiRequest& request) {
   if (value.is_null()) return absl::OkStatus();
-  if (!value.is_array()) return add_stop(value, "stop", request);
-  if (std::cmp_greater(value.size(), kStopsMax)) {
-    return invalid_argument("stop must have at most {} strings", kStopsMax);
+  if (!value.is_array()) return add_stop(value, "stop", context, request);
+  if (std::cmp_greater(value.size(), context.stops_max)) {
+    return invalid_argument("stop must have at most {} strings", context.stops_max);
   }
   for (size_t i = 0; i < value.size(); ++i) {
-    RETURN_IF_ERROR(add_stop(value[i], element_path("stop", i), request));
+    RETURN_IF_ERROR(add_stop(value[i], element_path("stop", i), context, request));
   }
-  return absl::OkStatus();
-}
-
-absl::Status read_stop_token_ids(const Json& value, const ReadContext& context,
-                                 ApiRequest& request) {
-  if (value.is_null()) return absl::OkStatus();
-  if (!value.is_array()) return invalid_argument("stop_token_ids must be a list of token ids");
-  if (std::cmp_greater(value.size(), context.vocab_size)) {
-    return invalid_argument("stop_token_ids has more ids than the vocabulary");
-  }
-  ASSIGN_OR_RETURN(request.generation.stop.tokens,
-                   read_token_ids(value, "stop_token_ids", context));
-  return absl::OkStatus();
-}
-
-absl::Status read_prompt_logprobs(const Json& value, const ReadContext& context,
-                                  ApiRequest& request) {
-  if (value.is_null()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(request.generation.prompt_logprobs,
-                   read_logprob_count(value, "prompt_logprobs", context));
-  request.wants_prompt_logprobs = true;
-  return absl::OkStatus();
-}
-
-absl::Status read_completion_logprobs(const Json& value, const ReadContext& context,
-                                      ApiRequest& request) {
-  if (value.is_null()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(request.generation.logprobs, read_logprob_count(value, "logprobs", context));
-  return absl::OkStatus();
-}
-
-absl::Status read_top_logprobs(const Json& value, const ReadContext& context, ApiRequest& request) {
-  if (value.is_null()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(request.top_logprobs, read_logprob_count(value, "top_logprobs", context));
   return absl::OkStatus();
 }
 
@@ -169,16 +137,32 @@ absl::Status read_stream_options(const Json& value, const ReadContext& /*context
   for (const auto& [name, option] : value.items()) {
     const std::string path = "stream_options." + name;
     const bool included = name == "include_usage";
-    const bool refused = name == "continuous_usage_stats" || name == "include_obfuscation";
-    if (option.is_null() || !(included || refused)) continue;
+    const bool continuous = name == "continuous_usage_stats";
+    const bool refused = name == "include_obfuscation";
+    if (option.is_null() || !(included || continuous || refused)) continue;
     if (!option.is_boolean()) {
       return at_field(path, invalid_argument("{} must be true or false", path));
     }
-    if (included) request.include_usage = option.get<bool>();
+    if (included) request.answer.include_usage = option.get<bool>();
+    if (continuous) request.answer.continuous_usage = option.get<bool>();
     if (refused && option.get<bool>()) {
       return at_field(path, unimplemented("{} is not supported by this server", path));
     }
   }
+  return absl::OkStatus();
+}
+
+absl::Status read_request_id(const Json& value, const ReadContext& /*context*/,
+                             ApiRequest& request) {
+  if (value.is_null()) return absl::OkStatus();
+  const std::string id = value.is_string() ? value.get<std::string>() : std::string();
+  const bool printable =
+      std::ranges::all_of(id, [](char c) { return c > 0x20 && c < 0x7f && c != '"' && c != '\\'; });
+  if (id.empty() || id.size() > kRequestIdBytesMax || !printable) {
+    return invalid_argument("request_id must be 1 to {} printable ASCII characters",
+                            kRequestIdBytesMax);
+  }
+  request.client_id = id;
   return absl::OkStatus();
 }
 
@@ -223,7 +207,46 @@ absl::Status read_template_values(const Json& value, const ReadContext& /*contex
     const std::string path = fmt::format("chat_template_kwargs.{}", name);
     return at_field(path, invalid_argument("{} may not be set here", path));
   }
-  request.template_values = value;
+  request.chat.values = value;
+  return absl::OkStatus();
+}
+
+absl::Status read_documents(const Json& value, const ReadContext& /*context*/,
+                            ApiRequest& request) {
+  if (value.is_null()) return absl::OkStatus();
+  if (!value.is_array()) return invalid_argument("documents must be a list of objects");
+  for (size_t i = 0; i < value.size(); ++i) {
+    const std::string path = element_path("documents", i);
+    if (!value[i].is_object()) {
+      return at_field(path, invalid_argument("{} must be an object", path));
+    }
+  }
+  request.chat.documents = value;
+  return absl::OkStatus();
+}
+
+absl::Status read_reasoning_effort(const Json& value, const ReadContext& /*context*/,
+                                   ApiRequest& request) {
+  constexpr std::string_view kEfforts[] = {"none", "minimal", "low", "medium",
+                                           "high", "xhigh",   "max"};
+  if (value.is_null()) return absl::OkStatus();
+  if (!value.is_string() || !is_one_of(value, kEfforts)) {
+    return invalid_argument(
+        "reasoning_effort must be none, minimal, low, medium, high, xhigh or "
+        "max");
+  }
+  request.chat.reasoning_effort = value.get<std::string>();
+  return absl::OkStatus();
+}
+
+absl::Status read_truncation_side(const Json& value, const ReadContext& /*context*/,
+                                  ApiRequest& request) {
+  constexpr std::string_view kSides[] = {"left", "right"};
+  if (value.is_null()) return absl::OkStatus();
+  if (!value.is_string() || !is_one_of(value, kSides)) {
+    return invalid_argument("truncation_side must be left or right");
+  }
+  request.encoding.keep_first = value == "right";
   return absl::OkStatus();
 }
 

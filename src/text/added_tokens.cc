@@ -76,8 +76,9 @@ bool AddedTokens::stands_alone(std::string_view text, size_t begin, size_t end) 
 }
 
 std::vector<AddedTokens::Found> AddedTokens::find(const MarkedView& marked, bool special) const {
-  const std::string_view text = marked.text;
   std::vector<Found> found;
+  if (tokens_.empty()) return found;
+  const std::string_view text = marked.text;
   size_t taken = 0;
   for (size_t i = 0; i < text.size();) {
     if (!first_bytes_[static_cast<uint8_t>(text[i])]) {

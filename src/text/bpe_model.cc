@@ -9,30 +9,16 @@
 #include "text/unicode.h"
 
 namespace millrace {
-namespace {
 
-Trie trie_of(std::span<const BpeModel::Token> tokens) {
-  std::vector<Trie::Entry> entries;
-  entries.reserve(tokens.size());
-  for (const BpeModel::Token& token : tokens) entries.push_back({token.text, token.id});
-  return Trie(std::move(entries));
-}
-
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<const WordModel>> BpeModel::create(std::span<const Token> tokens,
-                                                                  const MergeList& merges,
-                                                                  Rules rules) {
-  auto model = absl::WrapUnique(new BpeModel(tokens, std::move(rules)));
+absl::StatusOr<std::unique_ptr<const WordModel>> BpeModel::create(
+    std::shared_ptr<const Vocab> vocab, const MergeList& merges, Rules rules) {
+  auto model = absl::WrapUnique(new BpeModel(std::move(vocab), std::move(rules)));
   RETURN_IF_ERROR(model->read_merges(merges));
   return std::unique_ptr<const WordModel>(std::move(model));
 }
 
-BpeModel::BpeModel(std::span<const Token> tokens, Rules rules)
-    : rules_(std::move(rules)), ids_(trie_of(tokens)) {
-  for (const Token& token : tokens) {
-    if (token.is_control) control_.insert(token.id);
-  }
+BpeModel::BpeModel(std::shared_ptr<const Vocab> vocab, Rules rules)
+    : vocab_(std::move(vocab)), rules_(std::move(rules)) {
   for (size_t byte = 0; byte < of_bytes_.size(); ++byte) {
     const char c = static_cast<char>(byte);
     of_bytes_[byte] = find(spelled({&c, 1}));
@@ -40,31 +26,24 @@ BpeModel::BpeModel(std::span<const Token> tokens, Rules rules)
 }
 
 absl::Status BpeModel::read_merges(const MergeList& merges) {
-  merges_.reserve(merges.pairs.size());
-  std::string joined;
-  for (size_t i = 0; i < merges.pairs.size(); ++i) {
-    const auto& [left, right] = merges.pairs[i];
-    const std::string_view rest =
-        right.starts_with(rules_.prefix) ? right.substr(rules_.prefix.size()) : right;
-    joined.assign(left).append(rest);
-    const auto left_id = ids_.find(left);
-    const auto right_id = ids_.find(right);
-    const auto joined_id = ids_.find(joined);
-    if (!left_id || !right_id || !joined_id) {
-      return invalid_argument("{}[{}]: the vocabulary lacks {}", merges.key, i,
-                              !left_id    ? "the left token"
-                              : !right_id ? "the right token"
-                                          : "what they join to");
-    }
-    if (control_.contains(*joined_id)) continue;
-    merges_.add(*left_id, *right_id, static_cast<uint32_t>(i), *joined_id);
-  }
-  return absl::OkStatus();
+  return merges_.read(
+      merges, rules_.prefix, [this](std::string_view text) { return find_listed(text); },
+      [this](TokenId id) { return is_text(id); });
+}
+
+bool BpeModel::is_text(TokenId id) const {
+  return vocab_->kind(id) != TokenKind::kControl && vocab_->kind(id) != TokenKind::kUnknown;
+}
+
+std::optional<TokenId> BpeModel::find_listed(std::string_view text) const {
+  const auto id = vocab_->find(text);
+  const bool listed = id && (rules_.listed.empty() || rules_.listed[static_cast<size_t>(*id)]);
+  return listed ? id : std::nullopt;
 }
 
 std::optional<TokenId> BpeModel::find(std::string_view text) const {
-  const auto id = ids_.find(text);
-  return id && !control_.contains(*id) ? id : std::nullopt;
+  const auto id = find_listed(text);
+  return id && is_text(*id) ? id : std::nullopt;
 }
 
 bool BpeModel::is_plain_bytes() const {
@@ -76,12 +55,13 @@ bool BpeModel::reads_any_byte() const {
          std::ranges::all_of(of_bytes_, [](const auto& id) { return id.has_value(); });
 }
 
-void BpeModel::encode_word(std::string_view word, std::vector<TokenId>& tokens) const {
+void BpeModel::encode_word(std::string_view word, Room& room, std::vector<TokenId>& tokens) const {
   if (rules_.ignore_merges) {
     const auto whole = rules_.byte_level ? find(spelled(word)) : find(word);
     if (whole) return tokens.push_back(*whole);
   }
-  Merges::Word symbols;
+  Merges::Word& symbols = room.symbols;
+  symbols.clear();
   if (is_plain_bytes()) {
     add_bytes(word, symbols);
   } else {

@@ -3,31 +3,23 @@
 #include <array>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <absl/container/flat_hash_set.h>
 
 #include "base/ids.h"
 #include "base/status.h"
 #include "text/byte_tokens.h"
 #include "text/merges.h"
-#include "text/trie.h"
+#include "text/vocab.h"
 #include "text/word_model.h"
 
 namespace millrace {
 
 // Byte pair encoding of words as the `tokenizers` package has it: a word's characters, or its bytes
-// spelled in the byte-level alphabet, are merged by rank.
+// spelled in the byte-level alphabet, are merged by rank. Text never becomes a control token.
 class BpeModel final : public WordModel {
  public:
-  struct Token {
-    std::string_view text;
-    TokenId id;
-    bool is_control = false;  // text never becomes it
-  };
   struct Rules {
     bool byte_level = false;     // words are bytes, tokens are spelled
     bool ignore_merges = false;  // a word that is a token becomes it, whatever the merges say
@@ -36,26 +28,28 @@ class BpeModel final : public WordModel {
     ByteTokens bytes = {};       // for characters that are no token; none: the next
     std::optional<TokenId> unknown = {};  // nothing: such characters are left out
     bool fuse_unknown = false;            // one for many
+    std::vector<bool> listed = {};  // by id: the model's own tokens, not only added; empty: all
   };
   // Errors name the merge at fault.
-  static absl::StatusOr<std::unique_ptr<const WordModel>> create(std::span<const Token> tokens,
+  static absl::StatusOr<std::unique_ptr<const WordModel>> create(std::shared_ptr<const Vocab> vocab,
                                                                  const MergeList& merges,
                                                                  Rules rules);
 
-  void encode_word(std::string_view word, std::vector<TokenId>& tokens) const override;
+  void encode_word(std::string_view word, Room& room, std::vector<TokenId>& tokens) const override;
   bool reads_any_byte() const override;
 
  private:
-  BpeModel(std::span<const Token> tokens, Rules rules);
+  BpeModel(std::shared_ptr<const Vocab> vocab, Rules rules);
   absl::Status read_merges(const MergeList& merges);
   bool is_plain_bytes() const;
-  std::optional<TokenId> find(std::string_view text) const;
+  bool is_text(TokenId id) const;
+  std::optional<TokenId> find_listed(std::string_view text) const;
+  std::optional<TokenId> find(std::string_view text) const;  // what text may become
   void add_bytes(std::string_view word, Merges::Word& symbols) const;
   void add_characters(std::string_view word, Merges::Word& symbols) const;
 
+  std::shared_ptr<const Vocab> vocab_;
   Rules rules_;
-  Trie ids_;
-  absl::flat_hash_set<TokenId> control_;
   std::array<std::optional<TokenId>, 256> of_bytes_;
   Merges merges_;
 };

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "text/bpe_model.h"
+#include "text/byte_alphabet.h"
 #include "text/pipeline.h"
 #include "text/unicode.h"
 #include "text/unigram.h"
@@ -29,13 +31,6 @@ AddedTokens added_tokens_of(const Vocab& vocab) {
     added.push_back({.text = std::string(vocab.text(id)), .id = id, .special = special});
   }
   return AddedTokens(std::move(added));
-}
-
-PipelineTokenizer::Frame frame_of(const Vocab& vocab) {
-  PipelineTokenizer::Frame frame;
-  if (vocab.add_bos()) frame.before.push_back(*vocab.bos());
-  if (vocab.add_eos()) frame.after.push_back(*vocab.eos());
-  return frame;
 }
 
 absl::StatusOr<Charsmap> read_charsmap(const Metadata& metadata) {
@@ -100,7 +95,41 @@ std::unique_ptr<const WordModel> wordpiece_of(const Vocab& vocab) {
                                      vocab.unknown());
 }
 
+// Tokens that stand for themselves, where the alphabet would read other bytes.
+absl::flat_hash_map<TokenId, std::string> verbatim_of(const Vocab& vocab) {
+  absl::flat_hash_map<TokenId, std::string> verbatim;
+  for (TokenId id = 0; id < vocab.size(); ++id) {
+    const std::string_view text = vocab.text(id);
+    const bool itself = is_control(vocab.kind(id)) || vocab.kind(id) == TokenKind::kUserDefined;
+    if (itself && unspelled(text) != text) verbatim.emplace(id, spelled(text));
+  }
+  return verbatim;
+}
+
+std::unique_ptr<const Tokenizer> made_of(std::shared_ptr<const Vocab> vocab,
+                                         PipelineTokenizer::Parts parts) {
+  parts.frame = PipelineTokenizer::frame_of(*vocab);
+  return std::make_unique<const PipelineTokenizer>(std::move(vocab), std::move(parts));
+}
+
 }  // namespace
+
+absl::StatusOr<std::unique_ptr<const Tokenizer>> create_byte_level(
+    Vocab vocab, const MergeList& merges, const SplitPattern& pattern,
+    std::optional<size_t> cached_words) {
+  const auto shared = std::make_shared<const Vocab>(std::move(vocab));
+  PipelineTokenizer::Parts parts;
+  parts.added = SpecialSearch(*shared);
+  ASSIGN_OR_RETURN(Pretokenizer cut, Pretokenizer::create(pattern.used_steps()));
+  parts.cutter.add({.cut = std::move(cut)});
+  ASSIGN_OR_RETURN(parts.model,
+                   BpeModel::create(shared, merges,
+                                    {.byte_level = true, .ignore_merges = pattern.ignore_merges}));
+  parts.decoding.add(decode_byte_alphabet());
+  parts.decoded_as = verbatim_of(*shared);
+  parts.cached_words = cached_words;
+  return made_of(shared, std::move(parts));
+}
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> create_unigram(Vocab vocab,
                                                                 const Metadata& metadata) {
@@ -113,8 +142,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> create_unigram(Vocab vocab,
   parts.model = unigram_of(vocab);
   parts.decoding.add(decode_metaspace(std::string(kSpace), /*drop_first=*/true));
   parts.decoding.add(decode_byte_tokens());
-  parts.frame = frame_of(vocab);
-  return std::make_unique<const PipelineTokenizer>(std::move(vocab), std::move(parts));
+  return made_of(std::make_shared<const Vocab>(std::move(vocab)), std::move(parts));
 }
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> create_wordpiece(Vocab vocab) {
@@ -132,8 +160,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> create_wordpiece(Vocab vocab) {
   parts.model = wordpiece_of(vocab);
   parts.decoding.add(decode_metaspace(std::string(kSpace), /*drop_first=*/true));
   parts.decoding.add(decode_clean_up());
-  parts.frame = frame_of(vocab);
-  return std::make_unique<const PipelineTokenizer>(std::move(vocab), std::move(parts));
+  return made_of(std::make_shared<const Vocab>(std::move(vocab)), std::move(parts));
 }
 
 }  // namespace millrace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
+#include <string>
 
 #include "base/check.h"
 
@@ -12,6 +13,28 @@ namespace {
 constexpr uint32_t kNoOrder = Merges::kOrderMax + 1;
 
 }  // namespace
+
+absl::Status MergeList::error(size_t index, std::string_view what) const {
+  return invalid_argument("{}{}{}: {}", before_index, index, after_index, what);
+}
+
+absl::Status Merges::read(const MergeList& list, std::string_view prefix, Find find,
+                          MayBecome may_become) {
+  table_.reserve(list.pairs.size());
+  std::string joined;
+  for (size_t i = 0; i < list.pairs.size(); ++i) {
+    const auto& [left, right] = list.pairs[i];
+    joined.assign(left).append(right.substr(right.starts_with(prefix) ? prefix.size() : 0));
+    const auto left_id = find(left);
+    const auto right_id = find(right);
+    const auto joined_id = find(joined);
+    if (!left_id) return list.error(i, "the vocabulary lacks the left token");
+    if (!right_id) return list.error(i, "the vocabulary lacks the right token");
+    if (!joined_id) return list.error(i, "the vocabulary lacks what they join to");
+    if (may_become(*joined_id)) add(*left_id, *right_id, static_cast<uint32_t>(i), *joined_id);
+  }
+  return absl::OkStatus();
+}
 
 bool Merges::look_up(Word& word, uint32_t left) const {
   Word::Node& node = word.nodes_[left];

@@ -1,18 +1,27 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <absl/container/flat_hash_map.h>
+#include <absl/functional/function_ref.h>
+
+#include "base/ids.h"
+#include "base/status.h"
 
 namespace millrace {
 
 // Pairs of tokens that join, the first ones before the others.
 struct MergeList {
-  std::string_view key;  // what errors call it
+  // What errors call a pair: its index stands between the two.
+  std::string_view before_index;
+  std::string_view after_index;
   std::vector<std::pair<std::string_view, std::string_view>> pairs = {};
+
+  absl::Status error(size_t index, std::string_view what) const;
 };
 
 // Joins neighbouring symbols of a word, the lowest order first, at equal orders the leftmost: byte
@@ -48,7 +57,12 @@ class Merges {
     std::vector<uint64_t> heap_;  // order << 32 | index of the left node
   };
 
-  void reserve(size_t count) { table_.reserve(count); }
+  // Adds the joins of a list, the first ones before the others. `prefix`, where right tokens begin
+  // with it, is no part of what they join to. No join makes a token that is not `may_become`.
+  using Find = absl::FunctionRef<std::optional<TokenId>(std::string_view)>;
+  using MayBecome = absl::FunctionRef<bool(TokenId)>;
+  absl::Status read(const MergeList& list, std::string_view prefix, Find find,
+                    MayBecome may_become);
   // Keeps the first of two joins of the same pair.
   void add(int32_t left, int32_t right, uint32_t order, int32_t joined) {
     table_.try_emplace(key(left, right), Join{order, joined});

@@ -26,15 +26,17 @@ std::vector<std::string> pieces_of(const Vocab& vocab, const PipelineTokenizer::
 
 }  // namespace
 
-PipelineTokenizer::PipelineTokenizer(Vocab vocab, Parts parts)
+PipelineTokenizer::PipelineTokenizer(std::shared_ptr<const Vocab> vocab, Parts parts)
     : Tokenizer(std::move(vocab), [&parts](const Vocab& moved) { return pieces_of(moved, parts); },
                 parts.frame,
                 {.any_bytes = parts.normaliser.empty() && parts.model->reads_any_byte()}),
-      parts_(std::move(parts)) {}
+      parts_(std::move(parts)),
+      cache_(parts_.cached_words.value_or(WordCache::words_for(this->vocab().size()))) {}
 
 std::vector<SpecialSearch::Found> PipelineTokenizer::find_special(const MarkedView& text,
                                                                   bool parse_special) const {
-  return parts_.added.find(text, parse_special);
+  return std::visit([&](const auto& added) { return added.find(text, parse_special); },
+                    parts_.added);
 }
 
 void PipelineTokenizer::encode_plain(const Plain& plain, std::vector<TokenId>& tokens) const {
@@ -64,10 +66,11 @@ void PipelineTokenizer::encode_normalised(const Plain& plain, std::vector<TokenI
 
 void PipelineTokenizer::encode_words(std::string_view text, bool from_start,
                                      std::vector<TokenId>& tokens) const {
+  WordModel::Room room;
   const auto encode_word = [&](std::string_view word) {
     if (cache_.find(word, tokens)) return;
     const size_t before = tokens.size();
-    parts_.model->encode_word(word, tokens);
+    parts_.model->encode_word(word, room, tokens);
     cache_.keep(word, std::span(tokens).subspan(before));
   };
   while (!text.empty()) {

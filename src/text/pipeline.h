@@ -1,9 +1,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include <absl/container/flat_hash_map.h>
@@ -11,6 +13,7 @@
 #include "text/added_tokens.h"
 #include "text/decoding.h"
 #include "text/normalise.h"
+#include "text/special.h"
 #include "text/tokenizer.h"
 #include "text/word_cache.h"
 #include "text/word_cutter.h"
@@ -24,8 +27,10 @@ namespace millrace {
 class PipelineTokenizer final : public Tokenizer {
  public:
   using Tokenizer::Frame;
+  using Tokenizer::frame_of;
   struct Parts {
-    AddedTokens added;  // looked for in the text as it is
+    // Looked for in the text as it is: the leftmost first, or the longest.
+    std::variant<AddedTokens, SpecialSearch> added;
     Normaliser normaliser;
     AddedTokens added_to_normalised;
     WordCutter cutter;
@@ -34,8 +39,9 @@ class PipelineTokenizer final : public Tokenizer {
     // What decoding begins with where it is not the token's own text.
     absl::flat_hash_map<TokenId, std::string> decoded_as;
     Frame frame;
+    std::optional<size_t> cached_words = {};  // a power of two; nothing: what the vocabulary needs
   };
-  PipelineTokenizer(Vocab vocab, Parts parts);
+  PipelineTokenizer(std::shared_ptr<const Vocab> vocab, Parts parts);
 
   std::string next_piece(TokenId id, bool& at_start) const override;
 

@@ -18,7 +18,8 @@ using Tokens = std::vector<TokenId>;
 
 Tokens encoded(const WordModel& model, std::string_view word) {
   Tokens tokens;
-  model.encode_word(word, tokens);
+  WordModel::Room room;
+  model.encode_word(word, room, tokens);
   return tokens;
 }
 

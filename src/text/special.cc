@@ -58,10 +58,10 @@ SpecialSearch::Found SpecialSearch::longest(const Query& query, size_t begin,
   return found;
 }
 
-std::vector<SpecialSearch::Found> SpecialSearch::find(std::string_view text,
-                                                      std::span<const ByteRange> written,
+std::vector<SpecialSearch::Found> SpecialSearch::find(const MarkedView& marked,
                                                       bool control) const {
-  const Query query{{text, written}, control};
+  const Query query{marked, control};
+  const std::string_view text = marked.text;
   std::vector<Found> found;
   for (size_t i = 0; i < text.size(); ++i) {
     if (!trie_.begins_with(text[i])) continue;

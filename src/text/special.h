@@ -29,9 +29,8 @@ class SpecialSearch {
   explicit SpecialSearch(const Vocab& vocab);
 
   // Ascending and disjoint. Control tokens are looked for where `control` is set, and lie wholly
-  // outside of `written` (ascending, disjoint).
-  std::vector<Found> find(std::string_view text, std::span<const ByteRange> written,
-                          bool control) const;
+  // outside of what is written.
+  std::vector<Found> find(const MarkedView& marked, bool control) const;
 
  private:
   struct Query {

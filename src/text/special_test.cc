@@ -64,7 +64,7 @@ TEST(SpecialSearch, FindsWhatSearchingOneByOneFinds) {
       at = end;
     }
     const bool control = random() % 4 != 0;
-    const auto found = SpecialSearch(*vocab).find(text, written, control);
+    const auto found = SpecialSearch(*vocab).find({text, written}, control);
     const auto expected = found_one_by_one(*vocab, text, written, control);
     ASSERT_EQ(found.size(), expected.size()) << text;
     for (size_t i = 0; i < found.size(); ++i) {
@@ -79,8 +79,8 @@ TEST(SpecialSearch, ReadsTheEndOfASentenceWhereverItIsListed) {
   tiny.add("</s>");
   const auto vocab = Vocab::from(tiny.metadata("gpt2"));
   ASSERT_TRUE(vocab.ok());
-  EXPECT_EQ(SpecialSearch(*vocab).find("a</s>", {}, true).size(), 1);
-  EXPECT_EQ(SpecialSearch(*vocab).find("a</s>", {}, false).size(), 0);
+  EXPECT_EQ(SpecialSearch(*vocab).find({"a</s>", {}}, true).size(), 1);
+  EXPECT_EQ(SpecialSearch(*vocab).find({"a</s>", {}}, false).size(), 0);
 }
 
 TEST(SpecialSearch, TokensTakeTheSpacesTheyStrip) {
@@ -93,7 +93,7 @@ TEST(SpecialSearch, TokensTakeTheSpacesTheyStrip) {
   const SpecialSearch search(*vocab);
   const auto ranges = [&search](std::string_view text) {
     std::vector<std::pair<size_t, size_t>> found;
-    for (const auto& token : search.find(text, {}, true))
+    for (const auto& token : search.find({text, {}}, true))
       found.emplace_back(token.begin, token.end);
     return found;
   };
@@ -109,7 +109,8 @@ TEST(SpecialSearch, NestedTokensOverALongRunStayCheap) {
   for (size_t n = 1; n <= 64; ++n) tiny.add(std::string(n, 'a'), TokenKind::kUserDefined);
   const auto vocab = Vocab::from(tiny.metadata("gpt2"));
   ASSERT_TRUE(vocab.ok());
-  const auto found = SpecialSearch(*vocab).find(std::string((1U << 16) + 3, 'a'), {}, true);
+  const std::string text((1U << 16) + 3, 'a');
+  const auto found = SpecialSearch(*vocab).find({text, {}}, true);
   ASSERT_EQ(found.size(), (1U << 10) + 1);
   EXPECT_EQ(found.back().id, 2);
 }

@@ -99,7 +99,8 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> SpmTokenizer::create(Vocab voca
 SpmTokenizer::SpmTokenizer(Vocab vocab, Rules rules)
     : Tokenizer(std::move(vocab), pieces_of,
                 {.adds_space = rules.adds_space, .removes_spaces = rules.removes_spaces}),
-      rules_(rules) {
+      rules_(rules),
+      cache_(WordCache::words_for(this->vocab().size())) {
   for (size_t byte = 0; byte < 256; ++byte) {
     byte_tokens_[byte] = this->vocab().find(fmt::format("<0x{:02X}>", byte)).value_or(-1);
   }
@@ -147,20 +148,11 @@ void SpmTokenizer::read_joins_of(TokenId id) {
 }
 
 absl::Status SpmTokenizer::read_merges(const MergeList& merges) {
-  std::string joined;
-  for (size_t i = 0; i < merges.pairs.size(); ++i) {
-    const auto& [left, right] = merges.pairs[i];
-    joined.assign(left).append(right);
-    const auto id = vocab().find(joined);
-    if (!vocab().find(left) || !vocab().find(right) || !id) {
-      return invalid_argument(
-          "{}, index {}: the vocabulary lacks one of the two, or what they join to", merges.key, i);
-    }
-    note_spaces_in(joined);
-    if (!is_text(*id)) continue;
-    merges_.add(*vocab().find(left), *vocab().find(right), static_cast<uint32_t>(i), *id);
-  }
-  return absl::OkStatus();
+  const auto find = [this](std::string_view text) { return vocab().find(text); };
+  return merges_.read(merges, "", find, [this](TokenId joined) {
+    note_spaces_in(vocab().text(joined));
+    return is_text(joined);
+  });
 }
 
 void SpmTokenizer::note_spaces_in(std::string_view token) {

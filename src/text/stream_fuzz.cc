@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "text/stream.h"
+#include "text/joined_pieces.h"
 #include "text/tiny_vocab.h"
 #include "text/unicode.h"
 
@@ -32,16 +32,9 @@ void run(std::string_view input) {
   for (const char byte : input) tokens.push_back(token_0 + static_cast<uint8_t>(byte));
 
   TextStream stream(**tokenizer, options);
-  std::string joined;
-  for (const TokenId token : tokens) {
-    const std::string piece = stream.push(token);
-    CHECK(is_utf8(piece), "a piece that is not UTF-8");
-    joined += piece;
-  }
-  joined += stream.finish();
+  const std::string joined = joined_pieces(stream, tokens);
 
-  std::string whole;
-  append_replaced((*tokenizer)->decode(tokens, {.skip_special = options.skip_special}), whole);
+  std::string whole = decoded_whole(**tokenizer, tokens, options.skip_special);
   size_t end = std::string::npos;
   size_t stop_bytes = 0;
   for (const std::string& bytes : options.stops) {

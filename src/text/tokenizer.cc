@@ -5,7 +5,6 @@
 #include <iterator>
 #include <utility>
 
-#include "text/bpe.h"
 #include "text/gguf_pipelines.h"
 #include "text/rwkv.h"
 #include "text/split_patterns.h"
@@ -20,12 +19,12 @@ constexpr std::string_view kMerges = "tokenizer.ggml.merges";
 
 absl::StatusOr<MergeList> read_merges(const Metadata& metadata) {
   ASSIGN_OR_RETURN(const auto lines, metadata.strings(kMerges));
-  MergeList merges{"metadata key 'tokenizer.ggml.merges'", {}};
+  MergeList merges{"metadata key 'tokenizer.ggml.merges', index ", ""};
   merges.pairs.reserve(lines.size());
   for (size_t i = 0; i < lines.size(); ++i) {
     const size_t space = lines[i].find(' ', 1);
     if (space == std::string_view::npos) {
-      return invalid_argument("{}, index {}: not two tokens with a space between", merges.key, i);
+      return merges.error(i, "not two tokens with a space between");
     }
     merges.pairs.emplace_back(lines[i].substr(0, space), lines[i].substr(space + 1));
   }
@@ -61,10 +60,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> create_bpe(Vocab vocab, const M
   }
   if (pattern->of_characters) return create_spm(std::move(vocab), metadata, /*by_merges=*/true);
   ASSIGN_OR_RETURN(const MergeList merges, read_merges(metadata));
-  ASSIGN_OR_RETURN(Pretokenizer pretokenizer, Pretokenizer::create(pattern->used_steps()));
-  return BpeTokenizer::create(
-      std::move(vocab), merges,
-      {.pretokenizer = std::move(pretokenizer), .ignore_merges = pattern->ignore_merges});
+  return create_byte_level(std::move(vocab), merges, *pattern);
 }
 
 }  // namespace
@@ -92,24 +88,31 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::create(const Metadat
   return create_spm(std::move(vocab), metadata, /*by_merges=*/model == "gemma4");
 }
 
-Tokenizer::Tokenizer(Vocab vocab, PiecesOf pieces_of, Traits traits)
-    : Tokenizer(std::move(vocab), pieces_of, {}, traits) {
-  specials_.emplace(vocab_);
-  if (vocab_.add_bos()) frame_.before.push_back(*vocab_.bos());
-  if (vocab_.add_eos()) frame_.after.push_back(*vocab_.eos());
+Tokenizer::Frame Tokenizer::frame_of(const Vocab& vocab) {
+  Frame frame;
+  if (vocab.add_bos()) frame.before.push_back(*vocab.bos());
+  if (vocab.add_eos()) frame.after.push_back(*vocab.eos());
+  return frame;
 }
 
-Tokenizer::Tokenizer(Vocab vocab, PiecesOf pieces_of, Frame frame, Traits traits)
+Tokenizer::Tokenizer(Vocab vocab, PiecesOf pieces_of, Traits traits)
+    : Tokenizer(std::make_shared<const Vocab>(std::move(vocab)), pieces_of, {}, traits) {
+  specials_.emplace(*vocab_);
+  frame_ = frame_of(*vocab_);
+}
+
+Tokenizer::Tokenizer(std::shared_ptr<const Vocab> vocab, PiecesOf pieces_of, Frame frame,
+                     Traits traits)
     : vocab_(std::move(vocab)), frame_(std::move(frame)), traits_(traits) {
-  piece_ends_.reserve(static_cast<size_t>(vocab_.size()));
-  for (const std::string& piece : pieces_of(vocab_)) {
+  piece_ends_.reserve(static_cast<size_t>(vocab_->size()));
+  for (const std::string& piece : pieces_of(*vocab_)) {
     piece_bytes_ += piece;
     piece_ends_.push_back(piece_bytes_.size());
   }
 }
 
 std::string_view Tokenizer::piece(TokenId id) const {
-  if (!vocab_.contains(id)) return {};
+  if (!vocab_->contains(id)) return {};
   const auto i = static_cast<size_t>(id);
   const size_t begin = i == 0 ? 0 : piece_ends_[i - 1];
   return std::string_view(piece_bytes_).substr(begin, piece_ends_[i] - begin);
@@ -128,8 +131,8 @@ std::string Tokenizer::next_piece(TokenId id, bool& at_start) const {
 }
 
 bool Tokenizer::is_special(TokenId id) const {
-  return vocab_.contains(id) &&
-         (vocab_.kind(id) == TokenKind::kControl || vocab_.kind(id) == TokenKind::kUnknown);
+  return vocab_->contains(id) &&
+         (vocab_->kind(id) == TokenKind::kControl || vocab_->kind(id) == TokenKind::kUnknown);
 }
 
 std::vector<TokenId> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
@@ -168,14 +171,14 @@ std::vector<TokenId> Tokenizer::encode(const MarkedView& text, const EncodeOptio
 
 std::vector<SpecialSearch::Found> Tokenizer::find_special(const MarkedView& text,
                                                           bool parse_special) const {
-  return specials_->find(text.text, text.written, parse_special);
+  return specials_->find(text, parse_special);
 }
 
 std::string Tokenizer::decode(std::span<const TokenId> tokens, const DecodeOptions& options) const {
   std::vector<TokenId> shown;
   shown.reserve(tokens.size());
   std::ranges::copy_if(tokens, std::back_inserter(shown), [&](TokenId id) {
-    return vocab_.contains(id) && !(options.skip_special && is_special(id));
+    return vocab_->contains(id) && !(options.skip_special && is_special(id));
   });
   return join(shown);
 }

@@ -45,7 +45,7 @@ class Tokenizer {
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> from_json(std::string_view tokenizer,
                                                                     std::string_view config = "");
 
-  const Vocab& vocab() const { return vocab_; }
+  const Vocab& vocab() const { return *vocab_; }
 
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
   // Special tokens are found only where no byte was written by somebody. Otherwise the same tokens
@@ -79,7 +79,8 @@ class Tokenizer {
   // The frame is what the vocabulary says.
   Tokenizer(Vocab vocab, PiecesOf pieces_of, Traits traits);
   // For a tokenizer with a find_special of its own.
-  Tokenizer(Vocab vocab, PiecesOf pieces_of, Frame frame, Traits traits);
+  Tokenizer(std::shared_ptr<const Vocab> vocab, PiecesOf pieces_of, Frame frame, Traits traits);
+  static Frame frame_of(const Vocab& vocab);
 
   // What lies between two special tokens.
   struct Plain {
@@ -97,7 +98,7 @@ class Tokenizer {
  private:
   std::vector<TokenId> encode(const MarkedView& text, const EncodeOptions& options) const;
 
-  Vocab vocab_;
+  std::shared_ptr<const Vocab> vocab_;
   std::optional<SpecialSearch> specials_;
   Frame frame_;
   std::string piece_bytes_;  // all pieces, one after the other

@@ -10,7 +10,7 @@
 
 #include <gtest/gtest.h>
 
-#include "text/bpe.h"
+#include "text/gguf_pipelines.h"
 #include "text/split_patterns.h"
 #include "text/tiny_vocab.h"
 #include "text/word_cache.h"
@@ -281,15 +281,13 @@ TEST(MarkedText, RangesFollowTheirTextThroughRepairs) {
 TEST(Bpe, TheCacheChangesNoIds) {
   const TinyVocab tiny = tiny_bpe();
   const auto with_cache = [&tiny](size_t words) {
-    MergeList merges{"merges"};
+    MergeList merges{"merges ", ""};
     for (const std::string_view merge : tiny.merges) {
       const size_t space = merge.find(' ');
       merges.pairs.emplace_back(merge.substr(0, space), merge.substr(space + 1));
     }
-    auto made = BpeTokenizer::create(
-        *Vocab::from(tiny.metadata("gpt2")), merges,
-        {.pretokenizer = *Pretokenizer::create(find_split_pattern("qwen2")->used_steps()),
-         .cached_words = words});
+    auto made = create_byte_level(*Vocab::from(tiny.metadata("gpt2")), merges,
+                                  *find_split_pattern("qwen2"), words);
     EXPECT_TRUE(made.ok()) << made.status();
     return *std::move(made);
   };

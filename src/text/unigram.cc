@@ -57,7 +57,8 @@ std::vector<Unigram::Step> Unigram::best_steps(std::string_view text) const {
   return steps;
 }
 
-void Unigram::encode_word(std::string_view word, std::vector<TokenId>& tokens) const {
+void Unigram::encode_word(std::string_view word, Room& /*room*/,
+                          std::vector<TokenId>& tokens) const {
   const std::vector<Step> steps = best_steps(word);
   std::vector<size_t> ends;
   for (size_t end = word.size(); end > 0; end = steps[end].begin) ends.push_back(end);

@@ -28,7 +28,7 @@ class Unigram final : public WordModel {
   Unigram(std::span<const Piece> pieces, double lowest, std::optional<TokenId> unknown,
           ByteTokens bytes);
 
-  void encode_word(std::string_view word, std::vector<TokenId>& tokens) const override;
+  void encode_word(std::string_view word, Room& room, std::vector<TokenId>& tokens) const override;
 
  private:
   // The best way to reach a place in a text, and the piece it ends with.

@@ -6,10 +6,9 @@
 #include <vector>
 
 #include "base/check.h"
+#include "text/joined_pieces.h"
 #include "text/split_patterns.h"
-#include "text/stream.h"
 #include "text/tiny_vocab.h"
-#include "text/unicode.h"
 
 namespace millrace {
 namespace {
@@ -85,16 +84,8 @@ struct Input {
 
 void check_stream(const Tokenizer& tokenizer, const std::vector<TokenId>& tokens, bool skip) {
   TextStream stream(tokenizer, {.skip_special = skip, .at_start = true});
-  std::string joined;
-  for (const TokenId token : tokens) {
-    const std::string piece = stream.push(token);
-    CHECK(is_utf8(piece), "a piece that is not UTF-8");
-    joined += piece;
-  }
-  joined += stream.finish();
-  std::string whole;
-  append_replaced(tokenizer.decode(tokens, {.skip_special = skip}), whole);
-  CHECK(joined == whole, "the pieces do not join to what decode gives");
+  CHECK(joined_pieces(stream, tokens) == decoded_whole(tokenizer, tokens, skip),
+        "the pieces do not join to what decode gives");
 }
 
 void run(std::string_view bytes) {

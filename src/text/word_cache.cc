@@ -1,5 +1,6 @@
 #include "text/word_cache.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -14,6 +15,10 @@ uint64_t tokens_in(uint64_t state) { return state >> 1 & 0x7F; }
 uint64_t bytes_in(uint64_t state) { return state >> 8 & 0xFF; }
 
 }  // namespace
+
+size_t WordCache::words_for(int32_t tokens) {
+  return std::min(kWords, std::bit_ceil(static_cast<size_t>(tokens)));
+}
 
 WordCache::WordCache(size_t words) : mask_(words - 1), slots_(std::make_unique<Slot[]>(words)) {
   CHECK(std::has_single_bit(words), "a cache of {} words", words);

@@ -24,6 +24,9 @@ class WordCache {
   // 2^15 slots of one cache line are 2 MiB: they stay in a last-level cache, and of the 21,000
   // different words of WikiText-2's test split, 250,000 in all, 95 % are found.
   static constexpr size_t kWords = size_t{1} << 15;
+  // For a vocabulary of so many tokens. A small one is soon read and soon asked: making 2 MiB would
+  // take longer than all the rest.
+  static size_t words_for(int32_t tokens);
 
   explicit WordCache(size_t words = kWords);  // a power of two
 

@@ -62,6 +62,7 @@ void WordCutter::cut_from(size_t stage, std::string_view text, bool from_start, 
   }
   std::string room;
   const std::string_view whole = changed(stages_[stage], text, from_start, room);
+  if (stage + 1 == stages_.size()) return stages_[stage].cut.split(whole, each);
   stages_[stage].cut.split(whole, [&](std::string_view piece) {
     cut_from(stage + 1, piece, from_start && piece.data() == whole.data(), each);
   });

@@ -18,7 +18,8 @@ class WordLevel final : public WordModel {
   WordLevel(std::vector<Trie::Entry> words, std::optional<TokenId> unknown)
       : words_(std::move(words)), unknown_(unknown) {}
 
-  void encode_word(std::string_view word, std::vector<TokenId>& tokens) const override {
+  void encode_word(std::string_view word, Room& /*room*/,
+                   std::vector<TokenId>& tokens) const override {
     const auto id = words_.find(word);
     if (id || unknown_) tokens.push_back(id ? *id : *unknown_);
   }

@@ -12,7 +12,8 @@ WordPiece::WordPiece(std::vector<Trie::Entry> beginnings, std::vector<Trie::Entr
       unknown_(unknown),
       characters_max_(characters_max) {}
 
-void WordPiece::encode_word(std::string_view word, std::vector<TokenId>& tokens) const {
+void WordPiece::encode_word(std::string_view word, Room& /*room*/,
+                            std::vector<TokenId>& tokens) const {
   const size_t before = tokens.size();
   if (append_pieces(word, tokens)) return;
   tokens.resize(before);

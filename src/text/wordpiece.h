@@ -22,7 +22,7 @@ class WordPiece final : public WordModel {
   WordPiece(std::vector<Trie::Entry> beginnings, std::vector<Trie::Entry> continuations,
             std::optional<TokenId> unknown, int64_t characters_max = kCharactersMax);
 
-  void encode_word(std::string_view word, std::vector<TokenId>& tokens) const override;
+  void encode_word(std::string_view word, Room& room, std::vector<TokenId>& tokens) const override;
 
  private:
   bool append_pieces(std::string_view word, std::vector<TokenId>& tokens) const;

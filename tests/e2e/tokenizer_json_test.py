@@ -1,7 +1,7 @@
 """Vocabularies trained by the `tokenizers` and `sentencepiece` packages: the same ids and the same text as those give.
 
 The packages go into a virtual environment beside the binary. Vocabularies are trained here, strings are made here, both
-from a seed that is printed and that MILLRACE_SEED sets.
+from a seed that is printed and that TOKENIZERS_SEED sets.
 """
 
 import base64
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import unittest
 
-if os.environ.get("MILLRACE_TOKENIZERS_VENV"):  # what the tests below are run in
+if os.environ.get("TOKENIZERS_VENV"):  # what the tests below are run in
     import sentencepiece
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     Seq = normalizers.Sequence
@@ -266,8 +266,8 @@ def sentencepieces(lines, **options):
 
 class TokenizerJson(unittest.TestCase):
     def setUp(self):
-        self.seed = int(os.environ.get("MILLRACE_SEED", random.randrange(1 << 32)))
-        print(f"MILLRACE_SEED={self.seed}", flush=True)
+        self.seed = int(os.environ.get("TOKENIZERS_SEED", random.randrange(1 << 32)))
+        print(f"TOKENIZERS_SEED={self.seed}", flush=True)
         self.rng = random.Random(self.seed)
 
     def ask(self, command, path, lines, *options):
@@ -364,7 +364,7 @@ def run_in_environment():
             return 1 if os.environ.get("CI") else 0
         (folder / "ready").touch()
     return subprocess.run([python, "-B", __file__, program.BINARY], check=False,
-                          env={**os.environ, "MILLRACE_TOKENIZERS_VENV": str(folder), "TOKENIZERS_PARALLELISM": "false"}).returncode
+                          env={**os.environ, "TOKENIZERS_VENV": str(folder), "TOKENIZERS_PARALLELISM": "false"}).returncode
 
 
 if __name__ == "__main__":

@@ -90,13 +90,13 @@ absl::StatusOr<Value> slice_text(Workspace& work, const Text& text, const Value*
     return Value(slice(work, text, begin, end));
   }
   RETURN_IF_ERROR(work.spend_bytes(text.size, 4));
-  std::vector<size_t> offsets;
-  for (size_t at = 0; at < view.size(); at += code_point_at(view, at).size) offsets.push_back(at);
-  offsets.push_back(view.size());
   TextBuilder out(work);
-  for (int64_t i = 0; i < bounds.count(); ++i) {
-    const auto at = static_cast<size_t>(bounds.start + i * bounds.step);
-    out.append(slice(work, text, offsets[at], offsets[at + 1]));
+  size_t at = offset_of(view, bounds.start);
+  for (int64_t left = bounds.count(); left > 0; --left) {
+    out.append(slice(work, text, at, at + code_point_at(view, at).size));
+    if (left == 1) break;
+    for (int64_t i = 0; i < bounds.step; ++i) at += code_point_at(view, at).size;
+    for (int64_t i = 0; i > bounds.step; --i) at = previous_boundary(view, at);
   }
   return out.finish();
 }

@@ -74,6 +74,7 @@ absl::StatusOr<Value> Evaluator::call_macro(const Callable& callable, const Give
 }
 
 absl::Status Evaluator::bind_parameters(const Macro& macro, const Given& given) {
+  RETURN_IF_ERROR(work_.spend(std::ssize(macro.parameters) * (1 + std::ssize(given.named)) / 8));
   RETURN_IF_ERROR(bind_rest(macro, given));
   for (size_t i = 0; i < macro.parameters.size(); ++i) {
     const Macro::Parameter& parameter = macro.parameters[i];

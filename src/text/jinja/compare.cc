@@ -32,6 +32,16 @@ int compare_numbers(const Value& left, const Value& right) {
   return is_left ? order : -order;
 }
 
+// What comparing numbers takes beyond a step: large ones are copied, and mixed ones made exact.
+absl::Status spend_comparison(Workspace& work, const Value& left, const Value& right) {
+  if (fits_int64(left) && fits_int64(right)) return absl::OkStatus();
+  int64_t limbs = 0;
+  for (const Value* side : {&left, &right}) {
+    if (const auto* big = std::get_if<const Big*>(side)) limbs += std::ssize((*big)->limbs);
+  }
+  return work.spend(1 + limbs / 32);
+}
+
 absl::StatusOr<bool> equal_items(Workspace& work, std::span<const Value> left,
                                  std::span<const Value> right) {
   if (left.size() != right.size()) return false;
@@ -104,7 +114,10 @@ bool is_true(const Value& value) {
 }
 
 absl::StatusOr<bool> equal(Workspace& work, const Value& left, const Value& right) {
-  if (is_number(left) && is_number(right)) return compare_numbers(left, right) == 0;
+  if (is_number(left) && is_number(right)) {
+    RETURN_IF_ERROR(spend_comparison(work, left, right));
+    return compare_numbers(left, right) == 0;
+  }
   if (left.index() != right.index()) return false;
   if (const Text* text = as_text(left)) {
     const std::string_view other = std::get<Text>(right).view();
@@ -135,7 +148,10 @@ absl::StatusOr<bool> less(Workspace& work, const Value& left, const Value& right
   for (const Value* side : {&left, &right}) {
     if (is_undefined(*side)) return undefined_error(*side);
   }
-  if (is_number(left) && is_number(right)) return compare_numbers(left, right) == -1;
+  if (is_number(left) && is_number(right)) {
+    RETURN_IF_ERROR(spend_comparison(work, left, right));
+    return compare_numbers(left, right) == -1;
+  }
   const Text* text = as_text(left);
   const Text* other_text = as_text(right);
   if (text != nullptr && other_text != nullptr) {
@@ -191,6 +207,7 @@ absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Val
     if (!is_number(item)) return false;
     for (int64_t i = 0; i < (*range)->size(); ++i) {
       RETURN_IF_ERROR(work.spend());
+      RETURN_IF_ERROR(spend_comparison(work, (*range)->at(i), item));
       if (compare_numbers((*range)->at(i), item) == 0) return true;
     }
     return false;
@@ -223,12 +240,16 @@ absl::StatusOr<bool> can_be_key(Workspace& work, const Value& value) {
     RETURN_IF_ERROR(work.spend_bytes(text->size));
     return true;
   }
+  if (const auto* big = std::get_if<const Big*>(&value)) {
+    RETURN_IF_ERROR(work.spend(2 + std::ssize((*big)->limbs) / 8));
+  }
   const auto* list = std::get_if<const List*>(&value);
   if (list == nullptr || !(*list)->is_tuple) return is_hashable_leaf(value);
   const Workspace::Level level(work);
   RETURN_IF_ERROR(level.check());
   for (const Value& item : (*list)->items) {
-    RETURN_IF_ERROR(work.spend());
+    // A small dict compares a key with each of its own.
+    RETURN_IF_ERROR(work.spend(3));
     ASSIGN_OR_RETURN(const bool is_key, can_be_key(work, item));
     if (!is_key) return false;
   }
@@ -241,25 +262,54 @@ absl::Status expect_key(Workspace& work, const Value& value) {
   return invalid_argument("{} cannot be a key", type_name(value));
 }
 
-// Seeded anew in every process, so that no file can bring keys that collide.
-size_t hash_of(const Value& key) {
-  if (const Text* text = as_text(key)) return absl::HashOf(to_absl(text->view()));
-  if (is_number(key)) {
-    // Equal numbers are equal as doubles, and an integer that is none equals no double.
-    constexpr int64_t kExactMax = int64_t{1} << 53;
-    const double number = number_of(key);
-    if (!fits_int64(key) || std::abs(number) <= kExactMax || std::abs(number) >= 0x1p63 ||
-        static_cast<int64_t>(number) == integer_of(key)) {
+namespace {
+
+// Equal numbers are equal as doubles, and an integer that is none equals no double.
+size_t hash_of_number(const Value& key) {
+  constexpr int64_t kExactMax = int64_t{1} << 53;
+  const double number = number_of(key);
+  if (const auto* big = std::get_if<const Big*>(&key)) {
+    if (std::isfinite(number) && BigInt::from_double(number) == big_of(key)) {
       return absl::HashOf(number);
     }
-    return absl::HashOf(integer_of(key));
+    const std::span<const uint32_t> limbs = (*big)->limbs;
+    return absl::HashOf((*big)->is_negative,
+                        to_absl({reinterpret_cast<const char*>(limbs.data()), limbs.size_bytes()}));
   }
-  if (const auto* list = std::get_if<const List*>(&key)) {
-    size_t hash = (*list)->items.size();
-    for (const Value& item : (*list)->items) hash = absl::HashOf(hash, hash_of(item));
-    return hash;
+  if (!fits_int64(key) || std::abs(number) <= kExactMax || std::abs(number) >= 0x1p63 ||
+      static_cast<int64_t>(number) == integer_of(key)) {
+    return absl::HashOf(number);
   }
-  return absl::HashOf(key.index());
+  return absl::HashOf(integer_of(key));
+}
+
+size_t hash_of_range(const Range& range) {
+  const int64_t size = range.size();
+  return absl::HashOf(size, size == 0 ? 0 : range.start, size < 2 ? 0 : range.step);
+}
+
+}  // namespace
+
+// Seeded anew in every process, so that no file can bring keys that collide.
+size_t hash_of(const Value& key) {
+  struct Hash {
+    size_t operator()(const Undefined&) { return 1; }
+    size_t operator()(const None&) { return 2; }
+    size_t operator()(bool flag) { return hash_of_number(Value(flag)); }
+    size_t operator()(int64_t number) { return hash_of_number(Value(number)); }
+    size_t operator()(const Big* big) { return hash_of_number(Value(big)); }
+    size_t operator()(double number) { return hash_of_number(Value(number)); }
+    size_t operator()(const Text& text) { return absl::HashOf(to_absl(text.view())); }
+    size_t operator()(const List* list) {
+      size_t hash = list->items.size();
+      for (const Value& item : list->items) hash = absl::HashOf(hash, hash_of(item));
+      return hash;
+    }
+    size_t operator()(const Range* range) { return hash_of_range(*range); }
+    // Equal only to themselves.
+    size_t operator()(const void* object) { return absl::HashOf(object); }
+  };
+  return std::visit(Hash{}, key);
 }
 
 bool keys_equal(const Value& left, const Value& right) {

@@ -58,6 +58,7 @@ absl::StatusOr<Value> BraceFormatter::first_part(std::string_view path, std::str
     if (const Value* found = (*dict)->find(name)) return *found;
     return invalid_argument("the format names '{}', which is not given", name);
   } else {
+    RETURN_IF_ERROR(work_.spend(std::ssize(arguments_.named) / 8));
     for (const NamedValue& named : arguments_.named) {
       if (named.name == name) return named.value;
     }
@@ -73,6 +74,7 @@ absl::StatusOr<Value> BraceFormatter::value_of(std::string_view path) {
   size_t at = std::min(path.find_first_of(".["), path.size());
   ASSIGN_OR_RETURN(Value value, first_part(path, path.substr(0, at)));
   while (at < path.size()) {
+    RETURN_IF_ERROR(work_.spend(2));
     const bool is_item = path[at] == '[';
     if (!is_item && path[at] != '.') {
       return invalid_argument("only '.' or '[' may follow ']' in a format");

@@ -96,6 +96,7 @@ absl::StatusOr<Value> strftime_now(Workspace& work, const Value&, const Argument
   std::array<char, 1024> buffer{};
   const std::tm now = absl::ToTM(work.now(), absl::UTCTimeZone());
   const std::string pattern(format.view());
+  RETURN_IF_ERROR(work.spend(8 + std::ssize(pattern)));
   const size_t size = std::strftime(buffer.data(), buffer.size(), pattern.c_str(), &now);
   if (size == 0 && !pattern.empty()) {
     return invalid_argument("the format of strftime_now gives nothing, or too much");

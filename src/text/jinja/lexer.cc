@@ -110,6 +110,7 @@ class Lexer {
   std::vector<Token> tokens_;
   std::vector<char> open_;  // the brackets that must still be closed
   size_t at_ = 0;
+  int64_t digits_ = 0;  // of numbers that may not fit into 64 bits
   bool is_line_start_ = true;
 };
 
@@ -306,6 +307,14 @@ absl::Status Lexer::integer(size_t digits_begin, size_t end, uint32_t base) {
     return source_.locate(
         resource_exhausted("this number has more than {} digits", limits_.integer_bits_max / 3),
         begin);
+  }
+  constexpr ptrdiff_t kSmallDigits = 18;
+  if (std::ssize(digits) > kSmallDigits) digits_ += std::ssize(digits);
+  if (digits_ > limits_.digits_max) {
+    return source_.locate(resource_exhausted("the large numbers of the template have more than {} "
+                                             "digits",
+                                             limits_.digits_max),
+                          begin);
   }
   BigInt number = BigInt::from_digits(digits, base);
   add(TokenType::kInteger, begin, end);

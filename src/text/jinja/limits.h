@@ -16,9 +16,12 @@ struct Limits {
   int64_t name_bytes_max = 256;
   // Of a macro, and named ones of a call: binding them is the square of their number.
   int64_t parameters_max = 64;
+  // Of the numbers beyond 64 bits in one source, all together: reading one is the square of its
+  // digits.
+  int64_t digits_max = 40'000;
 
-  // One step is about 50 ns: 2 million are 100 ms.
-  int64_t steps_max = 2'000'000;
+  // One step is some 50 ns, and 100 ns at most: 1 million are at most 100 ms.
+  int64_t steps_max = 1'000'000;
   // Nested evaluation, macro calls and values; a level costs up to 1.5 KiB of stack.
   int32_t depth_max = 1'000;
   // All that a rendering allocates and writes, freed or not; the peak of the process is at most

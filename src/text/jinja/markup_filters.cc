@@ -72,7 +72,7 @@ absl::StatusOr<Value> xml_attributes_filter(Workspace& work, const Value& value,
   if (dict == nullptr) return invalid_argument("xmlattr needs a dict, got {}", type_name(value));
   TextBuilder out(work);
   for (const Entry& entry : (*dict)->entries) {
-    RETURN_IF_ERROR(work.spend());
+    RETURN_IF_ERROR(work.spend(8));
     if (is_none(entry.value) || is_undefined(entry.value)) continue;
     ASSIGN_OR_RETURN(const Text name, text_argument(&entry.key, {}, "an attribute's name"));
     if (name.view().find_first_of(std::string_view("\t\n\v\f\r />=")) != std::string_view::npos) {
@@ -150,7 +150,7 @@ absl::StatusOr<Value> strip_tags_filter(Workspace& work, const Value& value, Giv
   RETURN_IF_ERROR(expect_no_arguments("striptags", given));
   ASSIGN_OR_RETURN(Text text, to_text(work, value));
   text.is_markup = false;
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 8));
+  RETURN_IF_ERROR(work.spend(4 + int64_t{text.size} / 8));
   TextBuilder out(work);
   out.append(without_tags(work, text, out));
   ASSIGN_OR_RETURN(const Value stripped, out.finish());

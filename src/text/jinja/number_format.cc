@@ -146,8 +146,7 @@ absl::StatusOr<NumberParts> parts_of(Workspace& work, const Value& value, const 
     return no_format(spec.type, value);
   }
   ASSIGN_OR_RETURN(const double number, float_of(value));
-  // A digit takes as long to make as several steps of a walk over bytes.
-  RETURN_IF_ERROR(work.spend_bytes(static_cast<size_t>(spec.precision.value_or(0)), 4));
+  RETURN_IF_ERROR(spend_float_digits(work, number, spec.precision.value_or(6)));
   return float_parts(number, spec);
 }
 
@@ -176,6 +175,14 @@ absl::Status append_string(TextBuilder& out, Workspace& work, Text text, const F
 }
 
 }  // namespace
+
+absl::Status spend_float_digits(Workspace& work, double number, int64_t digits) {
+  constexpr double kDigitsPerBit = 0.30103;  // log10(2)
+  int exponent = 0;
+  if (std::isfinite(number)) std::frexp(number, &exponent);
+  const auto before = static_cast<int64_t>(std::abs(exponent) * kDigitsPerBit);
+  return work.spend(2 + before + std::max<int64_t>(digits, 0));
+}
 
 absl::StatusOr<int64_t> read_count(std::string_view text, size_t& at) {
   constexpr int64_t kCountMax = 1'000'000;

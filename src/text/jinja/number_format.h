@@ -30,6 +30,9 @@ absl::StatusOr<FormatSpec> parse_format_spec(Workspace& work, const Text& spec_t
 // Reads digits at `at` and moves it behind them; 0 where there is none.
 absl::StatusOr<int64_t> read_count(std::string_view text, size_t& at);
 
+// What writing so many digits behind the point takes, before which those of the number come.
+absl::Status spend_float_digits(Workspace& work, double number, int64_t digits);
+
 // format(value, spec); fails where Python does.
 absl::Status append_formatted(TextBuilder& out, Workspace& work, const Value& value,
                               const FormatSpec& spec);

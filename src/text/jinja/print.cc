@@ -121,7 +121,7 @@ std::string float_repr(double number) {
 
 absl::Status append_repr(TextBuilder& out, Workspace& work, const Value& value) {
   if (const Text* text = as_text(value)) {
-    RETURN_IF_ERROR(work.spend_bytes(text->size, 8));
+    RETURN_IF_ERROR(work.spend_bytes(text->size, 2));
     append_text_repr(out, *text);
     return work.spend();
   }
@@ -169,6 +169,7 @@ absl::Status append_text(TextBuilder& out, Workspace& work, const Value& value) 
     ASSIGN_OR_RETURN(const std::string digits, integer_text(work, value));
     out.append(digits);
   } else if (const double* number = std::get_if<double>(&value)) {
+    RETURN_IF_ERROR(work.spend(kFloatSteps));
     out.append(float_repr(*number));
   } else if (const auto* list = std::get_if<const List*>(&value)) {
     return append_list(out, work, **list);
@@ -239,7 +240,7 @@ Undefined undefined_because(std::string_view message) {
 
 absl::StatusOr<Text> escape(Workspace& work, const Text& text) {
   if (text.is_markup) return text;
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 16));
+  RETURN_IF_ERROR(work.spend_bytes(text.size, 8));
   TextBuilder out(work);
   for_each_run(text, [&](std::string_view bytes, bool is_written) {
     size_t plain = 0;

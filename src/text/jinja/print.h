@@ -17,6 +17,7 @@ absl::StatusOr<Text> repr_of(Workspace& work, const Value& value, bool is_ascii 
 
 // repr(float): the shortest digits that read back the same.
 std::string float_repr(double number);
+inline constexpr int64_t kFloatSteps = 4;
 
 // The failure of using something that is not there.
 absl::Status undefined_error(const Value& undefined);

@@ -24,6 +24,7 @@ absl::StatusOr<Value> join_filter(Workspace& work, const Value& value, Given giv
     ASSIGN_OR_RETURN(separator, to_text(work, *bound[0]));
   }
   std::vector<Text> parts;
+  parts.reserve(items.size());
   for (Value item : items) {
     if (bound[1] != nullptr && !is_none(*bound[1])) {
       ASSIGN_OR_RETURN(item, attribute_path(work, item, *bound[1]));

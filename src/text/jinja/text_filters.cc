@@ -180,7 +180,7 @@ absl::StatusOr<Value> truncate_filter(Workspace& work, const Value& value, Given
 absl::StatusOr<Value> word_count_filter(Workspace& work, const Value& value, Given given) {
   RETURN_IF_ERROR(expect_no_arguments("wordcount", given));
   ASSIGN_OR_RETURN(const Text text, to_text(work, value));
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 8));
+  RETURN_IF_ERROR(work.spend_bytes(text.size, 4));
   int64_t words = 0;
   bool in_word = false;
   for (size_t at = 0; at < text.size;) {

@@ -144,6 +144,7 @@ absl::StatusOr<Value> join_method(Workspace& work, const Value& self, Given give
   if (bound[0] == nullptr) return invalid_argument("join needs a list of strings");
   ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work, *bound[0]));
   std::vector<Text> parts;
+  parts.reserve(items.size());
   for (const Value& item : items) {
     ASSIGN_OR_RETURN(const Text part, text_argument(&item, {}, "what join joins"));
     parts.push_back(part);

@@ -43,7 +43,7 @@ absl::StatusOr<Text> strip(Workspace& work, const Text& text, const Text* chars,
   const std::string_view view = text.view();
   size_t begin = 0;
   size_t end = view.size();
-  const int64_t chars_cost = chars == nullptr ? 0 : chars->size / 64;
+  const int64_t chars_cost = chars == nullptr ? 0 : 1 + chars->size / 32;
   if (side != Side::kRight) {
     while (begin < end) {
       const size_t size = code_point_at(view, begin).size;
@@ -220,12 +220,12 @@ absl::StatusOr<size_t> find_last(Workspace& work, std::string_view text, std::st
 }
 
 absl::StatusOr<Value> join(Workspace& work, const Text& separator, std::span<const Text> parts) {
+  RETURN_IF_ERROR(work.spend(std::ssize(parts) / 2));
   TextBuilder out(work);
   for (size_t i = 0; i < parts.size(); ++i) {
     if (i > 0) out.append(separator);
     out.append(parts[i]);
   }
-  RETURN_IF_ERROR(work.spend(std::ssize(parts) / 4));
   return out.finish();
 }
 

@@ -24,6 +24,8 @@ class JsonWriter {
   absl::Status write_list(const List& list);
   absl::Status write_dict(const Dict& dict);
   absl::Status write_key(const Value& key);
+  // Of `count` lines, each indented `depth_` times.
+  absl::Status spend_lines(size_t count);
   void write_text(const Text& text);
   void write_escaped(std::string_view bytes, bool is_written);
   void new_line();
@@ -36,6 +38,7 @@ class JsonWriter {
 
 absl::StatusOr<std::string> number_text(Workspace& work, const Value& value) {
   if (is_integer(value)) return integer_text(work, value);
+  RETURN_IF_ERROR(work.spend(kFloatSteps));
   const double number = std::get<double>(value);
   if (std::isnan(number)) return "NaN";
   if (std::isinf(number)) return number < 0 ? "-Infinity" : "Infinity";
@@ -46,6 +49,11 @@ void JsonWriter::new_line() {
   if (!style_.indent.has_value()) return;
   out_.append("\n");
   for (int32_t i = 0; i < depth_; ++i) out_.append(*style_.indent);
+}
+
+absl::Status JsonWriter::spend_lines(size_t count) {
+  if (!style_.indent.has_value()) return absl::OkStatus();
+  return work_.spend(static_cast<int64_t>(count + 1) * (1 + depth_ / 4));
 }
 
 void JsonWriter::write_escaped(std::string_view bytes, bool is_written) {
@@ -98,6 +106,7 @@ absl::Status JsonWriter::write_list(const List& list) {
   }
   out_.append("[");
   ++depth_;
+  RETURN_IF_ERROR(spend_lines(list.items.size()));
   for (size_t i = 0; i < list.items.size(); ++i) {
     if (i > 0) out_.append(style_.item_separator);
     new_line();
@@ -136,6 +145,7 @@ absl::Status JsonWriter::write_dict(const Dict& dict) {
   if (style_.is_sorted) {
     absl::Status status;
     std::stable_sort(entries.begin(), entries.end(), [&](const Entry* a, const Entry* b) {
+      if (!status.ok()) return false;
       const absl::StatusOr<bool> order = less(work_, a->key, b->key);
       if (!order.ok()) status = order.status();
       return order.ok() && *order;
@@ -144,6 +154,7 @@ absl::Status JsonWriter::write_dict(const Dict& dict) {
   }
   out_.append("{");
   ++depth_;
+  RETURN_IF_ERROR(spend_lines(dict.entries.size()));
   for (size_t i = 0; i < entries.size(); ++i) {
     if (i > 0) out_.append(style_.item_separator);
     new_line();

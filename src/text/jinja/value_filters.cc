@@ -11,6 +11,7 @@
 #include "text/jinja/filters.h"
 #include "text/jinja/integers.h"
 #include "text/jinja/json.h"
+#include "text/jinja/number_format.h"
 #include "text/jinja/print.h"
 #include "text/jinja/text_ops.h"
 #include "text/jinja/text_search.h"
@@ -106,10 +107,15 @@ std::optional<double> parse_float(std::string_view text) {
   return number.is_negative ? -value : value;
 }
 
+// A digit of a number is copied, and then read with all that came before it.
+absl::Status spend_reading(Workspace& work, const Text& text) {
+  return work.spend(4 + int64_t{text.size} / 2);
+}
+
 // int(text, base), else int(float(text)), else the fallback: "42.23" gives 42.
 absl::StatusOr<Value> int_of_text(Workspace& work, const Text& text, const Value* base,
                                   const Value& fallback) {
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 16));
+  RETURN_IF_ERROR(spend_reading(work, text));
   const bool is_base = base == nullptr || fits_int64(*base);
   const int64_t given = base == nullptr ? 10 : is_base ? integer_of(*base) : -1;
   if (given == 0 || (given >= 2 && given <= 36)) {
@@ -141,7 +147,7 @@ absl::StatusOr<Value> float_filter(Workspace& work, const Value& value, Given gi
     return Value(number);
   }
   if (const Text* text = as_text(value)) {
-    RETURN_IF_ERROR(work.spend_bytes(text->size, 16));
+    RETURN_IF_ERROR(spend_reading(work, *text));
     if (const auto number = parse_float(text->view())) return Value(*number);
   }
   return bound[0] == nullptr ? Value(0.0) : *bound[0];
@@ -214,6 +220,7 @@ absl::StatusOr<Value> round_filter(Workspace& work, const Value& value, Given gi
   }
   if (is_integer(value)) return digits < 0 ? round_integer(work, value, -digits) : positive(value);
   if (is_whole) return whole_part(work, std::nearbyint(number_of(value)));
+  RETURN_IF_ERROR(spend_float_digits(work, number_of(value), std::min<int64_t>(digits, 330)));
   const double rounded = round_half_even(number_of(value), digits);
   if (std::isinf(rounded) && std::isfinite(number_of(value))) {
     return invalid_argument("the rounded number is too large for a float");
@@ -229,13 +236,14 @@ absl::StatusOr<Value> file_size_filter(Workspace& work, const Value& value, Give
   if (is_number(value)) {
     ASSIGN_OR_RETURN(bytes, float_of(value));
   } else if (const Text* text = as_text(value)) {
-    RETURN_IF_ERROR(work.spend_bytes(text->size, 16));
+    RETURN_IF_ERROR(spend_reading(work, *text));
     const std::optional<double> number = parse_float(text->view());
     if (!number.has_value()) return invalid_argument("filesizeformat needs a number");
     bytes = *number;
   } else {
     return invalid_argument("filesizeformat needs a number, got {}", type_name(value));
   }
+  RETURN_IF_ERROR(work.spend(4));
   const double base = is_binary ? 1024 : 1000;
   if (bytes == 1) return Value(make_view("1 Byte"));
   if (bytes < base) {

@@ -65,15 +65,16 @@ absl::Status list_pieces(const JsonNode& vocab, ListedTokens& listed) {
 // Looks up what a model calls by its text.
 class ModelTokens {
  public:
-  ModelTokens(const ListedTokens& listed, const Vocab& vocab) : listed_(listed), vocab_(vocab) {}
+  ModelTokens(const ListedTokens& listed, const std::shared_ptr<const Vocab>& vocab)
+      : listed_(listed), vocab_(vocab) {}
 
-  bool is_control(TokenId id) const { return vocab_.kind(id) == TokenKind::kControl; }
+  const std::shared_ptr<const Vocab>& vocab() const { return vocab_; }
 
   absl::StatusOr<std::optional<TokenId>> named(const JsonNode& model, std::string_view key) const {
     ASSIGN_OR_RETURN(const JsonNode node, model.at(key));
     if (node.is_null()) return std::optional<TokenId>();
     ASSIGN_OR_RETURN(const std::string_view text, node.string());
-    const auto id = vocab_.find(text);
+    const auto id = vocab_->find(text);
     if (!id) return node.error("is not in the vocabulary");
     return id;
   }
@@ -88,17 +89,24 @@ class ModelTokens {
     return bytes;
   }
 
+  // By id: those that the model lists.
+  std::vector<bool> listed() const {
+    std::vector<bool> listed(static_cast<size_t>(vocab_->size()));
+    for (const auto& token : listed_.tokens) listed[static_cast<size_t>(token.id)] = true;
+    return listed;
+  }
+
   // Those that a text can become.
   template <typename Each>
   void for_each_plain(const Each& each) const {
     for (const auto& token : listed_.tokens) {
-      if (!is_control(token.id)) each(token);
+      if (vocab_->kind(token.id) != TokenKind::kControl) each(token);
     }
   }
 
  private:
   const ListedTokens& listed_;
-  const Vocab& vocab_;
+  const std::shared_ptr<const Vocab>& vocab_;
 };
 
 absl::StatusOr<std::pair<std::string_view, std::string_view>> read_merge(const JsonNode& node) {
@@ -120,7 +128,7 @@ absl::StatusOr<std::pair<std::string_view, std::string_view>> read_merge(const J
 }
 
 absl::StatusOr<MergeList> read_merges(const JsonNode& model) {
-  MergeList merges{"model.merges"};
+  MergeList merges{"model.merges[", "]"};
   ASSIGN_OR_RETURN(const JsonNode list, model.at("merges"));
   merges.pairs.reserve(static_cast<size_t>(list.size()));
   RETURN_IF_ERROR(list.for_each_element([&](int64_t, const JsonNode& node) -> absl::Status {
@@ -176,13 +184,9 @@ absl::StatusOr<std::unique_ptr<const WordModel>> read_bpe(const JsonNode& model,
                     rules.suffix.empty() && !unknown_spans_words;
   if (cuts && words_stand_alone(listed)) RETURN_IF_ERROR(cut_at_marks(cutter.cutter));
 
-  std::vector<BpeModel::Token> entries;
-  entries.reserve(listed.tokens.size());
-  for (const auto& token : listed.tokens) {
-    entries.push_back({token.text, token.id, tokens.is_control(token.id)});
-  }
+  rules.listed = tokens.listed();
   ASSIGN_OR_RETURN(const MergeList merges, read_merges(model));
-  return BpeModel::create(entries, merges, std::move(rules));
+  return BpeModel::create(tokens.vocab(), merges, std::move(rules));
 }
 
 absl::StatusOr<std::unique_ptr<const WordModel>> read_unigram(const JsonNode& model,
@@ -242,10 +246,9 @@ absl::StatusOr<ListedTokens> read_listed_tokens(const JsonNode& model) {
   return listed;
 }
 
-absl::StatusOr<std::unique_ptr<const WordModel>> read_model(const JsonNode& model,
-                                                            const ListedTokens& listed,
-                                                            const Vocab& vocab,
-                                                            ReadCutter& cutter) {
+absl::StatusOr<std::unique_ptr<const WordModel>> read_model(
+    const JsonNode& model, const ListedTokens& listed, const std::shared_ptr<const Vocab>& vocab,
+    ReadCutter& cutter) {
   const ModelTokens tokens(listed, vocab);
   switch (listed.kind) {
     case Kind::kBpe:

@@ -46,9 +46,9 @@ struct ListedTokens {
 };
 absl::StatusOr<ListedTokens> read_listed_tokens(const JsonNode& model);
 // `vocab` knows which of them are control tokens. `cutter` may cut what the model would not join.
-absl::StatusOr<std::unique_ptr<const WordModel>> read_model(const JsonNode& model,
-                                                            const ListedTokens& listed,
-                                                            const Vocab& vocab, ReadCutter& cutter);
+absl::StatusOr<std::unique_ptr<const WordModel>> read_model(
+    const JsonNode& model, const ListedTokens& listed, const std::shared_ptr<const Vocab>& vocab,
+    ReadCutter& cutter);
 
 // A pattern of Split or Replace: {"String": s} or {"Regex": r}.
 struct ReadPattern {

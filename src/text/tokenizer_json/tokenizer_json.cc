@@ -214,7 +214,8 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> make_tokenizer(const JsonNode& 
   ASSIGN_OR_RETURN(const VocabLister lister, list_vocab(model, listed, added));
   if (lister.size() == 0) return model.error("lists no token");
   ASSIGN_OR_RETURN(Roles roles, read_roles(root, config, lister));
-  ASSIGN_OR_RETURN(Vocab vocab, make_vocab(lister, roles));
+  ASSIGN_OR_RETURN(Vocab made, make_vocab(lister, roles));
+  const auto vocab = std::make_shared<const Vocab>(std::move(made));
 
   PipelineTokenizer::Parts parts;
   ASSIGN_OR_RETURN(const JsonNode normaliser, root.at("normalizer"));
@@ -227,8 +228,8 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> make_tokenizer(const JsonNode& 
   ASSIGN_OR_RETURN(const JsonNode decoder, root.at("decoder"));
   ASSIGN_OR_RETURN(parts.decoding, read_decoding(decoder));
   parts.frame = std::move(roles.frame);
-  share_out(std::move(added), vocab, parts);
-  return std::make_unique<const PipelineTokenizer>(std::move(vocab), std::move(parts));
+  share_out(std::move(added), *vocab, parts);
+  return std::make_unique<const PipelineTokenizer>(vocab, std::move(parts));
 }
 
 }  // namespace

@@ -1,0 +1,106 @@
+#include "server/fixture_test.h"
+
+namespace millrace {
+namespace {
+
+// Each limit made small, met, and passed.
+class LimitsTest : public ServerTest {
+ protected:
+  HttpReply complete(const Json& more) {
+    Json body = {{"prompt", "abc"}, {"max_tokens", 1}};
+    body.update(more);
+    return ask_completion(body);
+  }
+};
+
+TEST_F(LimitsTest, HeaderBytes) {
+  options.limits.header_bytes = 200;
+  start();
+  EXPECT_EQ(ask(get("/health", "X: " + std::string(100, 'y') + "\r\n")).status, 200);
+  expect_error(ask(get("/health", "X: " + std::string(200, 'y') + "\r\n")), 431);
+}
+
+TEST_F(LimitsTest, HeaderCount) {
+  options.limits.header_count = 3;
+  start();
+  EXPECT_EQ(ask(get("/health", "A: b\r\nC: d\r\n")).status, 200);
+  expect_error(ask(get("/health", "A: b\r\nC: d\r\nE: f\r\n")), 431);
+}
+
+TEST_F(LimitsTest, BodyBytes) {
+  options.limits.body_bytes = 10;
+  start();
+  expect_error(ask(post("/v1/completions", std::string(10, ' '))), 400);
+  expect_error(ask(post("/v1/completions", std::string(11, ' '))), 413);
+  // Known from the head: nobody is asked to go on.
+  expect_error(
+      ask("POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n"),
+      413);
+}
+
+TEST_F(LimitsTest, RequestsOfAConnection) {
+  options.limits.connection_requests = 3;
+  start();
+  TestClient client(server->port());
+  client.send(get("/health") + get("/nothing") + get("/health") + get("/health"));
+  EXPECT_FALSE(client.read_reply().headers.contains("connection"));
+  EXPECT_FALSE(client.read_reply().headers.contains("connection"));
+  EXPECT_EQ(client.read_reply().headers.at("connection"), "close");
+  EXPECT_TRUE(client.closed());
+}
+
+TEST_F(LimitsTest, JsonDepthAndKeys) {
+  options.limits.json_depth = 3;
+  options.limits.json_keys = 4;
+  start();
+  EXPECT_EQ(complete({{"x", {{1}}}}).status, 200);
+  expect_error(complete({{"x", {{{1}}}}}), 400);
+  EXPECT_EQ(complete({{"x", 1}, {"y", 1}}).status, 200);
+  expect_error(complete({{"x", 1}, {"y", 1}, {"z", 1}}), 400);
+}
+
+TEST_F(LimitsTest, Choices) {
+  options.limits.choices = 4;
+  start();
+  EXPECT_EQ(complete({{"n", 4}}).status, 200);
+  expect_error(complete({{"n", 5}}), 400, "n");
+  expect_error(complete({{"n", 2}, {"prompt", {"a", "b", "c"}}}), 400, "prompt");
+}
+
+TEST_F(LimitsTest, Logprobs) {
+  options.limits.logprobs = 2;
+  start();
+  EXPECT_EQ(complete({{"logprobs", 2}}).status, 200);
+  expect_error(complete({{"logprobs", 3}}), 400, "logprobs");
+  expect_error(complete({{"prompt_logprobs", 3}}), 400, "prompt_logprobs");
+  expect_error(ask_chat({{"messages", {{{"role", "user"}, {"content", "a"}}}},
+                         {"logprobs", true},
+                         {"top_logprobs", 3}}),
+               400, "top_logprobs");
+}
+
+TEST_F(LimitsTest, StopsAndBiases) {
+  options.limits.stops = 2;
+  options.limits.stop_bytes = 3;
+  options.limits.biases = 1;
+  start();
+  EXPECT_EQ(complete({{"stop", {"123", "4"}}}).status, 200);
+  expect_error(complete({{"stop", {"1", "2", "3"}}}), 400, "stop");
+  expect_error(complete({{"stop", {"1", "1234"}}}), 400, "stop[1]");
+  expect_error(complete({{"stop", "1234"}}), 400, "stop");
+  EXPECT_EQ(complete({{"logit_bias", {{"1", 1}}}}).status, 200);
+  expect_error(complete({{"logit_bias", {{"1", 1}, {"2", 1}}}}), 400, "logit_bias");
+}
+
+TEST_F(LimitsTest, TokensInAll) {
+  options.limits.tokens = 20;
+  start();
+  EXPECT_EQ(complete({{"max_tokens", 17}}).status, 200);  // and three of the prompt
+  expect_error(complete({{"max_tokens", 18}}), 400, "max_tokens");
+  EXPECT_EQ(complete({{"max_tokens", 8}, {"n", 2}}).status, 200);
+  expect_error(complete({{"max_tokens", 9}, {"n", 2}}), 400, "max_tokens");
+  expect_error(complete({{"max_tokens", 8}, {"prompt", {"abc", "abc"}}}), 400, "max_tokens");
+}
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,52 @@
+#include "server/socket.h"
+
+#include <utility>
+
+#include <boost/asio/ip/tcp.hpp>
+
+namespace millrace {
+namespace asio = boost::asio;
+
+namespace {
+
+class PlainSocket final : public Socket {
+ public:
+  explicit PlainSocket(Native socket) : socket_(std::move(socket)) {}
+
+  asio::any_io_executor executor() override { return socket_.get_executor(); }
+
+  void open(Opened opened) override {
+    boost::system::error_code ignored;  // a Unix socket has no such option
+    socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+    opened({});
+  }
+
+  void read_some(asio::mutable_buffer into, Moved moved) override {
+    socket_.async_read_some(into, std::move(moved));
+  }
+
+  void write_some(asio::const_buffer from, Moved moved) override {
+    socket_.async_write_some(from, std::move(moved));
+  }
+
+  void end_sending() override {
+    boost::system::error_code ignored;
+    socket_.shutdown(Native::shutdown_send, ignored);
+  }
+
+  void close() override {
+    boost::system::error_code ignored;
+    socket_.close(ignored);
+  }
+
+ private:
+  Native socket_;
+};
+
+}  // namespace
+
+std::unique_ptr<Socket> plain_socket(Socket::Native socket) {
+  return std::make_unique<PlainSocket>(std::move(socket));
+}
+
+}  // namespace millrace

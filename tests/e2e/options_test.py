@@ -1,0 +1,124 @@
+"""Options of the commands: their names here and elsewhere, from the environment, from a file, and what is said of wrong ones."""
+
+import os
+import subprocess
+import tempfile
+import unittest
+
+import program
+from program import MODEL, run
+
+
+class Refused(unittest.TestCase):
+    def assert_refused(self, done, *words):
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+        for word in words:
+            self.assertIn(word, done.stderr)
+
+    def test_an_unknown_name_is_told_the_nearest(self):
+        for arguments, given, meant in [
+            (["serve", "x.gguf", "--max-num-seq", "8"], "--max-num-seq", "--max-num-seqs"),
+            (["serve", "--max_model_len=8", "x.gguf"], "--max_model_len", "--max-model-len"),
+            (["run", "--temprature", "1"], "--temprature", "--temperature"),
+            (["bench", "x.gguf", "--bach", "8"], "--bach", "--batch"),
+            (["eval", "x.gguf", "--chunk", "8"], "--chunk", "--chunks"),
+            (["inspect", "x.gguf", "--jsn"], "--jsn", "--json"),
+            (["tokenize", "x.gguf", "--cont"], "--cont", "--count"),
+            (["serv", "x.gguf"], "serv", "serve"),
+        ]:
+            with self.subTest(arguments=arguments):
+                self.assert_refused(run(*arguments), f" {given}; did you mean {meant}?")
+
+    def test_nothing_is_guessed_from_afar(self):
+        done = run("serve", "x.gguf", "--banana", "8")
+        self.assert_refused(done, "unknown option --banana")
+        self.assertNotIn("did you mean", done.stderr)
+
+    def test_what_means_nothing_here_says_why(self):
+        for arguments in (["--tensor-parallel-size", "2"], ["--enable-lora"], ["-ngl", "99"], ["-c", "4096"],
+                          ["--no-enable-chunked-prefill"], ["--tokenizer", "hf/name"], ["--dtype", "bfloat16"],
+                          ["--scheduling-policy", "priority"], ["-ctk", "q8_0"], ["--rerank"]):
+            with self.subTest(arguments=arguments):
+                self.assert_refused(run("serve", "x.gguf", *arguments), "not supported: ")
+
+    def test_what_asks_for_nothing_is_taken(self):
+        done = run("serve", "/nowhere/x.gguf", "--port", "0", "--tensor-parallel-size", "1", "--enable-chunked-prefill",
+                   "--scheduling-policy", "fcfs", "--dtype", "auto", "-ngl", "0", "-fa", "on", "--disable-log-stats")
+        self.assert_refused(done, "/nowhere/x.gguf")
+
+    def test_a_file_with_an_unknown_name(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write("max-num-seq = 3\n")
+            file.flush()
+            self.assert_refused(run("serve", "x.gguf", "--config", file.name), "--max-num-seq in the --config file",
+                                "--max-num-seqs?")
+            done = run("serve", "x.gguf", env={**os.environ, "MILLRACE_CONFIG": file.name})
+            self.assert_refused(done, "--max-num-seqs?")
+
+    def test_a_variable_that_sets_nothing_is_a_warning(self):
+        done = run("serve", "/nowhere/x.gguf", "--port", "0", env={**os.environ, "MILLRACE_MAX_NUM_SEQ": "3"})
+        warning, error = done.stderr.strip().splitlines()
+        self.assertIn("MILLRACE_MAX_NUM_SEQ sets no option; did you mean MILLRACE_MAX_NUM_SEQS?", warning)
+        self.assertIn("/nowhere/x.gguf", error)
+
+    def test_a_bad_value_of_a_variable(self):
+        self.assert_refused(run("serve", "x.gguf", env={**os.environ, "MILLRACE_MAX_NUM_SEQS": "lots"}), "lots")
+        # Of an option that another command has.
+        self.assert_refused(run("inspect", "/nowhere/x.gguf", env={**os.environ, "MILLRACE_PORT": "x"}), "/nowhere")
+
+    def test_help_says_the_rule(self):
+        text = run("serve", "--help").stdout
+        self.assertIn("MILLRACE_MAX_NUM_SEQS", text)
+        self.assertNotIn("Env:", text)
+        self.assertNotIn("--tensor-parallel-size", text)
+
+
+class Started(unittest.TestCase):
+    """What the table of a start says that was decided."""
+
+    def table(self, *arguments, **variables):
+        process = subprocess.Popen([program.BINARY, "serve", "--port", "0", *map(str, arguments)], text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **variables})
+        table = {}
+        for line in process.stdout:
+            name, _, rest = line.partition(" ")
+            table[name] = rest.strip()
+            if name == "ready":
+                break
+        process.terminate()
+        self.assertEqual(process.wait(30), 0)
+        process.stdout.close()
+        return table
+
+    def setUp(self):
+        program.need_model()
+
+    def test_the_table_says_why(self):
+        table = self.table(MODEL, "--threads", "1")
+        for name, words in {"model": "the file's name", "instructions": "the best of this CPU", "threads": "--threads",
+                            "weights": "MiB", "cache": "f16", "context": "8,192 tokens", "sequences": "64 at once",
+                            "ready": "http://127.0.0.1:"}.items():
+            self.assertIn(words, table[name])
+
+    def test_names_of_others(self):
+        table = self.table("-m", MODEL, "-np", "3", "-t", "1", "-a", "mill", "--kv-cache-dtype", "bfloat16", "-b", "1k")
+        self.assertTrue(table["model"].startswith("mill "))
+        self.assertTrue(table["sequences"].startswith("3 at once"))
+        self.assertTrue(table["step"].startswith("1,000 tokens"))
+        self.assertIn("bf16", table["cache"])
+
+    def test_the_command_line_then_the_environment_then_the_file(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write("max-num-seqs = 2\nmax-model-len = 128\nblock-size = 8\nthreads = 1\n")
+            file.flush()
+            table = self.table("--max-num-seqs", 6, MILLRACE_MODEL=str(MODEL), MILLRACE_MAX_NUM_SEQS="4",
+                               MILLRACE_MAX_MODEL_LEN="256", MILLRACE_ENABLE_PREFIX_CACHING="false",
+                               MILLRACE_CONFIG=file.name)
+        self.assertTrue(table["sequences"].startswith("6 at once"))
+        self.assertTrue(table["context"].startswith("256 tokens"))
+        self.assertTrue(table["threads"].startswith("1 "))
+
+
+if __name__ == "__main__":
+    program.main()
