@@ -33,9 +33,8 @@ absl::StatusOr<ServerOptions> server_options(const ServeOptions& options) {
   return server;
 }
 
-ServedOptions served_options(const ServeOptions& options, Observer& observer) {
+ServedOptions served_options(const ServeOptions& options) {
   ServedOptions served;
-  served.observers.push_back(&observer);
   served.compute = options.compute;
   served.vocabulary = options.vocabulary;
   served.limits = options.limits;
@@ -119,8 +118,9 @@ absl::Status run_serve(const ServeOptions& options) {
   Server server(std::move(choices));
   RETURN_IF_ERROR(server.start());
   signals.remove_at_sudden_end(options.door.uds);
-  ASSIGN_OR_RETURN(const std::unique_ptr<Served> served,
-                   build_served(served_options(options, server.observer())));
+  ServedOptions what = served_options(options);
+  what.observers.push_back(&server.observer());
+  ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_served(what));
   const ChatTemplate* chat_template = served->chat_template ? &*served->chat_template : nullptr;
   server.set_model({served->generator(), *served->tokenizer, chat_template});
   signals.arm();
