@@ -7,6 +7,7 @@
 #include "apps/chat_source.h"
 #include "apps/served.h"
 #include "apps/signals.h"
+#include "base/log.h"
 #include "server/server.h"
 
 namespace millrace {
@@ -100,8 +101,10 @@ void bind(CLI::App& command, ServeOptions& options) {
 absl::Status run_serve(const ServeOptions& options) {
   Signals signals;
   ASSIGN_OR_RETURN(ServerOptions choices, server_options(options));
+  const bool open = lets_strangers_in(choices);
   Server server(std::move(choices));
   RETURN_IF_ERROR(server.start());
+  if (open) spdlog::warn("no --api-key: whoever reaches {} may ask", options.door.host);
   signals.remove_at_sudden_end(options.door.uds);
   ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_served(served_options(options)));
   const ChatTemplate* chat_template = served->chat_template ? &*served->chat_template : nullptr;
