@@ -161,7 +161,7 @@ def measure_refusals(options):
     with Server(options, "--api-key", KEY, cpu=0) as server:
         for connections, ahead in ((16, 1), (4, 16)):
             used = cpu_seconds(server.process)
-            rate = refuse(server, small, 401, options.seconds, connections, ahead)
+            rate = refuse(server, b"GET /v1/models HTTP/1.1\r\nHost: bench\r\n\r\n", 401, options.seconds, connections, ahead)
             used = (cpu_seconds(server.process) - used) / options.seconds
             rows.append((f"401, no key; {connections} connections, {ahead} on the way; {100 * used:.0f} % of the core", rate))
     with Server(options, "--max-num-seqs", "1", "--max-queue", "1", cpu=0) as server:

@@ -66,6 +66,11 @@ class Target:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         return context.wrap_socket(plain)
 
+    def last_words(self):
+        self.log.flush()
+        self.log.seek(0)
+        return f"exit code {self.process.poll()}\n" + "".join(self.log.readlines()[-40:])
+
     def resident(self):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
@@ -228,6 +233,11 @@ class Soak:
         begin = time.monotonic()
         samples = []  # (seconds, MiB of each target)
         while (now := time.monotonic() - begin) < minutes * 60 and not self.faults:
+            for target in self.targets:
+                if target.process.poll() is not None:
+                    self.faults.append(f"a server ended by itself: {target.last_words()}")
+            if self.faults:
+                break
             samples.append((now, [target.resident() for target in self.targets]))
             time.sleep(1)
         self.stop.set()
@@ -254,11 +264,15 @@ def judge(soak, targets, samples, options):
     for i, target in enumerate(targets):
         early = [sizes[i] for at, sizes in samples if at <= warm]
         late = [sizes[i] for at, sizes in samples if at > warm]
+        if not early:
+            continue
         growth = max(late, default=0) - max(early)
         print(f"memory: {max(early):.1f} MiB at most in the first {warm:.0f} s, {max(late, default=0):.1f} MiB after, "
               f"{growth:+.1f} MiB")
         if growth > options.growth:
             faults.append(f"memory grew by {growth:.1f} MiB (at most {options.growth})")
+        if target.process.poll() is not None:
+            continue
         values = settled(target)
         print(f"engine: {values}")
         if len(values) != 3 or any(map(float, values.values())):
