@@ -2,13 +2,14 @@
 """What the server costs over the engine: tokens per second of 8 clients against `millrace bench` in turns, time of a request
 outside of the engine, and refused requests per second on one core.
 
-    ./mill build release millrace && python3 bench/server_load.py
+    ./mill build release millrace && python3 bench/server_load.py > bench/results/server.md
 """
 
 import argparse
 import json
 import os
 import pathlib
+import random
 import re
 import selectors
 import socket
@@ -19,6 +20,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
 KEY = "bench"
+WORDS = "time year people way day man thing woman life child world school state family student group country hand part".split()
 
 
 class Server:
@@ -103,30 +105,21 @@ def measure_throughput(options):
 
 def measure_overhead(options):
     """Milliseconds of a request that the engine did not have it: the client's clock less the server's timings."""
-    outside, whole = [], []
+    outside, whole, tokens = [], [], []
     with Server(options) as server, server.connect() as client:
         for i in range(options.requests):
-            # 100 tokens that share no prefix with those before.
-            prompt = [[100 + i % 1000, 200 + i // 1000] + [(7 * i + 31 * j) % 40_000 + 500 for j in range(98)]][0]
-            text = ask_text(client, prompt)
-            data = request_bytes("/v1/completions", {"prompt": text, "max_tokens": 1, "temperature": 0, "timings": True})
+            prompt = " ".join(random.Random(i).choices(WORDS, k=99))  # no prefix in common with one before
+            data = request_bytes("/v1/completions", {"prompt": prompt, "max_tokens": 1, "temperature": 0, "timings": True})
             start = time.perf_counter()
             client.sendall(data)
             status, body = answer(client)
             took = 1000 * (time.perf_counter() - start)
             assert status == 200, body
-            timings = json.loads(body)["timings"]
-            engine = sum(timings.get(name) or 0 for name in ("queue_ms", "prompt_ms", "predicted_ms"))
-            outside.append(took - engine)
+            reply = json.loads(body)
+            outside.append(took - sum(reply["timings"][name] for name in ("queue_ms", "prompt_ms", "predicted_ms")))
             whole.append(took)
-    return statistics.median(outside), statistics.median(whole)
-
-
-def ask_text(client, tokens):
-    client.sendall(request_bytes("/detokenize", {"tokens": tokens}))
-    status, body = answer(client)
-    assert status == 200, body
-    return json.loads(body)["prompt"]
+            tokens.append(reply["usage"]["prompt_tokens"])
+    return statistics.median(outside), statistics.median(whole), statistics.median(tokens)
 
 
 def refuse(server, data, status, seconds, connections, ahead):
@@ -167,8 +160,10 @@ def measure_refusals(options):
     small = request_bytes("/v1/completions", {"prompt": "Hello", "max_tokens": 4})
     with Server(options, "--api-key", KEY, cpu=0) as server:
         for connections, ahead in ((16, 1), (4, 16)):
+            used = cpu_seconds(server.process)
             rate = refuse(server, small, 401, options.seconds, connections, ahead)
-            rows.append((f"401, a wrong key; {connections} connections, {ahead} on the way", rate))
+            used = (cpu_seconds(server.process) - used) / options.seconds
+            rows.append((f"401, no key; {connections} connections, {ahead} on the way; {100 * used:.0f} % of the core", rate))
     with Server(options, "--max-num-seqs", "1", "--max-queue", "1", cpu=0) as server:
         long = request_bytes("/v1/completions", {"prompt": "Once", "max_tokens": 2000, "ignore_eos": True, "stream": True})
         busy = [server.connect() for _ in range(2)]
@@ -185,6 +180,23 @@ def measure_refusals(options):
     return rows
 
 
+def heading():
+    """What the figures hold for; the machine should have nothing else to do."""
+    cpu = next(line.split(": ")[1] for line in open("/proc/cpuinfo") if line.startswith("model name")).strip()
+    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    return (f"# What the server costs over the engine\n\nMachine: {os.cpu_count()} virtual CPUs of {cpu}, load "
+            f"{os.getloadavg()[0]:.1f} at the start. {time.strftime('%Y-%m-%d')}, commit {commit.stdout.strip()}.\n\n"
+            "```sh\n./mill build release millrace && python3 bench/server_load.py > bench/results/server.md\n```\n\n"
+            "Throughput: clients stream greedily from a prompt of one token while `millrace bench` measures in turns with them. "
+            "Outside of the\nengine: the client's clock less `timings` of the answer. Refusals: the server on one core, the client on "
+            "another; those of a full\nqueue share their core with the engine.\n")
+
+
+def cpu_seconds(process):
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default=str(ROOT / "build/release/millrace"))
@@ -195,13 +207,14 @@ def main():
     parser.add_argument("--requests", type=int, default=200, help="one after the other, for the overhead")
     parser.add_argument("--seconds", type=float, default=3, help="of each kind of refusals")
     options = parser.parse_args()
+    print(heading())
     print("| what | figure |\n|---|---|")
     served, alone, ratio = measure_throughput(options)
     print(f"| {options.clients} clients, {options.tokens} tokens each | {served:.0f} tokens/s |")
     print(f"| `millrace bench`, batch {options.clients} | {alone:.0f} tokens/s |")
     print(f"| ratio, median of {options.rounds} rounds | {100 * ratio:.1f} % |", flush=True)
-    outside, whole = measure_overhead(options)
-    print(f"| a request of 100 prompt tokens, outside of the engine, median of {options.requests} | {outside:.2f} ms of "
+    outside, whole, tokens = measure_overhead(options)
+    print(f"| a request of {tokens:.0f} prompt tokens, outside of the engine, median of {options.requests} | {outside:.2f} ms of "
           f"{whole:.2f} |", flush=True)
     for what, rate in measure_refusals(options):
         print(f"| {what} | {rate:,.0f}/s |", flush=True)

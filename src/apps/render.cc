@@ -13,6 +13,7 @@
 #include "apps/input_text.h"
 #include "apps/vocabulary_input.h"
 #include "files/checkpoint.h"
+#include "text/folder_templates.h"
 #include "text/tokenizer.h"
 
 namespace millrace {
@@ -25,24 +26,30 @@ struct Source {
   std::unique_ptr<const Tokenizer> tokenizer;  // null: only a template was given
 };
 
-// Whatever is no model is a template.
-bool is_model(const std::string& path) {
-  if (std::filesystem::is_directory(path)) return true;
-  constexpr std::string_view kGguf = "GGUF";
-  return std::filesystem::is_regular_file(path) &&
-         read_file(path, kGguf.size()).value_or("") == kGguf;
+absl::StatusOr<Source> source_of(const Metadata& metadata,
+                                 std::unique_ptr<const Tokenizer> tokenizer,
+                                 const std::string& choice) {
+  ASSIGN_OR_RETURN(ChatTemplate chat,
+                   chosen_chat_template(metadata, tokenizer->vocab().add_bos(), choice));
+  return Source{std::move(chat), std::move(tokenizer)};
 }
 
-absl::StatusOr<Source> open_source(const RenderOptions& options) {
-  if (is_model(options.source)) {
-    ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.source));
-    ASSIGN_OR_RETURN(std::unique_ptr<const Tokenizer> tokenizer,
-                     Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
-    ASSIGN_OR_RETURN(ChatTemplate chat,
-                     chosen_chat_template(checkpoint.metadata(), tokenizer->vocab().add_bos(),
-                                          options.chat_template));
-    return Source{std::move(chat), std::move(tokenizer)};
-  }
+absl::StatusOr<Source> open_folder(const RenderOptions& options) {
+  ASSIGN_OR_RETURN(const ModelFolder folder, read_model_folder(options.source));
+  ASSIGN_OR_RETURN(std::unique_ptr<const Tokenizer> tokenizer,
+                   open_vocabulary(folder, options.vocabulary));
+  ASSIGN_OR_RETURN(const Metadata templates, folder_templates(folder.config, folder.chat_template));
+  return source_of(templates, std::move(tokenizer), options.chat_template);
+}
+
+absl::StatusOr<Source> open_gguf(const RenderOptions& options) {
+  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.source));
+  ASSIGN_OR_RETURN(std::unique_ptr<const Tokenizer> tokenizer,
+                   Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
+  return source_of(checkpoint.metadata(), std::move(tokenizer), options.chat_template);
+}
+
+absl::StatusOr<Source> open_template(const RenderOptions& options) {
   if (!options.chat_template.empty()) {
     return invalid_argument("--chat-template needs a model; '{}' is a template itself",
                             options.source);
@@ -51,6 +58,18 @@ absl::StatusOr<Source> open_source(const RenderOptions& options) {
   const std::string name = std::filesystem::path(options.source).filename().string();
   ASSIGN_OR_RETURN(ChatTemplate chat, ChatTemplate::parse(text, name));
   return Source{std::move(chat), nullptr};
+}
+
+bool is_gguf(const std::string& path) {
+  constexpr std::string_view kMagic = "GGUF";
+  return std::filesystem::is_regular_file(path) &&
+         read_file(path, kMagic.size()).value_or("") == kMagic;
+}
+
+// Whatever is no model is a template.
+absl::StatusOr<Source> open_source(const RenderOptions& options) {
+  if (names_model_folder(options.source)) return open_folder(options);
+  return is_gguf(options.source) ? open_gguf(options) : open_template(options);
 }
 
 // The variables that the template shall see. A bare list is the messages of a conversation that
@@ -111,7 +130,9 @@ absl::StatusOr<MarkedText> render_as_served(const ChatTemplate& chat, Json varia
 }  // namespace
 
 void bind(CLI::App& command, RenderOptions& options) {
-  command.add_option("model", options.source, "the model, a GGUF file, or a Jinja template")
+  command
+      .add_option("model", options.source,
+                  "the model: a GGUF file, a tokenizer.json, or its folder; or a Jinja template")
       ->required()
       ->type_name("MODEL|TEMPLATE");
   command

@@ -11,7 +11,7 @@ namespace millrace {
 
 // `millrace render`: what a chat template makes of a conversation.
 struct RenderOptions {
-  std::string source;         // a model, or a Jinja file
+  std::string source;         // a model, its vocabulary alone, or a Jinja file
   std::string context;        // '-': standard input
   std::string chat_template;  // empty: the model's own
   VocabularyOptions vocabulary;

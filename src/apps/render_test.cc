@@ -30,7 +30,9 @@ class Render : public testing::Test {
     options_.date = "2026-11-22T12:34:56";
   }
   ~Render() override {
-    for (const char* extension : {"jinja", "gguf"}) std::filesystem::remove(path(extension));
+    for (const char* extension : {"jinja", "gguf", "folder"}) {
+      std::filesystem::remove_all(path(extension));
+    }
   }
 
   static std::string path(std::string_view extension) {
@@ -46,6 +48,18 @@ class Render : public testing::Test {
     if (!source.empty()) metadata.set_string("tokenizer.chat_template", std::string(source));
     options_.source = path("gguf");
     ASSERT_TRUE(write_gguf(options_.source, metadata, {}).ok());
+  }
+
+  // A Hugging Face folder, with another file in it.
+  void write_to_folder(std::string_view name, std::string_view text) {
+    options_.source = path("folder");
+    std::filesystem::create_directory(options_.source);
+    std::ofstream(options_.source + "/tokenizer.json") << R"({
+      "model": {"type": "WordLevel", "vocab": {"<s>": 0, "</s>": 1, "hi": 2}},
+      "pre_tokenizer": {"type": "Whitespace"},
+      "added_tokens": [{"id": 0, "content": "<s>", "special": true},
+                       {"id": 1, "content": "</s>", "special": true}]})";
+    std::ofstream(options_.source + "/" + std::string(name)) << text;
   }
 
   absl::StatusOr<std::string> render(std::string_view context) const {
@@ -120,6 +134,41 @@ TEST_F(Render, TemplatesCanBeChosen) {
   EXPECT_THAT(message_of(render(kHello).status()), HasSubstr("'neither' is no file"));
   options_.source = path("jinja");
   EXPECT_THAT(message_of(render(kHello).status()), HasSubstr("--chat-template needs a model"));
+}
+
+TEST_F(Render, FoldersBringTemplates) {
+  constexpr char kHi[] = R"([{"role":"user","content":"hi </s>"}])";
+  write_to_folder("tokenizer_config.json", "{}");
+  EXPECT_THAT(message_of(render(kHi).status()), HasSubstr("--chat-template NAME|FILE"));
+  write_to_folder("tokenizer_config.json", R"({
+    "bos_token": {"content": "<s>"}, "eos_token": "</s>",
+    "chat_template": "{{ bos_token + messages[0].content + eos_token }}"})");
+  EXPECT_EQ(render(kHi).value(), "<s>hi </s></s>");
+  options_.tokens = true;
+  EXPECT_EQ(render(kHi).value(), "[0, 2, 1]\n") << "what a user writes is text";
+  options_.source += "/tokenizer.json";
+  EXPECT_EQ(render(kHi).value(), "[0, 2, 1]\n");
+  options_.tokens = false;
+  write_to_folder("tokenizer_config.json", R"({"chat_template": [
+    {"name": "tool_use", "template": "{{ tools[0] }}"}, {"name": "default", "template": "usual"}]})");
+  EXPECT_EQ(render(kHi).value(), "usual");
+  EXPECT_EQ(render(R"({"messages": [], "tools": ["t"]})").value(), "t");
+  write_to_folder("chat_template.jinja", "from a file");
+  EXPECT_EQ(render(kHi).value(), "from a file");
+}
+
+TEST_F(Render, FoldersNameWhatIsWrong) {
+  for (const auto& [config, error] :
+       {std::pair(R"({"chat_template": 3})", "tokenizer_config.json: chat_template is number"),
+        std::pair(R"({"chat_template": [{"name": "a"}]})", "chat_template[0].template is missing"),
+        std::pair(R"({"chat_template": "{{"})", "tokenizer.chat_template:1"),
+        std::pair("{", "tokenizer_config.json is not valid JSON")}) {
+    write_to_folder("tokenizer_config.json", config);
+    EXPECT_THAT(message_of(render(kHello).status()), HasSubstr(error));
+  }
+  write_to_folder("tokenizer_config.json", "{}");
+  write_to_folder("chat_template.jinja", std::string((1 << 20) + 1, 'x'));
+  EXPECT_THAT(message_of(render(kHello).status()), HasSubstr("has more than 1048576 bytes"));
 }
 
 TEST_F(Render, PublishedTemplatesGiveWhatJinja2Gives) {

@@ -116,8 +116,10 @@ absl::Status run_serve(const ServeOptions& options) {
              options.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
   Signals signals;
   ASSIGN_OR_RETURN(ServerOptions choices, server_options(options));
+  const bool open = lets_strangers_in(choices);
   Server server(std::move(choices));
   RETURN_IF_ERROR(server.start());
+  if (open) spdlog::warn("no --api-key: whoever reaches {} may ask", options.door.host);
   signals.remove_at_sudden_end(options.door.uds);
   const ServedOptions wanted = served_options(options, server.observer());
   ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_served(wanted));

@@ -8,7 +8,6 @@
 
 #include "apps/input_text.h"
 #include "apps/options.h"
-#include "base/log.h"
 
 namespace millrace {
 namespace {
@@ -61,6 +60,10 @@ bool is_loopback(std::string_view host) {
 }
 
 }  // namespace
+
+bool lets_strangers_in(const ServerOptions& server) {
+  return server.access.api_keys.empty() && server.uds.empty() && !is_loopback(server.host);
+}
 
 void bind(CLI::App& command, ServerLimits& limits) {
   const std::string group = "Limits of clients (sizes may be given as 4k or 2M)";
@@ -186,9 +189,6 @@ absl::Status DoorOptions::fill(ServerOptions& server) const {
     RETURN_IF_ERROR(add_keys_of_file(api_key_file, server.access.api_keys));
   }
   for (const std::string& origin : access.allowed_origins) RETURN_IF_ERROR(check_origin(origin));
-  if (server.access.api_keys.empty() && uds.empty() && !is_loopback(host)) {
-    spdlog::warn("no --api-key: whoever reaches {} may use the model", host);
-  }
   return absl::OkStatus();
 }
 

@@ -26,4 +26,7 @@ struct DoorOptions {
 };
 void bind(CLI::App& command, DoorOptions& door);
 
+// Whether other machines may be able to ask, without a key.
+bool lets_strangers_in(const ServerOptions& server);
+
 }  // namespace millrace

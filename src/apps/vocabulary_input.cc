@@ -1,36 +1,26 @@
 #include "apps/vocabulary_input.h"
 
 #include <algorithm>
-#include <filesystem>
 
 #include "apps/input_text.h"
 #include "files/checkpoint.h"
 
 namespace millrace {
 
-namespace {
-
-absl::StatusOr<std::unique_ptr<const Tokenizer>> open_json(const std::filesystem::path& path) {
-  ASSIGN_OR_RETURN(const std::string tokenizer, read_input(path.string(), nullptr));
-  const std::filesystem::path config_path = path.parent_path() / "tokenizer_config.json";
-  std::string config;
-  if (std::filesystem::exists(config_path)) {
-    ASSIGN_OR_RETURN(config, read_input(config_path.string(), nullptr));
+absl::StatusOr<std::unique_ptr<const Tokenizer>> open_vocabulary(const ModelFolder& folder,
+                                                                 const VocabularyOptions& options) {
+  if (!options.pre.empty()) {
+    return invalid_argument(
+        "--pre is for GGUF files; a tokenizer.json says itself how text is cut");
   }
-  return Tokenizer::from_json(tokenizer, config);
+  return Tokenizer::from_json(folder.tokenizer, folder.config);
 }
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> open_vocabulary(const std::string& model,
                                                                  const VocabularyOptions& options) {
-  const std::filesystem::path path(model);
-  const bool folder = std::filesystem::is_directory(path);
-  if (folder || path.extension() == ".json") {
-    if (!options.pre.empty()) {
-      return invalid_argument("--pre is for GGUF files; '{}' says itself how text is cut", model);
-    }
-    return open_json(folder ? path / "tokenizer.json" : path);
+  if (names_model_folder(model)) {
+    ASSIGN_OR_RETURN(const ModelFolder folder, read_model_folder(model));
+    return open_vocabulary(folder, options);
   }
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(model));
   return Tokenizer::create(checkpoint.metadata(), options.pre);

@@ -7,6 +7,7 @@
 
 #include <absl/functional/function_ref.h>
 
+#include "apps/model_folder.h"
 #include "apps/options.h"
 #include "base/status.h"
 #include "text/tokenizer.h"
@@ -17,6 +18,8 @@ namespace millrace {
 
 // `model` is a GGUF file, a tokenizer.json, or a folder that holds one.
 absl::StatusOr<std::unique_ptr<const Tokenizer>> open_vocabulary(const std::string& model,
+                                                                 const VocabularyOptions& options);
+absl::StatusOr<std::unique_ptr<const Tokenizer>> open_vocabulary(const ModelFolder& folder,
                                                                  const VocabularyOptions& options);
 
 // All bytes of the file, or of `in` where there is no file name.

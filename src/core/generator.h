@@ -76,8 +76,8 @@ struct GeneratorStats {
   int64_t prompt_tokens = 0;  // since start
   int64_t cached_tokens = 0;
   int64_t generated_tokens = 0;
-  absl::Duration per_sequence =
-      absl::ZeroDuration();  // busy time for each sequence that left the batch lately
+  // Busy time for each sequence that left the batch lately.
+  absl::Duration per_sequence = absl::ZeroDuration();
 };
 
 // One request and where its answer goes.

@@ -11,7 +11,8 @@ constexpr double kFadingS = 30;
 }  // namespace
 
 void ServiceRate::add(absl::Duration busy, int64_t departed) {
-  const double busy_s = absl::ToDoubleSeconds(busy);
+  // The clock may be set back.
+  const double busy_s = std::max(absl::ToDoubleSeconds(busy), 0.0);
   const double kept = std::exp(-busy_s / kFadingS);
   busy_s_ = busy_s_ * kept + busy_s;
   departed_ = departed_ * kept + static_cast<double>(departed);

@@ -350,7 +350,7 @@ void Connection::linger() {
   }
   state_ = State::kLingering;
   input_.clear();
-  socket_->end_sending();
+  socket_->end_sending([self = shared_from_this()](const boost::system::error_code&) {});
   arm(read_timer_, kLinger, &Connection::on_read_timeout);
   read_some();
 }

@@ -76,7 +76,8 @@ HttpHead head_of(const http::fields& fields, std::string_view method, std::strin
 
 // A line that goes on on the next one, which some readers join and others take for two.
 bool has_folded_line(std::string_view head) {
-  return head.find("\n ") != std::string_view::npos || head.find("\n\t") != std::string_view::npos;
+  return head.starts_with(' ') || head.starts_with('\t') ||
+         head.find("\n ") != std::string_view::npos || head.find("\n\t") != std::string_view::npos;
 }
 
 // In what has to be lines: no more bytes can make it right.

@@ -27,7 +27,8 @@ std::string text_value(const Json& value) {
 void log_event(std::string_view event, const Json& members) {
   std::string line;
   if (log_format() == LogFormat::kJson) {
-    Json object = {{"event", event}};
+    Json object;
+    object["event"] = event;
     object.update(members);
     // In ASCII, with U+FFFD for what is not UTF-8.
     line = object.dump(-1, ' ', true, Json::error_handler_t::replace);

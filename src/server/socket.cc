@@ -15,10 +15,10 @@ class PlainSocket final : public Socket {
 
   asio::any_io_executor executor() override { return socket_.get_executor(); }
 
-  void open(Opened opened) override {
+  void open(Done done) override {
     boost::system::error_code ignored;  // a Unix socket has no such option
     socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-    opened({});
+    done({});
   }
 
   void read_some(asio::mutable_buffer into, Moved moved) override {
@@ -29,9 +29,10 @@ class PlainSocket final : public Socket {
     socket_.async_write_some(from, std::move(moved));
   }
 
-  void end_sending() override {
+  void end_sending(Done done) override {
     boost::system::error_code ignored;
     socket_.shutdown(Native::shutdown_send, ignored);
+    done({});
   }
 
   void close() override {

@@ -11,21 +11,22 @@
 namespace millrace {
 
 // One client's bytes: over TCP or a Unix socket, plain or under TLS. Lives on one thread, where it
-// calls back; after close() what was begun ends with an error.
+// calls back; after close() what was begun ends with an error. What is called back has to keep the
+// socket until then.
 class Socket {
  public:
   using Native = boost::asio::generic::stream_protocol::socket;
-  using Opened = std::function<void(const boost::system::error_code&)>;
+  using Done = std::function<void(const boost::system::error_code&)>;
   using Moved = std::function<void(const boost::system::error_code&, size_t)>;
 
   virtual ~Socket() = default;
   virtual boost::asio::any_io_executor executor() = 0;
   // First, and once: whatever has to be agreed on before bytes can flow.
-  virtual void open(Opened opened) = 0;
+  virtual void open(Done done) = 0;
   virtual void read_some(boost::asio::mutable_buffer into, Moved moved) = 0;
   virtual void write_some(boost::asio::const_buffer from, Moved moved) = 0;
   // Tells the client that no more comes; it can still be read.
-  virtual void end_sending() = 0;
+  virtual void end_sending(Done done) = 0;
   virtual void close() = 0;
 };
 

@@ -17,10 +17,10 @@ class TlsSocket final : public Socket {
 
   asio::any_io_executor executor() override { return stream_.get_executor(); }
 
-  void open(Opened opened) override {
+  void open(Done done) override {
     boost::system::error_code ignored;  // a Unix socket has no such option
     stream_.next_layer().set_option(asio::ip::tcp::no_delay(true), ignored);
-    stream_.async_handshake(ssl::stream_base::server, std::move(opened));
+    stream_.async_handshake(ssl::stream_base::server, std::move(done));
   }
 
   void read_some(asio::mutable_buffer into, Moved moved) override {
@@ -32,9 +32,7 @@ class TlsSocket final : public Socket {
   }
 
   // The client's own goodbye, which this waits for, also ends the reading that is under way.
-  void end_sending() override {
-    stream_.async_shutdown([](const boost::system::error_code&) {});
-  }
+  void end_sending(Done done) override { stream_.async_shutdown(std::move(done)); }
 
   void close() override {
     boost::system::error_code ignored;

@@ -10,14 +10,15 @@
 
 namespace millrace {
 
-absl::StatusOr<std::unique_ptr<const WordModel>> BpeModel::create(
-    std::shared_ptr<const Vocab> vocab, const MergeList& merges, Rules rules) {
+absl::StatusOr<std::unique_ptr<const WordModel>> BpeModel::create(VocabPtr vocab,
+                                                                  const MergeList& merges,
+                                                                  Rules rules) {
   auto model = absl::WrapUnique(new BpeModel(std::move(vocab), std::move(rules)));
   RETURN_IF_ERROR(model->read_merges(merges));
   return std::unique_ptr<const WordModel>(std::move(model));
 }
 
-BpeModel::BpeModel(std::shared_ptr<const Vocab> vocab, Rules rules)
+BpeModel::BpeModel(VocabPtr vocab, Rules rules)
     : vocab_(std::move(vocab)), rules_(std::move(rules)) {
   for (size_t byte = 0; byte < of_bytes_.size(); ++byte) {
     const char c = static_cast<char>(byte);

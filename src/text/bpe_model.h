@@ -20,6 +20,7 @@ namespace millrace {
 // spelled in the byte-level alphabet, are merged by rank. Text never becomes a control token.
 class BpeModel final : public WordModel {
  public:
+  using VocabPtr = std::shared_ptr<const Vocab>;
   struct Rules {
     bool byte_level = false;     // words are bytes, tokens are spelled
     bool ignore_merges = false;  // a word that is a token becomes it, whatever the merges say
@@ -31,7 +32,7 @@ class BpeModel final : public WordModel {
     std::vector<bool> listed = {};  // by id: the model's own tokens, not only added; empty: all
   };
   // Errors name the merge at fault.
-  static absl::StatusOr<std::unique_ptr<const WordModel>> create(std::shared_ptr<const Vocab> vocab,
+  static absl::StatusOr<std::unique_ptr<const WordModel>> create(VocabPtr vocab,
                                                                  const MergeList& merges,
                                                                  Rules rules);
 
@@ -39,7 +40,7 @@ class BpeModel final : public WordModel {
   bool reads_any_byte() const override;
 
  private:
-  BpeModel(std::shared_ptr<const Vocab> vocab, Rules rules);
+  BpeModel(VocabPtr vocab, Rules rules);
   absl::Status read_merges(const MergeList& merges);
   bool is_plain_bytes() const;
   bool is_text(TokenId id) const;
@@ -48,7 +49,7 @@ class BpeModel final : public WordModel {
   void add_bytes(std::string_view word, Merges::Word& symbols) const;
   void add_characters(std::string_view word, Merges::Word& symbols) const;
 
-  std::shared_ptr<const Vocab> vocab_;
+  VocabPtr vocab_;
   Rules rules_;
   std::array<std::optional<TokenId>, 256> of_bytes_;
   Merges merges_;

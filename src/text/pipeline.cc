@@ -14,20 +14,16 @@ std::string_view decoded_text(const Vocab& vocab, const PipelineTokenizer::Parts
   return found == parts.decoded_as.end() ? vocab.text(id) : found->second;
 }
 
-std::vector<std::string> pieces_of(const Vocab& vocab, const PipelineTokenizer::Parts& parts) {
-  std::vector<std::string> pieces;
-  pieces.reserve(static_cast<size_t>(vocab.size()));
-  for (TokenId id = 0; id < vocab.size(); ++id) {
-    const std::string_view text = decoded_text(vocab, parts, id);
-    pieces.push_back(text.empty() ? std::string() : parts.decoding.piece(text, {}));
-  }
-  return pieces;
+std::string piece_of(const Vocab& vocab, const PipelineTokenizer::Parts& parts, TokenId id) {
+  const std::string_view text = decoded_text(vocab, parts, id);
+  return text.empty() ? std::string() : parts.decoding.piece(text, {});
 }
 
 }  // namespace
 
 PipelineTokenizer::PipelineTokenizer(std::shared_ptr<const Vocab> vocab, Parts parts)
-    : Tokenizer(std::move(vocab), [&parts](const Vocab& moved) { return pieces_of(moved, parts); },
+    : Tokenizer(std::move(vocab),
+                [&parts](const Vocab& shared, TokenId id) { return piece_of(shared, parts, id); },
                 parts.frame,
                 {.any_bytes = parts.normaliser.empty() && parts.model->reads_any_byte()}),
       parts_(std::move(parts)),

@@ -68,14 +68,9 @@ bool is_text(const Vocab& vocab, TokenId id) {
   return vocab.kind(id) == TokenKind::kNormal || vocab.kind(id) == TokenKind::kByte;
 }
 
-std::vector<std::string> pieces_of(const Vocab& vocab) {
-  std::vector<std::string> pieces;
-  pieces.reserve(static_cast<size_t>(vocab.size()));
-  for (TokenId id = 0; id < vocab.size(); ++id) {
-    const std::string_view text = vocab.text(id);
-    pieces.push_back(is_text(vocab, id) ? *unescaped(text) : std::string(text));
-  }
-  return pieces;
+std::string piece_of(const Vocab& vocab, TokenId id) {
+  const std::string_view text = vocab.text(id);
+  return is_text(vocab, id) ? *unescaped(text) : std::string(text);
 }
 
 }  // namespace
@@ -92,7 +87,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> RwkvTokenizer::create(Vocab voc
 }
 
 RwkvTokenizer::RwkvTokenizer(Vocab vocab)
-    : Tokenizer(std::move(vocab), pieces_of, {.any_bytes = true}) {
+    : Tokenizer(std::move(vocab), piece_of, {.any_bytes = true}) {
   std::vector<Trie::Entry> entries;
   for (TokenId id = 0; id < this->vocab().size(); ++id) {
     if (is_text(this->vocab(), id)) entries.push_back({piece(id), id});

@@ -55,13 +55,6 @@ std::string piece_of(const Vocab& vocab, TokenId id) {
   return with_spaces(text);
 }
 
-std::vector<std::string> pieces_of(const Vocab& vocab) {
-  std::vector<std::string> pieces;
-  pieces.reserve(static_cast<size_t>(vocab.size()));
-  for (TokenId id = 0; id < vocab.size(); ++id) pieces.push_back(piece_of(vocab, id));
-  return pieces;
-}
-
 // Higher scores come first, and equal ones are equal: the bits of a float, made to rise with it.
 uint32_t order_of(float score) {
   const auto bits = std::bit_cast<uint32_t>(score + 0.0F);  // -0 becomes 0
@@ -97,7 +90,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> SpmTokenizer::create(Vocab voca
 }
 
 SpmTokenizer::SpmTokenizer(Vocab vocab, Rules rules)
-    : Tokenizer(std::move(vocab), pieces_of,
+    : Tokenizer(std::move(vocab), piece_of,
                 {.adds_space = rules.adds_space, .removes_spaces = rules.removes_spaces}),
       rules_(rules),
       cache_(WordCache::words_for(this->vocab().size())) {

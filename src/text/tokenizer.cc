@@ -95,18 +95,18 @@ Tokenizer::Frame Tokenizer::frame_of(const Vocab& vocab) {
   return frame;
 }
 
-Tokenizer::Tokenizer(Vocab vocab, PiecesOf pieces_of, Traits traits)
-    : Tokenizer(std::make_shared<const Vocab>(std::move(vocab)), pieces_of, {}, traits) {
+Tokenizer::Tokenizer(Vocab vocab, PieceOf piece_of, Traits traits)
+    : Tokenizer(std::make_shared<const Vocab>(std::move(vocab)), piece_of, {}, traits) {
   specials_.emplace(*vocab_);
   frame_ = frame_of(*vocab_);
 }
 
-Tokenizer::Tokenizer(std::shared_ptr<const Vocab> vocab, PiecesOf pieces_of, Frame frame,
+Tokenizer::Tokenizer(std::shared_ptr<const Vocab> vocab, PieceOf piece_of, Frame frame,
                      Traits traits)
     : vocab_(std::move(vocab)), frame_(std::move(frame)), traits_(traits) {
   piece_ends_.reserve(static_cast<size_t>(vocab_->size()));
-  for (const std::string& piece : pieces_of(*vocab_)) {
-    piece_bytes_ += piece;
+  for (TokenId id = 0; id < vocab_->size(); ++id) {
+    piece_bytes_ += piece_of(*vocab_, id);
     piece_ends_.push_back(piece_bytes_.size());
   }
 }

@@ -65,7 +65,7 @@ class Tokenizer {
   bool is_special(TokenId id) const;
 
  protected:
-  using PiecesOf = absl::FunctionRef<std::vector<std::string>(const Vocab&)>;
+  using PieceOf = absl::FunctionRef<std::string(const Vocab&, TokenId)>;
   // The tokens before and after a text that `add_special` asks for.
   struct Frame {
     std::vector<TokenId> before;
@@ -77,9 +77,9 @@ class Tokenizer {
     bool any_bytes = false;       // encode_plain reads more than UTF-8
   };
   // The frame is what the vocabulary says.
-  Tokenizer(Vocab vocab, PiecesOf pieces_of, Traits traits);
+  Tokenizer(Vocab vocab, PieceOf piece_of, Traits traits);
   // For a tokenizer with a find_special of its own.
-  Tokenizer(std::shared_ptr<const Vocab> vocab, PiecesOf pieces_of, Frame frame, Traits traits);
+  Tokenizer(std::shared_ptr<const Vocab> vocab, PieceOf piece_of, Frame frame, Traits traits);
   static Frame frame_of(const Vocab& vocab);
 
   // What lies between two special tokens.

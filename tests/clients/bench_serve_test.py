@@ -66,11 +66,14 @@ async def one_request(session, prompt):
     return result
 
 
-class BenchServe(unittest.IsolatedAsyncioTestCase):
-    async def test_a_run(self):
+class BenchServe(unittest.TestCase):
+    def test_a_run(self):
         with start() as server:
-            async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
-                await self.benchmark(session)
+            asyncio.run(self.run_against(server))
+
+    async def run_against(self, server):
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
+            await self.benchmark(session)
 
     async def benchmark(self, session):
         self.assertEqual((await get_json(session, "/v1/models"))["data"][0]["id"], NAME)

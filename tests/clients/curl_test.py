@@ -8,7 +8,8 @@ import unittest
 
 from served import NAME, main, start
 
-CHAT = {"model": NAME, "messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 8}
+CHAT = {"model": NAME, "messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 12,
+        "temperature": 0}
 
 
 @unittest.skipUnless(shutil.which("curl"), "curl is not installed")

@@ -124,6 +124,23 @@ class Commands(unittest.TestCase):
             self.assertIn(":2:4: the template refuses: no\n", done.stderr)
             self.assertEqual(done.stdout, "")
 
+    def test_render_reads_the_template_of_a_folder(self):
+        words = {"<s>": 0, "</s>": 1, "Hi": 2}
+        files = {"tokenizer.json": {"model": {"type": "WordLevel", "vocab": words}, "pre_tokenizer": {"type": "Whitespace"},
+                                    "added_tokens": [{"id": i, "content": word, "special": True} for word, i in words.items() if i < 2]},
+                 "tokenizer_config.json": {"bos_token": "<s>", "eos_token": {"content": "</s>"},
+                                           "chat_template": "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}"}}
+        hello = json.dumps([{"role": "user", "content": "Hi </s>"}])
+        with tempfile.TemporaryDirectory() as folder:
+            for name, value in files.items():
+                with open(f"{folder}/{name}", "w") as file:
+                    json.dump(value, file)
+            self.assertEqual(run("render", folder, "-", input=hello).stdout, "<s>Hi </s></s>")
+            self.assertEqual(run("render", folder, "-", "--tokens", input=hello).stdout, "[0, 2, 1]\n")
+            with open(f"{folder}/chat_template.jinja", "w") as file:
+                file.write("{{ messages[0].role }}")
+            self.assertEqual(run("render", f"{folder}/tokenizer.json", "-", input=hello).stdout, "user")
+
     def test_config_file_sets_the_same_names(self):
         with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
             file.write("threads = 1\n[bench]\npp = 16\ntg = 0\nrepeat = 1\n[serve]\nport = 1\n")

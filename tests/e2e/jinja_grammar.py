@@ -293,6 +293,7 @@ class Maker:
             lambda: f"({self.texts(depth)}).{self.pick('find', 'count')}({self.string()})",
             lambda: f"{self.pick('l|sum', 'l|sum(start=5)', 'rows|sum(' + repr('v') + ')', 'rows|map(attribute=' + repr('v') + ')|sum')}",
             lambda: f"loop.{self.pick('index', 'index0', 'length', 'revindex', 'depth')}" if self.loops else x(),
+            lambda: f"({x()}).{self.pick('real', 'imag', 'numerator', 'denominator', 'bit_length()', 'bit_count()', 'conjugate()')}",
         )()
 
     def make_float(self, depth):
@@ -304,12 +305,19 @@ class Maker:
             lambda: f"{x()}|float",
             lambda: f"{x()}|round({self.small()}{self.pick('', ', ' + repr('floor'), ', ' + repr('ceil'))})",
             lambda: f"-{x()}",
+            lambda: f"({x()}).{self.pick('real', 'imag', 'conjugate()')}",
             lambda: f"{x()} ** {self.pick('2', '0.5', '-2')}" if self.noise else x(),
         )()
+
+    def view(self):
+        return self.pick("d", "deep.a", "{'a': 1}", "{'a': 1.0, 'b': s}", "{1: 2, true: s}", "{'b': s, 'a': 1}", "{('a', 1): 2}", "{}") + \
+            self.pick(".keys()", ".keys()", ".items()", ".items()", ".values()" if self.noise else ".keys()")
 
     def make_flag(self, depth):
         x = lambda: self.expression("any", depth)
         return self.pick(
+            lambda: f"{self.view()} {self.pick('==', '!=', '<', '<=', '>', '>=')} {self.view()}",
+            lambda: f"({self.expression('float', depth)}).is_integer()",
             lambda: f"{x()} {self.pick('==', '!=')} {x()}",
             lambda: f"{self.numbers(depth)} {self.pick('<', '<=', '>', '>=')} {self.numbers(depth)} {self.pick('', '< ' + self.numbers(depth))}",
             lambda: f"{self.texts(depth)} {self.pick('in', 'not in')} {self.expression(self.pick('list', 'text', 'dict'), depth)}",

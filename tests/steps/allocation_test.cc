@@ -9,11 +9,12 @@
 #include "engine/engine.h"
 #include "exec/local.h"
 #include "models/random.h"
+#include "server/metrics.h"
 #include "text/tiny_vocab.h"
 
-// A step allocates nothing after warm-up: this program counts every call of operator new. A
-// sequence's own lists (its block table, its token counts) still double as it grows, which is
-// seldom and is let through by count.
+// A step allocates nothing after warm-up, with a server's metrics watching it: this program counts
+// every call of operator new. A sequence's own lists (its block table, its token counts) still
+// double as it grows, which is seldom and is let through by count.
 
 namespace {
 
@@ -96,8 +97,10 @@ TEST(Step, AllocatesNothingAfterWarmUp) {
   options.card.vocab_size = static_cast<int32_t>(shape.vocab);
   options.sequences_max = kSequencesMax;
   options.rows_max = kRowsMax;
-  const auto engine = Engine::create(options, **executor, **tokenizer, clock);
+  Metrics metrics;
+  const auto engine = Engine::create(options, **executor, **tokenizer, clock, {&metrics});
   ASSERT_TRUE(engine.ok()) << engine.status();
+  metrics.set_model(**engine, "tiny");
 
   const auto sink = std::make_shared<CountingSink>();
   for (int32_t i = 0; i < kSequences; ++i) {

@@ -22,12 +22,14 @@ absl::StatusOr<Value> dict_key_or_missing(const Value& object, std::string_view 
 }
 
 absl::StatusOr<Value> character_at(Workspace& work, const Text& text, int64_t index) {
-  RETURN_IF_ERROR(work.spend_bytes(text.size, 128));
-  const int64_t count = count_code_points(text.view());
-  if (index < 0) index += count;
-  if (index < 0 || index >= count) return Value(Undefined{});
-  const size_t begin = offset_of(text.view(), index);
-  return Value(slice(work, text, begin, begin + code_point_at(text.view(), begin).size));
+  const std::string_view view = text.view();
+  const bool is_from_end = index < 0;
+  size_t begin = is_from_end ? view.size() : offset_of(view, index);
+  for (; index < 0 && begin > 0; ++index) begin = previous_boundary(view, begin);
+  RETURN_IF_ERROR(is_from_end ? work.spend_bytes(view.size() - begin, 8)
+                              : work.spend_bytes(begin, 128));
+  if (index < 0 || begin == view.size()) return Value(Undefined{});
+  return Value(slice(work, text, begin, begin + code_point_at(view, begin).size));
 }
 
 absl::StatusOr<Value> element_at(Workspace& work, const Value& object, int64_t index) {
@@ -153,6 +155,9 @@ absl::StatusOr<Value> get_attribute(Workspace& work, const Value& object, std::s
     if (name == "start") return Value((*range)->start);
     if (name == "stop") return Value((*range)->stop);
     if (name == "step") return Value((*range)->step);
+  }
+  if (is_number(object)) {
+    if (const std::optional<Value> part = part_of_number(object, name)) return *part;
   }
   const MethodLookup method = find_method(object, name);
   switch (method.kind) {

@@ -8,7 +8,7 @@ absl::StatusOr<CallArguments> Parser::arguments() {
   bool is_first = true;
   while (!peek().is_operator(")")) {
     if (!is_first) {
-      RETURN_IF_ERROR(expect_operator(","));
+      RETURN_IF_ERROR(expect_comma(")"));
       if (peek().is_operator(")")) break;
     }
     is_first = false;

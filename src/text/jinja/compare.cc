@@ -1,6 +1,7 @@
 #include "text/jinja/compare.h"
 
 #include <cmath>
+#include <vector>
 
 #include <absl/hash/hash.h>
 
@@ -66,6 +67,45 @@ absl::StatusOr<bool> equal_dicts(Workspace& work, const Dict& left, const Dict& 
   return true;
 }
 
+bool is_set_view(const Value& value) {
+  auto* const* it = std::get_if<Iterator*>(&value);
+  return it != nullptr &&
+         ((*it)->type == Iterator::Type::kKeys || (*it)->type == Iterator::Type::kItems);
+}
+
+// A pair of a view of items.
+const List* as_pair(const Value& item) {
+  const auto* list = std::get_if<const List*>(&item);
+  return list != nullptr && (*list)->is_tuple && (*list)->items.size() == 2 ? *list : nullptr;
+}
+
+// Whether all that one view of keys or items holds is in another one.
+absl::StatusOr<bool> is_subset(Workspace& work, const Iterator& part, const Iterator& whole) {
+  const bool has_pairs = whole.type == Iterator::Type::kItems;
+  std::vector<Entry> entries;
+  entries.reserve(whole.items.size());
+  for (const Value& item : whole.items) {
+    const Value& key = has_pairs ? as_pair(item)->items[0] : item;
+    RETURN_IF_ERROR(expect_key(work, key));
+    RETURN_IF_ERROR(work.spend(2));
+    entries.push_back({key, has_pairs ? as_pair(item)->items[1] : Value(None{})});
+  }
+  const Dict* known = work.dict(entries);
+  for (const Value& item : part.items) {
+    const List* pair = as_pair(item);
+    if (has_pairs && pair == nullptr) return false;
+    const Value& key = has_pairs ? pair->items[0] : item;
+    RETURN_IF_ERROR(expect_key(work, key));
+    RETURN_IF_ERROR(work.spend(2));
+    const Value* found = known->find(key);
+    if (found == nullptr) return false;
+    if (!has_pairs) continue;
+    ASSIGN_OR_RETURN(const bool same, equal(work, pair->items[1], *found));
+    if (!same) return false;
+  }
+  return true;
+}
+
 bool equal_ranges(const Range& left, const Range& right) {
   const int64_t size = left.size();
   if (size != right.size()) return false;
@@ -83,10 +123,7 @@ absl::StatusOr<bool> less_items(Workspace& work, std::span<const Value> left,
 
 bool is_hashable_leaf(const Value& value) {
   // Views of keys and items compare by what they hold, which may change in Python.
-  auto* const* it = std::get_if<Iterator*>(&value);
-  const bool is_set = it != nullptr && ((*it)->type == Iterator::Type::kKeys ||
-                                        (*it)->type == Iterator::Type::kItems);
-  return !is_set && !std::holds_alternative<const List*>(value) &&
+  return !is_set_view(value) && !std::holds_alternative<const List*>(value) &&
          !std::holds_alternative<const Dict*>(value);
 }
 
@@ -139,6 +176,12 @@ absl::StatusOr<bool> equal(Workspace& work, const Value& left, const Value& righ
   if (const auto* range = std::get_if<const Range*>(&left)) {
     return equal_ranges(**range, *std::get<const Range*>(right));
   }
+  if (is_set_view(left) && is_set_view(right)) {
+    const Iterator& one = *std::get<Iterator*>(left);
+    const Iterator& other = *std::get<Iterator*>(right);
+    if (one.items.size() != other.items.size()) return false;
+    return is_subset(work, one, other);
+  }
   return keys_equal(left, right);
 }
 
@@ -164,6 +207,12 @@ absl::StatusOr<bool> less(Workspace& work, const Value& left, const Value& right
     const Workspace::Level level(work);
     RETURN_IF_ERROR(level.check());
     return less_items(work, (*list)->items, (*other)->items, sign);
+  }
+  if (is_set_view(left) && is_set_view(right)) {
+    const Iterator& part = *std::get<Iterator*>(left);
+    const Iterator& whole = *std::get<Iterator*>(right);
+    if (part.items.size() >= whole.items.size()) return false;
+    return is_subset(work, part, whole);
   }
   return invalid_argument("'{}' cannot order {} and {}", sign, type_name(left), type_name(right));
 }

@@ -277,7 +277,7 @@ absl::StatusOr<ExprPtr> Parser::list() {
   const size_t offset = take().offset;
   std::vector<ExprPtr> items;
   while (!peek().is_operator("]")) {
-    if (!items.empty()) RETURN_IF_ERROR(expect_operator(","));
+    if (!items.empty()) RETURN_IF_ERROR(expect_comma("]"));
     if (peek().is_operator("]")) break;
     ASSIGN_OR_RETURN(ExprPtr item, expression());
     items.push_back(std::move(item));
@@ -290,7 +290,7 @@ absl::StatusOr<ExprPtr> Parser::dict() {
   const size_t offset = take().offset;
   std::vector<std::pair<ExprPtr, ExprPtr>> entries;
   while (!peek().is_operator("}")) {
-    if (!entries.empty()) RETURN_IF_ERROR(expect_operator(","));
+    if (!entries.empty()) RETURN_IF_ERROR(expect_comma("}"));
     if (peek().is_operator("}")) break;
     ASSIGN_OR_RETURN(ExprPtr key, expression());
     RETURN_IF_ERROR(expect_operator(":"));
@@ -356,7 +356,7 @@ absl::StatusOr<ExprPtr> Parser::subscript(ExprPtr object) {
       continue;
     }
     if (parts[part] != nullptr && !peek().is_operator(",")) return expected("']'");
-    if (parts[part] != nullptr && part > 0) {
+    if (part > 0 && peek().is_operator(",")) {
       return fail(peek().offset, unimplemented("slices in a tuple are not supported"));
     }
     if (parts[part] != nullptr) {
@@ -383,6 +383,9 @@ absl::StatusOr<ExprPtr> Parser::rest_of_tuple(ExprPtr first, size_t offset) {
     }
     ASSIGN_OR_RETURN(ExprPtr next, expression());
     items.push_back(std::move(next));
+    if (peek().is_operator(":")) {
+      return fail(peek().offset, unimplemented("slices in a tuple are not supported"));
+    }
   }
   return make(ListDisplay{std::move(items), true}, offset);
 }

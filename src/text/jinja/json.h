@@ -18,8 +18,10 @@ enum class Origin : uint8_t {
   kMessages,  // as kWritten, but for each message's `role` where it is one that everybody knows
 };
 
-// Values that look into `json`, which must outlive them.
-absl::StatusOr<Value> from_json(Workspace& work, const nlohmann::ordered_json& json, Origin origin);
+// Values that look into `json`, which must outlive them. A failure says where in the variable
+// `name` it is.
+absl::StatusOr<Value> from_json(Workspace& work, std::string_view name,
+                                const nlohmann::ordered_json& json, Origin origin);
 
 struct JsonStyle {
   bool is_ascii = false;

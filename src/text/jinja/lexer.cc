@@ -353,7 +353,7 @@ absl::Status Lexer::sign() {
   if (c == '(' || c == '[' || c == '{') {
     open_.push_back(c == '(' ? ')' : c == '[' ? ']' : '}');
   } else if (c == ')' || c == ']' || c == '}') {
-    if (open_.empty()) return fail(at_, fmt::format("unexpected '{}'", c));
+    if (open_.empty()) return fail(at_, fmt::format("unexpected '{}'; no bracket is open", c));
     if (open_.back() != c) {
       return fail(at_, fmt::format("unexpected '{}'; expected '{}'", c, open_.back()));
     }

@@ -152,10 +152,9 @@ constexpr std::string_view kMutatingList[] = {"append", "clear",  "extend",  "in
                                               "pop",    "remove", "reverse", "sort"};
 // What Python has and templates have no use for; bytes are no value here.
 constexpr std::string_view kForeignText[] = {"encode", "maketrans"};
-constexpr std::string_view kForeignNumber[] = {
-    "as_integer_ratio", "bit_count", "bit_length", "conjugate", "denominator",
-    "from_bytes",       "fromhex",   "hex",        "imag",      "is_integer",
-    "numerator",        "real",      "to_bytes"};
+constexpr std::string_view kForeignInteger[] = {"as_integer_ratio", "from_bytes", "is_integer",
+                                                "to_bytes"};
+constexpr std::string_view kForeignFloat[] = {"as_integer_ratio", "fromhex", "hex"};
 constexpr std::string_view kForeignView[] = {"isdisjoint", "mapping"};
 constexpr std::string_view kForeignFunction[] = {"arguments", "caller", "catch_kwargs",
                                                  "catch_varargs", "name"};
@@ -179,7 +178,8 @@ TypeTable table_of(const Value& object) {
   if (auto* const* it = std::get_if<Iterator*>(&object); it != nullptr && (*it)->is_view()) {
     return {{}, {}, kForeignView};
   }
-  if (is_number(object)) return {{}, {}, kForeignNumber};
+  if (is_integer(object)) return {integer_methods(), {}, kForeignInteger};
+  if (is_number(object)) return {float_methods(), {}, kForeignFloat};
   if (std::holds_alternative<const Range*>(object)) return {kRangeMethods, {}, {}};
   if (std::holds_alternative<const Callable*>(object)) return {{}, {}, kForeignFunction};
   return {};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -27,10 +28,14 @@ struct MethodLookup {
   Function function = nullptr;
 };
 MethodLookup find_method(const Value& object, std::string_view name);
+// real, imag, and numerator and denominator of integers.
+std::optional<Value> part_of_number(const Value& number, std::string_view name);
 
 // The tables, one a type.
 std::span<const Method> text_methods();
 std::span<const Method> dict_methods();
 std::span<const Method> list_methods();
+std::span<const Method> integer_methods();
+std::span<const Method> float_methods();
 
 }  // namespace millrace::jinja

@@ -181,7 +181,7 @@ absl::Status spend_float_digits(Workspace& work, double number, int64_t digits) 
   int exponent = 0;
   if (std::isfinite(number)) std::frexp(number, &exponent);
   const auto before = static_cast<int64_t>(std::abs(exponent) * kDigitsPerBit);
-  return work.spend(2 + before + std::max<int64_t>(digits, 0));
+  return work.spend(2 + 2 * before + std::max<int64_t>(digits, 0));
 }
 
 absl::StatusOr<int64_t> read_count(std::string_view text, size_t& at) {

@@ -62,6 +62,11 @@ absl::Status Parser::expect_operator(std::string_view sign) {
   return expected(fmt::format("'{}'", sign));
 }
 
+absl::Status Parser::expect_comma(std::string_view close) {
+  if (take_operator(",")) return absl::OkStatus();
+  return expected(fmt::format("',' or '{}'", close));
+}
+
 absl::Status Parser::expect_type(TokenType type, std::string_view what) {
   if (peek().type != type) return expected(what);
   take();
@@ -258,7 +263,7 @@ absl::Status Parser::signature(Macro& macro) {
   const size_t unknown = unknown_.size();
   RETURN_IF_ERROR(expect_operator("("));
   while (!peek().is_operator(")")) {
-    if (!macro.parameters.empty()) RETURN_IF_ERROR(expect_operator(","));
+    if (!macro.parameters.empty()) RETURN_IF_ERROR(expect_comma(")"));
     const Token& token = peek();
     ASSIGN_OR_RETURN(const std::string_view name, expect_name("the name of a parameter"));
     if (is_one_of(name, kConstants)) {
@@ -333,7 +338,7 @@ absl::Status Parser::with_statement(Body& out) {
   const size_t offset = take().offset;
   With node;
   while (peek().type != TokenType::kBlockEnd) {
-    if (!node.bindings.empty()) RETURN_IF_ERROR(expect_operator(","));
+    if (!node.bindings.empty()) RETURN_IF_ERROR(expect_comma("%}"));
     ASSIGN_OR_RETURN(Target where, target(false));
     RETURN_IF_ERROR(expect_operator("="));
     ASSIGN_OR_RETURN(ExprPtr value, expression());
@@ -360,7 +365,7 @@ absl::Status Parser::print_statement(Body& out) {
   const size_t offset = take().offset;
   Print node;
   while (peek().type != TokenType::kBlockEnd) {
-    if (!node.values.empty()) RETURN_IF_ERROR(expect_operator(","));
+    if (!node.values.empty()) RETURN_IF_ERROR(expect_comma("%}"));
     ASSIGN_OR_RETURN(ExprPtr value, expression());
     node.values.push_back(std::move(value));
   }

@@ -92,6 +92,7 @@ class Parser {
   bool take_name(std::string_view name);
   bool take_operator(std::string_view sign);
   absl::Status expect_operator(std::string_view sign);
+  absl::Status expect_comma(std::string_view close);  // between what `close` ends
   absl::Status expect_type(TokenType type, std::string_view what);
   absl::StatusOr<std::string_view> expect_name(std::string_view what);
   absl::Status fail(size_t offset, const absl::Status& status) const {

@@ -24,7 +24,8 @@ void expect_exhausted(std::string_view source, std::string_view part, const Limi
   const absl::StatusOr<MarkedText> text = render(source, limits, &usage);
   EXPECT_EQ(text.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(message_of(text.status())), HasSubstr(std::string(part)));
-  // What is counted is judged before much more is taken.
+  // What is counted is judged before much more is done, or taken.
+  EXPECT_LE(usage.steps, limits.steps_max + 2 * limits.text_bytes_max);
   EXPECT_LE(usage.memory_bytes, limits.memory_bytes_max + limits.text_bytes_max);
 }
 
@@ -64,6 +65,9 @@ TEST(BeyondLimits, OfIntegers) {
   expect_exhausted("{{ 2 ** 13999 * 2 ** 13999 }}", "an integer of more than 14000 bits");
   expect_exhausted("{{ " + std::string(20'000, '9') + " }}", "this number has more than");
   expect_exhausted("{{ ('9' * 20000)|int }}", "an integer of more than 14000 bits");
+  std::string sum = "{{ 0";
+  for (int i = 0; i < 20; ++i) sum += " + " + std::string(4'000, '9');
+  expect_exhausted(sum + " }}", "the large numbers of the template have more than 40000 digits");
 }
 
 // Loops of the dearest things that a template can do: each is stopped by what it is counted, since
@@ -100,6 +104,44 @@ TEST(Hostile, WorkIsCounted) {
       {"{% macro m() %}{{ varargs|length }}{% endmacro %}{% set l = range(100000)|list %}",
        "{{ m(*l) }}"},
       {"", "{% set x %}{{ 'a' * 1000 }}{% endset %}"},
+      {"{% set l = [3 ** 8800] * 50000 %}", "{{ l|sort|length }}"},
+      {"{% set l = [0.5, 2 ** 80] * 50000 %}", "{{ l|sort|length }}"},
+      {"{% set l = [3 ** 8000] * 100000 %}", "{% set y = l|min %}"},
+      {"{% set x = 3 ** 8800 %}{% set l = [x] * 100000 %}", "{% set y = x + 1 in l %}"},
+      {"{% set l = [1e300] * 100000 %}", "{{ l|map('round', 300)|list|length }}"},
+      {"", "{{ ('%f' % 1e300)|length }}"},
+      {"", "{{ ('%.300g' % 1e-300)|length }}"},
+      {"{% set s = '9' * 1000000 %}", "{{ s|float }}"},
+      {"{% set s = ' ' * 4000000 ~ '9' %}", "{{ s|int }}"},
+      {"{% set s = 'a' * 8000000 %}{% set c = 'b' * 62 ~ 'a' %}", "{{ s.strip(c)|length }}"},
+      {"{% set s = 'a' * 7000000 %}", "{{ s[::-1]|length }}"},
+      {"{% set s = '\u00e9' * 4000000 %}", "{{ s[1999999] }}"},
+      {"{% set s = '\u00e9' * 4000000 %}", "{{ s.startswith('a', 3999999) }}"},
+      {"{% set s = '\u0378' * 500000 %}", "{{ [s]|string|length }}"},
+      {"{% set s = '{0' ~ '[0]' * 2500000 ~ '}' %}", "{{ s.format('a')|length }}"},
+      {"{% set d = dict(range(40000)|map('string')|batch(2)) %}{% set s = '{z}' * 100000 %}",
+       "{{ s.format(z=1, **d)|length }}"},
+      {"{% set l = [''] * 200000 %}", "{{ l|join|length }}"},
+      {"{% set l = [{'a': 1}] * 100000 %}", "{% set y = l|map('xmlattr')|list %}"},
+      {"{% set l = [' a'] * 100000 %}", "{% set y = l|map('trim')|list %}"},
+      {"{% set l = ['a b'] * 100000 %}", "{% set y = l|map('indent', 1)|list %}"},
+      {"", "{{ strftime_now('%c') }}"},
+      {"{% set ns = namespace(l=[1] * 100000) %}{% for i in range(900) %}"
+       "{% set ns.l = [ns.l] %}{% endfor %}",
+       "{{ ns.l|tojson(indent=0)|length }}"},
+      // Keys that would all hash alike.
+      {"{% set ns = namespace(l=[]) %}{% for i in range(400) %}"
+       "{% set ns.l = ns.l + [2 ** 2000 + i] %}{% endfor %}",
+       "{% set y = ns.l|unique|list %}"},
+      {"{% set ns = namespace(l=[]) %}{% for i in range(400) %}"
+       "{% set ns.l = ns.l + [range(i)] %}{% endfor %}",
+       "{% set y = ns.l|unique|list %}"},
+      {"{% set l = (('a,' * 20000).split(','))|map('batch', 1)|list %}",
+       "{% set y = l|unique|list %}"},
+      {"{% set d = {}.fromkeys(range(20000)) %}", "{% set y = d.keys() == d.keys() %}"},
+      {"{% set t = ('a' * 60,) * 1000 %}{% set d = {t + (1,): 1, t + (2,): 1, t + (3,): 1} %}"
+       "{% set k = t + (9,) %}",
+       "{% set y = k in d %}"},
   };
   for (const Case& each : kCases) {
     expect_exhausted(std::string(each.before) + forever(each.body), "more than");

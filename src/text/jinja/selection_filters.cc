@@ -65,7 +65,7 @@ absl::Status map_items(Workspace& work, const Value& value, Given given, Made& m
   const Workspace::Level level(work);
   RETURN_IF_ERROR(level.check());
   for (const Value& item : walk.items) {
-    RETURN_IF_ERROR(work.spend());
+    RETURN_IF_ERROR(work.spend(2));
     ASSIGN_OR_RETURN(const Value result, filter->function(work, item, rest));
     made.push_back(result);
   }

@@ -21,6 +21,19 @@ struct Template::Parsed {
   Tree tree;
 };
 
+namespace {
+
+// Shows what comes before the first bad byte.
+absl::Status not_utf8(std::string_view source, std::string_view name) {
+  constexpr std::string_view kReplacement = "\uFFFD";
+  const Source shown(fmt::format("{}{}", source.substr(0, utf8_prefix(source)), kReplacement),
+                     name);
+  return shown.locate(invalid_argument("the template is not UTF-8"),
+                      shown.text().size() - kReplacement.size());
+}
+
+}  // namespace
+
 Template::Template(std::unique_ptr<const Parsed> parsed) : parsed_(std::move(parsed)) {}
 Template::Template(Template&&) noexcept = default;
 Template& Template::operator=(Template&&) noexcept = default;
@@ -32,7 +45,7 @@ absl::StatusOr<Template> Template::parse(std::string_view source, std::string_vi
     return resource_exhausted("{}: the template has {} bytes, more than {}", name, source.size(),
                               limits.source_bytes_max);
   }
-  if (!is_utf8(source)) return invalid_argument("{}: the template is not UTF-8", name);
+  if (!is_utf8(source)) return not_utf8(source, name);
   auto parsed = std::make_unique<Parsed>(source, name, limits);
   ASSIGN_OR_RETURN(parsed->tree, Parser::parse(parsed->source, parsed->limits));
   return Template(std::move(parsed));
@@ -51,10 +64,10 @@ absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables,
   for (const Variable& variable : variables) {
     const auto at = std::find(names.begin(), names.end(), variable.name);
     if (at == names.end()) continue;
-    absl::StatusOr<Value> value = from_json(work, *variable.value, variable.origin);
+    absl::StatusOr<Value> value = from_json(work, variable.name, *variable.value, variable.origin);
     if (!value.ok()) {
-      return make_error(value.status().code(), "{}: the variable '{}': {}", parsed_->source.name(),
-                        variable.name, message_of(value.status()));
+      return make_error(value.status().code(), "{}: {}", parsed_->source.name(),
+                        message_of(value.status()));
     }
     evaluator.define(static_cast<NameId>(at - names.begin()), *value);
   }

@@ -131,6 +131,7 @@ absl::StatusOr<Value> indent_filter(Workspace& work, const Value& value, Given g
                            return last.data + last.size != view.data() + view.size();
                          }());
   if (ends_line) lines.emplace_back(Text{});
+  RETURN_IF_ERROR(work.spend(4 + std::ssize(lines)));
   TextBuilder out(work);
   for (size_t i = 0; i < lines.size(); ++i) {
     const Text& line = std::get<Text>(lines[i]);
@@ -138,7 +139,6 @@ absl::StatusOr<Value> indent_filter(Workspace& work, const Value& value, Given g
     if (i == 0 ? first : (blank || line.size > 0)) out.append(indent);
     out.append(line);
   }
-  RETURN_IF_ERROR(work.spend(std::ssize(lines)));
   return out.finish();
 }
 
