@@ -20,9 +20,9 @@ std::string quoted(const Json& value) { return fmt::format("`{}`", json_text(val
 
 std::string words_of(const Json& schema);
 
-std::string either(const Json& schemas, std::string (*words)(const Json&)) {
+std::string either(const Json& schemas, const char* between, std::string (*words)(const Json&)) {
   std::string text;
-  for (const Json& schema : schemas) text += (text.empty() ? "" : " or ") + words(schema);
+  for (const Json& schema : schemas) text += (text.empty() ? "" : between) + words(schema);
   return text;
 }
 
@@ -43,8 +43,8 @@ std::string range_of(const Json& schema) {
 std::string words_of(const Json& schema) {
   if (schema.empty()) return "anything";
   if (schema.contains("const")) return quoted(schema["const"]);
-  if (schema.contains("enum")) return either(schema["enum"], quoted);
-  if (schema.contains("oneOf")) return either(schema["oneOf"], words_of);
+  if (schema.contains("enum")) return either(schema["enum"], ", ", quoted);
+  if (schema.contains("oneOf")) return either(schema["oneOf"], "; or ", words_of);
   const std::string type = schema["type"];
   if (type == "boolean") return "true or false";
   if (type == "string") return "text";

@@ -57,7 +57,7 @@ constexpr Field kAnswerFields[] = {
     {"cache_salt", ShapedField{read_cache_salt, kCacheSaltSchema},
      "Cached prompts are shared only among requests with the same salt."},
     {"request_id", ShapedField{read_request_id, kRequestIdSchema},
-     "Becomes part of the answer's `id` and of the log. Default: a random one."},
+     "Becomes part of the answer's `id` and of the log. Default: `X-Request-Id`."},
 
     {"metadata", HintField{}, "For the client's own records."},
     {"spaces_between_special_tokens", HintField{},
