@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <absl/strings/cord.h>
+#include <absl/strings/str_replace.h>
 #include <nlohmann/json.hpp>
 
 #include "base/status.h"
@@ -53,15 +54,10 @@ std::string_view shortened(std::string_view text, size_t bytes_max) {
 
 // One line: control characters and what else ends lines in Unicode become spaces.
 std::string clean(std::string_view message) {
-  constexpr std::string_view kLineEnds[] = {"\u0085", "\u2028", "\u2029"};
-  std::string line(shortened(message, kMessageBytesMax));
+  std::string line = absl::StrReplaceAll(to_absl(shortened(message, kMessageBytesMax)),
+                                         {{"\u0085", " "}, {"\u2028", " "}, {"\u2029", " "}});
   for (char& c : line) {
     if (static_cast<unsigned char>(c) < 0x20U) c = ' ';
-  }
-  for (const std::string_view end : kLineEnds) {
-    for (size_t at = 0; (at = line.find(end, at)) != std::string::npos; ++at) {
-      line.replace(at, end.size(), " ");
-    }
   }
   return line;
 }
