@@ -39,7 +39,8 @@ std::string variable_of(std::string_view option) {
 
 std::string nearest(std::string_view given, const std::vector<std::string>& known) {
   std::string best;
-  size_t fewest = std::max(without_dashes(given).size() / 3, size_t{1}) + 1;
+  // Two letters that changed places are two edits.
+  size_t fewest = std::max(without_dashes(given).size() / 3, size_t{2}) + 1;
   for (const std::string& name : known) {
     const size_t edits = edits_between(without_dashes(given), without_dashes(name));
     if (edits >= fewest || edits >= without_dashes(name).size()) continue;

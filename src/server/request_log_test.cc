@@ -94,13 +94,16 @@ TEST_F(RequestLogTest, PromptsOnlyWhereAsked) {
 }
 
 TEST_F(RequestLogTest, AClientThatLeavesIsAnAbort) {
+  options.limits.ping_interval = absl::Milliseconds(5);
   start();
   testing::internal::CaptureStderr();
   set_up_log(spdlog::level::info, LogFormat::kJson);
   echo->hold(true);
   TestClient client(server->port());
-  client.send(post("/v1/completions", kShort.dump()));
-  ASSERT_TRUE(echo->wait_for_running(1));
+  Json streamed = kShort;
+  streamed["stream"] = true;
+  client.send(post("/v1/completions", streamed.dump()));
+  ASSERT_TRUE(client.read_until(": ping"));  // the answer has reached its connection
   client.close();
   ASSERT_TRUE(echo->wait_for_cancels(1));
   server->stop();

@@ -7,6 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -31,6 +32,15 @@ def need(path):
     if not path.exists():
         raise unittest.SkipTest(f"{path} is not here")
     return path
+
+
+def wait_until(holds, seconds=60):
+    """For what comes to hold soon, but not when."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s")
+        time.sleep(0.1)
 
 
 def run(*arguments, **options):
