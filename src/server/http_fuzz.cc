@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "server/http_reader.h"
 #include "server/http_writer.h"
+#include "server/metrics.h"
 #include "server/routes.h"
 
 namespace millrace {
@@ -84,8 +85,10 @@ void check_request(const HttpRequest& request) {
     check_response(match.error, request.method == "HEAD");
     return;
   }
-  const Reply reply =
-      answer(*match.route, request, {.limits = kLimits, .seeds = seeds, .model = nullptr});
+  static const Metrics metrics;
+  const Reply reply = answer(
+      *match.route, request,
+      {.limits = kLimits, .seeds = seeds, .model = nullptr, .draining = false, .metrics = metrics});
   CHECK(std::holds_alternative<HttpResponse>(reply), "an answer without a model");
   check_response(std::get<HttpResponse>(reply), request.method == "HEAD");
 }
