@@ -61,6 +61,13 @@ Division floor_divide(double left, double right) {
   return {whole, remainder};
 }
 
+// An exact remainder takes time by the quotient's bits.
+int64_t remainder_steps(double left, double right) {
+  constexpr int kBitsAStep = 32;
+  if (!std::isfinite(left) || !std::isfinite(right) || left == 0 || right == 0) return 0;
+  return std::max(std::ilogb(left) - std::ilogb(right), 0) / kBitsAStep;
+}
+
 absl::StatusOr<Value> floats(BinaryOp op, double left, double right) {
   switch (op) {
     case BinaryOp::kAdd:
@@ -97,6 +104,8 @@ absl::StatusOr<Value> numbers(Workspace& work, BinaryOp op, const Value& left, c
   if (is_integer(left) && is_integer(right)) return binary_integers(work, op, left, right);
   ASSIGN_OR_RETURN(const double a, float_of(left));
   ASSIGN_OR_RETURN(const double b, float_of(right));
+  const bool divides = op == BinaryOp::kFloorDivide || op == BinaryOp::kModulo;
+  if (divides) RETURN_IF_ERROR(work.spend(remainder_steps(a, b)));
   return floats(op, a, b);
 }
 

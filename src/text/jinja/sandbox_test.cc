@@ -82,6 +82,7 @@ TEST(Hostile, WorkIsCounted) {
       {"{% set x = 3 ** 8800 %}", "{{ (x|string)|length }}"},
       {"{% set x = 3 ** 8800 %}", "{% set y = x|round(-2000) %}"},
       {"{% set s = '9' * 4000 %}", "{% set y = s|int %}"},
+      {"", "{% set y = 1e308 % 1e-308 %}"},
       {"", "{{ ('%.1000000f' % 5)|length }}"},
       {"", "{{ ('{:0999999,}'.format(1))|length }}"},
       {"{% set s = '\t' * 1000 %}", "{{ s.expandtabs(10000)|length }}"},
