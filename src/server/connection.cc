@@ -109,7 +109,7 @@ bool Connection::may_read() const {
   if (reading_ || input_ended_ || state_ == State::kClosed) return false;
   // Of what a client sends ahead, one whole request is kept; then it has to wait.
   const int64_t ahead_max = limits_.header_bytes + limits_.body_bytes;
-  return state_ != State::kAnswering || std::ssize(input_) < ahead_max;
+  return state_ != State::kAnswering || std::ssize(input_.view()) < ahead_max;
 }
 
 void Connection::read_some() {
@@ -129,7 +129,7 @@ void Connection::on_read(const boost::system::error_code& error, size_t count) {
     return;
   }
   if (state_ != State::kLingering) {
-    input_.append(chunk_.data(), count);
+    input_.append({chunk_.data(), count});
     if (state_ != State::kAnswering) advance();
   }
   read_some();
@@ -147,8 +147,8 @@ void Connection::leave() {
 
 bool Connection::begin_request() {
   // Some clients send an empty line after a body; RFC 9112, section 2.2, lets servers skip it.
-  while (input_.starts_with("\r\n")) input_.erase(0, 2);
-  if (input_.empty() || input_ == "\r") return false;
+  while (input_.view().starts_with("\r\n")) input_.use(2);
+  if (input_.empty() || input_.view() == "\r") return false;
   state_ = State::kHead;
   ++requests_;
   record_ = {};
@@ -161,7 +161,10 @@ bool Connection::begin_request() {
 void Connection::advance() {
   if (state_ == State::kIdle && !begin_request()) return;
   while (true) {
-    switch (reader_.read(input_)) {
+    std::string_view unused = input_.view();
+    const HttpReader::Progress progress = reader_.read(unused);
+    input_.use(input_.view().size() - unused.size());
+    switch (progress) {
       case HttpReader::Progress::kMore:
         return;
       case HttpReader::Progress::kFailed:

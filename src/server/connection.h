@@ -12,6 +12,7 @@
 #include "server/http_message.h"
 #include "server/http_reader.h"
 #include "server/http_writer.h"
+#include "server/input_buffer.h"
 #include "server/request_record.h"
 #include "server/server.h"
 #include "server/socket.h"
@@ -92,7 +93,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Timer read_timer_, write_timer_, ping_timer_;
 
   std::array<char, 16384> chunk_;
-  std::string input_;
+  InputBuffer input_;
   bool reading_ = false;
   bool input_ended_ = false;
 

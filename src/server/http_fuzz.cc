@@ -37,7 +37,9 @@ Reading read_all(std::string_view input, std::string_view splits, const Admissio
     at += piece.size();
     reading.left += piece;
     while (true) {
-      const Progress progress = reader.read(reading.left);
+      std::string_view unused = reading.left;
+      const Progress progress = reader.read(unused);
+      reading.left.erase(0, reading.left.size() - unused.size());
       if (progress == Progress::kMore) break;
       if (progress == Progress::kHead) continue;
       if (progress == Progress::kFailed) {

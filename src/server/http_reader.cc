@@ -95,15 +95,15 @@ struct HttpReader::Parser : http::request_parser<http::string_body> {
     on_chunk_header(count_extension);
   }
 
-  boost::beast::error_code take_from(std::string& bytes) {
+  boost::beast::error_code take_from(std::string_view& bytes) {
     boost::beast::error_code error;
     try {
       const bool in_head = !is_header_done();
       const size_t used = put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
-      if (in_head && has_folded_line(std::string_view(bytes).substr(0, used))) {
+      if (in_head && has_folded_line(bytes.substr(0, used))) {
         error = http::error::bad_value;
       }
-      bytes.erase(0, used);
+      bytes.remove_prefix(used);
     } catch (const std::length_error&) {
       error = http::error::header_limit;  // a trailer larger than its fields can hold
     }
@@ -143,7 +143,7 @@ HttpReader::Progress HttpReader::fail(HttpResponse error) {
   return Progress::kFailed;
 }
 
-HttpReader::Progress HttpReader::read(std::string& bytes) {
+HttpReader::Progress HttpReader::read(std::string_view& bytes) {
   while (!parser_->is_done() || !head_seen_) {
     if (bytes.empty()) return Progress::kMore;
     const boost::beast::error_code error = parser_->take_from(bytes);

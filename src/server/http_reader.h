@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "server/admission.h"
 #include "server/http_message.h"
@@ -24,8 +25,8 @@ class HttpReader {
     kDone,    // the request is whole
     kFailed,  // error(); nothing more can be read from this connection
   };
-  // Takes what it can use off the front of `bytes`.
-  Progress read(std::string& bytes);
+  // Takes what it can use off the front of `bytes`, and wants to see the rest again.
+  Progress read(std::string_view& bytes);
 
   HttpRequest take();  // after kDone
   HttpResponse error() const { return error_; }

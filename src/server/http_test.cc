@@ -189,6 +189,21 @@ TEST_F(HttpTest, PipelinedRequestsAreAnsweredInOrder) {
   }
 }
 
+// Taken one after another off what is left, such lines would take hours.
+TEST_F(HttpTest, MillionsOfEmptyLinesAreSkippedAtOnce) {
+  start();
+  echo->hold(true);
+  TestClient client(server->port());
+  client.send(post("/v1/completions", kShort.dump()));
+  ASSERT_TRUE(echo->wait_for_running(1));
+  std::string lines;
+  for (int i = 0; i < 4'000'000; ++i) lines += "\r\n";
+  client.send(lines + get("/health"));
+  echo->hold(false);
+  EXPECT_EQ(client.read_reply().status, 200);
+  EXPECT_EQ(client.read_reply().status, 200);
+}
+
 TEST_F(HttpTest, ChunkedBodiesAndContinue) {
   start();
   const std::string body = kShort.dump();

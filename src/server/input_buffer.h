@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace millrace {
+
+// A connection's bytes that nothing has used yet. Using some off the front costs by their number,
+// however many follow.
+class InputBuffer {
+ public:
+  void append(std::string_view bytes) { bytes_.append(bytes); }
+  std::string_view view() const { return std::string_view(bytes_).substr(used_); }
+  bool empty() const { return used_ == bytes_.size(); }
+
+  void use(size_t count) {
+    used_ += count;
+    const bool mostly_used = used_ >= bytes_.size() - used_;
+    if (!mostly_used) return;
+    bytes_.erase(0, used_);
+    used_ = 0;
+  }
+
+  void clear() {
+    bytes_.clear();
+    used_ = 0;
+  }
+
+ private:
+  std::string bytes_;
+  size_t used_ = 0;
+};
+
+}  // namespace millrace
