@@ -87,6 +87,9 @@ void bind(CLI::App& command, ServerLimits& limits) {
   size("--max-header-bytes", limits.header_bytes, 256, "of a request's head; more is 431");
   size("--max-headers", limits.header_count, 1, "more is 431");
   size("--max-body-bytes", limits.body_bytes, 1, "more is 413");
+  size("--max-input-bytes", limits.input_bytes, 0,
+       "of all requests held at once, besides 128 KiB for each connection; a large one beyond gets "
+       "503");
   seconds("--header-timeout", limits.head_timeout, "seconds for a request's head, then 408");
   seconds("--body-timeout", limits.body_timeout, "seconds for its body, then 408");
   seconds("--idle-timeout", limits.idle_timeout, "seconds between requests of a connection");

@@ -26,7 +26,8 @@ Connection::Connection(std::unique_ptr<Socket> socket, ConnectionHost& host)
       reader_(limits_, host.admission()),
       read_timer_(socket_->executor()),
       write_timer_(socket_->executor()),
-      ping_timer_(socket_->executor()) {}
+      ping_timer_(socket_->executor()),
+      held_(host.input_budget()) {}
 
 void Connection::start() {
   open([this] {
@@ -109,7 +110,7 @@ bool Connection::may_read() const {
   if (reading_ || input_ended_ || state_ == State::kClosed) return false;
   // Of what a client sends ahead, one whole request is kept; then it has to wait.
   const int64_t ahead_max = limits_.header_bytes + limits_.body_bytes;
-  return state_ != State::kAnswering || std::ssize(input_.view()) < ahead_max;
+  return state_ != State::kAnswering || (std::ssize(input_.view()) < ahead_max && held_.fits());
 }
 
 void Connection::read_some() {
@@ -130,7 +131,12 @@ void Connection::on_read(const boost::system::error_code& error, size_t count) {
   }
   if (state_ != State::kLingering) {
     input_.append({chunk_.data(), count});
+    held_.add(static_cast<int64_t>(count));
     if (state_ != State::kAnswering) advance();
+    const bool is_reading = state_ == State::kHead || state_ == State::kBody;
+    if (is_reading && !held_.fits()) {
+      fail(http_error(503, "The server holds as many bytes of requests as it takes."));
+    }
   }
   read_some();
 }
@@ -340,6 +346,7 @@ void Connection::finish_request() {
     return;
   }
   reader_.reset();
+  held_.set(std::ssize(input_.view()));
   closing_ = false;
   arm(read_timer_, limits_.idle_timeout, &Connection::on_read_timeout);
   if (!input_.empty()) advance();
@@ -353,6 +360,7 @@ void Connection::linger() {
   }
   state_ = State::kLingering;
   input_.clear();
+  held_.set(0);
   socket_->end_sending([self = shared_from_this()](const boost::system::error_code&) {});
   arm(read_timer_, kLinger, &Connection::on_read_timeout);
   read_some();

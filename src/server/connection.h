@@ -12,6 +12,7 @@
 #include "server/http_message.h"
 #include "server/http_reader.h"
 #include "server/http_writer.h"
+#include "server/input_budget.h"
 #include "server/input_buffer.h"
 #include "server/request_record.h"
 #include "server/server.h"
@@ -28,6 +29,7 @@ class ConnectionHost {
   virtual const ServerLimits& limits() const = 0;
   virtual const Admission& admission() const = 0;
   virtual bool draining() const = 0;
+  virtual InputBudget& input_budget() = 0;
   // Leads to one reply() on the connection, now or later.
   virtual void handle(HttpRequest request, const std::shared_ptr<Connection>& connection) = 0;
   // The end of what handle() began, or of a request that never got so far.
@@ -94,6 +96,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::array<char, 16384> chunk_;
   InputBuffer input_;
+  HeldInput held_;  // of the request that is read or answered, and what was sent ahead
   bool reading_ = false;
   bool input_ended_ = false;
 

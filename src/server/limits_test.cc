@@ -38,6 +38,27 @@ TEST_F(LimitsTest, BodyBytes) {
       413);
 }
 
+TEST_F(LimitsTest, InputOfAllConnections) {
+  options.limits.input_bytes = 300'000;
+  start();
+  const auto sized = [](size_t bytes) {
+    const Json body = {{"prompt", "abc"}, {"max_tokens", 1}, {"user", std::string(bytes, 'x')}};
+    return post("/v1/completions", body.dump());
+  };
+  echo->hold(true);
+  TestClient first(server->port());
+  first.send(sized(350'000));
+  ASSERT_TRUE(echo->wait_for_running(1));
+  expect_error(ask(sized(350'000)), 503);
+  TestClient small(server->port());
+  small.send(sized(100'000));
+  ASSERT_TRUE(echo->wait_for_running(2));
+  echo->hold(false);
+  EXPECT_EQ(small.read_reply().status, 200);
+  EXPECT_EQ(first.read_reply().status, 200);
+  while (ask(sized(350'000)).status == 503) continue;  // the first is just being forgotten
+}
+
 TEST_F(LimitsTest, RequestsOfAConnection) {
   options.limits.connection_requests = 3;
   start();

@@ -37,6 +37,7 @@ struct Server::State final : ConnectionHost {
       : options(std::move(given)),
         seeds(options.seed),
         access(options.access),
+        input(options.limits.input_bytes),
         listener(network, options),
         network_guard(asio::make_work_guard(network)),
         work_guard(asio::make_work_guard(work)) {}
@@ -50,6 +51,7 @@ struct Server::State final : ConnectionHost {
   const ServerLimits& limits() const override { return options.limits; }
   const Admission& admission() const override { return access; }
   bool draining() const override { return drain; }
+  InputBudget& input_budget() override { return input; }
   void handle(HttpRequest request, const std::shared_ptr<Connection>& connection) override;
   void answered(const RequestRecord& record, bool handled) override;
   void closed(const std::shared_ptr<Connection>& connection) override;
@@ -57,6 +59,7 @@ struct Server::State final : ConnectionHost {
   const ServerOptions options;
   SeedSource seeds;
   const Admission access;
+  InputBudget input;
   Metrics metrics;
   std::atomic<bool> drain = false;
 

@@ -21,6 +21,7 @@ struct ServerLimits {
   int64_t header_bytes = int64_t{64} << 10;  // the whole request head
   int32_t header_count = 100;
   int64_t body_bytes = int64_t{16} << 20;
+  int64_t input_bytes = int64_t{256} << 20;  // of all requests that are held at once
   int32_t connections = 1024;
   int64_t connection_requests = 10000;  // then the connection is closed
   int32_t json_depth = 64;
