@@ -53,7 +53,7 @@ class Target:
         else:
             raise SystemExit(f"the server ended with {self.process.wait()}")
 
-    def connect(self, timeout=120):
+    def connect(self, timeout=600):
         if self.uds:
             plain = socket.socket(socket.AF_UNIX)
             plain.settimeout(timeout)
