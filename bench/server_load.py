@@ -19,7 +19,6 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODEL = ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
-KEY = "bench"
 WORDS = "time year people way day man thing woman life child world school state family student group country hand part".split()
 
 
@@ -47,10 +46,9 @@ class Server:
         return client
 
 
-def request_bytes(path, body, key=None):
+def request_bytes(path, body):
     data = json.dumps(body).encode()
-    authorisation = f"Authorization: Bearer {key}\r\n" if key else ""
-    return (f"POST {path} HTTP/1.1\r\nHost: bench\r\n{authorisation}Content-Type: application/json\r\n"
+    return (f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(data)}\r\n\r\n").encode() + data
 
 
@@ -158,12 +156,12 @@ def measure_refusals(options):
     rows = []
     os.sched_setaffinity(0, {1})
     small = request_bytes("/v1/completions", {"prompt": "Hello", "max_tokens": 4})
-    with Server(options, "--api-key", KEY, cpu=0) as server:
+    with Server(options, cpu=0) as server:
         for connections, ahead in ((16, 1), (4, 16)):
             used = cpu_seconds(server.process)
-            rate = refuse(server, b"GET /v1/models HTTP/1.1\r\nHost: bench\r\n\r\n", 401, options.seconds, connections, ahead)
+            rate = refuse(server, b"GET /nothing HTTP/1.1\r\nHost: bench\r\n\r\n", 404, options.seconds, connections, ahead)
             used = (cpu_seconds(server.process) - used) / options.seconds
-            rows.append((f"401, no key; {connections} connections, {ahead} on the way; {100 * used:.0f} % of the core", rate))
+            rows.append((f"404, no such path; {connections} connections, {ahead} on the way; {100 * used:.0f} % of the core", rate))
     with Server(options, "--max-num-seqs", "1", "--max-queue", "1", cpu=0) as server:
         long = request_bytes("/v1/completions", {"prompt": "Once", "max_tokens": 2000, "ignore_eos": True, "stream": True})
         busy = [server.connect() for _ in range(2)]
