@@ -25,7 +25,7 @@ WORDS = "time year people way day man thing woman life child world school state 
 class Server:
     def __init__(self, options, *arguments, cpu=None):
         taskset = [] if cpu is None else ["taskset", "-c", str(cpu)]
-        self.process = subprocess.Popen([*taskset, options.binary, "serve", options.model, "--port", "0", "--max-model-len", "2K",
+        self.process = subprocess.Popen([*taskset, options.binary, "serve", options.model, "--port", "0", "--max-model-len", "2K", "--max-requests-per-connection", "1G",
                                          *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         for line in self.process.stdout:
             if line.startswith("ready"):
