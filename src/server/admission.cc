@@ -39,6 +39,17 @@ HttpResponse unauthorized(bool presented) {
   return response;
 }
 
+// To a browser that asks whether a page may ask.
+HttpResponse preflight_response() {
+  HttpResponse response;
+  response.status = 204;
+  response.headers = {{"Access-Control-Allow-Methods", "GET, HEAD, POST"},
+                      // The star does not cover the first.
+                      {"Access-Control-Allow-Headers", "Authorization, *"},
+                      {"Access-Control-Max-Age", std::string(kPreflightSeconds)}};
+  return response;
+}
+
 }  // namespace
 
 Admission::Admission(const AccessOptions& options)
@@ -74,11 +85,14 @@ bool Admission::allows(std::string_view origin) const {
 
 Admission::Verdict Admission::judge(const HttpHead& head) const {
   Verdict verdict;
-  verdict.preflight = head.asks_preflight && allows(head.origin);
-  if (verdict.preflight || keys_.empty()) return verdict;
+  if (head.asks_preflight && allows(head.origin)) {
+    verdict.answer = preflight_response();  // no browser shows a key here
+    return verdict;
+  }
   const Key* key = find(head.keys);
-  if (key == nullptr && !is_open(head)) {
-    verdict.refusal = unauthorized(!head.keys.empty());
+  if (key == nullptr && !keys_.empty() && !is_open(head)) {
+    verdict.refused = true;
+    verdict.answer = unauthorized(!head.keys.empty());
   } else if (key != nullptr && !shared_prefix_cache_) {
     verdict.cache_salt = key->salt;
   }
@@ -95,16 +109,6 @@ std::string Admission::origin_lines(std::string_view origin) const {
         any_origin_ ? "*" : origin);
   }
   return lines;
-}
-
-HttpResponse preflight_response() {
-  HttpResponse response;
-  response.status = 204;
-  response.headers = {{"Access-Control-Allow-Methods", "GET, HEAD, POST"},
-                      // The star does not cover the first.
-                      {"Access-Control-Allow-Headers", "Authorization, *"},
-                      {"Access-Control-Max-Age", std::string(kPreflightSeconds)}};
-  return response;
 }
 
 }  // namespace millrace

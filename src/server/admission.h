@@ -19,8 +19,8 @@ class Admission {
   explicit Admission(const AccessOptions& options);
 
   struct Verdict {
-    std::optional<HttpResponse> refusal;
-    bool preflight = false;   // a browser asks whether it may ask; no key needed
+    std::optional<HttpResponse> answer;  // instead of a route's: a refusal, or to a preflight
+    bool refused = false;
     uint64_t cache_salt = 0;  // 0: the client has no key, or all share the prefix cache
   };
   Verdict judge(const HttpHead& head) const;
@@ -44,8 +44,5 @@ class Admission {
   bool open_metrics_;
   bool shared_prefix_cache_;
 };
-
-// The answer to a preflight.
-HttpResponse preflight_response();
 
 }  // namespace millrace

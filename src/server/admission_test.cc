@@ -40,6 +40,36 @@ TEST_F(AccessTest, EveryRouteButTwoNeedsAKey) {
     const HttpReply reply = client.read_reply();
     expect_error(reply, 401, "-", "invalid_api_key");
     EXPECT_EQ(reply.headers.at("www-authenticate"), "Bearer") << request;
+  }
+}
+
+TEST_F(AccessTest, ARefusedRequestWithoutABodyKeepsItsConnection) {
+  start();
+  TestClient client(server->port());
+  for (const std::string& request :
+       {get("/v1/models"), get("/nothing"), post("/v1/completions", ""),
+        std::string("HEAD /v1/models HTTP/1.1\r\nHost: t\r\n\r\n")}) {
+    client.send(request);
+    const HttpReply reply = client.read_reply(request.starts_with("HEAD"));
+    EXPECT_EQ(reply.status, 401) << request;
+    EXPECT_FALSE(reply.headers.contains("connection")) << request;
+  }
+  client.send(get("/v1/models", kFirst));
+  EXPECT_EQ(client.read_reply().status, 200);
+}
+
+TEST_F(AccessTest, ARefusedRequestThatMightHaveABodyEndsItsConnection) {
+  start();
+  for (const std::string& request :
+       {post("/v1/completions", "{"), std::string("POST /v1/completions HTTP/1.1\r\n\r\n"),
+        std::string("GET /v1/models HTTP/1.1\r\nHost: t\r\nExpect: cake\r\n\r\n"),
+        std::string("POST /x HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        std::string("POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 99999999999\r\n\r\n")}) {
+    TestClient client(server->port());
+    client.send(request);
+    const HttpReply reply = client.read_reply();
+    expect_error(reply, 401, "-", "invalid_api_key");
+    EXPECT_EQ(reply.headers.at("connection"), "close") << request;
     EXPECT_TRUE(client.closed()) << request;
   }
 }

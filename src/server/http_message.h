@@ -25,22 +25,22 @@ struct HttpHead {
   bool asks_preflight = false;    // whether that page may ask
 };
 
-// What the routes see of a request; the rest stays with the connection.
-struct HttpRequest {
-  std::string method;
-  std::string path;  // without the query
-  std::string body;
-  std::string id;           // X-Request-Id: the client's, or one of ours
-  bool preflight = false;   // answered by who may ask, not by a route
-  uint64_t cache_salt = 0;  // of the client's key: clients share no cached prompts
-};
-
 struct HttpResponse {
   int status = 200;
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;  // besides type, length and id
   bool close = false;                                        // the connection ends with it
+};
+
+// What the routes see of a request; the rest stays with the connection.
+struct HttpRequest {
+  std::string method;
+  std::string path;  // without the query
+  std::string body;
+  std::string id;                      // X-Request-Id: the client's, or one of ours
+  std::optional<HttpResponse> answer;  // decided by who asks: no route sees the request
+  uint64_t cache_salt = 0;             // of the client's key: clients share no cached prompts
 };
 
 // What an answer has to send: nothing yet, the whole of it, or the next bytes of an event stream.

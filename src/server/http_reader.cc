@@ -180,12 +180,18 @@ HttpReader::Progress HttpReader::accept_head() {
   }
   head_ = head_of(head, view(head.method_string()), view(head.target()));
   verdict_ = admission_.judge(head_);
-  if (verdict_.refusal) return fail(*verdict_.refusal);
-  if (auto fault = head_fault()) return fail(*std::move(fault));
+  std::optional<HttpResponse> fault = head_fault();
+  // A stranger's body is not read, so nothing behind it is found.
+  if (verdict_.refused && (fault || has_body())) return fail(*std::move(verdict_.answer));
+  if (fault) return fail(*std::move(fault));
   expects_continue_ = !old_ && head.find(http::field::expect) != head.end();
   parser_->body_limit(static_cast<uint64_t>(limits_.body_bytes));
   parser_->eager(true);
   return Progress::kHead;
+}
+
+bool HttpReader::has_body() const {
+  return parser_->chunked() || parser_->content_length().value_or(0) > 0;
 }
 
 std::optional<HttpResponse> HttpReader::head_fault() const {
@@ -229,7 +235,7 @@ HttpRequest HttpReader::take() {
   request.path = head_.path;
   request.body = std::move(message.body());
   request.id = id_;
-  request.preflight = verdict_.preflight;
+  request.answer = std::move(verdict_.answer);
   request.cache_salt = verdict_.cache_salt;
   return request;
 }

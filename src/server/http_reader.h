@@ -48,6 +48,7 @@ class HttpReader {
   Progress fail(HttpResponse error);
   HttpResponse too_large() const;
   Progress accept_head();
+  bool has_body() const;
   std::optional<HttpResponse> head_fault() const;
 
   const ServerLimits limits_;

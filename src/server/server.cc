@@ -112,15 +112,15 @@ void Server::State::count_load(const Route* route, int64_t change) {
 }
 
 void Server::State::handle(HttpRequest request, const std::shared_ptr<Connection>& connection) {
-  const RouteMatch match = find_route(request);
+  const RouteMatch match = request.answer ? RouteMatch{} : find_route(request);
   connection->set_route(match.route);
   {
     const std::lock_guard lock(mutex);
     ++answering;
     count_load(match.route, 1);
   }
-  if (request.preflight) {
-    connection->reply(preflight_response());
+  if (request.answer) {
+    connection->reply(*std::move(request.answer));
     return;
   }
   if (match.route == nullptr) {
