@@ -108,9 +108,11 @@ void Connection::arm(Timer& timer, absl::Duration timeout, void (Connection::*on
 
 bool Connection::may_read() const {
   if (reading_ || input_ended_ || state_ == State::kClosed) return false;
-  // Of what a client sends ahead, one whole request is kept; then it has to wait.
+  // Of what a client sends ahead, one whole request is kept; then it has to wait. One that sent
+  // nothing ahead is always read, to notice when it leaves.
   const int64_t ahead_max = limits_.header_bytes + limits_.body_bytes;
-  return state_ != State::kAnswering || (std::ssize(input_.view()) < ahead_max && held_.fits());
+  return state_ != State::kAnswering || input_.empty() ||
+         (std::ssize(input_.view()) < ahead_max && held_.fits());
 }
 
 void Connection::read_some() {

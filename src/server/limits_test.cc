@@ -1,4 +1,5 @@
 #include "server/fixture_test.h"
+#include "server/input_budget.h"
 
 namespace millrace {
 namespace {
@@ -56,7 +57,24 @@ TEST_F(LimitsTest, InputOfAllConnections) {
   echo->hold(false);
   EXPECT_EQ(small.read_reply().status, 200);
   EXPECT_EQ(first.read_reply().status, 200);
-  while (ask(sized(350'000)).status == 503) continue;  // the first is just being forgotten
+  first.send(sized(350'000));  // what it held is forgotten
+  EXPECT_EQ(first.read_reply().status, 200);
+}
+
+TEST_F(LimitsTest, WhoFilledTheInputIsSeenToLeave) {
+  options.limits.input_bytes = 0;
+  start();
+  echo->hold(true);
+  const std::string_view body = R"({"prompt":"abc","max_tokens":1})";
+  const size_t head_bytes = post("/v1/completions", std::string(100'000, ' ')).size() - 100'000;
+  std::string request =
+      post("/v1/completions", std::string(InputBudget::kShareBytes + 1 - head_bytes, ' '));
+  request.replace(head_bytes, body.size(), body);
+  TestClient client(server->port());
+  client.send(request);  // no more than the last byte is beyond the share
+  ASSERT_TRUE(echo->wait_for_running(1));
+  client.close();
+  EXPECT_TRUE(echo->wait_for_cancels(1));
 }
 
 TEST_F(LimitsTest, RequestsOfAConnection) {
