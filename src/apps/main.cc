@@ -6,6 +6,7 @@
 #include "apps/commands.h"
 #include "apps/config_file.h"
 #include "apps/environment.h"
+#include "apps/exhausted.h"
 #include "apps/one_line.h"
 #include "apps/option_names.h"
 #include "base/log.h"
@@ -28,6 +29,7 @@ class HelpFormatter final : public CLI::Formatter {
 }  // namespace
 
 int main(int argc, char** argv) {
+  millrace::end_plainly_when_exhausted();
   millrace::set_up_log(spdlog::level::info);
   CLI::App app("Serves, compresses and measures language models on machines you own.", "millrace");
   app.set_version_flag("--version", std::string("millrace ") + MILLRACE_VERSION);

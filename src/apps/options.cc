@@ -14,16 +14,15 @@ namespace millrace {
 namespace {
 
 std::optional<int64_t> unit_of(std::string_view suffix) {
-  constexpr int64_t kThousand = 1000;
-  constexpr int64_t kKibi = 1024;
+  constexpr std::string_view kDecimal = "kmgt", kBinary = "KMGT";
   if (suffix.empty()) return 1;
-  if (suffix == "k") return kThousand;
-  if (suffix == "m") return kThousand * kThousand;
-  if (suffix == "g") return kThousand * kThousand * kThousand;
-  if (suffix == "K") return kKibi;
-  if (suffix == "M") return kKibi * kKibi;
-  if (suffix == "G") return kKibi * kKibi * kKibi;
-  return std::nullopt;
+  if (suffix.size() > 1) return std::nullopt;
+  const bool decimal = kDecimal.find(suffix) != std::string_view::npos;
+  const size_t power = decimal ? kDecimal.find(suffix) : kBinary.find(suffix);
+  if (power == std::string_view::npos) return std::nullopt;
+  int64_t unit = 1;
+  for (size_t i = 0; i <= power; ++i) unit *= decimal ? 1000 : 1024;
+  return unit;
 }
 
 std::string isa_names() {

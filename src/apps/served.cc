@@ -49,17 +49,20 @@ struct CacheSize {
 };
 
 // What was asked for, or all sequences at full length within a quarter of this process's memory.
-CacheSize cache_size(const EngineLimits& limits, int64_t context_max, int64_t block_bytes) {
-  if (limits.kv_cache_memory_bytes > 0) {
-    return {limits.kv_cache_memory_bytes / block_bytes, "--kv-cache-memory-bytes"};
-  }
+absl::StatusOr<CacheSize> cache_size(const EngineLimits& limits, int64_t context_max,
+                                     int64_t block_bytes) {
   const int64_t memory = usable_memory_bytes();
+  if (const int64_t asked = limits.kv_cache_memory_bytes; asked > 0) {
+    if (asked <= memory) return CacheSize{asked / block_bytes, "--kv-cache-memory-bytes"};
+    return resource_exhausted("--kv-cache-memory-bytes of {}: this process may use {} of memory",
+                              bytes_text(asked), bytes_text(memory));
+  }
   const int64_t of_sequence = (context_max + limits.block_size - 1) / limits.block_size;
   const int64_t of_all = limits.max_num_seqs * of_sequence;
   const int64_t in_a_quarter = memory / 4 / block_bytes;
-  if (of_all <= in_a_quarter) return {of_all, "every sequence at its longest"};
-  return {in_a_quarter,
-          fmt::format("a quarter of the {} that this process may use", bytes_text(memory))};
+  if (of_all <= in_a_quarter) return CacheSize{of_all, "every sequence at its longest"};
+  return CacheSize{in_a_quarter, fmt::format("a quarter of the {} that this process may use",
+                                             bytes_text(memory))};
 }
 
 absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const ModelSpec& spec,
@@ -72,7 +75,7 @@ absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const M
   local.rows_max = static_cast<int32_t>(limits.max_num_batched_tokens);
   local.sequences_max = static_cast<int32_t>(limits.max_num_seqs);
   const int64_t block_bytes = LocalExecutor::block_bytes(spec, local.kv_dtype, local.block_tokens);
-  CacheSize cache = cache_size(limits, context_max, block_bytes);
+  ASSIGN_OR_RETURN(CacheSize cache, cache_size(limits, context_max, block_bytes));
   local.kv_blocks = cache.blocks;
   served.kv_tokens = local.kv_blocks * local.block_tokens;
   served.kv_bytes = local.kv_blocks * block_bytes;

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -192,6 +193,22 @@ class Leaving(unittest.TestCase):
                 self.leave(prefilling, hard)
                 self.expect_room()
 
+    def test_by_silence(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "socket")  # its buffers are small
+            with served_at(path, "--max-model-len", "2K", "--max-num-seqs", "1", "--stall-timeout", "1"):
+                silent = UnixConnection(path)
+                with contextlib.closing(silent):
+                    silent.request("POST", COMPLETIONS, json.dumps({**LONG, "stream": True, "logprobs": 20}))
+                    start = time.monotonic()
+                    other = UnixConnection(path)
+                    with contextlib.closing(other):
+                        other.request("POST", COMPLETIONS, json.dumps({"prompt": "Hello", "max_tokens": 1}))
+                        self.assertEqual(other.getresponse().status, 200)
+                    self.assertLess(time.monotonic() - start, 20)
+                    _, metrics = get(UnixConnection(path), "/metrics")
+                    self.assertRegex(metrics.decode(), r'request_success_total{[^}]*finished_reason="abort"[^}]*} 1')
+
 
 class Ending(unittest.TestCase):
     def setUp(self):
@@ -296,6 +313,16 @@ class FailedStarts(unittest.TestCase):
             self.fails("--allowed-origins", '["*"]', says="--allowed-origins")
             self.fails("--max-body-bytes", "0", says="--max-body-bytes")
             self.fails("--header-timeout", "-1", says="--header-timeout")
+
+    def test_memory_short_is_one_line(self):
+        program.need_model()
+        self.fails("--kv-cache-memory-bytes", "1000T", says="--kv-cache-memory-bytes of 1000.0 TiB")
+
+        def limit(mebibytes):
+            resource.setrlimit(resource.RLIMIT_AS, (mebibytes << 20, mebibytes << 20))
+
+        for mebibytes in range(80, 400, 40):  # short of it at another place each time
+            self.fails("--kv-cache-memory-bytes", "200M", says="memory", preexec_fn=lambda: limit(mebibytes))
 
 
 if __name__ == "__main__":
