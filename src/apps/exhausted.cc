@@ -14,21 +14,26 @@ namespace {
   std::_Exit(1);
 }
 
+std::terminate_handler usual_end = nullptr;
+
 [[noreturn]] void on_terminate() {
-  const std::exception_ptr cause = std::current_exception();
-  if (cause == nullptr) std::abort();
   try {
-    std::rethrow_exception(cause);
+    if (const std::exception_ptr cause = std::current_exception()) std::rethrow_exception(cause);
   } catch (const std::bad_alloc&) {
     end("millrace: out of memory\n");
   } catch (const std::system_error& error) {
-    if (error.code() != std::errc::resource_unavailable_try_again) throw;
-    end("millrace: cannot start a thread: the limit of memory or of threads is reached\n");
+    if (error.code() == std::errc::resource_unavailable_try_again) {
+      end("millrace: cannot start a thread: the limit of memory or of threads is reached\n");
+    }
+  } catch (...) {
+    // ends as ever, below
   }
+  usual_end();
+  std::abort();
 }
 
 }  // namespace
 
-void end_plainly_when_exhausted() { std::set_terminate(on_terminate); }
+void end_plainly_when_exhausted() { usual_end = std::set_terminate(on_terminate); }
 
 }  // namespace millrace
