@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <malloc.h>
+#include <set>
 #include <string>
 
 #include "server/fixture_test.h"
@@ -259,6 +261,24 @@ TEST_F(AnswersTest, CompletionLogprobsHoldTheChosenOneToo) {
   EXPECT_EQ(join(ask_completion(body)).logprobs.at(0), 3U);
 }
 
+// The second token ends a character that the first, of the prompt or the answer, began.
+TEST_F(AnswersTest, TextOffsetsAreWhereTokensStart) {
+  const auto offsets = [&](const Json& body) {
+    return ask_completion(body).json()["choices"][0]["logprobs"]["text_offset"].dump();
+  };
+  echo->script = say(*tokenizer, ",,", false);
+  start();
+  Json body = {{"prompt", {0xe4}}, {"echo", true}, {"logprobs", 0}, {"max_tokens", 2}};
+  EXPECT_EQ(offsets(body), "[0,1,2]");
+  body["prompt"] = {'a', 0xe4, 0xb8};
+  echo->script = say(*tokenizer, "\x96,", false);
+  EXPECT_EQ(offsets(body), "[0,1,1,1,2]");
+  body["max_tokens"] = 5;
+  body["echo"] = false;
+  echo->script = say(*tokenizer, "é\xff\xf0\x9f.", false);
+  EXPECT_EQ(offsets(body), "[0,0,1,2,2]");
+}
+
 TEST_F(AnswersTest, EchoRepeatsAndScoresThePrompt) {
   echo->script = say(*tokenizer, "Z", false);
   start();
@@ -343,6 +363,22 @@ TEST_F(AnswersTest, SeedsAreTheClientsOrDrawn) {
   EXPECT_NE(echo->last_request().sampling.seed, first);
 }
 
+TEST_F(AnswersTest, EachPromptOfAListDrawsItsOwnSeed) {
+  std::vector<uint64_t> seeds;
+  echo->script = [&](const Request& request, int32_t) {
+    seeds.push_back(request.sampling.seed);
+    return std::vector<TokenId>{'x'};
+  };
+  start();
+  Json body = {{"prompt", {"a", "a", "a"}}};
+  EXPECT_EQ(ask_completion(body).status, 200);
+  EXPECT_EQ(std::set<uint64_t>(seeds.begin(), seeds.end()).size(), 3U);
+  seeds.clear();
+  body["seed"] = 7;
+  EXPECT_EQ(ask_completion(body).status, 200);
+  EXPECT_EQ(seeds, (std::vector<uint64_t>{7, 7, 7}));
+}
+
 TEST_F(AnswersTest, AModelWithoutATemplateSaysSo) {
   chat_template = nullptr;
   start();
@@ -364,6 +400,30 @@ TEST_F(AnswersTest, AnErrorInTheMiddleEndsTheStreamWithIt) {
   EXPECT_EQ(error["message"].get<std::string>().find("0x"), std::string::npos);
   body["stream"] = false;
   EXPECT_EQ(ask_completion(body).status, 500);
+}
+
+// What the process has allocated; 0 where a sanitizer stands in for the allocator.
+int64_t bytes_in_use() {
+  const struct mallinfo2 info = mallinfo2();
+  return static_cast<int64_t>(info.uordblks + info.hblkhd);
+}
+
+TEST_F(AnswersTest, ARunningAnswerKeepsNothingOfALargeRequest) {
+  start();
+  Json body = chat("a");
+  body["chat_template_kwargs"]["x"] = Json::array();
+  for (int i = 0; i < 500'000; ++i) body["chat_template_kwargs"]["x"].push_back(Json::array());
+  const std::string request = post("/v1/chat/completions", body.dump());
+  echo->hold(true);
+  TestClient client(server->port());
+  const int64_t before = bytes_in_use();
+  client.send(request);
+  ASSERT_TRUE(echo->wait_for_running(1));
+  EXPECT_TRUE(client.send(get("/health")));  // the route's thread has returned
+  absl::SleepFor(absl::Milliseconds(50));
+  EXPECT_LT(bytes_in_use() - before, 8 << 20);
+  echo->hold(false);
+  EXPECT_EQ(client.read_reply().status, 200);
 }
 
 TEST_F(AnswersTest, ConcurrentStreamsAreEachTheirOwn) {

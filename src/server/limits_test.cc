@@ -141,5 +141,37 @@ TEST_F(LimitsTest, TokensInAll) {
   expect_error(complete({{"max_tokens", 8}, {"prompt", {"abc", "abc"}}}), 400, "max_tokens");
 }
 
+TEST_F(LimitsTest, AnswerBytes) {
+  options.limits.answer_bytes = 960;  // ten log-probabilities
+  start();
+  const auto chosen = [&](const char* field, int tokens_max, int n) {
+    return complete({{field, 0}, {"max_tokens", tokens_max}, {"n", n}});
+  };
+  EXPECT_EQ(chosen("logprobs", 10, 1).status, 200);
+  expect_error(chosen("logprobs", 11, 1), 400, "logprobs");
+  expect_error(chosen("logprobs", 6, 2), 400, "logprobs");
+  expect_error(complete({{"logprobs", 4}, {"max_tokens", 3}}), 400, "logprobs");
+  // What a stream sends as it comes needs no room.
+  EXPECT_EQ(complete({{"logprobs", 4}, {"max_tokens", 3}, {"stream", true}}).status, 200);
+  // A prompt of three tokens, in each choice.
+  EXPECT_EQ(chosen("prompt_logprobs", 1, 3).status, 200);
+  expect_error(chosen("prompt_logprobs", 1, 4), 400, "prompt_logprobs");
+  const Json echoing = {{"echo", true}, {"logprobs", 0}, {"stream", true}};
+  EXPECT_EQ(complete(echoing).status, 200);
+  Json more = echoing;
+  more["n"] = 4;
+  expect_error(complete(more), 400, "echo");
+  EXPECT_EQ(complete({{"echo", true}, {"prompt", std::string(960, 'x')}}).status, 200);
+  expect_error(complete({{"echo", true}, {"prompt", std::string(961, 'x')}}), 400, "echo");
+  EXPECT_EQ(complete({{"return_token_ids", true}, {"n", 40}}).status, 200);
+  expect_error(complete({{"return_token_ids", true}, {"n", 41}}), 400, "return_token_ids");
+  // A chat has its prompt's beside the choices, once.
+  Json chat = {{"messages", {{{"role", "user"}, {"content", "a"}}}},
+               {"return_token_ids", true},
+               {"max_tokens", 1},
+               {"n", 128}};
+  EXPECT_EQ(ask_chat(chat).status, 200);
+}
+
 }  // namespace
 }  // namespace millrace

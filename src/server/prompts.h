@@ -17,6 +17,8 @@ inline constexpr int64_t kCompletionTokensDefault = 16;
 struct Prompt {
   std::vector<TokenId> tokens;
   std::string text;
+  int64_t tokens_max = 0;  // of each answer to it
+  uint64_t seed = 0;
 };
 
 // A text's tokens, as the request wants them made.

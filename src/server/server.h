@@ -32,6 +32,7 @@ struct ServerLimits {
   int64_t stop_bytes = 1024;  // of one string
   int32_t biases = 1000;
   int64_t tokens = int64_t{4} << 20;         // of one request: prompts and all that they may give
+  int64_t answer_bytes = int64_t{64} << 20;  // of one answer: log-probabilities, prompts repeated
   int64_t pending_bytes = int64_t{8} << 20;  // of one answer, computed and not yet sent
   absl::Duration head_timeout = absl::Seconds(10);
   absl::Duration body_timeout = absl::Seconds(30);

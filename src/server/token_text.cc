@@ -1,6 +1,7 @@
 #include "server/token_text.h"
 
 #include "text/stream.h"
+#include "text/unicode.h"
 
 namespace millrace {
 
@@ -14,6 +15,22 @@ Json bytes_json(std::string_view bytes) {
   Json list = Json::array();
   for (const char c : bytes) list.push_back(static_cast<unsigned char>(c));
   return list;
+}
+
+int64_t TextOffsets::next(TokenId token) {
+  const size_t begin = bytes_.size();
+  int64_t offset = characters_;
+  if (!skip_special_ || !tokenizer_.is_special(token)) bytes_ += tokenizer_.piece(token);
+  size_t whole = 0;
+  while (whole < bytes_.size()) {
+    const Utf8Char c = decode_utf8(std::string_view(bytes_).substr(whole));
+    if (c.cut) break;
+    whole += c.length;
+    ++characters_;
+    if (whole <= begin) offset = characters_;
+  }
+  bytes_.erase(0, whole);
+  return offset;
 }
 
 }  // namespace millrace
