@@ -112,6 +112,8 @@ void bind(CLI::App& command, ServerLimits& limits) {
   size("--max-logprobs", limits.logprobs, 0, "likeliest tokens told for each token");
   size("--max-stops", limits.stops, 0, "stop strings");
   size("--max-stop-bytes", limits.stop_bytes, 1, "of one stop string");
+  size("--max-stop-tokens", limits.stop_tokens, 0, "stop_token_ids");
+  size("--max-bad-word-bytes", limits.bad_word_bytes, 0, "of all bad words");
   size("--max-logit-bias", limits.biases, 0, "entries");
 }
 

@@ -192,6 +192,25 @@ TEST_F(AnswersTest, WhatEndsAnAnswerIsLeftOut) {
             "a<|im_end|>");
 }
 
+TEST_F(AnswersTest, AStopIsFoundInTheTextThatIsShown) {
+  const TokenId end = tokenizer->vocab().ends_of_generation().front();
+  echo->script = [end](const Request&, int32_t) { return std::vector<TokenId>{'a', end, 'b'}; };
+  start();
+  Json body = {{"prompt", "q"}, {"max_tokens", 3}, {"stop", "<|im_end|>"}, {"ignore_eos", true}};
+  for (const bool skips : {true, false}) {
+    body["skip_special_tokens"] = skips;
+    body["stream"] = false;
+    const Json plain = ask_completion(body).json();
+    EXPECT_EQ(plain["choices"][0]["text"], skips ? "ab" : "a");
+    EXPECT_EQ(plain["choices"][0]["finish_reason"], skips ? "length" : "stop");
+    EXPECT_EQ(plain["usage"]["completion_tokens"], skips ? 3 : 2);
+    body["stream"] = true;
+    const Joined streamed = join(ask_completion(body));
+    EXPECT_EQ(streamed.texts.at(0), skips ? "ab" : "a");
+    EXPECT_EQ(streamed.reasons.at(0), skips ? "length" : "stop");
+  }
+}
+
 TEST_F(AnswersTest, ChoicesAreNumberedAcrossPrompts) {
   echo->script = [](const Request& request, int32_t choice) {
     return std::vector<TokenId>{request.prompt.front(), 'A' + choice};

@@ -24,7 +24,6 @@ struct AnswerOptions {
   bool prompt_logprobs = false;  // besides what echo needs
   bool echo = false;             // the prompt comes before the answer
   bool include_stop = false;     // the stop string stays in the text
-  bool skip_special = true;
 };
 
 // How messages become a prompt.

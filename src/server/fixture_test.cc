@@ -96,8 +96,9 @@ RequestId EchoGenerator::begin(Submission submission) {
   for (int32_t i = 0; i < request.choices; ++i) {
     running->scripts.push_back(script(request, i));
     running->texts.push_back(std::make_unique<TextStream>(
-        tokenizer_,
-        TextStream::Options{.stops = request.stop.strings, .unheard = request.stop.tokens_min}));
+        tokenizer_, TextStream::Options{.stops = request.stop.strings,
+                                        .skip_special = request.stop.skip_special,
+                                        .unheard = request.stop.tokens_min}));
   }
   running->done.resize(running->scripts.size());
   running->sink = std::move(submission.sink);
@@ -182,9 +183,10 @@ TokenEvent EchoGenerator::next_event(Running& running, size_t choice) const {
   event.token = tokens[running.at];
   event.logprob = -0.5F;
   event.top = likeliest(event.token, std::max(request.logprobs, 0));
-  running.texts[choice]->push(event.token);
+  const bool end = request.stop.tokens.contains(event.token) ||
+                   (!request.stop.ignore_eos && tokenizer_.vocab().ends_generation(event.token));
+  if (!end) running.texts[choice]->push(event.token);
   event.stop_string = running.texts[choice]->stopped();
-  const bool end = !request.stop.ignore_eos && tokenizer_.vocab().ends_generation(event.token);
   const auto tokens_max = std::min<int64_t>(std::ssize(tokens), request.stop.tokens_max);
   if (end || event.stop_string >= 0) {
     event.finish = FinishReason::kStop;

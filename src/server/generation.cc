@@ -74,12 +74,13 @@ Generation::Generation(std::shared_ptr<const NamedModel> model, const AnswerShap
     : model_(std::move(model)),
       shape_(shape),
       answer_(request.answer),
+      stop_(request.generation.stop),
       stream_(request.stream),
       scores_(request.generation.logprobs >= 0),
       choices_each_(request.generation.choices),
       mailbox_(std::make_shared<Mailbox>(pending_bytes)) {
   for (Prompt& prompt : prompts) add_prompt(prompt);
-  make_choices(request.generation.stop);
+  make_choices();
   report_.choices = std::ssize(choices_);
   envelope_ = make_envelope(shape_, request);
 }
@@ -89,18 +90,18 @@ Generation::~Generation() { cancel(); }
 void Generation::add_prompt(Prompt& prompt) {
   report_.usage.prompt_tokens += std::ssize(prompt.tokens);
   PromptState& state =
-      prompts_.emplace_back(TextOffsets(model_->served.tokenizer, answer_.skip_special));
+      prompts_.emplace_back(TextOffsets(model_->served.tokenizer, stop_.skip_special));
   state.tokens = std::ssize(prompt.tokens);
   state.text = std::move(prompt.text);
   if (answer_.token_ids) state.token_ids = fmt::to_string(fmt::join(prompt.tokens, ","));
   accept_prompt_token(state, {.token = prompt.tokens.front(), .top = {}});
 }
 
-void Generation::make_choices(const StopParams& stop) {
-  const TextStream text(model_->served.tokenizer, {.stops = stop.strings,
+void Generation::make_choices() {
+  const TextStream text(model_->served.tokenizer, {.stops = stop_.strings,
                                                    .include_stop = answer_.include_stop,
-                                                   .skip_special = answer_.skip_special,
-                                                   .unheard = stop.tokens_min});
+                                                   .skip_special = stop_.skip_special,
+                                                   .unheard = stop_.tokens_min});
   const size_t count = prompts_.size() * static_cast<size_t>(choices_each_);
   choices_.reserve(count);
   for (size_t i = 0; i < count; ++i) choices_.emplace_back(text);

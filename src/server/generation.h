@@ -65,7 +65,7 @@ class Generation final : public AnswerSource {
              const ApiRequest& request, std::vector<Prompt>& prompts, int64_t pending_bytes);
 
   void add_prompt(Prompt& prompt);
-  void make_choices(const StopParams& stop);
+  void make_choices();
   std::vector<Submission> work_of(const Request& shared, std::vector<Prompt> prompts) const;
   absl::Status submit(std::vector<Submission> work);
   void cancel();
@@ -93,6 +93,7 @@ class Generation final : public AnswerSource {
   const std::shared_ptr<const NamedModel> model_;
   const AnswerShape& shape_;
   const AnswerOptions answer_;
+  const StopParams stop_;
   const bool stream_;
   const bool scores_;           // log-probabilities of generated tokens were asked for
   const int32_t choices_each_;  // of a prompt
