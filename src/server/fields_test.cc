@@ -322,6 +322,20 @@ TEST(FieldsTest, Messages) {
        "messages[0].tool_calls[0].function.arguments"},
       {R"({"messages":[{"role":"assistant","content":null,"tool_calls":null}]})",
        "messages[0].content"},
+      {R"({"messages":[{"role":"assistant","content":"x","tool_calls":[]}]})", nullptr},
+      {R"({"messages":[{"role":"assistant","content":null,"tool_calls":[]}]})",
+       "messages[0].content"},
+      {R"({"messages":[{"role":"assistant","content":"x","tool_calls":{}}]})",
+       "messages[0].tool_calls"},
+      {R"({"messages":[{"role":"assistant","content":null,"refusal":"no"}]})", nullptr},
+      {R"({"messages":[{"role":"assistant","content":"x","refusal":null}]})", nullptr},
+      {R"({"messages":[{"role":"user","content":null,"refusal":"no"}]})", "messages[0].content"},
+      {R"({"messages":[{"role":"assistant","content":[{"type":"refusal","refusal":"no"}]}]})",
+       nullptr},
+      {R"({"messages":[{"role":"assistant","content":[{"type":"refusal","refusal":1}]}]})",
+       "messages[0].content[0].refusal"},
+      {R"({"messages":[{"role":"user","content":[{"type":"refusal","refusal":"no"}]}]})",
+       "messages[0].content[0].type", kUnsupported},
       {R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]})", nullptr},
       {R"({"messages":[{"role":"user","content":[{"type":"text","text":1}]}]})",
        "messages[0].content[0].text"},
@@ -378,6 +392,29 @@ TEST(FieldsTest, MessagesKeepTheirShapes) {
             R"({"type":"text","text":"b"}]},{"role":"assistant","content":null,"reasoning":"r",)"
             R"("tool_calls":[{"id":"1","type":"function","function":{"name":"f",)"
             R"("arguments":"{\"a\": 1}"}}]}])");
+}
+
+// As clients send earlier answers back.
+TEST(FieldsTest, ARefusalIsWhatTheAssistantSaid) {
+  const auto body = parse_json(R"({"messages":[
+      {"role":"assistant","content":null,"refusal":"no"},
+      {"role":"assistant","content":[{"type":"refusal","refusal":"never"}],"tool_calls":[]}]})");
+  const auto request = read_body(kChatBody, *body, kContext);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->messages.dump(),
+            R"([{"role":"assistant","content":"no"},)"
+            R"({"role":"assistant","content":[{"type":"text","text":"never"}]}])");
+}
+
+TEST(FieldsTest, ArgumentsAreReadWithinTheServersLimits) {
+  const auto body = parse_json(R"({"messages":[{"role":"assistant","content":null,"tool_calls":[
+      {"id":"1","function":{"name":"f","arguments":"[[[1]]]"}}]}]})");
+  ReadContext context = kContext;
+  context.json.depth = 3;
+  EXPECT_EQ(seen(read_body(kChatBody, *body, context).status()), "good");
+  context.json.depth = 2;
+  EXPECT_EQ(seen(read_body(kChatBody, *body, context).status()),
+            "messages[0].tool_calls[0].function.arguments -");
 }
 
 TEST(JsonTextTest, LimitsCountWhileReading) {
