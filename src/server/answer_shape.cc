@@ -66,45 +66,46 @@ std::string completion_logprobs(const ScoreText& scores) {
       scores.offsets, scores.logprobs, scores.tokens, scores.likely);
 }
 
-// A choice whose text stands in the member `name`.
+// A choice whose text stands in the member `name`. It goes on where there is no ending.
 std::string choice_text(int32_t index, std::string_view name, std::string_view value,
-                        std::string_view logprobs, std::string_view reason) {
+                        std::string_view logprobs, const Ending* ending = nullptr) {
+  const std::string end =
+      ending == nullptr ? kNull
+                        : fmt::format(R"("{}","stop_reason":{})", ending->reason, ending->stop);
   return fmt::format(R"({{"index":{},"{}":{},"logprobs":{},"finish_reason":{}}})", index, name,
-                     value, logprobs, reason.empty() ? kNull : fmt::format("\"{}\"", reason));
+                     value, logprobs, end);
 }
 
 std::string chat_opening(int32_t index) {
-  return choice_text(index, "delta", R"({"role":"assistant","content":""})", kNull, {});
+  return choice_text(index, "delta", R"({"role":"assistant","content":""})", kNull);
 }
 
 std::string chat_delta(int32_t index, const std::string& text, std::string_view logprobs) {
-  return choice_text(index, "delta", fmt::format(R"({{"content":{}}})", json_text(text)), logprobs,
-                     {});
+  return choice_text(index, "delta", fmt::format(R"({{"content":{}}})", json_text(text)), logprobs);
 }
 
-std::string chat_closing(int32_t index, std::string_view reason) {
-  return choice_text(index, "delta", "{}", kNull, reason);
+std::string chat_closing(int32_t index, const Ending& ending) {
+  return choice_text(index, "delta", "{}", kNull, &ending);
 }
 
 std::string chat_whole(int32_t index, const std::string& text, std::string_view logprobs,
-                       std::string_view reason) {
-  return choice_text(
-      index, "message",
-      fmt::format(R"({{"role":"assistant","content":{},"refusal":null}})", json_text(text)),
-      logprobs, reason);
+                       const Ending& ending) {
+  const std::string message =
+      fmt::format(R"({{"role":"assistant","content":{},"refusal":null}})", json_text(text));
+  return choice_text(index, "message", message, logprobs, &ending);
 }
 
 std::string completion_delta(int32_t index, const std::string& text, std::string_view logprobs) {
-  return choice_text(index, "text", json_text(text), logprobs, {});
+  return choice_text(index, "text", json_text(text), logprobs);
 }
 
-std::string completion_closing(int32_t index, std::string_view reason) {
-  return choice_text(index, "text", "\"\"", kNull, reason);
+std::string completion_closing(int32_t index, const Ending& ending) {
+  return choice_text(index, "text", "\"\"", kNull, &ending);
 }
 
 std::string completion_whole(int32_t index, const std::string& text, std::string_view logprobs,
-                             std::string_view reason) {
-  return choice_text(index, "text", json_text(text), logprobs, reason);
+                             const Ending& ending) {
+  return choice_text(index, "text", json_text(text), logprobs, &ending);
 }
 
 }  // namespace

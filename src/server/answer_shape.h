@@ -38,6 +38,12 @@ struct ScoreText {
   void append(const ScoreText& more);
 };
 
+// Why a choice ended.
+struct Ending {
+  std::string_view reason;
+  std::string stop = "null";  // as JSON text: the stop string or the id of the stop token that did
+};
+
 // What one dialect's answers look like, as JSON text. A choice is an element of `choices`;
 // `logprobs` is "null" where none were asked for.
 struct AnswerShape {
@@ -46,9 +52,9 @@ struct AnswerShape {
   std::string_view chunk_object;
   std::string (*opening)(int32_t index);  // a choice's first chunk; null: there is none
   std::string (*delta)(int32_t index, const std::string& text, std::string_view logprobs);
-  std::string (*closing)(int32_t index, std::string_view reason);
+  std::string (*closing)(int32_t index, const Ending& ending);
   std::string (*whole)(int32_t index, const std::string& text, std::string_view logprobs,
-                       std::string_view reason);
+                       const Ending& ending);
   void (*add_score)(const TokenNames& names, const ScoredToken& token, ScoreText& scores);
   std::string (*logprobs)(const ScoreText& scores);
   bool prompt_in_choice;  // what concerns the prompt stands in each choice, not beside them

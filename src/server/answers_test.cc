@@ -47,7 +47,7 @@ TEST_F(AnswersTest, ChatAnswerHasOpenAisKeys) {
   EXPECT_EQ(json["object"], "chat.completion");
   EXPECT_EQ(json["model"], "echo");
   const Json& choice = json["choices"][0];
-  EXPECT_EQ(keys(choice), (Names{"index", "message", "logprobs", "finish_reason"}));
+  EXPECT_EQ(keys(choice), (Names{"index", "message", "logprobs", "finish_reason", "stop_reason"}));
   EXPECT_EQ(choice["message"]["role"], "assistant");
   EXPECT_EQ(choice["message"]["content"], "Hi");
   EXPECT_EQ(choice["finish_reason"], "stop");
@@ -80,8 +80,9 @@ TEST_F(AnswersTest, ChatStreamIsInOpenAisOrder) {
             R"("finish_reason":null}])");
   EXPECT_EQ(Json::parse(events[1])["choices"].dump(),
             R"([{"index":0,"delta":{"content":"H"},"logprobs":null,"finish_reason":null}])");
-  EXPECT_EQ(Json::parse(events[3])["choices"].dump(),
-            R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}])");
+  EXPECT_EQ(
+      Json::parse(events[3])["choices"].dump(),
+      R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop","stop_reason":null}])");
   const Json usage = Json::parse(events[4]);
   EXPECT_EQ(usage["choices"].dump(), "[]");
   EXPECT_EQ(usage["usage"]["completion_tokens"], 3);
@@ -95,7 +96,8 @@ TEST_F(AnswersTest, CompletionAnswerHasOpenAisKeys) {
   EXPECT_TRUE(json["id"].get<std::string>().starts_with("cmpl-"));
   EXPECT_EQ(json["object"], "text_completion");
   EXPECT_EQ(json["choices"].dump(),
-            R"([{"index":0,"text":"abca","logprobs":null,"finish_reason":"length"}])");
+            R"([{"index":0,"text":"abca","logprobs":null,"finish_reason":"length",)"
+            R"("stop_reason":null}])");
   EXPECT_EQ(json["usage"]["prompt_tokens"], 3);
   EXPECT_EQ(json["usage"]["completion_tokens"], 4);
   EXPECT_EQ(ask_completion({{"prompt", "abc"}}).json()["usage"]["completion_tokens"], 16);
@@ -170,6 +172,48 @@ TEST_F(AnswersTest, StreamJoinedEqualsThePlainAnswer) {
       const Joined streamed = join(request());
       EXPECT_EQ(streamed.texts.at(0), c.expected);
       EXPECT_EQ(streamed.reasons.at(0), c.reason);
+    }
+  }
+}
+
+TEST_F(AnswersTest, TheStopThatWasReachedIsNamed) {
+  const TokenId end = tokenizer->vocab().ends_of_generation().front();
+  struct Case {
+    Json extra;
+    std::string text, reason;
+    Json stop;
+  };
+  const Case cases[] = {
+      {{}, "ab c", "stop", nullptr},  // the model's own end
+      {{{"max_tokens", 2}}, "ab", "length", nullptr},
+      {{{"stop", {"z", "b "}}}, "a", "stop", "b "},
+      {{{"stop_token_ids", {'z', 'b'}}}, "a", "stop", int{'b'}},
+      {{{"stop_token_ids", {end}}}, "ab c", "stop", nullptr},
+      {{{"stop_token_ids", {end}}, {"ignore_eos", true}}, "ab c", "stop", end},
+  };
+  echo->script = say(*tokenizer, "ab c");
+  start();
+  for (const Case& c : cases) {
+    for (const bool for_chat : {false, true}) {
+      Json body = for_chat ? chat("q") : Json{{"prompt", "q"}, {"max_tokens", 100}};
+      for (const auto& [name, value] : c.extra.items()) body[name] = value;
+      const auto request = [&] { return for_chat ? ask_chat(body) : ask_completion(body); };
+      const Json plain = request().json()["choices"][0];
+      EXPECT_EQ(for_chat ? plain["message"]["content"] : plain["text"], c.text);
+      EXPECT_EQ(plain["finish_reason"], c.reason);
+      EXPECT_EQ(plain["stop_reason"], c.stop);
+      body["stream"] = true;
+      const std::vector<std::string> events = events_of(request());
+      ASSERT_GE(events.size(), 2U);
+      for (size_t i = 0; i + 1 < events.size(); ++i) {
+        const Json choice = Json::parse(events[i])["choices"][0];
+        const bool last = i + 2 == events.size();
+        EXPECT_EQ(choice.contains("stop_reason"), last);
+        if (last) {
+          EXPECT_EQ(choice["stop_reason"], c.stop);
+          EXPECT_EQ(choice["finish_reason"], c.reason);
+        }
+      }
     }
   }
 }

@@ -193,6 +193,19 @@ void Generation::score(Choice& choice, const TokenEvent& token) const {
   shape_.add_score(names(), scored, choice.scores);
 }
 
+// As vLLM tells it: of the model's own end nothing.
+Ending Generation::ending_of(const TokenEvent& last) const {
+  Ending ending = {.reason = reason_text(last.finish)};
+  if (last.finish != FinishReason::kStop) return ending;
+  const Vocab& vocab = model_->served.tokenizer.vocab();
+  if (last.stop_string >= 0) {
+    ending.stop = json_text(stop_.strings.begin()[last.stop_string]);
+  } else if (stop_.ignore_eos || !vocab.ends_generation(last.token)) {
+    ending.stop = fmt::to_string(last.token);
+  }
+  return ending;
+}
+
 std::string Generation::logprobs_of(const ScoreText& scores) const {
   return scores_ ? shape_.logprobs(scores) : "null";
 }
@@ -254,7 +267,8 @@ void Generation::accept_token(int32_t index, const TokenEvent& token, AnswerPart
   const bool finished = token.finish != FinishReason::kNone;
   if (finished) {
     text += choice.text.finish();
-    choice.reason = report_.reason = token.finish;
+    choice.ending = ending_of(token);
+    report_.reason = token.finish;
   }
   if (!stream_) {
     choice.gathered += text;
@@ -266,7 +280,7 @@ void Generation::accept_token(int32_t index, const TokenEvent& token, AnswerPart
   }
   const bool by_itself =
       token.finish == FinishReason::kStop || token.finish == FinishReason::kLength;
-  if (by_itself) send_choice(index, shape_.closing(index, reason_text(token.finish)), part);
+  if (by_itself) send_choice(index, shape_.closing(index, choice.ending), part);
 }
 
 void Generation::accept_finish(PromptState& prompt, const FinishEvent& finish, AnswerPart& part) {
@@ -322,7 +336,7 @@ std::string Generation::whole_choice(int32_t index) {
   scores.append(std::exchange(choice.scores, {}));
   const std::string text =
       answer_.echo ? prompt.text + choice.gathered : std::exchange(choice.gathered, {});
-  std::string whole = shape_.whole(index, text, logprobs_of(scores), reason_text(choice.reason));
+  std::string whole = shape_.whole(index, text, logprobs_of(scores), choice.ending);
   std::string members;
   if (shape_.prompt_in_choice) members = about_prompt(prompt);
   if (answer_.token_ids) members += token_ids_member(choice.token_ids);

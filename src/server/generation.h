@@ -44,7 +44,7 @@ class Generation final : public AnswerSource {
     std::vector<TokenId> token_ids;      // where asked for; in a stream, not yet sent
     bool opened = false;
     bool sent = false;  // a chunk of it
-    FinishReason reason = FinishReason::kNone;
+    Ending ending;
     std::string gathered;  // of an answer that is given whole
     ScoreText scores;      // the same; in a stream, not yet sent
   };
@@ -86,6 +86,7 @@ class Generation final : public AnswerSource {
   Choice& choice(int32_t index) { return choices_[static_cast<size_t>(index)]; }
   bool echoes_scores() const { return answer_.echo && scores_ && shape_.prompt_in_choice; }
   TokenNames names() const { return {model_->served.tokenizer, answer_.tokens_as_ids}; }
+  Ending ending_of(const TokenEvent& last) const;
   std::string logprobs_of(const ScoreText& scores) const;
   std::string about_prompt(const PromptState& prompt) const;
   void send_choice(int32_t index, std::string chunk, AnswerPart& part);
