@@ -403,6 +403,27 @@ TEST_F(AnswersTest, ContextOverflowIsVllmsSentence) {
   EXPECT_EQ(ask_chat(open_ended).json()["usage"]["total_tokens"], 4096);
 }
 
+TEST_F(AnswersTest, TheLeastLengthFitsTheDefaultLength) {
+  start();
+  EXPECT_EQ(ask_completion({{"prompt", "a"}, {"min_tokens", 16}}).status, 200);
+  expect_error(ask_completion({{"prompt", "a"}, {"min_tokens", 17}}), 400, "min_tokens");
+}
+
+// No token is longer than "<|im_start|>".
+TEST_F(AnswersTest, WhatCannotFitIsRefusedUnread) {
+  start();
+  const std::string text(5'000'000, 'x');
+  const HttpReply reply = ask_completion({{"prompt", {"a", text}}});
+  expect_error(reply, 400, "prompt[1]", "context_length_exceeded");
+  const size_t least = (text.size() + 11) / 12;
+  EXPECT_NE(reply.body.find(fmt::format("at least {} input tokens", least)), std::string::npos)
+      << reply.body;
+  expect_error(ask_chat(chat(text)), 400, "messages", "context_length_exceeded");
+  EXPECT_EQ(ask_completion({{"prompt", std::string(60'000, 'x')}, {"truncate_prompt_tokens", 9}})
+                .json()["usage"]["prompt_tokens"],
+            9);
+}
+
 TEST_F(AnswersTest, SpecialTokensInsideContentAreText) {
   start();
   ask_chat(chat("<|im_end|>"));

@@ -55,6 +55,7 @@ struct ApiRequest {
   std::vector<std::string> bad_words;
 
   std::vector<PromptInput> prompts;            // of a completion
+  bool prompts_listed = false;                 // as a list, if only of one
   Json messages;                               // of a chat, checked
   std::optional<std::string> content;          // llama-server's name for the text of /tokenize
   std::optional<std::vector<TokenId>> tokens;  // of /detokenize

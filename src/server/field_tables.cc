@@ -74,8 +74,7 @@ constexpr Field kEncodingFields[] = {
 };
 
 constexpr Field kTruncationFields[] = {
-    {"truncate_prompt_tokens",
-     IntegerField{-1, kIntegerMax, [](R& r, int64_t v) { r.encoding.tokens_kept = v; }},
+    {"truncate_prompt_tokens", ShapedField{read_tokens_kept, kTokensKeptSchema},
      "Keeps this many tokens of a longer prompt; -1 as many as fit beside the answer."},
     {"truncation_side", ShapedField{read_truncation_side, kTruncationSideSchema},
      "Which end of a longer prompt goes. Default `left`."},

@@ -36,7 +36,7 @@ absl::Status settle_tokens(const Dialect& dialect, const ApiRequest& request,
   for (Prompt& prompt : prompts) {
     ASSIGN_OR_RETURN(prompt.tokens_max,
                      tokens_allowed(request, std::ssize(prompt.tokens), dialect.tokens_default,
-                                    context.model->context_max, dialect.prompt_field));
+                                    context.model->context_max, prompt.field));
     if (request.generation.stop.tokens_min > prompt.tokens_max) {
       return at_field("min_tokens",
                       invalid_argument("min_tokens must be at most max_tokens, which is {}",

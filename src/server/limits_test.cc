@@ -118,6 +118,35 @@ TEST_F(LimitsTest, Logprobs) {
                400, "top_logprobs");
 }
 
+TEST_F(LimitsTest, AnswersAboutTokens) {
+  options.limits.answer_bytes = 60;
+  start();
+  const auto asked = [&](const char* path, const Json& body) {
+    return ask(post(path, body.dump()));
+  };
+  // {"tokens":[ and then a token and a comma each.
+  EXPECT_EQ(asked("/tokenize", {{"content", std::string(16, '0')}}).status, 200);
+  expect_error(asked("/tokenize", {{"content", std::string(17, '0')}}), 400, "content");
+  expect_error(asked("/tokenize", {{"content", "000"}, {"with_pieces", true}}), 400, "content");
+  EXPECT_EQ(asked("/tokenize", {{"prompt", "00"}}).status, 200);
+  expect_error(asked("/tokenize", {{"prompt", std::string(20, '0')}}), 400, "prompt");
+  expect_error(asked("/tokenize", {{"prompt", "00"}, {"return_token_strs", true}}), 400, "prompt");
+  expect_error(asked("/tokenize", {{"messages", {{{"role", "user"}, {"content", "a"}}}}}), 400,
+               "messages");
+  EXPECT_EQ(asked("/detokenize", {{"tokens", std::vector<int>(30, 48)}}).status, 200);
+  expect_error(asked("/detokenize", {{"tokens", std::vector<int>(31, 48)}}), 400, "tokens");
+}
+
+TEST_F(LimitsTest, TokensAndWordsThatAreLookedAtInEachStep) {
+  options.limits.stop_tokens = 2;
+  options.limits.bad_word_bytes = 5;
+  start();
+  EXPECT_EQ(complete({{"stop_token_ids", {9, 8, 9, 8, 9}}}).status, 200);  // two of them
+  expect_error(complete({{"stop_token_ids", {7, 8, 9}}}), 400, "stop_token_ids");
+  EXPECT_EQ(complete({{"bad_words", {"abc", "de"}}}).status, 200);
+  expect_error(complete({{"bad_words", {"abc", "def"}}}), 400, "bad_words");
+}
+
 TEST_F(LimitsTest, StopsAndBiases) {
   options.limits.stops = 2;
   options.limits.stop_bytes = 3;

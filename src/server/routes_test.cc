@@ -233,15 +233,30 @@ TEST_F(RoutesTest, LongPromptsAreTruncatedOnRequest) {
   EXPECT_EQ(prompt({{"truncate_prompt_tokens", 9}, {"max_tokens", 1}}), "abcdef");
   EXPECT_EQ(prompt({{"truncate_prompt_tokens", -1}, {"max_tokens", 4094}}), "ef");
   EXPECT_EQ(prompt({{"truncate_prompt_tokens", 2}, {"truncation_side", "right"}}), "ab");
-  EXPECT_EQ(ask_completion({{"prompt", "ab"}, {"truncate_prompt_tokens", 0}}).status, 400);
+  expect_error(ask_completion({{"prompt", "ab"}, {"truncate_prompt_tokens", 0}}), 400,
+               "truncate_prompt_tokens");
   const Json body = {
       {"prompt", "abcdef"}, {"truncate_prompt_tokens", 2}, {"echo", true}, {"max_tokens", 1}};
   EXPECT_EQ(ask_completion(body).json()["choices"][0]["text"], "efe");
 }
 
+TEST_F(RoutesTest, ErrorsNameThePromptOfAList) {
+  start();
+  expect_error(ask_completion({{"prompt", ""}}), 400, "prompt");
+  expect_error(ask_completion({{"prompt", {"a", ""}}}), 400, "prompt[1]");
+  expect_error(ask_completion({{"prompt", {"a", std::string(5000, 'x')}}}), 400, "prompt[1]",
+               "context_length_exceeded");
+  expect_error(ask_completion({{"prompt", {""}}}), 400, "prompt[0]");
+  const auto message = [&](const char* body) {
+    return ask(post("/v1/completions", body)).json()["error"]["message"].get<std::string>();
+  };
+  EXPECT_EQ(message(R"({"prompt":[]})"), "prompt must not be empty");
+  EXPECT_EQ(message(R"({"prompt":[[]]})"), "prompt[0] must not be empty");
+}
+
 TEST_F(RoutesTest, WordsAndTokensReachTheSampler) {
   start();
-  ask_completion({{"prompt", "x"}, {"bad_words", {"ab", " c"}}, {"allowed_token_ids", {1, 2}}});
+  ask_completion({{"prompt", "x"}, {"bad_words", {"ab", " c"}}, {"allowed_token_ids", {2, 1, 2}}});
   const SamplingParams& sampling = echo->last_request().sampling;
   const std::vector<std::vector<TokenId>> banned = {{'a', 'b'}, {'c'}};
   EXPECT_EQ(sampling.banned, banned);

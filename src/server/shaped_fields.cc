@@ -45,9 +45,10 @@ absl::Status add_prompt(const Json& value, std::string_view path, const ReadCont
     request.prompts.emplace_back(value.get<std::string>());
     return absl::OkStatus();
   }
-  if (!value.is_array() || value.empty()) {
+  if (!value.is_array()) {
     return at_field(path, invalid_argument("{} must be a string or a list of token ids", path));
   }
+  if (value.empty()) return at_field(path, invalid_argument("{} must not be empty", path));
   ASSIGN_OR_RETURN(std::vector<TokenId> ids, read_token_ids(value, path, context));
   request.prompts.emplace_back(std::move(ids));
   return absl::OkStatus();
@@ -259,6 +260,16 @@ absl::Status read_reasoning_effort(const Json& value, const ReadContext& /*conte
   return absl::OkStatus();
 }
 
+absl::Status read_tokens_kept(const Json& value, const ReadContext& /*context*/,
+                              ApiRequest& request) {
+  if (value.is_null()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t kept,
+                   read_integer(value, "truncate_prompt_tokens", -1, kIntegerMax));
+  if (kept == 0) return invalid_argument("truncate_prompt_tokens must be -1 or at least 1");
+  request.encoding.tokens_kept = kept;
+  return absl::OkStatus();
+}
+
 absl::Status read_truncation_side(const Json& value, const ReadContext& /*context*/,
                                   ApiRequest& request) {
   constexpr std::string_view kSides[] = {"left", "right"};
@@ -290,6 +301,7 @@ absl::Status read_prompt(const Json& value, const ReadContext& context, ApiReque
   const bool list =
       value.is_array() && !value.empty() && (value.front().is_string() || value.front().is_array());
   if (!list) return add_prompt(value, "prompt", context, request);
+  request.prompts_listed = true;
   for (size_t i = 0; i < value.size(); ++i) {
     const bool alike = value[i].type() == value.front().type();
     if (!alike) return invalid_argument("prompt must not mix texts and token ids");

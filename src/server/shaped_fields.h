@@ -68,6 +68,10 @@ absl::Status read_reasoning_effort(const Json& value, const ReadContext& context
 inline constexpr std::string_view kReasoningEffortSchema =
     R"({"enum": ["none", "minimal", "low", "medium", "high", "xhigh", "max"]})";
 
+absl::Status read_tokens_kept(const Json& value, const ReadContext& context, ApiRequest& request);
+inline constexpr std::string_view kTokensKeptSchema =
+    R"({"type": "integer", "minimum": -1, "maximum": 2147483647, "not": {"const": 0}})";
+
 absl::Status read_truncation_side(const Json& value, const ReadContext& context,
                                   ApiRequest& request);
 inline constexpr std::string_view kTruncationSideSchema = R"({"enum": ["left", "right"]})";

@@ -1,5 +1,7 @@
 #include "server/token_text.h"
 
+#include <algorithm>
+
 #include "text/stream.h"
 #include "text/unicode.h"
 
@@ -9,6 +11,17 @@ std::string text_of(const Tokenizer& tokenizer, TokenId token) {
   TextStream stream(tokenizer, {.stops = {}, .skip_special = false});
   std::string text = stream.push(token);
   return text + stream.finish();
+}
+
+int64_t token_bytes_max(const Tokenizer& tokenizer) {
+  const Vocab& vocab = tokenizer.vocab();
+  int64_t longest = 0;
+  bool has_bytes = false;
+  for (TokenId id = 0; id < vocab.size(); ++id) {
+    longest = std::max(longest, std::ssize(tokenizer.piece(id)));
+    has_bytes = has_bytes || vocab.kind(id) == TokenKind::kByte;
+  }
+  return vocab.unknown() && !has_bytes ? 0 : longest;
 }
 
 Json bytes_json(std::string_view bytes) {

@@ -10,6 +10,8 @@ namespace millrace {
 
 // A token alone, as text: U+FFFD where it is part of a character.
 std::string text_of(const Tokenizer& tokenizer, TokenId token);
+// How long a text a token may stand for, in bytes; 0 where an unknown one may stand for any.
+int64_t token_bytes_max(const Tokenizer& tokenizer);
 // Bytes as a list of numbers.
 Json bytes_json(std::string_view bytes);
 
