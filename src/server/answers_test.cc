@@ -342,6 +342,38 @@ TEST_F(AnswersTest, TextOffsetsAreWhereTokensStart) {
   EXPECT_EQ(offsets(body), "[0,0,1,2,2]");
 }
 
+// Text that a stop may begin is held back; its tokens' entries are not.
+TEST_F(AnswersTest, EntriesOfAStreamAreThoseOfThePlainAnswer) {
+  echo->script = say(*tokenizer, "one st é stop two");
+  start();
+  for (const bool for_chat : {false, true}) {
+    Json body = for_chat ? chat("q") : Json{{"prompt", "q"}, {"max_tokens", 100}};
+    body.update({{"stop", "stop"}});
+    body["logprobs"] = for_chat ? Json(true) : Json(2);
+    if (for_chat) body["top_logprobs"] = 2;
+    const auto request = [&] { return for_chat ? ask_chat(body) : ask_completion(body); };
+    const Json plain = request().json()["choices"][0]["logprobs"];
+    body["stream"] = true;
+    Json joined = Json::object();
+    size_t held = 0;
+    for (const std::string& event : events_of(request())) {
+      if (event == "[DONE]") break;
+      const Json choice = Json::parse(event)["choices"][0];
+      if (choice["logprobs"].is_null()) continue;
+      const Json& text = for_chat ? choice["delta"]["content"] : choice["text"];
+      if (text == "") ++held;
+      for (const auto& [name, list] : choice["logprobs"].items()) {
+        if (!list.is_array()) continue;
+        EXPECT_EQ(list.size(), 1U);
+        joined[name].push_back(list[0]);
+      }
+    }
+    EXPECT_GE(held, 5U);
+    for (const auto& [name, list] : joined.items()) EXPECT_EQ(list, plain[name]) << name;
+    EXPECT_EQ(joined.begin()->size(), 14U);  // two bytes of one character, and all of the stop
+  }
+}
+
 TEST_F(AnswersTest, EchoRepeatsAndScoresThePrompt) {
   echo->script = say(*tokenizer, "Z", false);
   start();

@@ -1,6 +1,7 @@
 #include "server/routes.h"
 
 #include "server/fixture_test.h"
+#include "text/tiny_vocab.h"
 
 namespace millrace {
 namespace {
@@ -104,6 +105,28 @@ TEST_F(RoutesTest, DetokenizeAnswersBothDialects) {
             "<|im_end|>");
   EXPECT_EQ(ask(post("/detokenize", R"({"tokens":[1,99999]})")).json()["error"]["param"],
             "tokens[1]");
+}
+
+TEST_F(RoutesTest, OnlyAPromptGetsWhatBeginsAText) {
+  TinyVocab vocab = tiny_bpe();
+  auto metadata = vocab.metadata("gpt2", "gpt-2");
+  metadata.set_integer("tokenizer.ggml.bos_token_id", MetaType::kU32, 'B');
+  metadata.set_boolean("tokenizer.ggml.add_bos_token", true);
+  auto made = Tokenizer::create(metadata);
+  ASSERT_TRUE(made.ok()) << made.status();
+  echo.reset();
+  tokenizer = *std::move(made);
+  echo = std::make_unique<EchoGenerator>(*tokenizer);
+  start();
+  const auto tokens = [&](const Json& body) {
+    return ask_json("/tokenize", body).json()["tokens"].dump();
+  };
+  EXPECT_EQ(tokens({{"content", "a"}}), "[97]");
+  EXPECT_EQ(tokens({{"content", "a"}, {"add_special", true}}), "[66,97]");
+  EXPECT_EQ(tokens({{"prompt", "a"}}), "[66,97]");
+  EXPECT_EQ(tokens({{"prompt", "a"}, {"add_special_tokens", false}}), "[97]");
+  ask_completion({{"prompt", "a"}});
+  EXPECT_EQ(echo->last_request().prompt, (std::vector<TokenId>{'B', 'a'}));
 }
 
 TEST_F(RoutesTest, TemplatesAreApplied) {
