@@ -15,12 +15,15 @@ import tempfile
 import threading
 import time
 import unittest
+from unittest import mock
 
 import program
 from program import Server
 
 COMPLETIONS = "/v1/completions"
+TCP_REPAIR = 19
 LONG = {"prompt": "Once upon a time", "max_tokens": 1900, "ignore_eos": True}
+LONGEST = {**LONG, "n": 16}  # minutes where one sequence runs at a time
 
 
 def bearer(key):
@@ -50,10 +53,10 @@ def get(connection, path="/health"):
 
 
 @contextlib.contextmanager
-def served_at(path, *arguments, ready=True):
+def served_at(path, *arguments, ready=True, stderr=subprocess.DEVNULL):
     """The process of a server on a Unix socket."""
     process = subprocess.Popen([program.BINARY, "serve", program.MODEL, "--uds", path, *arguments],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                               stdout=subprocess.DEVNULL, stderr=stderr)
     try:
         deadline = time.monotonic() + program.START_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
@@ -77,7 +80,8 @@ class Keys(unittest.TestCase):
             keys = pathlib.Path(folder, "keys")
             keys.write_text("# those of the house\nsecond-key\n\nthird-key\n")
             prompt = "The mill stood by the river, and its wheel had turned for two hundred years. " * 4
-            with Server("--max-model-len", "1K", "--api-key", "first-key", "--api-key-file", keys) as server:
+            with (mock.patch.dict(os.environ, MILLRACE_API_KEY="variable-key"),
+                  Server("--max-model-len", "1K", "--api-key", "first-key", "--api-key-file", keys) as server):
                 def ask(headers):
                     body = {"prompt": prompt, "max_tokens": 1}
                     return server.request("POST", COMPLETIONS, body, headers)
@@ -92,6 +96,7 @@ class Keys(unittest.TestCase):
                 self.assertEqual(cached("second-key"), 0)
                 self.assertGreater(cached("second-key"), 32)
                 self.assertEqual(cached("third-key"), 0)
+                self.assertEqual(cached("variable-key"), 0)
                 for headers in ({}, bearer("fourth-key"), bearer("# those of the house")):
                     status, answered, answer = ask(headers)
                     self.assertEqual(status, 401)
@@ -174,20 +179,20 @@ class Leaving(unittest.TestCase):
     def expect_room(self):
         start = time.monotonic()
         self.server.post(COMPLETIONS, {"prompt": "Hello", "max_tokens": 1})
-        self.assertLess(time.monotonic() - start, 20)  # the long answers that were left would take minutes
+        self.assertLess(time.monotonic() - start, 20)  # what was left would take minutes
 
     def test_in_decode_in_prefill_and_queued(self):
         for hard in (False, True):
             for streams in (False, True):
-                decoding = self.send({**LONG, "stream": True})
+                decoding = self.send({**LONGEST, "stream": True})
                 decoding.recv(100)
-                queued = self.send({**LONG, "stream": streams})
+                queued = self.send({**LONGEST, "stream": streams})
                 time.sleep(0.1)
                 self.leave(queued, hard)
                 self.leave(decoding, hard)
                 self.expect_room()
                 # Some hundred steps of sixteen tokens each.
-                prefilling = self.send({"prompt": [7, 8, 9, 10] * 450, "max_tokens": 200, "ignore_eos": True,
+                prefilling = self.send({"prompt": [7, 8, 9, 10] * 450, "max_tokens": 200, "ignore_eos": True, "n": 64,
                                         "cache_salt": f"{hard}{streams}", "stream": streams})
                 time.sleep(0.2)
                 self.leave(prefilling, hard)
@@ -199,7 +204,7 @@ class Leaving(unittest.TestCase):
             with served_at(path, "--max-model-len", "2K", "--max-num-seqs", "1", "--stall-timeout", "1"):
                 silent = UnixConnection(path)
                 with contextlib.closing(silent):
-                    silent.request("POST", COMPLETIONS, json.dumps({**LONG, "stream": True, "logprobs": 20}))
+                    silent.request("POST", COMPLETIONS, json.dumps({**LONGEST, "stream": True, "logprobs": 20}))
                     start = time.monotonic()
                     other = UnixConnection(path)
                     with contextlib.closing(other):
@@ -208,6 +213,54 @@ class Leaving(unittest.TestCase):
                     self.assertLess(time.monotonic() - start, 20)
                     _, metrics = get(UnixConnection(path), "/metrics")
                     self.assertRegex(metrics.decode(), r'request_success_total{[^}]*finished_reason="abort"[^}]*} 1')
+
+    def test_by_silence_of_its_network(self):
+        for streams in (False, True):
+            gone = self.send({**LONGEST, "stream": streams})
+            time.sleep(0.2)
+            try:
+                gone.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+            except PermissionError:
+                self.skipTest("only a privileged process can leave without a word")
+            gone.close()  # nothing is sent
+            self.expect_room()
+
+    def test_by_not_reading(self):
+        deaf = socket.socket()
+        with contextlib.closing(deaf):
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(("127.0.0.1", self.server.port))
+            text = json.dumps({**LONGEST, "stream": True, "logprobs": 5})
+            deaf.sendall(f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+            self.expect_room()
+
+
+class Output(unittest.TestCase):
+    """Whoever reads what the server prints cannot stop it."""
+
+    def setUp(self):
+        program.need_model()
+
+    def ask_often(self, leave):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "socket")
+            log, end = os.pipe()
+            with served_at(path, stderr=end) as process:
+                os.close(end)
+                if leave:
+                    os.close(log)
+                for _ in range(1500):
+                    self.assertEqual(get(UnixConnection(path))[0], 200)
+                process.terminate()
+                self.assertEqual(process.wait(10), 0)
+            if not leave:
+                os.close(log)
+
+    def test_a_log_that_nobody_reads(self):
+        self.ask_often(leave=False)
+
+    def test_a_log_whose_reader_left(self):
+        self.ask_often(leave=True)
 
 
 class Ending(unittest.TestCase):
@@ -313,6 +366,14 @@ class FailedStarts(unittest.TestCase):
             self.fails("--allowed-origins", '["*"]', says="--allowed-origins")
             self.fails("--max-body-bytes", "0", says="--max-body-bytes")
             self.fails("--header-timeout", "-1", says="--header-timeout")
+            self.fails("--header-timeout", "nan", says="--header-timeout")
+            self.fails("--shutdown-timeout", "1e300", says="--shutdown-timeout")
+            for name in ("--host", "--uds", "--api-key-file", "--served-model-name"):
+                self.fails(name, "", says=f"{name}: the value is empty")  # a script's variable that is not set
+            self.fails("--ssl-certfile", "", "--ssl-keyfile", "", says="the value is empty")
+            self.fails(says="MILLRACE_API_KEY_FILE", env={**os.environ, "MILLRACE_API_KEY_FILE": ""})
+            os.mkfifo(pathlib.Path(folder, "pipe"))
+            self.fails(model=pathlib.Path(folder, "pipe"), says="not a regular file")
 
     def test_memory_short_is_one_line(self):
         program.need_model()
