@@ -35,6 +35,9 @@ struct ScoreText {
   std::string logprobs, offsets, likely;  // of a completion
 
   bool empty() const { return tokens.empty(); }
+  int64_t bytes() const {
+    return std::ssize(tokens) + std::ssize(logprobs) + std::ssize(offsets) + std::ssize(likely);
+  }
   void append(const ScoreText& more);
 };
 

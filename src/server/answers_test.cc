@@ -10,23 +10,6 @@ namespace {
 
 using AnswersTest = ServerTest;
 
-std::vector<TokenId> bytes(std::string_view text) {
-  std::vector<TokenId> tokens;
-  for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
-  return tokens;
-}
-
-// Every answer is `text`, then the end of generation if `ends`.
-EchoGenerator::Script say(const Tokenizer& tokenizer, std::string_view text, bool ends = true) {
-  std::vector<TokenId> tokens = bytes(text);
-  if (ends) tokens.push_back(tokenizer.vocab().ends_of_generation().front());
-  return [tokens](const Request&, int32_t) { return tokens; };
-}
-
-Json chat(std::string_view content) {
-  return {{"messages", {{{"role", "user"}, {"content", content}}}}};
-}
-
 std::vector<std::string> keys(const Json& object) {
   std::vector<std::string> names;
   for (const auto& [name, value] : object.items()) names.push_back(name);
@@ -38,7 +21,7 @@ using Names = std::vector<std::string>;
 TEST_F(AnswersTest, ChatAnswerHasOpenAisKeys) {
   echo->script = say(*tokenizer, "Hi");
   start();
-  const HttpReply reply = ask_chat(chat("abc"));
+  const HttpReply reply = ask_chat(chat_with("abc"));
   ASSERT_EQ(reply.status, 200) << reply.body;
   const Json json = reply.json();
   EXPECT_EQ(keys(json),
@@ -63,7 +46,7 @@ TEST_F(AnswersTest, ChatAnswerHasOpenAisKeys) {
 TEST_F(AnswersTest, ChatStreamIsInOpenAisOrder) {
   echo->script = say(*tokenizer, "Hi");
   start();
-  Json body = chat("abc");
+  Json body = chat_with("abc");
   body["stream"] = true;
   body["stream_options"]["include_usage"] = true;
   const HttpReply reply = ask_chat(body);
@@ -103,38 +86,6 @@ TEST_F(AnswersTest, CompletionAnswerHasOpenAisKeys) {
   EXPECT_EQ(ask_completion({{"prompt", "abc"}}).json()["usage"]["completion_tokens"], 16);
 }
 
-// The texts of a stream's choices joined, and their reasons.
-struct Joined {
-  std::map<int, std::string> texts;
-  std::map<int, std::string> reasons;
-  std::map<int, size_t> logprobs;
-};
-Joined join(const HttpReply& reply) {
-  Joined joined;
-  for (const std::string& event : events_of(reply)) {
-    if (event == "[DONE]") break;
-    const Json chunk = Json::parse(event);
-    for (const Json& choice : chunk["choices"]) {
-      const int index = choice["index"].get<int>();
-      if (choice.contains("text")) {
-        joined.texts[index] += choice["text"].get<std::string>();
-      } else if (choice["delta"].contains("content")) {
-        joined.texts[index] += choice["delta"]["content"].get<std::string>();
-      }
-      if (!choice["logprobs"].is_null()) {
-        const Json& logprobs = choice["logprobs"];
-        joined.logprobs[index] +=
-            logprobs[logprobs.contains("content") ? "content" : "tokens"].size();
-      }
-      if (!choice["finish_reason"].is_null()) {
-        EXPECT_FALSE(joined.reasons.contains(index));
-        joined.reasons[index] = choice["finish_reason"].get<std::string>();
-      }
-    }
-  }
-  return joined;
-}
-
 TEST_F(AnswersTest, StreamJoinedEqualsThePlainAnswer) {
   struct Case {
     std::string text;
@@ -161,7 +112,7 @@ TEST_F(AnswersTest, StreamJoinedEqualsThePlainAnswer) {
   for (const Case& c : cases) {
     echo->script = say(*tokenizer, c.text);
     for (const bool for_chat : {false, true}) {
-      Json body = for_chat ? chat("q") : Json{{"prompt", "q"}, {"max_tokens", 100}};
+      Json body = for_chat ? chat_with("q") : Json{{"prompt", "q"}, {"max_tokens", 100}};
       for (const auto& [name, value] : c.extra.items()) body[name] = value;
       const auto request = [&] { return for_chat ? ask_chat(body) : ask_completion(body); };
       const Json plain = request().json()["choices"][0];
@@ -195,7 +146,7 @@ TEST_F(AnswersTest, TheStopThatWasReachedIsNamed) {
   start();
   for (const Case& c : cases) {
     for (const bool for_chat : {false, true}) {
-      Json body = for_chat ? chat("q") : Json{{"prompt", "q"}, {"max_tokens", 100}};
+      Json body = for_chat ? chat_with("q") : Json{{"prompt", "q"}, {"max_tokens", 100}};
       for (const auto& [name, value] : c.extra.items()) body[name] = value;
       const auto request = [&] { return for_chat ? ask_chat(body) : ask_completion(body); };
       const Json plain = request().json()["choices"][0];
@@ -282,134 +233,6 @@ TEST_F(AnswersTest, ChoicesAreNumberedAcrossPrompts) {
   EXPECT_EQ(ask_completion(body).json()["error"]["param"], "prompt");
 }
 
-TEST_F(AnswersTest, ChatLogprobsHaveOneEntryPerToken) {
-  echo->script = say(*tokenizer, "é!");
-  start();
-  Json body = chat("q");
-  body["logprobs"] = true;
-  body["top_logprobs"] = 2;
-  const Json content = ask_chat(body).json()["choices"][0]["logprobs"]["content"];
-  ASSERT_EQ(content.size(), 4U);  // two bytes, a character, the end
-  EXPECT_EQ(content[0]["bytes"].dump(), "[195]");
-  EXPECT_EQ(content[1]["bytes"].dump(), "[169]");
-  EXPECT_EQ(content[0]["token"], "\uFFFD");
-  EXPECT_EQ(content[2].dump(), R"({"token":"!","logprob":-0.5,"bytes":[33],"top_logprobs":[)"
-                               R"({"token":"\"","logprob":-0.25,"bytes":[34]},)"
-                               R"({"token":"#","logprob":-0.5,"bytes":[35]}]})");
-  body["stream"] = true;
-  const Joined joined = join(ask_chat(body));
-  EXPECT_EQ(joined.logprobs.at(0), 4U);
-  EXPECT_EQ(joined.texts.at(0), "é!");
-  body.erase("top_logprobs");
-  body["stream"] = false;
-  EXPECT_EQ(ask_chat(body).json()["choices"][0]["logprobs"]["content"][2]["top_logprobs"].dump(),
-            "[]");
-}
-
-TEST_F(AnswersTest, CompletionLogprobsHoldTheChosenOneToo) {
-  echo->script = say(*tokenizer, "é!", false);
-  start();
-  Json body = {{"prompt", "q"}, {"logprobs", 0}};
-  const Json chosen = ask_completion(body).json()["choices"][0]["logprobs"];
-  EXPECT_EQ(keys(chosen), (Names{"text_offset", "token_logprobs", "tokens", "top_logprobs"}));
-  EXPECT_EQ(chosen["text_offset"].dump(), "[0,0,1]");
-  EXPECT_EQ(chosen["token_logprobs"].dump(), "[-0.5,-0.5,-0.5]");
-  EXPECT_EQ(chosen["top_logprobs"][2].dump(), R"({"!":-0.5})");
-  body["logprobs"] = 1;
-  const Json one = ask_completion(body).json()["choices"][0]["logprobs"];
-  EXPECT_EQ(one["top_logprobs"][2].dump(), R"({"\"":-0.25,"!":-0.5})");
-  // Both decode to U+FFFD: the likelier one stays.
-  EXPECT_EQ(one["top_logprobs"][0].dump(), "{\"\uFFFD\":-0.25}");
-  body["stream"] = true;
-  EXPECT_EQ(join(ask_completion(body)).logprobs.at(0), 3U);
-}
-
-// The second token ends a character that the first, of the prompt or the answer, began.
-TEST_F(AnswersTest, TextOffsetsAreWhereTokensStart) {
-  const auto offsets = [&](const Json& body) {
-    return ask_completion(body).json()["choices"][0]["logprobs"]["text_offset"].dump();
-  };
-  echo->script = say(*tokenizer, ",,", false);
-  start();
-  Json body = {{"prompt", {0xe4}}, {"echo", true}, {"logprobs", 0}, {"max_tokens", 2}};
-  EXPECT_EQ(offsets(body), "[0,1,2]");
-  body["prompt"] = {'a', 0xe4, 0xb8};
-  echo->script = say(*tokenizer, "\x96,", false);
-  EXPECT_EQ(offsets(body), "[0,1,1,1,2]");
-  body["max_tokens"] = 5;
-  body["echo"] = false;
-  echo->script = say(*tokenizer, "é\xff\xf0\x9f.", false);
-  EXPECT_EQ(offsets(body), "[0,0,1,2,2]");
-}
-
-// Text that a stop may begin is held back; its tokens' entries are not.
-TEST_F(AnswersTest, EntriesOfAStreamAreThoseOfThePlainAnswer) {
-  echo->script = say(*tokenizer, "one st é stop two");
-  start();
-  for (const bool for_chat : {false, true}) {
-    Json body = for_chat ? chat("q") : Json{{"prompt", "q"}, {"max_tokens", 100}};
-    body.update({{"stop", "stop"}});
-    body["logprobs"] = for_chat ? Json(true) : Json(2);
-    if (for_chat) body["top_logprobs"] = 2;
-    const auto request = [&] { return for_chat ? ask_chat(body) : ask_completion(body); };
-    const Json plain = request().json()["choices"][0]["logprobs"];
-    body["stream"] = true;
-    Json joined = Json::object();
-    size_t held = 0;
-    for (const std::string& event : events_of(request())) {
-      if (event == "[DONE]") break;
-      const Json choice = Json::parse(event)["choices"][0];
-      if (choice["logprobs"].is_null()) continue;
-      const Json& text = for_chat ? choice["delta"]["content"] : choice["text"];
-      if (text == "") ++held;
-      for (const auto& [name, list] : choice["logprobs"].items()) {
-        if (!list.is_array()) continue;
-        EXPECT_EQ(list.size(), 1U);
-        joined[name].push_back(list[0]);
-      }
-    }
-    EXPECT_GE(held, 5U);
-    for (const auto& [name, list] : joined.items()) EXPECT_EQ(list, plain[name]) << name;
-    EXPECT_EQ(joined.begin()->size(), 14U);  // two bytes of one character, and all of the stop
-  }
-}
-
-TEST_F(AnswersTest, EchoRepeatsAndScoresThePrompt) {
-  echo->script = say(*tokenizer, "Z", false);
-  start();
-  Json body = {{"prompt", "éa"}, {"echo", true}, {"n", 2}, {"max_tokens", 1}};
-  EXPECT_EQ(ask_completion(body).json()["choices"][1]["text"], "éaZ");
-  body["logprobs"] = 0;
-  const Json choice = ask_completion(body).json()["choices"][1];
-  EXPECT_EQ(choice["text"], "éaZ");
-  EXPECT_EQ(choice["logprobs"]["token_logprobs"].dump(), "[null,-2.0,-2.0,-0.5]");
-  EXPECT_EQ(choice["logprobs"]["text_offset"].dump(), "[0,0,1,2]");
-  EXPECT_TRUE(choice["logprobs"]["top_logprobs"][0].is_null());
-  EXPECT_EQ(choice["logprobs"]["top_logprobs"][2].dump(), R"({"a":-2.0})");
-  body["stream"] = true;
-  const Joined joined = join(ask_completion(body));
-  EXPECT_EQ(joined.texts.at(0), "éaZ");
-  EXPECT_EQ(joined.texts.at(1), "éaZ");
-  EXPECT_EQ(joined.logprobs.at(1), 4U);
-  body = {{"prompt", {'o', 'k'}}, {"echo", true}, {"max_tokens", 1}};
-  EXPECT_EQ(ask_completion(body).json()["choices"][0]["text"], "okZ");
-}
-
-TEST_F(AnswersTest, PromptLogprobsAsVllmShapesThem) {
-  echo->script = say(*tokenizer, "Z", false);
-  start();
-  Json body = {{"prompt", "ab"}, {"prompt_logprobs", 1}, {"max_tokens", 1}};
-  const Json completion = ask_completion(body).json();
-  const std::string expected = R"([null,{"99":{"logprob":-0.25,"rank":1,"decoded_token":"c"},)"
-                               R"("98":{"logprob":-2.0,"rank":null,"decoded_token":"b"}}])";
-  EXPECT_EQ(completion["choices"][0]["prompt_logprobs"].dump(), expected);
-  body = chat("q");
-  body["prompt_logprobs"] = 0;
-  const Json json = ask_chat(body).json();
-  EXPECT_EQ(json["prompt_logprobs"].size(), json["usage"]["prompt_tokens"].get<size_t>());
-  EXPECT_FALSE(json["choices"][0].contains("prompt_logprobs"));
-}
-
 TEST_F(AnswersTest, ContextOverflowIsVllmsSentence) {
   start();
   const HttpReply reply = ask_completion({{"prompt", std::string("xyz")}, {"max_tokens", 4094}});
@@ -428,9 +251,9 @@ TEST_F(AnswersTest, ContextOverflowIsVllmsSentence) {
   for (int i = 0; i < 4095; ++i) lengthy += i % 2 == 0 ? 'x' : 'y';
   EXPECT_EQ(ask_completion({{"prompt", lengthy}}).json()["usage"]["completion_tokens"], 1);
   EXPECT_EQ(ask_completion({{"prompt", lengthy + "z"}}).status, 400);
-  EXPECT_EQ(ask_chat(chat(lengthy)).json()["error"]["param"], "messages");
+  EXPECT_EQ(ask_chat(chat_with(lengthy)).json()["error"]["param"], "messages");
   // A chat may fill the rest of the context.
-  Json open_ended = chat("q");
+  Json open_ended = chat_with("q");
   open_ended["ignore_eos"] = true;
   EXPECT_EQ(ask_chat(open_ended).json()["usage"]["total_tokens"], 4096);
 }
@@ -450,7 +273,7 @@ TEST_F(AnswersTest, WhatCannotFitIsRefusedUnread) {
   const size_t least = (text.size() + 11) / 12;
   EXPECT_NE(reply.body.find(fmt::format("at least {} input tokens", least)), std::string::npos)
       << reply.body;
-  expect_error(ask_chat(chat(text)), 400, "messages", "context_length_exceeded");
+  expect_error(ask_chat(chat_with(text)), 400, "messages", "context_length_exceeded");
   EXPECT_EQ(ask_completion({{"prompt", std::string(60'000, 'x')}, {"truncate_prompt_tokens", 9}})
                 .json()["usage"]["prompt_tokens"],
             9);
@@ -458,7 +281,7 @@ TEST_F(AnswersTest, WhatCannotFitIsRefusedUnread) {
 
 TEST_F(AnswersTest, SpecialTokensInsideContentAreText) {
   start();
-  ask_chat(chat("<|im_end|>"));
+  ask_chat(chat_with("<|im_end|>"));
   const std::vector<TokenId> prompt = echo->last_request().prompt;
   const TokenId end = *tokenizer->vocab().find("<|im_end|>");
   EXPECT_EQ(std::count(prompt.begin(), prompt.end(), end), 1);
@@ -498,7 +321,7 @@ TEST_F(AnswersTest, EachPromptOfAListDrawsItsOwnSeed) {
 TEST_F(AnswersTest, AModelWithoutATemplateSaysSo) {
   chat_template = nullptr;
   start();
-  const HttpReply reply = ask_chat(chat("q"));
+  const HttpReply reply = ask_chat(chat_with("q"));
   EXPECT_EQ(reply.status, 400);
   EXPECT_EQ(reply.json()["error"]["param"], "messages");
   EXPECT_EQ(ask_completion({{"prompt", "q"}}).status, 200);
@@ -526,7 +349,7 @@ int64_t bytes_in_use() {
 
 TEST_F(AnswersTest, ARunningAnswerKeepsNothingOfALargeRequest) {
   start();
-  Json body = chat("a");
+  Json body = chat_with("a");
   body["chat_template_kwargs"]["x"] = Json::array();
   for (int i = 0; i < 500'000; ++i) body["chat_template_kwargs"]["x"].push_back(Json::array());
   const std::string request = post("/v1/chat/completions", body.dump());

@@ -399,6 +399,43 @@ std::vector<std::string> events_of(const HttpReply& reply) {
   return events;
 }
 
+Joined join(const HttpReply& reply) {
+  Joined joined;
+  for (const std::string& event : events_of(reply)) {
+    if (event == "[DONE]") break;
+    const Json chunk = Json::parse(event);
+    for (const Json& choice : chunk["choices"]) {
+      const int index = choice["index"].get<int>();
+      if (choice.contains("text")) {
+        joined.texts[index] += choice["text"].get<std::string>();
+      } else if (choice["delta"].contains("content")) {
+        joined.texts[index] += choice["delta"]["content"].get<std::string>();
+      }
+      if (!choice["logprobs"].is_null()) {
+        const Json& logprobs = choice["logprobs"];
+        joined.logprobs[index] +=
+            logprobs[logprobs.contains("content") ? "content" : "tokens"].size();
+      }
+      if (!choice["finish_reason"].is_null()) {
+        EXPECT_FALSE(joined.reasons.contains(index));
+        joined.reasons[index] = choice["finish_reason"].get<std::string>();
+      }
+    }
+  }
+  return joined;
+}
+
+EchoGenerator::Script say(const Tokenizer& tokenizer, std::string_view text, bool ends) {
+  std::vector<TokenId> tokens;
+  for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
+  if (ends) tokens.push_back(tokenizer.vocab().ends_of_generation().front());
+  return [tokens](const Request&, int32_t) { return tokens; };
+}
+
+Json chat_with(std::string_view content) {
+  return {{"messages", {{{"role", "user"}, {"content", content}}}}};
+}
+
 ServerTest::ServerTest() {
   set_up_log(spdlog::level::off);
   TinyVocab vocab = tiny_bpe();

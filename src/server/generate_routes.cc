@@ -55,8 +55,9 @@ absl::Status settle_tokens(const Dialect& dialect, const ApiRequest& request,
 constexpr int64_t kIdBytes = 8;
 constexpr int64_t kScoreBytes = 96;
 
-// What of an answer its request makes certain besides the answer's own text. In a stream that is
-// what concerns the prompts: the rest goes as it comes.
+// What of an answer its request asks for besides the answer's own text. In a stream that is what
+// concerns the prompts: the rest goes as it comes. Where no length is asked for, the answer is
+// judged while it grows.
 absl::Status check_answer_bytes(const Dialect& dialect, const ApiRequest& request,
                                 const std::vector<Prompt>& prompts, int64_t bytes_max) {
   const AnswerOptions& answer = request.answer;
@@ -65,6 +66,7 @@ absl::Status check_answer_bytes(const Dialect& dialect, const ApiRequest& reques
   const int64_t prompt_scores = 1 + request.generation.prompt_logprobs;
   const int64_t prompt_copies = dialect.shape.prompt_in_choice ? choices : 1;
   const bool echoes_scores = answer.echo && dialect.shape.prompt_in_choice && scores > 0;
+  const bool bounded = !request.stream && request.answer_tokens();
   int64_t of_echo = 0, of_prompts = 0, of_answers = 0;
   for (const Prompt& prompt : prompts) {
     const int64_t tokens = std::ssize(prompt.tokens);
@@ -73,7 +75,7 @@ absl::Status check_answer_bytes(const Dialect& dialect, const ApiRequest& reques
     of_prompts += prompt_copies * tokens *
                   ((answer.prompt_logprobs ? prompt_scores * kScoreBytes : 0) +
                    (answer.token_ids ? kIdBytes : 0));
-    if (!request.stream) of_answers += choices * prompt.tokens_max * scores * kScoreBytes;
+    if (bounded) of_answers += choices * prompt.tokens_max * scores * kScoreBytes;
   }
   const int64_t bytes = of_echo + of_prompts + of_answers;
   if (bytes <= bytes_max) return absl::OkStatus();
@@ -103,7 +105,7 @@ absl::StatusOr<std::shared_ptr<Generation>> start(const Dialect& dialect, const 
   request.generation.sampling.banned = tokens_of_words(request.bad_words, model.served.tokenizer);
   request.generation.client_id = request.client_id;
   return Generation::start(context.model, dialect.shape, std::move(request), std::move(prompts),
-                           context.limits.pending_bytes);
+                           context.limits);
 }
 
 Reply generate(const Dialect& dialect, const HttpRequest& request, const RouteContext& context) {

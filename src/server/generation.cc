@@ -59,9 +59,9 @@ ScoredToken scored_token(const TokenEvent& event) {
 
 absl::StatusOr<std::shared_ptr<Generation>> Generation::start(
     std::shared_ptr<const NamedModel> model, const AnswerShape& shape, ApiRequest request,
-    std::vector<Prompt> prompts, int64_t pending_bytes) {
+    std::vector<Prompt> prompts, const ServerLimits& limits) {
   std::shared_ptr<Generation> generation(
-      new Generation(std::move(model), shape, request, prompts, pending_bytes));
+      new Generation(std::move(model), shape, request, prompts, limits));
   std::vector<Submission> work = generation->work_of(request.generation, std::move(prompts));
   request = ApiRequest();  // it may be large, and the answer take long
   RETURN_IF_ERROR(generation->submit(std::move(work)));
@@ -70,7 +70,7 @@ absl::StatusOr<std::shared_ptr<Generation>> Generation::start(
 
 Generation::Generation(std::shared_ptr<const NamedModel> model, const AnswerShape& shape,
                        const ApiRequest& request, std::vector<Prompt>& prompts,
-                       int64_t pending_bytes)
+                       const ServerLimits& limits)
     : model_(std::move(model)),
       shape_(shape),
       answer_(request.answer),
@@ -78,7 +78,8 @@ Generation::Generation(std::shared_ptr<const NamedModel> model, const AnswerShap
       stream_(request.stream),
       scores_(request.generation.logprobs >= 0),
       choices_each_(request.generation.choices),
-      mailbox_(std::make_shared<Mailbox>(pending_bytes)) {
+      score_bytes_max_(limits.answer_bytes),
+      mailbox_(std::make_shared<Mailbox>(limits.pending_bytes)) {
   for (Prompt& prompt : prompts) add_prompt(prompt);
   make_choices();
   report_.choices = std::ssize(choices_);
@@ -86,6 +87,36 @@ Generation::Generation(std::shared_ptr<const NamedModel> model, const AnswerShap
 }
 
 Generation::~Generation() { cancel(); }
+
+void Generation::watch(std::function<void()> wake) { mailbox_->watch(std::move(wake)); }
+
+AnswerPart Generation::next() {
+  AnswerPart part;
+  if (!over_ && !ending_.ok()) fail(ending_, part);
+  while (!over_ && part.events.size() < kPortionBytes) {
+    if (cursor_ == taken_.size()) {
+      cursor_ = 0;
+      if (!mailbox_->take(taken_)) break;
+    }
+    accept(taken_[cursor_++], part);
+  }
+  return part;
+}
+
+AnswerPart Generation::ping() {
+  AnswerPart part;
+  if (stream_ && !over_) {
+    part.events = kPing;
+    streamed_ = true;
+  }
+  return part;
+}
+
+void Generation::end(const absl::Status& reason) {
+  ending_ = reason;
+  if (!over_) report_.reason = reason.ok() ? FinishReason::kAbort : FinishReason::kError;
+  cancel();
+}
 
 void Generation::add_prompt(Prompt& prompt) {
   report_.usage.prompt_tokens += std::ssize(prompt.tokens);
@@ -136,36 +167,6 @@ void Generation::cancel() {
   }
 }
 
-void Generation::watch(std::function<void()> wake) { mailbox_->watch(std::move(wake)); }
-
-AnswerPart Generation::next() {
-  AnswerPart part;
-  if (!over_ && !ending_.ok()) fail(ending_, part);
-  while (!over_ && part.events.size() < kPortionBytes) {
-    if (cursor_ == taken_.size()) {
-      cursor_ = 0;
-      if (!mailbox_->take(taken_)) break;
-    }
-    accept(taken_[cursor_++], part);
-  }
-  return part;
-}
-
-AnswerPart Generation::ping() {
-  AnswerPart part;
-  if (stream_ && !over_) {
-    part.events = kPing;
-    streamed_ = true;
-  }
-  return part;
-}
-
-void Generation::end(const absl::Status& reason) {
-  ending_ = reason;
-  if (!over_) report_.reason = reason.ok() ? FinishReason::kAbort : FinishReason::kError;
-  cancel();
-}
-
 void Generation::accept(const Delivery& delivery, AnswerPart& part) {
   PromptState& prompt = prompts_[static_cast<size_t>(delivery.prompt)];
   if (delivery.finish) {
@@ -186,11 +187,13 @@ void Generation::accept_prompt_token(PromptState& prompt, ScoredToken token) con
   shape_.add_score(names(), token, prompt.scores);
 }
 
-void Generation::score(Choice& choice, const TokenEvent& token) const {
+void Generation::score(Choice& choice, const TokenEvent& token) {
   if (!scores_) return;
   ScoredToken scored = scored_token(token);
   if (choice.offsets) scored.text_offset = choice.offsets->next(token.token);
+  const int64_t before = choice.scores.bytes();
   shape_.add_score(names(), scored, choice.scores);
+  score_bytes_ += choice.scores.bytes() - before;
 }
 
 // As vLLM tells it: of the model's own end nothing.
@@ -272,6 +275,12 @@ void Generation::accept_token(int32_t index, const TokenEvent& token, AnswerPart
   }
   if (!stream_) {
     choice.gathered += text;
+    if (score_bytes_ > score_bytes_max_) {
+      fail(unavailable("the answer's log-probabilities are more than {} bytes: ask for fewer "
+                       "tokens, or for a stream",
+                       score_bytes_max_),
+           part);
+    }
     return;
   }
   if (!text.empty() || !choice.scores.empty() || !choice.token_ids.empty()) {

@@ -26,7 +26,7 @@ class Generation final : public AnswerSource {
                                                            const AnswerShape& shape,
                                                            ApiRequest request,
                                                            std::vector<Prompt> prompts,
-                                                           int64_t pending_bytes);
+                                                           const ServerLimits& limits);
   ~Generation() override;
 
   void watch(std::function<void()> wake) override;
@@ -62,7 +62,7 @@ class Generation final : public AnswerSource {
   };
 
   Generation(std::shared_ptr<const NamedModel> model, const AnswerShape& shape,
-             const ApiRequest& request, std::vector<Prompt>& prompts, int64_t pending_bytes);
+             const ApiRequest& request, std::vector<Prompt>& prompts, const ServerLimits& limits);
 
   void add_prompt(Prompt& prompt);
   void make_choices();
@@ -73,7 +73,7 @@ class Generation final : public AnswerSource {
   void accept(const Delivery& delivery, AnswerPart& part);
   void accept_prompt_token(PromptState& prompt, ScoredToken token) const;
   void accept_token(int32_t index, const TokenEvent& token, AnswerPart& part);
-  void score(Choice& choice, const TokenEvent& token) const;
+  void score(Choice& choice, const TokenEvent& token);
   void open(int32_t index, AnswerPart& part);
   void accept_finish(PromptState& prompt, const FinishEvent& finish, AnswerPart& part);
   void fail(const absl::Status& status, AnswerPart& part);
@@ -98,6 +98,7 @@ class Generation final : public AnswerSource {
   const bool stream_;
   const bool scores_;           // log-probabilities of generated tokens were asked for
   const int32_t choices_each_;  // of a prompt
+  const int64_t score_bytes_max_;
   const std::shared_ptr<Mailbox> mailbox_;
   std::vector<PromptState> prompts_;
   std::vector<Choice> choices_;  // a prompt's n choices are neighbours
@@ -105,10 +106,11 @@ class Generation final : public AnswerSource {
   std::vector<Delivery> taken_;
   size_t cursor_ = 0;  // into taken_
   GenerationReport report_;
-  size_t finished_ = 0;    // prompts
-  bool streamed_ = false;  // something of the stream went out
-  bool over_ = false;      // the last part was given
-  absl::Status ending_;    // why the server ends it
+  size_t finished_ = 0;      // prompts
+  int64_t score_bytes_ = 0;  // held for an answer that is given whole
+  bool streamed_ = false;    // something of the stream went out
+  bool over_ = false;        // the last part was given
+  absl::Status ending_;      // why the server ends it
 };
 
 }  // namespace millrace

@@ -133,6 +133,19 @@ TEST_F(LimitsTest, Logprobs) {
                400, "top_logprobs");
 }
 
+TEST_F(LimitsTest, AnAnswerOfNoGivenLengthIsJudgedAsItGrows) {
+  options.limits.answer_bytes = 1000;
+  start();
+  Json body = chat_with("a");
+  body["logprobs"] = true;
+  echo->script = say(*tokenizer, "short");
+  EXPECT_EQ(ask_chat(body).status, 200);
+  echo->script = say(*tokenizer, std::string(100, 'x'));
+  expect_error(ask_chat(body), 503);
+  body["stream"] = true;
+  EXPECT_EQ(join(ask_chat(body)).logprobs.at(0), 101U);
+}
+
 TEST_F(LimitsTest, AnswersAboutTokens) {
   options.limits.answer_bytes = 60;
   start();
