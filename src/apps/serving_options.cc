@@ -110,9 +110,13 @@ void bind(CLI::App& command, ServerLimits& limits) {
   size("--max-choices", limits.choices, 1, "of one request: prompts times n");
   size("--max-request-tokens", limits.tokens, 1,
        "of one request: its prompts, and n times max_tokens for each");
+  size("--max-answer-bytes", limits.answer_bytes, 1024,
+       "of one answer's log-probabilities, about 96 each, and what it repeats of its prompts");
   size("--max-logprobs", limits.logprobs, 0, "likeliest tokens told for each token");
   size("--max-stops", limits.stops, 0, "stop strings");
   size("--max-stop-bytes", limits.stop_bytes, 1, "of one stop string");
+  size("--max-stop-tokens", limits.stop_tokens, 0, "stop_token_ids");
+  size("--max-bad-word-bytes", limits.bad_word_bytes, 0, "of all bad words");
   size("--max-logit-bias", limits.biases, 0, "entries");
 }
 

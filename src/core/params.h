@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "core/shared_list.h"
+#include "core/token_set.h"
 
 namespace millrace {
 
@@ -23,19 +25,20 @@ struct SamplingParams {
   float presence = 0.0F;     // subtracted once for each distinct output token
   float frequency = 0.0F;    // subtracted for each occurrence in the output
   std::vector<std::pair<TokenId, float>> logit_bias;  // added to the logits; each token once
-  std::vector<std::vector<TokenId>> banned = {};  // runs of tokens that no answer holds; none empty
-  std::vector<TokenId> allowed = {};              // the only tokens to draw from; empty: all
+  SharedList<std::vector<TokenId>> banned = {};  // runs of tokens that no answer holds; none empty
+  TokenSet allowed = {};                         // the only tokens to draw from; empty: all
   uint64_t seed = 0;
 };
 
 // When a sequence ends.
 struct StopParams {
-  std::vector<std::string>
-      strings;  // none empty; the one that ends first wins, at equal ends the longest
-  std::vector<TokenId> tokens;  // besides the vocabulary's end-of-generation tokens
-  int64_t tokens_min = 0;   // ends of generation and stops are suppressed before this many tokens
-  int64_t tokens_max = 0;   // at least 1
-  bool ignore_eos = false;  // the vocabulary's end-of-generation tokens do not stop
+  // None empty; the one that ends first wins, at equal ends the longest.
+  SharedList<std::string> strings = {};
+  TokenSet tokens = {};      // besides the vocabulary's end-of-generation tokens
+  int64_t tokens_min = 0;    // ends of generation and stops are suppressed before this many tokens
+  int64_t tokens_max = 0;    // at least 1
+  bool ignore_eos = false;   // the vocabulary's end-of-generation tokens do not stop
+  bool skip_special = true;  // special tokens have no text that a string could be found in
 };
 
 enum class FinishReason : uint8_t {

@@ -15,15 +15,12 @@ void forbid_banned(std::span<const std::vector<TokenId>> banned, std::span<const
   }
 }
 
-Range allow_only(std::span<const TokenId> allowed, std::vector<uint32_t>& mask) {
-  Range range = {static_cast<int32_t>(mask.size()), static_cast<int32_t>(mask.size())};
-  if (allowed.empty()) return range;
-  range.end += std::ranges::max(allowed) / 32 + 1;
-  mask.resize(static_cast<size_t>(range.end), 0);
-  for (const TokenId token : allowed) {
-    mask[static_cast<size_t>(range.begin + token / 32)] |= 1U << (token % 32);
-  }
-  return range;
+std::vector<uint32_t> mask_of(const TokenSet& allowed) {
+  std::vector<uint32_t> mask;
+  if (allowed.empty()) return mask;
+  mask.resize(static_cast<size_t>(allowed.largest() / 32 + 1), 0);
+  for (const TokenId token : allowed) mask[static_cast<size_t>(token / 32)] |= 1U << (token % 32);
+  return mask;
 }
 
 }  // namespace millrace

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/choices.h"
+#include "core/token_set.h"
 
 namespace millrace {
 
@@ -12,7 +13,7 @@ namespace millrace {
 void forbid_banned(std::span<const std::vector<TokenId>> banned, std::span<const TokenId> answer,
                    std::vector<TokenBias>& bias);
 
-// Appends the mask that allows only these tokens; nothing where there are none, which allows all.
-Range allow_only(std::span<const TokenId> allowed, std::vector<uint32_t>& mask);
+// The mask that allows only these tokens; of none, which allows all, no words.
+std::vector<uint32_t> mask_of(const TokenSet& allowed);
 
 }  // namespace millrace

@@ -81,9 +81,14 @@ void Sampling::draw(int32_t want, const Sequence& sequence, Choices& choices) {
   const std::span<const TokenId> known = sequence.tokens;
   forbid_banned(params.banned, known.last(static_cast<size_t>(generated)), choices.bias);
   row.bias.end = count(choices.bias);
-  row.mask = allow_only(params.allowed, choices.mask);
+  const Memory* memory = memory_of(sequence);
+  row.mask.begin = count(choices.mask);
+  if (memory)
+    choices.mask.insert(choices.mask.end(), memory->common->mask.begin(),
+                        memory->common->mask.end());
+  row.mask.end = count(choices.mask);
   row.counts.begin = count(choices.counts);
-  if (const Memory* memory = memory_of(sequence); memory && memory->counts) {
+  if (memory && memory->counts) {
     // One by one: the counts grow by one each step, and a range would get just the memory it needs.
     for (const TokenCount& of_token : memory->counts->all()) choices.counts.push_back(of_token);
   }
@@ -153,16 +158,32 @@ void Sampling::commit(int32_t row, Outcome& outcome, Flight& flight) {
 Sampling::Memory* Sampling::memory_of(const Sequence& sequence) {
   const Request& request = *sequence.request;
   const bool counts = TokenCounts::needed(request.sampling);
-  if (!counts && request.stop.strings.empty()) return nullptr;
+  if (!counts && request.stop.strings.empty() && request.sampling.allowed.empty()) return nullptr;
   std::unique_ptr<Memory>& memory = memories_[sequence.id];
   if (memory) return memory.get();
   memory = std::make_unique<Memory>();
+  memory->common = common_of(sequence);
+  if (memory->common->text_begin) memory->text.emplace(*memory->common->text_begin);
   if (counts) memory->counts.emplace(request.sampling, request.prompt);
-  if (!request.stop.strings.empty()) {
-    memory->text.emplace(tokenizer_, TextStream::Options{.stops = request.stop.strings,
-                                                         .unheard = request.stop.tokens_min});
-  }
   return memory.get();
+}
+
+std::shared_ptr<const Sampling::Common> Sampling::common_of(const Sequence& sequence) const {
+  for (const Sequence& other : sequence.choices) {
+    const auto found = memories_.find(other.id);
+    const bool has_it = found != memories_.end() && found->second->common != nullptr;
+    if (has_it) return found->second->common;
+  }
+  const Request& request = *sequence.request;
+  auto common = std::make_shared<Common>();
+  common->mask = mask_of(request.sampling.allowed);
+  if (!request.stop.strings.empty()) {
+    common->text_begin.emplace(tokenizer_,
+                               TextStream::Options{.stops = request.stop.strings,
+                                                   .skip_special = request.stop.skip_special,
+                                                   .unheard = request.stop.tokens_min});
+  }
+  return common;
 }
 
 }  // namespace millrace

@@ -23,10 +23,16 @@ class Sampling final : public Strategy {
   void forget(SeqId sequence) override { memories_.erase(sequence); }
 
  private:
+  // What all choices of a request look at, made once.
+  struct Common {
+    std::vector<uint32_t> mask;            // where not every token is allowed
+    std::optional<TextStream> text_begin;  // where there are stop strings
+  };
   // What is remembered of an answer besides its tokens.
   struct Memory {
+    std::shared_ptr<const Common> common;
     std::optional<TokenCounts> counts;
-    std::optional<TextStream> text;  // where it has stop strings
+    std::optional<TextStream> text;
   };
 
   void choose_for(int32_t slice, int32_t want, int64_t position, Flight& flight);
@@ -36,6 +42,7 @@ class Sampling final : public Strategy {
   void commit(int32_t row, Outcome& outcome, Flight& flight);
   // Null where nothing need be remembered.
   Memory* memory_of(const Sequence& sequence);
+  std::shared_ptr<const Common> common_of(const Sequence& sequence) const;
 
   const Tokenizer& tokenizer_;
   absl::flat_hash_map<SeqId, std::unique_ptr<Memory>> memories_;

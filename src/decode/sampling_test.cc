@@ -215,6 +215,34 @@ TEST_F(SamplingTest, StopsAtAStringAcrossTokens) {
   EXPECT_EQ(outcome.finish, FinishReason::kStop);  // though the length is reached, too
 }
 
+TEST_F(SamplingTest, FindsStringsInSpecialTokensWhereTheyAreText) {
+  for (const bool skips : {true, false}) {
+    Request request = request_of({kA});
+    request.stop.strings = {"a</s>"};
+    request.stop.skip_special = skips;
+    request.stop.ignore_eos = true;
+    open(std::move(request));
+    EXPECT_EQ(after(kA).finish, FinishReason::kNone);
+    EXPECT_EQ(after(kEnd).stop_string, skips ? -1 : 0);
+    for (const Sequence& sequence : sequences_) strategies_.forget(sequence.id);
+    sequences_.clear();
+  }
+}
+
+TEST_F(SamplingTest, ChoicesStopEachByItself) {
+  Request request = request_of({kA});
+  request.choices = 2;
+  request.stop.strings = {"ab"};
+  open(std::move(request));
+  choose();
+  accept({kA, kB});
+  EXPECT_EQ(after(kB).stop_string, 0);  // of the first; the second has no "a" to go on with
+  std::swap(sequences_[0], sequences_[1]);
+  EXPECT_EQ(after(kB).stop_string, -1);
+  EXPECT_EQ(after(kA).stop_string, -1);
+  EXPECT_EQ(after(kB).stop_string, 0);
+}
+
 TEST_F(SamplingTest, LooksForStringsAfterTheLeastLength) {
   Request request = request_of({kA});
   request.stop.strings = {"ab"};

@@ -1,7 +1,6 @@
 #include "server/answer_shape.h"
 
 #include <algorithm>
-#include <span>
 
 #include "server/token_text.h"
 
@@ -10,6 +9,8 @@ namespace {
 
 // JSON has no infinity; clients know this number from vLLM.
 constexpr float kLeastLogprob = -9999.0F;
+
+const std::string kNull = "null";
 
 float finite(float logprob) { return std::max(logprob, kLeastLogprob); }
 
@@ -21,21 +22,18 @@ Json chat_entry(const TokenNames& names, TokenId token, float logprob) {
   return entry;
 }
 
-Json chat_logprobs(const TokenNames& names, const std::vector<ScoredToken>& tokens) {
-  Json content = Json::array();
-  for (const ScoredToken& token : tokens) {
-    Json entry = chat_entry(names, token.token, token.logprob);
-    Json top = Json::array();
-    for (const TokenLogprob& likely : token.top) {
-      top.push_back(chat_entry(names, likely.token, likely.logprob));
-    }
-    entry["top_logprobs"] = std::move(top);
-    content.push_back(std::move(entry));
+void add_chat_score(const TokenNames& names, const ScoredToken& token, ScoreText& scores) {
+  Json entry = chat_entry(names, token.token, token.logprob);
+  Json top = Json::array();
+  for (const TokenLogprob& likely : token.top) {
+    top.push_back(chat_entry(names, likely.token, likely.logprob));
   }
-  Json logprobs;
-  logprobs["content"] = std::move(content);
-  logprobs["refusal"] = nullptr;
-  return logprobs;
+  entry["top_logprobs"] = std::move(top);
+  append_element(json_text(entry), scores.tokens);
+}
+
+std::string chat_logprobs(const ScoreText& scores) {
+  return fmt::format(R"({{"content":[{}],"refusal":null}})", scores.tokens);
 }
 
 // The likeliest and the chosen one by their text; of tokens that decode alike the likelier stays.
@@ -55,82 +53,59 @@ Json completion_top(const TokenNames& names, const ScoredToken& token) {
   return top;
 }
 
-Json completion_logprobs(const TokenNames& names, const std::vector<ScoredToken>& tokens) {
-  Json offsets = Json::array(), logprobs = Json::array(), texts = Json::array(),
-       tops = Json::array();
-  for (const ScoredToken& token : tokens) {
-    offsets.push_back(token.text_offset);
-    logprobs.push_back(token.scored ? Json(finite(token.logprob)) : Json());
-    texts.push_back(names(token.token));
-    tops.push_back(token.scored ? completion_top(names, token) : Json());
-  }
-  Json object;
-  object["text_offset"] = std::move(offsets);
-  object["token_logprobs"] = std::move(logprobs);
-  object["tokens"] = std::move(texts);
-  object["top_logprobs"] = std::move(tops);
-  return object;
+void add_completion_score(const TokenNames& names, const ScoredToken& token, ScoreText& scores) {
+  append_element(json_text(names(token.token)), scores.tokens);
+  append_element(token.scored ? json_text(finite(token.logprob)) : kNull, scores.logprobs);
+  append_element(fmt::to_string(token.text_offset), scores.offsets);
+  append_element(token.scored ? json_text(completion_top(names, token)) : kNull, scores.likely);
 }
 
-Json chat_chunk(int32_t index, Json delta, Json logprobs, Json reason) {
-  Json choice;
-  choice["index"] = index;
-  choice["delta"] = std::move(delta);
-  choice["logprobs"] = std::move(logprobs);
-  choice["finish_reason"] = std::move(reason);
-  return choice;
+std::string completion_logprobs(const ScoreText& scores) {
+  return fmt::format(
+      R"({{"text_offset":[{}],"token_logprobs":[{}],"tokens":[{}],"top_logprobs":[{}]}})",
+      scores.offsets, scores.logprobs, scores.tokens, scores.likely);
 }
 
-Json chat_opening(int32_t index) {
-  Json delta;
-  delta["role"] = "assistant";
-  delta["content"] = "";
-  return chat_chunk(index, std::move(delta), nullptr, nullptr);
+// A choice whose text stands in the member `name`. It goes on where there is no ending.
+std::string choice_text(int32_t index, std::string_view name, std::string_view value,
+                        std::string_view logprobs, const Ending* ending = nullptr) {
+  const std::string end =
+      ending == nullptr ? kNull
+                        : fmt::format(R"("{}","stop_reason":{})", ending->reason, ending->stop);
+  return fmt::format(R"({{"index":{},"{}":{},"logprobs":{},"finish_reason":{}}})", index, name,
+                     value, logprobs, end);
 }
 
-Json chat_delta(int32_t index, const std::string& text, Json logprobs) {
-  Json delta;
-  delta["content"] = text;
-  return chat_chunk(index, std::move(delta), std::move(logprobs), nullptr);
+std::string chat_opening(int32_t index) {
+  return choice_text(index, "delta", R"({"role":"assistant","content":""})", kNull);
 }
 
-Json chat_closing(int32_t index, std::string_view reason) {
-  return chat_chunk(index, Json::object(), nullptr, reason);
+std::string chat_delta(int32_t index, const std::string& text, std::string_view logprobs) {
+  return choice_text(index, "delta", fmt::format(R"({{"content":{}}})", json_text(text)), logprobs);
 }
 
-Json chat_whole(int32_t index, const std::string& text, Json logprobs, std::string_view reason) {
-  Json message;
-  message["role"] = "assistant";
-  message["content"] = text;
-  message["refusal"] = nullptr;
-  Json choice;
-  choice["index"] = index;
-  choice["message"] = std::move(message);
-  choice["logprobs"] = std::move(logprobs);
-  choice["finish_reason"] = reason;
-  return choice;
+std::string chat_closing(int32_t index, const Ending& ending) {
+  return choice_text(index, "delta", "{}", kNull, &ending);
 }
 
-Json completion_choice(int32_t index, const std::string& text, Json logprobs, Json reason) {
-  Json choice;
-  choice["index"] = index;
-  choice["text"] = text;
-  choice["logprobs"] = std::move(logprobs);
-  choice["finish_reason"] = std::move(reason);
-  return choice;
+std::string chat_whole(int32_t index, const std::string& text, std::string_view logprobs,
+                       const Ending& ending) {
+  const std::string message =
+      fmt::format(R"({{"role":"assistant","content":{},"refusal":null}})", json_text(text));
+  return choice_text(index, "message", message, logprobs, &ending);
 }
 
-Json completion_delta(int32_t index, const std::string& text, Json logprobs) {
-  return completion_choice(index, text, std::move(logprobs), nullptr);
+std::string completion_delta(int32_t index, const std::string& text, std::string_view logprobs) {
+  return choice_text(index, "text", json_text(text), logprobs);
 }
 
-Json completion_closing(int32_t index, std::string_view reason) {
-  return completion_choice(index, "", nullptr, reason);
+std::string completion_closing(int32_t index, const Ending& ending) {
+  return choice_text(index, "text", "\"\"", kNull, &ending);
 }
 
-Json completion_whole(int32_t index, const std::string& text, Json logprobs,
-                      std::string_view reason) {
-  return completion_choice(index, text, std::move(logprobs), reason);
+std::string completion_whole(int32_t index, const std::string& text, std::string_view logprobs,
+                             const Ending& ending) {
+  return choice_text(index, "text", json_text(text), logprobs, &ending);
 }
 
 }  // namespace
@@ -142,6 +117,7 @@ const AnswerShape kChatShape = {.id_prefix = "chatcmpl-",
                                 .delta = chat_delta,
                                 .closing = chat_closing,
                                 .whole = chat_whole,
+                                .add_score = add_chat_score,
                                 .logprobs = chat_logprobs,
                                 .prompt_in_choice = false};
 
@@ -152,6 +128,7 @@ const AnswerShape kCompletionShape = {.id_prefix = "cmpl-",
                                       .delta = completion_delta,
                                       .closing = completion_closing,
                                       .whole = completion_whole,
+                                      .add_score = add_completion_score,
                                       .logprobs = completion_logprobs,
                                       .prompt_in_choice = true};
 
@@ -163,27 +140,32 @@ std::string_view reason_text(FinishReason reason) {
   return reason == FinishReason::kLength ? "length" : "stop";
 }
 
-Json prompt_logprobs(const Tokenizer& tokenizer, const std::vector<ScoredToken>& tokens) {
-  Json list = Json::array();
-  for (const ScoredToken& token : tokens) {
-    if (!token.scored) {
-      list.push_back(nullptr);
-      continue;
-    }
-    Json by_id = Json::object();
-    const auto add = [&](TokenId id, float logprob, Json rank) {
-      Json& entry = by_id[std::to_string(id)];
-      if (!entry.is_null()) return;
-      entry["logprob"] = finite(logprob);
-      entry["rank"] = std::move(rank);
-      entry["decoded_token"] = text_of(tokenizer, id);
-    };
-    int64_t rank = 0;
-    for (const TokenLogprob& likely : token.top) add(likely.token, likely.logprob, ++rank);
-    add(token.token, token.logprob, nullptr);
-    list.push_back(std::move(by_id));
-  }
-  return list;
+std::string prompt_logprob(const Tokenizer& tokenizer, const ScoredToken& token) {
+  if (!token.scored) return kNull;
+  Json by_id = Json::object();
+  const auto add = [&](TokenId id, float logprob, Json rank) {
+    Json& entry = by_id[std::to_string(id)];
+    if (!entry.is_null()) return;
+    entry["logprob"] = finite(logprob);
+    entry["rank"] = std::move(rank);
+    entry["decoded_token"] = text_of(tokenizer, id);
+  };
+  int64_t rank = 0;
+  for (const TokenLogprob& likely : token.top) add(likely.token, likely.logprob, ++rank);
+  add(token.token, token.logprob, nullptr);
+  return json_text(by_id);
+}
+
+void append_element(std::string_view element, std::string& list) {
+  if (!list.empty()) list += ',';
+  list += element;
+}
+
+void ScoreText::append(const ScoreText& more) {
+  append_element(more.tokens, tokens);
+  append_element(more.logprobs, logprobs);
+  append_element(more.offsets, offsets);
+  append_element(more.likely, likely);
 }
 
 Json usage_json(const RequestUsage& usage) {

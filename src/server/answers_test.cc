@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <malloc.h>
+#include <set>
 #include <string>
 
 #include "server/fixture_test.h"
@@ -7,23 +9,6 @@ namespace millrace {
 namespace {
 
 using AnswersTest = ServerTest;
-
-std::vector<TokenId> bytes(std::string_view text) {
-  std::vector<TokenId> tokens;
-  for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
-  return tokens;
-}
-
-// Every answer is `text`, then the end of generation if `ends`.
-EchoGenerator::Script say(const Tokenizer& tokenizer, std::string_view text, bool ends = true) {
-  std::vector<TokenId> tokens = bytes(text);
-  if (ends) tokens.push_back(tokenizer.vocab().ends_of_generation().front());
-  return [tokens](const Request&, int32_t) { return tokens; };
-}
-
-Json chat(std::string_view content) {
-  return {{"messages", {{{"role", "user"}, {"content", content}}}}};
-}
 
 std::vector<std::string> keys(const Json& object) {
   std::vector<std::string> names;
@@ -36,7 +21,7 @@ using Names = std::vector<std::string>;
 TEST_F(AnswersTest, ChatAnswerHasOpenAisKeys) {
   echo->script = say(*tokenizer, "Hi");
   start();
-  const HttpReply reply = ask_chat(chat("abc"));
+  const HttpReply reply = ask_chat(chat_with("abc"));
   ASSERT_EQ(reply.status, 200) << reply.body;
   const Json json = reply.json();
   EXPECT_EQ(keys(json),
@@ -45,7 +30,7 @@ TEST_F(AnswersTest, ChatAnswerHasOpenAisKeys) {
   EXPECT_EQ(json["object"], "chat.completion");
   EXPECT_EQ(json["model"], "echo");
   const Json& choice = json["choices"][0];
-  EXPECT_EQ(keys(choice), (Names{"index", "message", "logprobs", "finish_reason"}));
+  EXPECT_EQ(keys(choice), (Names{"index", "message", "logprobs", "finish_reason", "stop_reason"}));
   EXPECT_EQ(choice["message"]["role"], "assistant");
   EXPECT_EQ(choice["message"]["content"], "Hi");
   EXPECT_EQ(choice["finish_reason"], "stop");
@@ -61,7 +46,7 @@ TEST_F(AnswersTest, ChatAnswerHasOpenAisKeys) {
 TEST_F(AnswersTest, ChatStreamIsInOpenAisOrder) {
   echo->script = say(*tokenizer, "Hi");
   start();
-  Json body = chat("abc");
+  Json body = chat_with("abc");
   body["stream"] = true;
   body["stream_options"]["include_usage"] = true;
   const HttpReply reply = ask_chat(body);
@@ -78,8 +63,9 @@ TEST_F(AnswersTest, ChatStreamIsInOpenAisOrder) {
             R"("finish_reason":null}])");
   EXPECT_EQ(Json::parse(events[1])["choices"].dump(),
             R"([{"index":0,"delta":{"content":"H"},"logprobs":null,"finish_reason":null}])");
-  EXPECT_EQ(Json::parse(events[3])["choices"].dump(),
-            R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}])");
+  EXPECT_EQ(
+      Json::parse(events[3])["choices"].dump(),
+      R"([{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop","stop_reason":null}])");
   const Json usage = Json::parse(events[4]);
   EXPECT_EQ(usage["choices"].dump(), "[]");
   EXPECT_EQ(usage["usage"]["completion_tokens"], 3);
@@ -93,42 +79,11 @@ TEST_F(AnswersTest, CompletionAnswerHasOpenAisKeys) {
   EXPECT_TRUE(json["id"].get<std::string>().starts_with("cmpl-"));
   EXPECT_EQ(json["object"], "text_completion");
   EXPECT_EQ(json["choices"].dump(),
-            R"([{"index":0,"text":"abca","logprobs":null,"finish_reason":"length"}])");
+            R"([{"index":0,"text":"abca","logprobs":null,"finish_reason":"length",)"
+            R"("stop_reason":null}])");
   EXPECT_EQ(json["usage"]["prompt_tokens"], 3);
   EXPECT_EQ(json["usage"]["completion_tokens"], 4);
   EXPECT_EQ(ask_completion({{"prompt", "abc"}}).json()["usage"]["completion_tokens"], 16);
-}
-
-// The texts of a stream's choices joined, and their reasons.
-struct Joined {
-  std::map<int, std::string> texts;
-  std::map<int, std::string> reasons;
-  std::map<int, size_t> logprobs;
-};
-Joined join(const HttpReply& reply) {
-  Joined joined;
-  for (const std::string& event : events_of(reply)) {
-    if (event == "[DONE]") break;
-    const Json chunk = Json::parse(event);
-    for (const Json& choice : chunk["choices"]) {
-      const int index = choice["index"].get<int>();
-      if (choice.contains("text")) {
-        joined.texts[index] += choice["text"].get<std::string>();
-      } else if (choice["delta"].contains("content")) {
-        joined.texts[index] += choice["delta"]["content"].get<std::string>();
-      }
-      if (!choice["logprobs"].is_null()) {
-        const Json& logprobs = choice["logprobs"];
-        joined.logprobs[index] +=
-            logprobs[logprobs.contains("content") ? "content" : "tokens"].size();
-      }
-      if (!choice["finish_reason"].is_null()) {
-        EXPECT_FALSE(joined.reasons.contains(index));
-        joined.reasons[index] = choice["finish_reason"].get<std::string>();
-      }
-    }
-  }
-  return joined;
 }
 
 TEST_F(AnswersTest, StreamJoinedEqualsThePlainAnswer) {
@@ -157,7 +112,7 @@ TEST_F(AnswersTest, StreamJoinedEqualsThePlainAnswer) {
   for (const Case& c : cases) {
     echo->script = say(*tokenizer, c.text);
     for (const bool for_chat : {false, true}) {
-      Json body = for_chat ? chat("q") : Json{{"prompt", "q"}, {"max_tokens", 100}};
+      Json body = for_chat ? chat_with("q") : Json{{"prompt", "q"}, {"max_tokens", 100}};
       for (const auto& [name, value] : c.extra.items()) body[name] = value;
       const auto request = [&] { return for_chat ? ask_chat(body) : ask_completion(body); };
       const Json plain = request().json()["choices"][0];
@@ -168,6 +123,48 @@ TEST_F(AnswersTest, StreamJoinedEqualsThePlainAnswer) {
       const Joined streamed = join(request());
       EXPECT_EQ(streamed.texts.at(0), c.expected);
       EXPECT_EQ(streamed.reasons.at(0), c.reason);
+    }
+  }
+}
+
+TEST_F(AnswersTest, TheStopThatWasReachedIsNamed) {
+  const TokenId end = tokenizer->vocab().ends_of_generation().front();
+  struct Case {
+    Json extra;
+    std::string text, reason;
+    Json stop;
+  };
+  const Case cases[] = {
+      {{}, "ab c", "stop", nullptr},  // the model's own end
+      {{{"max_tokens", 2}}, "ab", "length", nullptr},
+      {{{"stop", {"z", "b "}}}, "a", "stop", "b "},
+      {{{"stop_token_ids", {'z', 'b'}}}, "a", "stop", int{'b'}},
+      {{{"stop_token_ids", {end}}}, "ab c", "stop", nullptr},
+      {{{"stop_token_ids", {end}}, {"ignore_eos", true}}, "ab c", "stop", end},
+  };
+  echo->script = say(*tokenizer, "ab c");
+  start();
+  for (const Case& c : cases) {
+    for (const bool for_chat : {false, true}) {
+      Json body = for_chat ? chat_with("q") : Json{{"prompt", "q"}, {"max_tokens", 100}};
+      for (const auto& [name, value] : c.extra.items()) body[name] = value;
+      const auto request = [&] { return for_chat ? ask_chat(body) : ask_completion(body); };
+      const Json plain = request().json()["choices"][0];
+      EXPECT_EQ(for_chat ? plain["message"]["content"] : plain["text"], c.text);
+      EXPECT_EQ(plain["finish_reason"], c.reason);
+      EXPECT_EQ(plain["stop_reason"], c.stop);
+      body["stream"] = true;
+      const std::vector<std::string> events = events_of(request());
+      ASSERT_GE(events.size(), 2U);
+      for (size_t i = 0; i + 1 < events.size(); ++i) {
+        const Json choice = Json::parse(events[i])["choices"][0];
+        const bool last = i + 2 == events.size();
+        EXPECT_EQ(choice.contains("stop_reason"), last);
+        if (last) {
+          EXPECT_EQ(choice["stop_reason"], c.stop);
+          EXPECT_EQ(choice["finish_reason"], c.reason);
+        }
+      }
     }
   }
 }
@@ -188,6 +185,25 @@ TEST_F(AnswersTest, WhatEndsAnAnswerIsLeftOut) {
   EXPECT_EQ(text({{"ignore_eos", true}, {"skip_special_tokens", false}}), "a<|im_end|>b");
   EXPECT_EQ(text({{"include_stop_str_in_output", true}, {"skip_special_tokens", false}}),
             "a<|im_end|>");
+}
+
+TEST_F(AnswersTest, AStopIsFoundInTheTextThatIsShown) {
+  const TokenId end = tokenizer->vocab().ends_of_generation().front();
+  echo->script = [end](const Request&, int32_t) { return std::vector<TokenId>{'a', end, 'b'}; };
+  start();
+  Json body = {{"prompt", "q"}, {"max_tokens", 3}, {"stop", "<|im_end|>"}, {"ignore_eos", true}};
+  for (const bool skips : {true, false}) {
+    body["skip_special_tokens"] = skips;
+    body["stream"] = false;
+    const Json plain = ask_completion(body).json();
+    EXPECT_EQ(plain["choices"][0]["text"], skips ? "ab" : "a");
+    EXPECT_EQ(plain["choices"][0]["finish_reason"], skips ? "length" : "stop");
+    EXPECT_EQ(plain["usage"]["completion_tokens"], skips ? 3 : 2);
+    body["stream"] = true;
+    const Joined streamed = join(ask_completion(body));
+    EXPECT_EQ(streamed.texts.at(0), skips ? "ab" : "a");
+    EXPECT_EQ(streamed.reasons.at(0), skips ? "length" : "stop");
+  }
 }
 
 TEST_F(AnswersTest, ChoicesAreNumberedAcrossPrompts) {
@@ -217,84 +233,6 @@ TEST_F(AnswersTest, ChoicesAreNumberedAcrossPrompts) {
   EXPECT_EQ(ask_completion(body).json()["error"]["param"], "prompt");
 }
 
-TEST_F(AnswersTest, ChatLogprobsHaveOneEntryPerToken) {
-  echo->script = say(*tokenizer, "é!");
-  start();
-  Json body = chat("q");
-  body["logprobs"] = true;
-  body["top_logprobs"] = 2;
-  const Json content = ask_chat(body).json()["choices"][0]["logprobs"]["content"];
-  ASSERT_EQ(content.size(), 4U);  // two bytes, a character, the end
-  EXPECT_EQ(content[0]["bytes"].dump(), "[195]");
-  EXPECT_EQ(content[1]["bytes"].dump(), "[169]");
-  EXPECT_EQ(content[0]["token"], "\uFFFD");
-  EXPECT_EQ(content[2].dump(), R"({"token":"!","logprob":-0.5,"bytes":[33],"top_logprobs":[)"
-                               R"({"token":"\"","logprob":-0.25,"bytes":[34]},)"
-                               R"({"token":"#","logprob":-0.5,"bytes":[35]}]})");
-  body["stream"] = true;
-  const Joined joined = join(ask_chat(body));
-  EXPECT_EQ(joined.logprobs.at(0), 4U);
-  EXPECT_EQ(joined.texts.at(0), "é!");
-  body.erase("top_logprobs");
-  body["stream"] = false;
-  EXPECT_EQ(ask_chat(body).json()["choices"][0]["logprobs"]["content"][2]["top_logprobs"].dump(),
-            "[]");
-}
-
-TEST_F(AnswersTest, CompletionLogprobsHoldTheChosenOneToo) {
-  echo->script = say(*tokenizer, "é!", false);
-  start();
-  Json body = {{"prompt", "q"}, {"logprobs", 0}};
-  const Json chosen = ask_completion(body).json()["choices"][0]["logprobs"];
-  EXPECT_EQ(keys(chosen), (Names{"text_offset", "token_logprobs", "tokens", "top_logprobs"}));
-  EXPECT_EQ(chosen["text_offset"].dump(), "[0,0,1]");
-  EXPECT_EQ(chosen["token_logprobs"].dump(), "[-0.5,-0.5,-0.5]");
-  EXPECT_EQ(chosen["top_logprobs"][2].dump(), R"({"!":-0.5})");
-  body["logprobs"] = 1;
-  const Json one = ask_completion(body).json()["choices"][0]["logprobs"];
-  EXPECT_EQ(one["top_logprobs"][2].dump(), R"({"\"":-0.25,"!":-0.5})");
-  // Both decode to U+FFFD: the likelier one stays.
-  EXPECT_EQ(one["top_logprobs"][0].dump(), "{\"\uFFFD\":-0.25}");
-  body["stream"] = true;
-  EXPECT_EQ(join(ask_completion(body)).logprobs.at(0), 3U);
-}
-
-TEST_F(AnswersTest, EchoRepeatsAndScoresThePrompt) {
-  echo->script = say(*tokenizer, "Z", false);
-  start();
-  Json body = {{"prompt", "éa"}, {"echo", true}, {"n", 2}, {"max_tokens", 1}};
-  EXPECT_EQ(ask_completion(body).json()["choices"][1]["text"], "éaZ");
-  body["logprobs"] = 0;
-  const Json choice = ask_completion(body).json()["choices"][1];
-  EXPECT_EQ(choice["text"], "éaZ");
-  EXPECT_EQ(choice["logprobs"]["token_logprobs"].dump(), "[null,-2.0,-2.0,-0.5]");
-  EXPECT_EQ(choice["logprobs"]["text_offset"].dump(), "[0,0,1,2]");
-  EXPECT_TRUE(choice["logprobs"]["top_logprobs"][0].is_null());
-  EXPECT_EQ(choice["logprobs"]["top_logprobs"][2].dump(), R"({"a":-2.0})");
-  body["stream"] = true;
-  const Joined joined = join(ask_completion(body));
-  EXPECT_EQ(joined.texts.at(0), "éaZ");
-  EXPECT_EQ(joined.texts.at(1), "éaZ");
-  EXPECT_EQ(joined.logprobs.at(1), 4U);
-  body = {{"prompt", {'o', 'k'}}, {"echo", true}, {"max_tokens", 1}};
-  EXPECT_EQ(ask_completion(body).json()["choices"][0]["text"], "okZ");
-}
-
-TEST_F(AnswersTest, PromptLogprobsAsVllmShapesThem) {
-  echo->script = say(*tokenizer, "Z", false);
-  start();
-  Json body = {{"prompt", "ab"}, {"prompt_logprobs", 1}, {"max_tokens", 1}};
-  const Json completion = ask_completion(body).json();
-  const std::string expected = R"([null,{"99":{"logprob":-0.25,"rank":1,"decoded_token":"c"},)"
-                               R"("98":{"logprob":-2.0,"rank":null,"decoded_token":"b"}}])";
-  EXPECT_EQ(completion["choices"][0]["prompt_logprobs"].dump(), expected);
-  body = chat("q");
-  body["prompt_logprobs"] = 0;
-  const Json json = ask_chat(body).json();
-  EXPECT_EQ(json["prompt_logprobs"].size(), json["usage"]["prompt_tokens"].get<size_t>());
-  EXPECT_FALSE(json["choices"][0].contains("prompt_logprobs"));
-}
-
 TEST_F(AnswersTest, ContextOverflowIsVllmsSentence) {
   start();
   const HttpReply reply = ask_completion({{"prompt", std::string("xyz")}, {"max_tokens", 4094}});
@@ -313,16 +251,37 @@ TEST_F(AnswersTest, ContextOverflowIsVllmsSentence) {
   for (int i = 0; i < 4095; ++i) lengthy += i % 2 == 0 ? 'x' : 'y';
   EXPECT_EQ(ask_completion({{"prompt", lengthy}}).json()["usage"]["completion_tokens"], 1);
   EXPECT_EQ(ask_completion({{"prompt", lengthy + "z"}}).status, 400);
-  EXPECT_EQ(ask_chat(chat(lengthy)).json()["error"]["param"], "messages");
+  EXPECT_EQ(ask_chat(chat_with(lengthy)).json()["error"]["param"], "messages");
   // A chat may fill the rest of the context.
-  Json open_ended = chat("q");
+  Json open_ended = chat_with("q");
   open_ended["ignore_eos"] = true;
   EXPECT_EQ(ask_chat(open_ended).json()["usage"]["total_tokens"], 4096);
 }
 
+TEST_F(AnswersTest, TheLeastLengthFitsTheDefaultLength) {
+  start();
+  EXPECT_EQ(ask_completion({{"prompt", "a"}, {"min_tokens", 16}}).status, 200);
+  expect_error(ask_completion({{"prompt", "a"}, {"min_tokens", 17}}), 400, "min_tokens");
+}
+
+// No token is longer than "<|im_start|>".
+TEST_F(AnswersTest, WhatCannotFitIsRefusedUnread) {
+  start();
+  const std::string text(5'000'000, 'x');
+  const HttpReply reply = ask_completion({{"prompt", {"a", text}}});
+  expect_error(reply, 400, "prompt[1]", "context_length_exceeded");
+  const size_t least = (text.size() + 11) / 12;
+  EXPECT_NE(reply.body.find(fmt::format("at least {} input tokens", least)), std::string::npos)
+      << reply.body;
+  expect_error(ask_chat(chat_with(text)), 400, "messages", "context_length_exceeded");
+  EXPECT_EQ(ask_completion({{"prompt", std::string(60'000, 'x')}, {"truncate_prompt_tokens", 9}})
+                .json()["usage"]["prompt_tokens"],
+            9);
+}
+
 TEST_F(AnswersTest, SpecialTokensInsideContentAreText) {
   start();
-  ask_chat(chat("<|im_end|>"));
+  ask_chat(chat_with("<|im_end|>"));
   const std::vector<TokenId> prompt = echo->last_request().prompt;
   const TokenId end = *tokenizer->vocab().find("<|im_end|>");
   EXPECT_EQ(std::count(prompt.begin(), prompt.end(), end), 1);
@@ -343,10 +302,26 @@ TEST_F(AnswersTest, SeedsAreTheClientsOrDrawn) {
   EXPECT_NE(echo->last_request().sampling.seed, first);
 }
 
+TEST_F(AnswersTest, EachPromptOfAListDrawsItsOwnSeed) {
+  std::vector<uint64_t> seeds;
+  echo->script = [&](const Request& request, int32_t) {
+    seeds.push_back(request.sampling.seed);
+    return std::vector<TokenId>{'x'};
+  };
+  start();
+  Json body = {{"prompt", {"a", "a", "a"}}};
+  EXPECT_EQ(ask_completion(body).status, 200);
+  EXPECT_EQ(std::set<uint64_t>(seeds.begin(), seeds.end()).size(), 3U);
+  seeds.clear();
+  body["seed"] = 7;
+  EXPECT_EQ(ask_completion(body).status, 200);
+  EXPECT_EQ(seeds, (std::vector<uint64_t>{7, 7, 7}));
+}
+
 TEST_F(AnswersTest, AModelWithoutATemplateSaysSo) {
   chat_template = nullptr;
   start();
-  const HttpReply reply = ask_chat(chat("q"));
+  const HttpReply reply = ask_chat(chat_with("q"));
   EXPECT_EQ(reply.status, 400);
   EXPECT_EQ(reply.json()["error"]["param"], "messages");
   EXPECT_EQ(ask_completion({{"prompt", "q"}}).status, 200);
@@ -364,6 +339,30 @@ TEST_F(AnswersTest, AnErrorInTheMiddleEndsTheStreamWithIt) {
   EXPECT_EQ(error["message"].get<std::string>().find("0x"), std::string::npos);
   body["stream"] = false;
   EXPECT_EQ(ask_completion(body).status, 500);
+}
+
+// What the process has allocated; 0 where a sanitizer stands in for the allocator.
+int64_t bytes_in_use() {
+  const struct mallinfo2 info = mallinfo2();
+  return static_cast<int64_t>(info.uordblks + info.hblkhd);
+}
+
+TEST_F(AnswersTest, ARunningAnswerKeepsNothingOfALargeRequest) {
+  start();
+  Json body = chat_with("a");
+  body["chat_template_kwargs"]["x"] = Json::array();
+  for (int i = 0; i < 500'000; ++i) body["chat_template_kwargs"]["x"].push_back(Json::array());
+  const std::string request = post("/v1/chat/completions", body.dump());
+  echo->hold(true);
+  TestClient client(server->port());
+  const int64_t before = bytes_in_use();
+  client.send(request);
+  ASSERT_TRUE(echo->wait_for_running(1));
+  EXPECT_TRUE(client.send(get("/health")));  // the route's thread has returned
+  absl::SleepFor(absl::Milliseconds(50));
+  EXPECT_LT(bytes_in_use() - before, 8 << 20);
+  echo->hold(false);
+  EXPECT_EQ(client.read_reply().status, 200);
 }
 
 TEST_F(AnswersTest, ConcurrentStreamsAreEachTheirOwn) {

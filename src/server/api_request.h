@@ -24,7 +24,6 @@ struct AnswerOptions {
   bool prompt_logprobs = false;  // besides what echo needs
   bool echo = false;             // the prompt comes before the answer
   bool include_stop = false;     // the stop string stays in the text
-  bool skip_special = true;
 };
 
 // How messages become a prompt.
@@ -56,6 +55,7 @@ struct ApiRequest {
   std::vector<std::string> bad_words;
 
   std::vector<PromptInput> prompts;            // of a completion
+  bool prompts_listed = false;                 // as a list, if only of one
   Json messages;                               // of a chat, checked
   std::optional<std::string> content;          // llama-server's name for the text of /tokenize
   std::optional<std::vector<TokenId>> tokens;  // of /detokenize

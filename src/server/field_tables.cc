@@ -25,14 +25,13 @@ constexpr Field kAnswerFields[] = {
      "Before this many tokens nothing ends the answer. At most max_tokens. Default 0."},
     {"stop", ShapedField{read_stop, kStopSchema},
      "The answer ends before any of these strings; the one that ends first wins."},
-    {"stop_token_ids",
-     TokensField{[](R& r, std::vector<TokenId> v) { r.generation.stop.tokens = std::move(v); }},
+    {"stop_token_ids", ShapedField{read_stop_tokens, kStopTokensSchema},
      "Tokens that end the answer and are left out of its text."},
     {"include_stop_str_in_output", FlagField{[](R& r, bool v) { r.answer.include_stop = v; }},
      "What ended the answer stays in its text. Default false."},
     {"ignore_eos", FlagField{[](R& r, bool v) { r.generation.stop.ignore_eos = v; }},
      "The model's own end does not end the answer. Default false."},
-    {"skip_special_tokens", FlagField{[](R& r, bool v) { r.answer.skip_special = v; }},
+    {"skip_special_tokens", FlagField{[](R& r, bool v) { r.generation.stop.skip_special = v; }},
      "Special tokens are left out of the text. Default true."},
     {"prompt_logprobs", LogprobsField{[](R& r, int32_t v) {
        r.generation.prompt_logprobs = v;
@@ -75,8 +74,7 @@ constexpr Field kEncodingFields[] = {
 };
 
 constexpr Field kTruncationFields[] = {
-    {"truncate_prompt_tokens",
-     IntegerField{-1, kIntegerMax, [](R& r, int64_t v) { r.encoding.tokens_kept = v; }},
+    {"truncate_prompt_tokens", ShapedField{read_tokens_kept, kTokensKeptSchema},
      "Keeps this many tokens of a longer prompt; -1 as many as fit beside the answer."},
     {"truncation_side", ShapedField{read_truncation_side, kTruncationSideSchema},
      "Which end of a longer prompt goes. Default `left`."},

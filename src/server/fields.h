@@ -19,7 +19,11 @@ struct ReadContext {
   int32_t logprobs_max = 20;
   int32_t stops_max = 16;
   int64_t stop_bytes_max = 1024;  // of one
+  int32_t stop_tokens_max = 256;
+  int64_t bad_word_bytes_max = 65536;  // of all
   int32_t biases_max = 1000;
+  JsonLimits json = {};              // of JSON texts inside
+  std::string_view request_id = {};  // for the log
 };
 
 struct NumberField {

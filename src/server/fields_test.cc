@@ -96,7 +96,12 @@ TEST(FieldsTest, RangesOfEveryRoute) {
       {R"("min_p":1)", nullptr},
       {R"("min_p":1.5)", "min_p"},
       {R"("typical_p":0)", "typical_p"},
+      {R"("top_p":1)", nullptr},
+      {R"("min_p":0)", nullptr},
       {R"("presence_penalty":-2)", nullptr},
+      {R"("presence_penalty":2)", nullptr},
+      {R"("frequency_penalty":-2)", nullptr},
+      {R"("frequency_penalty":2)", nullptr},
       {R"("presence_penalty":2.1)", "presence_penalty"},
       {R"("frequency_penalty":-2.1)", "frequency_penalty"},
       {R"("repetition_penalty":0)", "repetition_penalty"},
@@ -120,6 +125,8 @@ TEST(FieldsTest, RangesOfEveryRoute) {
       {R"("min_tokens":-1)", "min_tokens"},
       {R"("seed":9223372036854775807)", nullptr},
       {R"("seed":-9223372036854775808)", nullptr},
+      {R"("seed":18446744073709551615)", nullptr},
+      {R"("seed":18446744073709551616)", "seed"},
       {R"("seed":1.5)", "seed"},
       {R"("seed":99999999999999999999)", "seed"},
       {R"("seed":"1")", "seed"},
@@ -292,7 +299,9 @@ TEST(FieldsTest, Prompts) {
       {R"({"prompt":[true]})", "prompt[0]"},
       {R"({"prompt":{"a":1}})", "prompt"},
       {R"({"prompt":"a","logprobs":0})", nullptr},
+      {R"({"prompt":"a","logprobs":20})", nullptr},
       {R"({"prompt":"a","logprobs":21})", "logprobs"},
+      {R"({"prompt":"a","logprobs":-1})", "logprobs"},
       {R"({"prompt":"a","logprobs":true})", "logprobs"},
       {R"([])", "-"},
   });
@@ -322,6 +331,20 @@ TEST(FieldsTest, Messages) {
        "messages[0].tool_calls[0].function.arguments"},
       {R"({"messages":[{"role":"assistant","content":null,"tool_calls":null}]})",
        "messages[0].content"},
+      {R"({"messages":[{"role":"assistant","content":"x","tool_calls":[]}]})", nullptr},
+      {R"({"messages":[{"role":"assistant","content":null,"tool_calls":[]}]})",
+       "messages[0].content"},
+      {R"({"messages":[{"role":"assistant","content":"x","tool_calls":{}}]})",
+       "messages[0].tool_calls"},
+      {R"({"messages":[{"role":"assistant","content":null,"refusal":"no"}]})", nullptr},
+      {R"({"messages":[{"role":"assistant","content":"x","refusal":null}]})", nullptr},
+      {R"({"messages":[{"role":"user","content":null,"refusal":"no"}]})", "messages[0].content"},
+      {R"({"messages":[{"role":"assistant","content":[{"type":"refusal","refusal":"no"}]}]})",
+       nullptr},
+      {R"({"messages":[{"role":"assistant","content":[{"type":"refusal","refusal":1}]}]})",
+       "messages[0].content[0].refusal"},
+      {R"({"messages":[{"role":"user","content":[{"type":"refusal","refusal":"no"}]}]})",
+       "messages[0].content[0].type", kUnsupported},
       {R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]})", nullptr},
       {R"({"messages":[{"role":"user","content":[{"type":"text","text":1}]}]})",
        "messages[0].content[0].text"},
@@ -342,6 +365,28 @@ TEST(FieldsTest, Messages) {
       {R"("logprobs":true,"top_logprobs":21)", "top_logprobs"},
       {R"("logprobs":true,"top_logprobs":-1)", "top_logprobs"},
   });
+}
+
+TEST(FieldsTest, AThousandBiasesAndNoMore) {
+  const auto biases = [](int count) {
+    Json body = {{"prompt", "a"}, {"logit_bias", Json::object()}};
+    for (int i = 0; i < count; ++i) body["logit_bias"][std::to_string(i)] = 1;
+    ReadContext context = kContext;
+    context.vocab_size = 2000;
+    return seen(read_body(kCompletionBody, body, context).status());
+  };
+  EXPECT_EQ(biases(1000), "good");
+  EXPECT_EQ(biases(1001), "logit_bias -");
+}
+
+TEST(FieldsTest, NamesThatAreFieldsAreReserved) {
+  for (const char* name :
+       {"tokenize", "chat_template", "messages", "tools", "documents", "add_generation_prompt",
+        "continue_final_message", "bos_token", "eos_token"}) {
+    const std::string values = fmt::format(R"("chat_template_kwargs":{{"{}":true}})", name);
+    check_chat_fields({{values.c_str(), fmt::format("chat_template_kwargs.{}", name).c_str()}});
+  }
+  check_chat_fields({{R"("chat_template_kwargs":{"tokenized":true})", nullptr}});
 }
 
 TEST(FieldsTest, ValuesLandWhereTheyBelong) {
@@ -378,6 +423,29 @@ TEST(FieldsTest, MessagesKeepTheirShapes) {
             R"({"type":"text","text":"b"}]},{"role":"assistant","content":null,"reasoning":"r",)"
             R"("tool_calls":[{"id":"1","type":"function","function":{"name":"f",)"
             R"("arguments":"{\"a\": 1}"}}]}])");
+}
+
+// As clients send earlier answers back.
+TEST(FieldsTest, ARefusalIsWhatTheAssistantSaid) {
+  const auto body = parse_json(R"({"messages":[
+      {"role":"assistant","content":null,"refusal":"no"},
+      {"role":"assistant","content":[{"type":"refusal","refusal":"never"}],"tool_calls":[]}]})");
+  const auto request = read_body(kChatBody, *body, kContext);
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->messages.dump(),
+            R"([{"role":"assistant","content":"no"},)"
+            R"({"role":"assistant","content":[{"type":"text","text":"never"}]}])");
+}
+
+TEST(FieldsTest, ArgumentsAreReadWithinTheServersLimits) {
+  const auto body = parse_json(R"({"messages":[{"role":"assistant","content":null,"tool_calls":[
+      {"id":"1","function":{"name":"f","arguments":"[[[1]]]"}}]}]})");
+  ReadContext context = kContext;
+  context.json.depth = 3;
+  EXPECT_EQ(seen(read_body(kChatBody, *body, context).status()), "good");
+  context.json.depth = 2;
+  EXPECT_EQ(seen(read_body(kChatBody, *body, context).status()),
+            "messages[0].tool_calls[0].function.arguments -");
 }
 
 TEST(JsonTextTest, LimitsCountWhileReading) {

@@ -96,8 +96,9 @@ RequestId EchoGenerator::begin(Submission submission) {
   for (int32_t i = 0; i < request.choices; ++i) {
     running->scripts.push_back(script(request, i));
     running->texts.push_back(std::make_unique<TextStream>(
-        tokenizer_,
-        TextStream::Options{.stops = request.stop.strings, .unheard = request.stop.tokens_min}));
+        tokenizer_, TextStream::Options{.stops = request.stop.strings,
+                                        .skip_special = request.stop.skip_special,
+                                        .unheard = request.stop.tokens_min}));
   }
   running->done.resize(running->scripts.size());
   running->sink = std::move(submission.sink);
@@ -182,9 +183,10 @@ TokenEvent EchoGenerator::next_event(Running& running, size_t choice) const {
   event.token = tokens[running.at];
   event.logprob = -0.5F;
   event.top = likeliest(event.token, std::max(request.logprobs, 0));
-  running.texts[choice]->push(event.token);
+  const bool end = request.stop.tokens.contains(event.token) ||
+                   (!request.stop.ignore_eos && tokenizer_.vocab().ends_generation(event.token));
+  if (!end) running.texts[choice]->push(event.token);
   event.stop_string = running.texts[choice]->stopped();
-  const bool end = !request.stop.ignore_eos && tokenizer_.vocab().ends_generation(event.token);
   const auto tokens_max = std::min<int64_t>(std::ssize(tokens), request.stop.tokens_max);
   if (end || event.stop_string >= 0) {
     event.finish = FinishReason::kStop;
@@ -395,6 +397,43 @@ std::vector<std::string> events_of(const HttpReply& reply) {
     at = end + 2;
   }
   return events;
+}
+
+Joined join(const HttpReply& reply) {
+  Joined joined;
+  for (const std::string& event : events_of(reply)) {
+    if (event == "[DONE]") break;
+    const Json chunk = Json::parse(event);
+    for (const Json& choice : chunk["choices"]) {
+      const int index = choice["index"].get<int>();
+      if (choice.contains("text")) {
+        joined.texts[index] += choice["text"].get<std::string>();
+      } else if (choice["delta"].contains("content")) {
+        joined.texts[index] += choice["delta"]["content"].get<std::string>();
+      }
+      if (!choice["logprobs"].is_null()) {
+        const Json& logprobs = choice["logprobs"];
+        joined.logprobs[index] +=
+            logprobs[logprobs.contains("content") ? "content" : "tokens"].size();
+      }
+      if (!choice["finish_reason"].is_null()) {
+        EXPECT_FALSE(joined.reasons.contains(index));
+        joined.reasons[index] = choice["finish_reason"].get<std::string>();
+      }
+    }
+  }
+  return joined;
+}
+
+EchoGenerator::Script say(const Tokenizer& tokenizer, std::string_view text, bool ends) {
+  std::vector<TokenId> tokens;
+  for (const char c : text) tokens.push_back(static_cast<unsigned char>(c));
+  if (ends) tokens.push_back(tokenizer.vocab().ends_of_generation().front());
+  return [tokens](const Request&, int32_t) { return tokens; };
+}
+
+Json chat_with(std::string_view content) {
+  return {{"messages", {{{"role", "user"}, {"content", content}}}}};
 }
 
 ServerTest::ServerTest() {

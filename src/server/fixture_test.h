@@ -119,6 +119,20 @@ void expect_error(const HttpReply& reply, int status, std::string_view param = "
 // The data lines of an event stream.
 std::vector<std::string> events_of(const HttpReply& reply);
 
+// The choices of a stream, joined by their index.
+struct Joined {
+  std::map<int, std::string> texts;
+  std::map<int, std::string> reasons;
+  std::map<int, size_t> logprobs;  // entries
+};
+Joined join(const HttpReply& reply);
+
+// Every answer is `text`, byte by byte, then the end of generation if `ends`.
+EchoGenerator::Script say(const Tokenizer& tokenizer, std::string_view text, bool ends = true);
+
+// A chat's request: one message of a user.
+Json chat_with(std::string_view content);
+
 // A server on a free port, an echo behind it, and a vocabulary of bytes.
 class ServerTest : public testing::Test {
  protected:

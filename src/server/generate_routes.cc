@@ -29,30 +29,65 @@ absl::Status check_choices(const Dialect& dialect, const ApiRequest& request,
       invalid_argument("a request may ask for at most {} choices in all", limits.choices));
 }
 
-// How many tokens each prompt's answers may have.
-absl::StatusOr<std::vector<int64_t>> settle_tokens(const Dialect& dialect,
-                                                   const ApiRequest& request,
-                                                   const std::vector<Prompt>& prompts,
-                                                   const RouteContext& context) {
-  std::vector<int64_t> tokens_max;
+// Settles how many tokens each prompt's answers may have.
+absl::Status settle_tokens(const Dialect& dialect, const ApiRequest& request,
+                           const RouteContext& context, std::vector<Prompt>& prompts) {
   int64_t tokens = 0;
-  for (const Prompt& prompt : prompts) {
-    ASSIGN_OR_RETURN(const int64_t allowed,
+  for (Prompt& prompt : prompts) {
+    ASSIGN_OR_RETURN(prompt.tokens_max,
                      tokens_allowed(request, std::ssize(prompt.tokens), dialect.tokens_default,
-                                    context.model->context_max, dialect.prompt_field));
-    if (request.generation.stop.tokens_min > allowed) {
-      return at_field(
-          "min_tokens",
-          invalid_argument("min_tokens must be at most max_tokens, which is {}", allowed));
+                                    context.model->context_max, prompt.field));
+    if (request.generation.stop.tokens_min > prompt.tokens_max) {
+      return at_field("min_tokens",
+                      invalid_argument("min_tokens must be at most max_tokens, which is {}",
+                                       prompt.tokens_max));
     }
-    tokens_max.push_back(allowed);
-    tokens += std::ssize(prompt.tokens) + allowed * request.generation.choices;
+    tokens += std::ssize(prompt.tokens) + prompt.tokens_max * request.generation.choices;
   }
-  if (tokens <= context.limits.tokens) return tokens_max;
+  if (tokens <= context.limits.tokens) return absl::OkStatus();
   return at_field("max_tokens",
                   invalid_argument("a request may take at most {} tokens in all: its prompts and "
                                    "n times max_tokens for each are {}",
                                    context.limits.tokens, tokens));
+}
+
+// About what a token takes in lists of ids, and a log-probability with its token's text and bytes.
+constexpr int64_t kIdBytes = 8;
+constexpr int64_t kScoreBytes = 96;
+
+// What of an answer its request asks for besides the answer's own text. In a stream that is what
+// concerns the prompts: the rest goes as it comes. Where no length is asked for, the answer is
+// judged while it grows.
+absl::Status check_answer_bytes(const Dialect& dialect, const ApiRequest& request,
+                                const std::vector<Prompt>& prompts, int64_t bytes_max) {
+  const AnswerOptions& answer = request.answer;
+  const int64_t choices = request.generation.choices;
+  const int64_t scores = 1 + request.generation.logprobs;  // of a token; 0: none asked for
+  const int64_t prompt_scores = 1 + request.generation.prompt_logprobs;
+  const int64_t prompt_copies = dialect.shape.prompt_in_choice ? choices : 1;
+  const bool echoes_scores = answer.echo && dialect.shape.prompt_in_choice && scores > 0;
+  const bool bounded = !request.stream && request.answer_tokens();
+  int64_t of_echo = 0, of_prompts = 0, of_answers = 0;
+  for (const Prompt& prompt : prompts) {
+    const int64_t tokens = std::ssize(prompt.tokens);
+    of_echo += choices * (std::ssize(prompt.text) +
+                          (echoes_scores ? tokens * prompt_scores * kScoreBytes : 0));
+    of_prompts += prompt_copies * tokens *
+                  ((answer.prompt_logprobs ? prompt_scores * kScoreBytes : 0) +
+                   (answer.token_ids ? kIdBytes : 0));
+    if (bounded) of_answers += choices * prompt.tokens_max * scores * kScoreBytes;
+  }
+  const int64_t bytes = of_echo + of_prompts + of_answers;
+  if (bytes <= bytes_max) return absl::OkStatus();
+  const int64_t most = std::max({of_echo, of_prompts, of_answers});
+  const std::string_view field = most == of_echo          ? "echo"
+                                 : most == of_answers     ? "logprobs"
+                                 : answer.prompt_logprobs ? "prompt_logprobs"
+                                                          : "return_token_ids";
+  return at_field(field, invalid_argument("an answer's log-probabilities and what it repeats of "
+                                          "its prompts may take at most {} bytes; with this {}, n "
+                                          "and max_tokens they take about {}",
+                                          bytes_max, field, bytes));
 }
 
 absl::StatusOr<std::shared_ptr<Generation>> start(const Dialect& dialect, const HttpRequest& http,
@@ -64,12 +99,13 @@ absl::StatusOr<std::shared_ptr<Generation>> start(const Dialect& dialect, const 
   RETURN_IF_ERROR(check_choices(dialect, request, context.limits));
   ASSIGN_OR_RETURN(std::vector<Prompt> prompts, dialect.prompts(request, model));
   if (context.logs_prompts) log_prompts(http.id, prompts, model.served.tokenizer);
-  ASSIGN_OR_RETURN(const std::vector<int64_t> tokens_max,
-                   settle_tokens(dialect, request, prompts, context));
+  RETURN_IF_ERROR(settle_tokens(dialect, request, context, prompts));
+  RETURN_IF_ERROR(check_answer_bytes(dialect, request, prompts, context.limits.answer_bytes));
+  for (Prompt& prompt : prompts) prompt.seed = request.seed ? *request.seed : context.seeds.next();
   request.generation.sampling.banned = tokens_of_words(request.bad_words, model.served.tokenizer);
-  if (!request.seed) request.seed = context.seeds.next();
+  request.generation.client_id = request.client_id;
   return Generation::start(context.model, dialect.shape, std::move(request), std::move(prompts),
-                           tokens_max, context.limits.pending_bytes);
+                           context.limits);
 }
 
 Reply generate(const Dialect& dialect, const HttpRequest& request, const RouteContext& context) {

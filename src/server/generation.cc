@@ -1,8 +1,7 @@
 #include "server/generation.h"
 
-#include <algorithm>
-
 #include <absl/time/clock.h>
+#include <fmt/ranges.h>
 
 #include "server/api_error.h"
 #include "server/event_text.h"
@@ -15,11 +14,6 @@ namespace {
 // One socket write's worth: large enough to cost few calls, small enough to bound a slow client.
 constexpr size_t kPortionBytes = size_t{64} << 10;
 constexpr std::string_view kFingerprint = "millrace-" MILLRACE_VERSION;
-
-int64_t count_characters(std::string_view utf8) {
-  return std::ranges::count_if(
-      utf8, [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; });
-}
 
 // Everything of an answer's object up to its choices, which follow as text.
 std::string make_envelope(const AnswerShape& shape, const ApiRequest& request) {
@@ -41,92 +35,58 @@ std::string members_after(const Json& members) {
   return "," + object.substr(1, object.size() - 2);
 }
 
+// An object as text, with more members.
+std::string extended(std::string object, std::string_view members) {
+  object.insert(object.size() - 1, members);
+  return object;
+}
+
 // A refusal for want of room, with how long the wait for some is.
 absl::Status with_patience(const Generator& generator, absl::Status status) {
   if (!absl::IsResourceExhausted(status)) return status;
   return with_retry_after(retry_after_seconds(generator.stats()), std::move(status));
 }
 
-ScoredToken scored_token(const TokenEvent& event, int64_t text_offset) {
-  return {event.token, true, event.logprob, event.top, text_offset};
+std::string token_ids_member(const std::vector<TokenId>& tokens) {
+  return fmt::format(R"(,"token_ids":[{}])", fmt::join(tokens, ","));
+}
+
+ScoredToken scored_token(const TokenEvent& event) {
+  return {.token = event.token, .scored = true, .logprob = event.logprob, .top = event.top};
 }
 
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Generation>> Generation::start(
     std::shared_ptr<const NamedModel> model, const AnswerShape& shape, ApiRequest request,
-    std::vector<Prompt> prompts, const std::vector<int64_t>& tokens_max, int64_t pending_bytes) {
-  std::shared_ptr<Generation> generation(new Generation(std::move(model), shape, std::move(request),
-                                                        std::move(prompts), pending_bytes));
-  RETURN_IF_ERROR(generation->submit(tokens_max));
+    std::vector<Prompt> prompts, const ServerLimits& limits) {
+  std::shared_ptr<Generation> generation(
+      new Generation(std::move(model), shape, request, prompts, limits));
+  std::vector<Submission> work = generation->work_of(request.generation, std::move(prompts));
+  request = ApiRequest();  // it may be large, and the answer take long
+  RETURN_IF_ERROR(generation->submit(std::move(work)));
   return generation;
 }
 
 Generation::Generation(std::shared_ptr<const NamedModel> model, const AnswerShape& shape,
-                       ApiRequest request, std::vector<Prompt> prompts, int64_t pending_bytes)
+                       const ApiRequest& request, std::vector<Prompt>& prompts,
+                       const ServerLimits& limits)
     : model_(std::move(model)),
       shape_(shape),
-      request_(std::move(request)),
-      mailbox_(std::make_shared<Mailbox>(pending_bytes)) {
-  report_.choices = std::ssize(prompts) * request_.generation.choices;
-  for (Prompt& prompt : prompts) {
-    report_.usage.prompt_tokens += std::ssize(prompt.tokens);
-    prompts_.emplace_back().prompt = std::move(prompt);
-  }
+      answer_(request.answer),
+      stop_(request.generation.stop),
+      stream_(request.stream),
+      scores_(request.generation.logprobs >= 0),
+      choices_each_(request.generation.choices),
+      score_bytes_max_(limits.answer_bytes),
+      mailbox_(std::make_shared<Mailbox>(limits.pending_bytes)) {
+  for (Prompt& prompt : prompts) add_prompt(prompt);
   make_choices();
-  envelope_ = make_envelope(shape_, request_);
+  report_.choices = std::ssize(choices_);
+  envelope_ = make_envelope(shape_, request);
 }
 
 Generation::~Generation() { cancel(); }
-
-void Generation::make_choices() {
-  const Tokenizer& tokenizer = model_->served.tokenizer;
-  const TextStream::Options options = {.stops = request_.generation.stop.strings,
-                                       .include_stop = request_.answer.include_stop,
-                                       .skip_special = request_.answer.skip_special,
-                                       .unheard = request_.generation.stop.tokens_min};
-  const bool needs_offsets = wants_logprobs() && shape_.prompt_in_choice;
-  const size_t count = prompts_.size() * static_cast<size_t>(request_.generation.choices);
-  choices_.reserve(count);
-  for (size_t i = 0; i < count; ++i) {
-    Choice& choice = choices_.emplace_back(TextStream(tokenizer, options));
-    if (needs_offsets) {
-      choice.unstopped.emplace(
-          tokenizer, TextStream::Options{.stops = {}, .skip_special = options.skip_special});
-    }
-  }
-  for (PromptState& state : prompts_) {
-    ScoredToken first;
-    first.token = state.prompt.tokens.front();
-    state.scored.push_back(first);
-  }
-}
-
-absl::Status Generation::submit(const std::vector<int64_t>& tokens_max) {
-  std::vector<Submission> submissions;
-  for (size_t i = 0; i < prompts_.size(); ++i) {
-    Request request = request_.generation;
-    request.client_id = request_.client_id;
-    request.prompt = prompts_[i].prompt.tokens;
-    request.stop.tokens_max = tokens_max[i];
-    request.sampling.seed = *request_.seed;
-    auto sink = std::make_shared<MailboxSink>(mailbox_, static_cast<int32_t>(i));
-    submissions.push_back({std::move(request), std::move(sink)});
-  }
-  Generator& generator = model_->served.generator;
-  absl::StatusOr<std::vector<RequestId>> ids = generator.submit_all(std::move(submissions));
-  if (!ids.ok()) return with_patience(generator, ids.status());
-  for (size_t i = 0; i < prompts_.size(); ++i) prompts_[i].id = (*ids)[i];
-  return absl::OkStatus();
-}
-
-void Generation::cancel() {
-  mailbox_->close();
-  for (PromptState& prompt : prompts_) {
-    if (prompt.id.valid() && !prompt.finished) model_->served.generator.cancel(prompt.id);
-    prompt.finished = true;
-  }
-}
 
 void Generation::watch(std::function<void()> wake) { mailbox_->watch(std::move(wake)); }
 
@@ -145,9 +105,9 @@ AnswerPart Generation::next() {
 
 AnswerPart Generation::ping() {
   AnswerPart part;
-  if (request_.stream && !over_) {
+  if (stream_ && !over_) {
     part.events = kPing;
-    streaming_ = true;
+    streamed_ = true;
   }
   return part;
 }
@@ -158,83 +118,141 @@ void Generation::end(const absl::Status& reason) {
   cancel();
 }
 
+void Generation::add_prompt(Prompt& prompt) {
+  report_.usage.prompt_tokens += std::ssize(prompt.tokens);
+  PromptState& state =
+      prompts_.emplace_back(TextOffsets(model_->served.tokenizer, stop_.skip_special));
+  state.tokens = std::ssize(prompt.tokens);
+  state.text = std::move(prompt.text);
+  if (answer_.token_ids) state.token_ids = fmt::to_string(fmt::join(prompt.tokens, ","));
+  accept_prompt_token(state, {.token = prompt.tokens.front(), .top = {}});
+}
+
+void Generation::make_choices() {
+  const TextStream text(model_->served.tokenizer, {.stops = stop_.strings,
+                                                   .include_stop = answer_.include_stop,
+                                                   .skip_special = stop_.skip_special,
+                                                   .unheard = stop_.tokens_min});
+  const size_t count = prompts_.size() * static_cast<size_t>(choices_each_);
+  choices_.reserve(count);
+  for (size_t i = 0; i < count; ++i) choices_.emplace_back(text);
+}
+
+std::vector<Submission> Generation::work_of(const Request& shared,
+                                            std::vector<Prompt> prompts) const {
+  std::vector<Submission> work;
+  for (Prompt& prompt : prompts) {
+    auto sink = std::make_shared<MailboxSink>(mailbox_, static_cast<int32_t>(work.size()));
+    Request& request = work.emplace_back(Submission{shared, std::move(sink)}).request;
+    request.prompt = std::move(prompt.tokens);
+    request.stop.tokens_max = prompt.tokens_max;
+    request.sampling.seed = prompt.seed;
+  }
+  return work;
+}
+
+absl::Status Generation::submit(std::vector<Submission> work) {
+  Generator& generator = model_->served.generator;
+  absl::StatusOr<std::vector<RequestId>> ids = generator.submit_all(std::move(work));
+  if (!ids.ok()) return with_patience(generator, ids.status());
+  for (size_t i = 0; i < prompts_.size(); ++i) prompts_[i].id = (*ids)[i];
+  return absl::OkStatus();
+}
+
+void Generation::cancel() {
+  mailbox_->close();
+  for (PromptState& prompt : prompts_) {
+    if (prompt.id.valid() && !prompt.finished) model_->served.generator.cancel(prompt.id);
+    prompt.finished = true;
+  }
+}
+
 void Generation::accept(const Delivery& delivery, AnswerPart& part) {
   PromptState& prompt = prompts_[static_cast<size_t>(delivery.prompt)];
   if (delivery.finish) {
     accept_finish(prompt, *delivery.finish, part);
   } else if (delivery.token.of_prompt) {
-    accept_prompt_token(prompt, delivery.token);
+    accept_prompt_token(prompt, scored_token(delivery.token));
   } else {
-    accept_token(delivery.prompt * request_.generation.choices + delivery.token.choice,
-                 delivery.token, part);
+    accept_token(delivery.prompt * choices_each_ + delivery.token.choice, delivery.token, part);
   }
 }
 
-void Generation::accept_prompt_token(PromptState& prompt, const TokenEvent& token) {
-  prompt.scored.push_back(scored_token(token, 0));
+void Generation::accept_prompt_token(PromptState& prompt, ScoredToken token) const {
+  if (answer_.prompt_logprobs) {
+    append_element(prompt_logprob(model_->served.tokenizer, token), prompt.logprobs);
+  }
+  if (!echoes_scores()) return;
+  token.text_offset = prompt.offsets.next(token.token);
+  shape_.add_score(names(), token, prompt.scores);
 }
 
 void Generation::score(Choice& choice, const TokenEvent& token) {
-  if (!wants_logprobs()) return;
-  choice.scored.push_back(scored_token(token, choice.characters));
-  if (choice.unstopped) choice.characters += count_characters(choice.unstopped->push(token.token));
+  if (!scores_) return;
+  ScoredToken scored = scored_token(token);
+  if (choice.offsets) scored.text_offset = choice.offsets->next(token.token);
+  const int64_t before = choice.scores.bytes();
+  shape_.add_score(names(), scored, choice.scores);
+  score_bytes_ += choice.scores.bytes() - before;
 }
 
-Json Generation::take_logprobs(Choice& choice) {
-  if (!wants_logprobs()) return nullptr;
-  const TokenNames names = {model_->served.tokenizer, request_.answer.tokens_as_ids};
-  Json logprobs = shape_.logprobs(names, choice.scored);
-  choice.scored.clear();
-  return logprobs;
+// As vLLM tells it: of the model's own end nothing.
+Ending Generation::ending_of(const TokenEvent& last) const {
+  Ending ending = {.reason = reason_text(last.finish)};
+  if (last.finish != FinishReason::kStop) return ending;
+  const Vocab& vocab = model_->served.tokenizer.vocab();
+  if (last.stop_string >= 0) {
+    ending.stop = json_text(stop_.strings.begin()[last.stop_string]);
+  } else if (stop_.ignore_eos || !vocab.ends_generation(last.token)) {
+    ending.stop = fmt::to_string(last.token);
+  }
+  return ending;
+}
+
+std::string Generation::logprobs_of(const ScoreText& scores) const {
+  return scores_ ? shape_.logprobs(scores) : "null";
 }
 
 // What an answer says of its prompt besides the text.
-Json Generation::about_prompt(const PromptState& prompt) const {
-  Json members = Json::object();
-  if (request_.answer.token_ids) members["prompt_token_ids"] = prompt.prompt.tokens;
-  if (request_.answer.prompt_logprobs) {
-    members["prompt_logprobs"] = prompt_logprobs(model_->served.tokenizer, prompt.scored);
-  }
+std::string Generation::about_prompt(const PromptState& prompt) const {
+  std::string members;
+  if (answer_.token_ids) members += fmt::format(R"(,"prompt_token_ids":[{}])", prompt.token_ids);
+  if (answer_.prompt_logprobs)
+    members += fmt::format(R"(,"prompt_logprobs":[{}])", prompt.logprobs);
   return members;
 }
 
 // Every chunk of a choice goes through here.
-void Generation::send_choice(int32_t index, Json chunk, AnswerPart& part) {
+void Generation::send_choice(int32_t index, std::string chunk, AnswerPart& part) {
   Choice& choice = this->choice(index);
   const PromptState& prompt = prompt_of(index);
-  Json after = Json::object();
+  std::string inside, after;
   if (!std::exchange(choice.sent, true)) {
-    (shape_.prompt_in_choice ? chunk : after).update(about_prompt(prompt));
+    (shape_.prompt_in_choice ? inside : after) = about_prompt(prompt);
   }
-  if (!choice.token_ids.empty()) chunk["token_ids"] = std::exchange(choice.token_ids, {});
-  if (request_.answer.include_usage && request_.answer.continuous_usage) {
-    after["usage"] = usage_json(
-        {.prompt_tokens = std::ssize(prompt.prompt.tokens), .generated_tokens = choice.tokens});
-    after["usage"].erase("prompt_tokens_details");  // known when the prompt's work is over
+  if (!choice.token_ids.empty()) {
+    inside += token_ids_member(std::exchange(choice.token_ids, {}));
   }
-  streaming_ = true;
-  part.events += event_text(envelope_ + json_text(chunk) + "]" + members_after(after) + "}");
+  if (answer_.include_usage && answer_.continuous_usage) {
+    Json usage = usage_json({.prompt_tokens = prompt.tokens, .generated_tokens = choice.tokens});
+    usage.erase("prompt_tokens_details");  // known when the prompt's work is over
+    after += R"(,"usage":)" + json_text(usage);
+  }
+  streamed_ = true;
+  part.events += event_text(envelope_ + extended(std::move(chunk), inside) + "]" + after + "}");
 }
 
 // A choice's first chunk, and before a completion's own tokens the prompt that it repeats.
 void Generation::open(int32_t index, AnswerPart& part) {
   Choice& choice = this->choice(index);
+  const PromptState& prompt = prompt_of(index);
   choice.opened = true;
-  if (request_.answer.echo) {
-    PromptState& prompt = prompt_of(index);
-    choice.gathered = prompt.prompt.text;
-    if (choice.unstopped) {
-      for (ScoredToken token : prompt.scored) {
-        token.text_offset = choice.characters;
-        choice.characters += count_characters(choice.unstopped->push(token.token));
-        choice.scored.push_back(std::move(token));
-      }
-    }
-  }
-  if (!request_.stream) return;
+  if (scores_ && shape_.prompt_in_choice) choice.offsets.emplace(prompt.offsets);
+  if (!stream_) return;
   if (shape_.opening != nullptr) send_choice(index, shape_.opening(index), part);
-  if (request_.answer.echo) {
-    send_choice(index, shape_.delta(index, choice.gathered, take_logprobs(choice)), part);
+  if (answer_.echo) {
+    const std::string logprobs = echoes_scores() ? logprobs_of(prompt.scores) : "null";
+    send_choice(index, shape_.delta(index, prompt.text, logprobs), part);
   }
 }
 
@@ -244,26 +262,34 @@ void Generation::accept_token(int32_t index, const TokenEvent& token, AnswerPart
   ++report_.usage.generated_tokens;
   score(choice, token);
   ++choice.tokens;
-  if (request_.answer.token_ids) choice.token_ids.push_back(token.token);
+  if (answer_.token_ids) choice.token_ids.push_back(token.token);
   // What ended the answer, unless it was a stop string, has no text of its own.
   const bool silent = token.finish == FinishReason::kStop && token.stop_string < 0;
   std::string text;
-  if (!silent || request_.answer.include_stop) text = choice.text.push(token.token);
+  if (!silent || answer_.include_stop) text = choice.text.push(token.token);
   const bool finished = token.finish != FinishReason::kNone;
   if (finished) {
     text += choice.text.finish();
-    choice.reason = report_.reason = token.finish;
+    choice.ending = ending_of(token);
+    report_.reason = token.finish;
   }
-  if (!request_.stream) {
+  if (!stream_) {
     choice.gathered += text;
+    if (score_bytes_ > score_bytes_max_) {
+      fail(unavailable("the answer's log-probabilities are more than {} bytes: ask for fewer "
+                       "tokens, or for a stream",
+                       score_bytes_max_),
+           part);
+    }
     return;
   }
-  if (!text.empty() || !choice.scored.empty() || !choice.token_ids.empty()) {
-    send_choice(index, shape_.delta(index, text, take_logprobs(choice)), part);
+  if (!text.empty() || !choice.scores.empty() || !choice.token_ids.empty()) {
+    const std::string logprobs = logprobs_of(std::exchange(choice.scores, {}));
+    send_choice(index, shape_.delta(index, text, logprobs), part);
   }
   const bool by_itself =
       token.finish == FinishReason::kStop || token.finish == FinishReason::kLength;
-  if (by_itself) send_choice(index, shape_.closing(index, reason_text(token.finish)), part);
+  if (by_itself) send_choice(index, shape_.closing(index, choice.ending), part);
 }
 
 void Generation::accept_finish(PromptState& prompt, const FinishEvent& finish, AnswerPart& part) {
@@ -283,7 +309,7 @@ void Generation::fail(const absl::Status& status, AnswerPart& part) {
   cancel();
   over_ = part.last = true;
   report_.reason = FinishReason::kError;
-  if (streaming_) {
+  if (streamed_) {
     part.events += event_text(error_json(status)) + event_text("[DONE]");
   } else {
     part.whole = error_response(status);
@@ -292,31 +318,38 @@ void Generation::fail(const absl::Status& status, AnswerPart& part) {
 
 void Generation::complete(AnswerPart& part) {
   over_ = part.last = true;
-  Json after = Json::object();
-  if (!request_.stream || request_.answer.include_usage) after["usage"] = usage_json(report_.usage);
-  if (request_.answer.timings) after["timings"] = timings_json(report_.usage, report_.times);
-  if (request_.stream) {
-    if (!after.empty()) part.events += event_text(envelope_ + "]" + members_after(after) + "}");
+  Json members = Json::object();
+  if (!stream_ || answer_.include_usage) members["usage"] = usage_json(report_.usage);
+  if (answer_.timings) members["timings"] = timings_json(report_.usage, report_.times);
+  const std::string after = members_after(members);
+  if (stream_) {
+    if (!after.empty()) part.events += event_text(envelope_ + "]" + after + "}");
     part.events += event_text("[DONE]");
     return;
   }
-  if (!shape_.prompt_in_choice) after.update(about_prompt(prompts_.front()));
-  HttpResponse& response = part.whole.emplace();
-  response.body = envelope_;
+  std::string& body = part.whole.emplace().body;
+  body = envelope_;
   for (int32_t i = 0; i < static_cast<int32_t>(choices_.size()); ++i) {
-    if (i > 0) response.body += ',';
-    response.body += whole_choice(i);
+    if (i > 0) body += ',';
+    body += whole_choice(i);
   }
-  response.body += "]" + members_after(after) + "}";
+  body += ']' + after;
+  if (!shape_.prompt_in_choice) body += about_prompt(prompts_.front());
+  body += '}';
 }
 
 std::string Generation::whole_choice(int32_t index) {
   Choice& choice = this->choice(index);
-  Json json =
-      shape_.whole(index, choice.gathered, take_logprobs(choice), reason_text(choice.reason));
-  if (shape_.prompt_in_choice) json.update(about_prompt(prompt_of(index)));
-  if (request_.answer.token_ids) json["token_ids"] = std::exchange(choice.token_ids, {});
-  return json_text(json);
+  const PromptState& prompt = prompt_of(index);
+  ScoreText scores = prompt.scores;
+  scores.append(std::exchange(choice.scores, {}));
+  const std::string text =
+      answer_.echo ? prompt.text + choice.gathered : std::exchange(choice.gathered, {});
+  std::string whole = shape_.whole(index, text, logprobs_of(scores), choice.ending);
+  std::string members;
+  if (shape_.prompt_in_choice) members = about_prompt(prompt);
+  if (answer_.token_ids) members += token_ids_member(choice.token_ids);
+  return extended(std::move(whole), members);
 }
 
 }  // namespace millrace

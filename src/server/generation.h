@@ -11,18 +11,22 @@
 #include "server/mailbox.h"
 #include "server/named_model.h"
 #include "server/prompts.h"
+#include "server/token_text.h"
 #include "text/stream.h"
 
 namespace millrace {
 
 // One API request at work: its prompts run in the generator, their tokens become text, and the text
-// an answer of the asked shape, at once or as an event stream.
+// an answer of the asked shape, at once or as an event stream. It keeps of the request what the
+// answer needs.
 class Generation final : public AnswerSource {
  public:
-  // Submits every prompt or, after an error, none. `tokens_max` is parallel to `prompts`.
-  static absl::StatusOr<std::shared_ptr<Generation>> start(
-      std::shared_ptr<const NamedModel> model, const AnswerShape& shape, ApiRequest request,
-      std::vector<Prompt> prompts, const std::vector<int64_t>& tokens_max, int64_t pending_bytes);
+  // Submits every prompt or, after an error, none.
+  static absl::StatusOr<std::shared_ptr<Generation>> start(std::shared_ptr<const NamedModel> model,
+                                                           const AnswerShape& shape,
+                                                           ApiRequest request,
+                                                           std::vector<Prompt> prompts,
+                                                           const ServerLimits& limits);
   ~Generation() override;
 
   void watch(std::function<void()> wake) override;
@@ -33,35 +37,41 @@ class Generation final : public AnswerSource {
 
  private:
   struct Choice {
-    explicit Choice(TextStream stream) : text(std::move(stream)) {}
+    explicit Choice(const TextStream& stream) : text(stream) {}
     TextStream text;
-    std::optional<TextStream> unstopped;  // for text offsets, which know no stops
-    int64_t characters = 0;               // that `unstopped` has let out
-    int64_t tokens = 0;                   // generated
-    std::vector<TokenId> token_ids;       // where asked for; in a stream, not yet sent
+    std::optional<TextOffsets> offsets;  // of the entries of `scores`, where they have some
+    int64_t tokens = 0;                  // generated
+    std::vector<TokenId> token_ids;      // where asked for; in a stream, not yet sent
     bool opened = false;
     bool sent = false;  // a chunk of it
-    FinishReason reason = FinishReason::kNone;
-    std::string gathered;             // of an answer that is given whole
-    std::vector<ScoredToken> scored;  // the same; in a stream, not yet sent
+    Ending ending;
+    std::string gathered;  // of an answer that is given whole
+    ScoreText scores;      // the same; in a stream, not yet sent
   };
+  // What its choices repeat is made once.
   struct PromptState {
-    Prompt prompt;
-    std::vector<ScoredToken> scored;
-    int64_t characters = 0;
+    explicit PromptState(TextOffsets begin) : offsets(std::move(begin)) {}
+    int64_t tokens = 0;
+    std::string text;       // that echo shows
+    std::string token_ids;  // where asked for; elements of JSON lists, as the next
+    std::string logprobs;
+    ScoreText scores;  // that echo shows
+    TextOffsets offsets;
     RequestId id;
     bool finished = false;
   };
 
-  Generation(std::shared_ptr<const NamedModel> model, const AnswerShape& shape, ApiRequest request,
-             std::vector<Prompt> prompts, int64_t pending_bytes);
+  Generation(std::shared_ptr<const NamedModel> model, const AnswerShape& shape,
+             const ApiRequest& request, std::vector<Prompt>& prompts, const ServerLimits& limits);
 
-  absl::Status submit(const std::vector<int64_t>& tokens_max);
+  void add_prompt(Prompt& prompt);
   void make_choices();
+  std::vector<Submission> work_of(const Request& shared, std::vector<Prompt> prompts) const;
+  absl::Status submit(std::vector<Submission> work);
   void cancel();
 
   void accept(const Delivery& delivery, AnswerPart& part);
-  void accept_prompt_token(PromptState& prompt, const TokenEvent& token);
+  void accept_prompt_token(PromptState& prompt, ScoredToken token) const;
   void accept_token(int32_t index, const TokenEvent& token, AnswerPart& part);
   void score(Choice& choice, const TokenEvent& token);
   void open(int32_t index, AnswerPart& part);
@@ -71,17 +81,24 @@ class Generation final : public AnswerSource {
   std::string whole_choice(int32_t index);
 
   PromptState& prompt_of(int32_t choice) {
-    return prompts_[static_cast<size_t>(choice / request_.generation.choices)];
+    return prompts_[static_cast<size_t>(choice / choices_each_)];
   }
   Choice& choice(int32_t index) { return choices_[static_cast<size_t>(index)]; }
-  bool wants_logprobs() const { return request_.generation.logprobs >= 0; }
-  Json take_logprobs(Choice& choice);
-  Json about_prompt(const PromptState& prompt) const;
-  void send_choice(int32_t index, Json chunk, AnswerPart& part);
+  bool echoes_scores() const { return answer_.echo && scores_ && shape_.prompt_in_choice; }
+  TokenNames names() const { return {model_->served.tokenizer, answer_.tokens_as_ids}; }
+  Ending ending_of(const TokenEvent& last) const;
+  std::string logprobs_of(const ScoreText& scores) const;
+  std::string about_prompt(const PromptState& prompt) const;
+  void send_choice(int32_t index, std::string chunk, AnswerPart& part);
 
   const std::shared_ptr<const NamedModel> model_;
   const AnswerShape& shape_;
-  const ApiRequest request_;
+  const AnswerOptions answer_;
+  const StopParams stop_;
+  const bool stream_;
+  const bool scores_;           // log-probabilities of generated tokens were asked for
+  const int32_t choices_each_;  // of a prompt
+  const int64_t score_bytes_max_;
   const std::shared_ptr<Mailbox> mailbox_;
   std::vector<PromptState> prompts_;
   std::vector<Choice> choices_;  // a prompt's n choices are neighbours
@@ -89,10 +106,11 @@ class Generation final : public AnswerSource {
   std::vector<Delivery> taken_;
   size_t cursor_ = 0;  // into taken_
   GenerationReport report_;
-  size_t finished_ = 0;     // prompts
-  bool streaming_ = false;  // something of the stream went out
-  bool over_ = false;       // the last part was given
-  absl::Status ending_;     // why the server ends it
+  size_t finished_ = 0;      // prompts
+  int64_t score_bytes_ = 0;  // held for an answer that is given whole
+  bool streamed_ = false;    // something of the stream went out
+  bool over_ = false;        // the last part was given
+  absl::Status ending_;      // why the server ends it
 };
 
 }  // namespace millrace

@@ -26,15 +26,18 @@ ReadContext read_context(const RouteContext& context) {
           .logprobs_max = limits.logprobs,
           .stops_max = limits.stops,
           .stop_bytes_max = limits.stop_bytes,
-          .biases_max = limits.biases};
+          .stop_tokens_max = limits.stop_tokens,
+          .bad_word_bytes_max = limits.bad_word_bytes,
+          .biases_max = limits.biases,
+          .json = {.depth = limits.json_depth, .keys = limits.json_keys}};
 }
 
 absl::StatusOr<ApiRequest> read_request(const RequestBody& body, const HttpRequest& http,
                                         const RouteContext& context) {
-  const ServerLimits& limits = context.limits;
-  ASSIGN_OR_RETURN(const Json json,
-                   parse_json(http.body, {.depth = limits.json_depth, .keys = limits.json_keys}));
-  ASSIGN_OR_RETURN(ApiRequest request, read_body(body, json, read_context(context)));
+  ReadContext reading = read_context(context);
+  reading.request_id = http.id;
+  ASSIGN_OR_RETURN(const Json json, parse_json(http.body, reading.json));
+  ASSIGN_OR_RETURN(ApiRequest request, read_body(body, json, reading));
   RETURN_IF_ERROR(settle_model(request, *context.model));
   return request;
 }

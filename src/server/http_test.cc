@@ -335,6 +335,31 @@ TEST_F(HttpTest, AClientThatLeavesCancelsItsRequest) {
   EXPECT_EQ(ask_completion(kShort).status, 200);
 }
 
+TEST_F(HttpTest, PipelinedStreamsComeInTurn) {
+  start();
+  TestClient client(server->port());
+  std::string requests;
+  for (const char* prompt : {"ab", "cd", "ef"}) {
+    const Json body = {{"prompt", prompt}, {"max_tokens", 40}, {"stream", true}};
+    requests += post("/v1/completions", body.dump());
+  }
+  client.send(requests);
+  for (const char* prompt : {"ab", "cd", "ef"}) {
+    const HttpReply reply = client.read_reply();
+    EXPECT_TRUE(reply.whole);
+    const std::vector<std::string> events = events_of(reply);
+    ASSERT_EQ(events.size(), 42U);
+    std::string text;
+    for (size_t i = 0; i < 40; ++i) {
+      text += Json::parse(events[i])["choices"][0]["text"].get<std::string>();
+    }
+    std::string expected;
+    for (int i = 0; i < 20; ++i) expected += prompt;
+    EXPECT_EQ(text, expected);
+    EXPECT_EQ(events.back(), "[DONE]");
+  }
+}
+
 TEST_F(HttpTest, AClientThatReadsNothingIsCancelled) {
   options.limits.stall_timeout = absl::Milliseconds(100);
   echo = std::make_unique<EchoGenerator>(*tokenizer, 1 << 20);

@@ -133,6 +133,48 @@ TEST_F(LimitsTest, Logprobs) {
                400, "top_logprobs");
 }
 
+TEST_F(LimitsTest, AnAnswerOfNoGivenLengthIsJudgedAsItGrows) {
+  options.limits.answer_bytes = 1000;
+  start();
+  Json body = chat_with("a");
+  body["logprobs"] = true;
+  echo->script = say(*tokenizer, "short");
+  EXPECT_EQ(ask_chat(body).status, 200);
+  echo->script = say(*tokenizer, std::string(100, 'x'));
+  expect_error(ask_chat(body), 503);
+  body["stream"] = true;
+  EXPECT_EQ(join(ask_chat(body)).logprobs.at(0), 101U);
+}
+
+TEST_F(LimitsTest, AnswersAboutTokens) {
+  options.limits.answer_bytes = 60;
+  start();
+  const auto asked = [&](const char* path, const Json& body) {
+    return ask(post(path, body.dump()));
+  };
+  // {"tokens":[ and then a token and a comma each.
+  EXPECT_EQ(asked("/tokenize", {{"content", std::string(16, '0')}}).status, 200);
+  expect_error(asked("/tokenize", {{"content", std::string(17, '0')}}), 400, "content");
+  expect_error(asked("/tokenize", {{"content", "000"}, {"with_pieces", true}}), 400, "content");
+  EXPECT_EQ(asked("/tokenize", {{"prompt", "00"}}).status, 200);
+  expect_error(asked("/tokenize", {{"prompt", std::string(20, '0')}}), 400, "prompt");
+  expect_error(asked("/tokenize", {{"prompt", "00"}, {"return_token_strs", true}}), 400, "prompt");
+  expect_error(asked("/tokenize", {{"messages", {{{"role", "user"}, {"content", "a"}}}}}), 400,
+               "messages");
+  EXPECT_EQ(asked("/detokenize", {{"tokens", std::vector<int>(30, 48)}}).status, 200);
+  expect_error(asked("/detokenize", {{"tokens", std::vector<int>(31, 48)}}), 400, "tokens");
+}
+
+TEST_F(LimitsTest, TokensAndWordsThatAreLookedAtInEachStep) {
+  options.limits.stop_tokens = 2;
+  options.limits.bad_word_bytes = 5;
+  start();
+  EXPECT_EQ(complete({{"stop_token_ids", {9, 8, 9, 8, 9}}}).status, 200);  // two of them
+  expect_error(complete({{"stop_token_ids", {7, 8, 9}}}), 400, "stop_token_ids");
+  EXPECT_EQ(complete({{"bad_words", {"abc", "de"}}}).status, 200);
+  expect_error(complete({{"bad_words", {"abc", "def"}}}), 400, "bad_words");
+}
+
 TEST_F(LimitsTest, StopsAndBiases) {
   options.limits.stops = 2;
   options.limits.stop_bytes = 3;
@@ -154,6 +196,38 @@ TEST_F(LimitsTest, TokensInAll) {
   EXPECT_EQ(complete({{"max_tokens", 8}, {"n", 2}}).status, 200);
   expect_error(complete({{"max_tokens", 9}, {"n", 2}}), 400, "max_tokens");
   expect_error(complete({{"max_tokens", 8}, {"prompt", {"abc", "abc"}}}), 400, "max_tokens");
+}
+
+TEST_F(LimitsTest, AnswerBytes) {
+  options.limits.answer_bytes = 960;  // ten log-probabilities
+  start();
+  const auto chosen = [&](const char* field, int tokens_max, int n) {
+    return complete({{field, 0}, {"max_tokens", tokens_max}, {"n", n}});
+  };
+  EXPECT_EQ(chosen("logprobs", 10, 1).status, 200);
+  expect_error(chosen("logprobs", 11, 1), 400, "logprobs");
+  expect_error(chosen("logprobs", 6, 2), 400, "logprobs");
+  expect_error(complete({{"logprobs", 4}, {"max_tokens", 3}}), 400, "logprobs");
+  // What a stream sends as it comes needs no room.
+  EXPECT_EQ(complete({{"logprobs", 4}, {"max_tokens", 3}, {"stream", true}}).status, 200);
+  // A prompt of three tokens, in each choice.
+  EXPECT_EQ(chosen("prompt_logprobs", 1, 3).status, 200);
+  expect_error(chosen("prompt_logprobs", 1, 4), 400, "prompt_logprobs");
+  const Json echoing = {{"echo", true}, {"logprobs", 0}, {"stream", true}};
+  EXPECT_EQ(complete(echoing).status, 200);
+  Json more = echoing;
+  more["n"] = 4;
+  expect_error(complete(more), 400, "echo");
+  EXPECT_EQ(complete({{"echo", true}, {"prompt", std::string(960, 'x')}}).status, 200);
+  expect_error(complete({{"echo", true}, {"prompt", std::string(961, 'x')}}), 400, "echo");
+  EXPECT_EQ(complete({{"return_token_ids", true}, {"n", 40}}).status, 200);
+  expect_error(complete({{"return_token_ids", true}, {"n", 41}}), 400, "return_token_ids");
+  // A chat has its prompt's beside the choices, once.
+  Json chat = {{"messages", {{{"role", "user"}, {"content", "a"}}}},
+               {"return_token_ids", true},
+               {"max_tokens", 1},
+               {"n", 128}};
+  EXPECT_EQ(ask_chat(chat).status, 200);
 }
 
 }  // namespace

@@ -7,13 +7,15 @@ namespace millrace {
 bool Mailbox::put(int32_t prompt, std::span<const TokenEvent> events) {
   const std::lock_guard lock(mutex_);
   if (closed_ || overflowed_) return false;
+  // What comes at once may be much, as a prompt's log-probabilities are, and its taker quick.
+  overflowed_ = bytes_ > bytes_max_;
+  if (overflowed_) return false;
   for (const TokenEvent& event : events) {
     bytes_ += static_cast<int64_t>(sizeof(Delivery) + event.top.size() * sizeof(TokenLogprob));
     deliveries_.push_back({prompt, event, std::nullopt});
   }
-  overflowed_ = bytes_ > bytes_max_;
   notify();
-  return !overflowed_;
+  return true;
 }
 
 void Mailbox::put(int32_t prompt, const FinishEvent& finish) {

@@ -23,7 +23,7 @@ class Mailbox {
  public:
   explicit Mailbox(int64_t bytes_max) : bytes_max_(bytes_max) {}
 
-  // False: closed, or the taker is too far behind.
+  // False: closed, or what waits already is more than the taker may be behind.
   bool put(int32_t prompt, std::span<const TokenEvent> events);
   void put(int32_t prompt, const FinishEvent& finish);
 

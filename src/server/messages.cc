@@ -8,8 +8,8 @@ namespace {
 
 constexpr std::string_view kRoles[] = {"system", "developer", "user", "assistant", "tool"};
 
-// A content given as a list of text parts.
-absl::StatusOr<Json> read_parts(const Json& parts, const std::string& path) {
+// A content given as a list of text parts. A refusal is what an assistant said, like its text.
+absl::StatusOr<Json> read_parts(const Json& parts, bool by_assistant, const std::string& path) {
   if (parts.empty()) return at_field(path, invalid_argument("{} must not be an empty list", path));
   Json read = Json::array();
   for (size_t i = 0; i < parts.size(); ++i) {
@@ -19,13 +19,15 @@ absl::StatusOr<Json> read_parts(const Json& parts, const std::string& path) {
     if (!part.is_object() || type == part.end() || !type->is_string()) {
       return at_field(part_path, invalid_argument("{} must be an object with a type", part_path));
     }
-    if (*type != "text") {
+    const bool refusal = by_assistant && *type == "refusal";
+    if (!refusal && *type != "text") {
       return at_field(part_path + ".type",
                       unimplemented("{} must be a text part: others are not supported", part_path));
     }
-    const auto content = part.find("text");
+    const std::string text_path = fmt::format("{}.{}", part_path, refusal ? "refusal" : "text");
+    const auto content = part.find(refusal ? "refusal" : "text");
     if (content == part.end() || !content->is_string()) {
-      return at_field(part_path + ".text", invalid_argument("{}.text must be a string", part_path));
+      return at_field(text_path, invalid_argument("{} must be a string", text_path));
     }
     read.push_back({{"type", "text"}, {"text", *content}});
   }
@@ -33,14 +35,15 @@ absl::StatusOr<Json> read_parts(const Json& parts, const std::string& path) {
 }
 
 // A tool call of an earlier answer. Its arguments, which clients send as JSON text, stay text.
-absl::StatusOr<Json> read_tool_call(const Json& call, const std::string& path) {
+absl::StatusOr<Json> read_tool_call(const Json& call, const std::string& path,
+                                    const JsonLimits& limits) {
   const auto function = call.is_object() ? call.find("function") : call.end();
   const bool shaped = call.is_object() && function != call.end() && function->is_object() &&
                       function->contains("name") && (*function)["name"].is_string();
   if (!shaped) return at_field(path, invalid_argument("{} must name a function", path));
   const auto arguments = function->find("arguments");
   if (arguments != function->end() && arguments->is_string() &&
-      !parse_json(arguments->get_ref<const std::string&>()).ok()) {
+      !parse_json(arguments->get_ref<const std::string&>(), limits).ok()) {
     const std::string inner = path + ".function.arguments";
     return at_field(inner, invalid_argument("{} must be JSON text", inner));
   }
@@ -50,18 +53,22 @@ absl::StatusOr<Json> read_tool_call(const Json& call, const std::string& path) {
 absl::Status read_content(const Json& message, const std::string& role, const std::string& path,
                           Json& read) {
   const std::string content_path = path + ".content";
-  const auto content = message.find("content");
-  const bool absent = content == message.end() || content->is_null();
-  if (absent) {
-    const bool calls = role == "assistant" && !message.value("tool_calls", Json()).is_null();
-    if (!calls) {
+  const bool by_assistant = role == "assistant";
+  auto content = message.find("content");
+  const auto given = [&message](const auto& member) {
+    return member != message.end() && !member->is_null();
+  };
+  if (by_assistant && !given(content)) content = message.find("refusal");
+  if (!given(content)) {
+    const auto calls = message.find("tool_calls");
+    if (!by_assistant || calls == message.end() || calls->empty()) {
       return at_field(content_path, invalid_argument("{} must not be null", content_path));
     }
     read["content"] = nullptr;
   } else if (content->is_string()) {
     read["content"] = *content;
   } else if (content->is_array()) {
-    ASSIGN_OR_RETURN(read["content"], read_parts(*content, content_path));
+    ASSIGN_OR_RETURN(read["content"], read_parts(*content, by_assistant, content_path));
   } else {
     return at_field(content_path,
                     invalid_argument("{} must be a string or a list of parts", content_path));
@@ -81,23 +88,27 @@ absl::Status read_text_member(const Json& message, const char* name, const std::
   return absl::OkStatus();
 }
 
-absl::Status read_tool_calls(const Json& message, const std::string& path, Json& read) {
+absl::Status read_tool_calls(const Json& message, const std::string& path, const JsonLimits& limits,
+                             Json& read) {
   const auto calls = message.find("tool_calls");
-  if (calls == message.end() || calls->is_null()) return absl::OkStatus();
+  const bool none = calls == message.end() || calls->is_null();
+  if (none || *calls == Json::array()) return absl::OkStatus();
   const std::string calls_path = path + ".tool_calls";
-  if (!calls->is_array() || calls->empty()) {
+  if (!calls->is_array()) {
     return at_field(calls_path, invalid_argument("{} must be a list of calls", calls_path));
   }
   Json list = Json::array();
   for (size_t i = 0; i < calls->size(); ++i) {
-    ASSIGN_OR_RETURN(Json call, read_tool_call((*calls)[i], fmt::format("{}[{}]", calls_path, i)));
+    ASSIGN_OR_RETURN(Json call,
+                     read_tool_call((*calls)[i], fmt::format("{}[{}]", calls_path, i), limits));
     list.push_back(std::move(call));
   }
   read["tool_calls"] = std::move(list);
   return absl::OkStatus();
 }
 
-absl::StatusOr<Json> read_message(const Json& message, const std::string& path) {
+absl::StatusOr<Json> read_message(const Json& message, const std::string& path,
+                                  const JsonLimits& limits) {
   if (!message.is_object()) {
     return at_field(path, invalid_argument("{} must be an object", path));
   }
@@ -118,20 +129,21 @@ absl::StatusOr<Json> read_message(const Json& message, const std::string& path) 
        {"name", "tool_call_id", "reasoning_content", "reasoning", "thinking"}) {
     RETURN_IF_ERROR(read_text_member(message, member, path, read));
   }
-  RETURN_IF_ERROR(read_tool_calls(message, path, read));
+  RETURN_IF_ERROR(read_tool_calls(message, path, limits, read));
   return read;
 }
 
 }  // namespace
 
-absl::Status read_messages(const Json& value, const ReadContext& /*context*/, ApiRequest& request) {
+absl::Status read_messages(const Json& value, const ReadContext& context, ApiRequest& request) {
   if (value.is_null()) return absl::OkStatus();
   if (!value.is_array() || value.empty()) {
     return invalid_argument("messages must be a list with at least one message");
   }
   Json messages = Json::array();
   for (size_t i = 0; i < value.size(); ++i) {
-    ASSIGN_OR_RETURN(Json message, read_message(value[i], fmt::format("messages[{}]", i)));
+    ASSIGN_OR_RETURN(Json message,
+                     read_message(value[i], fmt::format("messages[{}]", i), context.json));
     messages.push_back(std::move(message));
   }
   request.messages = std::move(messages);

@@ -16,6 +16,7 @@ Json reference(std::string_view schema) {
 // The bounds that a schema's text names with a dollar.
 void settle(const ReadContext& context, Json& schema) {
   if (schema == "$stops") schema = context.stops_max;
+  if (schema == "$stop_tokens") schema = context.stop_tokens_max;
   if (schema == "$biases") schema = context.biases_max;
   if (!schema.is_structured()) return;
   for (Json& inner : schema) settle(context, inner);

@@ -33,6 +33,16 @@ bool truncate(const ApiRequest& request, int64_t context_max, std::vector<TokenI
   return true;
 }
 
+// Refuses what is too long whatever its tokens are, before the work of finding them.
+absl::Status check_may_fit(std::string_view text, const ApiRequest& request,
+                           const NamedModel& model, std::string_view field) {
+  if (model.token_bytes_max == 0 || request.encoding.tokens_kept) return absl::OkStatus();
+  const int64_t tokens_least =
+      (std::ssize(text) + model.token_bytes_max - 1) / model.token_bytes_max;
+  if (tokens_least < model.context_max) return absl::OkStatus();
+  return tokens_allowed(request, tokens_least, 1, model.context_max, field).status();
+}
+
 // The text of a message, or the last of its texts.
 std::string_view last_text(const Json& message) {
   const Json& content = message.at("content");
@@ -105,13 +115,20 @@ absl::StatusOr<std::vector<Prompt>> completion_prompts(const ApiRequest& request
   const DecodeOptions decode = {.skip_special = false};
   std::vector<Prompt> prompts;
   for (const PromptInput& input : request.prompts) {
+    const size_t index = prompts.size();
     Prompt& prompt = prompts.emplace_back();
+    prompt.field = request.prompts_listed ? fmt::format("prompt[{}]", index) : "prompt";
     const auto* text = std::get_if<std::string>(&input);
-    prompt.tokens = text == nullptr ? std::get<std::vector<TokenId>>(input)
-                                    : encode_text(*text, request, model);
+    if (text == nullptr) {
+      prompt.tokens = std::get<std::vector<TokenId>>(input);
+    } else {
+      RETURN_IF_ERROR(check_may_fit(*text, request, model, prompt.field));
+      prompt.tokens = encode_text(*text, request, model);
+    }
     const bool truncated = truncate(request, model.context_max, prompt.tokens);
     if (prompt.tokens.empty()) {
-      return at_field("prompt", invalid_argument("prompt must have at least one token"));
+      return at_field(prompt.field,
+                      invalid_argument("{} must have at least one token", prompt.field));
     }
     if (!request.answer.echo) continue;
     const bool as_given = text != nullptr && !truncated;
@@ -136,14 +153,21 @@ absl::StatusOr<MarkedText> render_chat(const ApiRequest& request, const NamedMod
   return request.chat.continue_final ? open_final_message(request.messages, *text) : text;
 }
 
+// Templates write the beginning of the sequence themselves.
+std::vector<TokenId> encode_chat(const MarkedText& text, const ApiRequest& request,
+                                 const NamedModel& model) {
+  const EncodeOptions encode = {.add_special = request.encoding.add_special.value_or(false)};
+  return model.served.tokenizer.encode(text, encode);
+}
+
 absl::StatusOr<std::vector<Prompt>> chat_prompts(const ApiRequest& request,
                                                  const NamedModel& model) {
   ASSIGN_OR_RETURN(const MarkedText text, render_chat(request, model));
-  // Templates write the beginning of the sequence themselves.
-  const EncodeOptions encode = {.add_special = request.encoding.add_special.value_or(false)};
   std::vector<Prompt> prompts(1);
   Prompt& prompt = prompts.front();
-  prompt.tokens = model.served.tokenizer.encode(text, encode);
+  prompt.field = "messages";
+  RETURN_IF_ERROR(check_may_fit(text.text, request, model, prompt.field));
+  prompt.tokens = encode_chat(text, request, model);
   truncate(request, model.context_max, prompt.tokens);
   if (prompt.tokens.empty()) {
     return at_field("messages", invalid_argument("the chat template makes nothing of messages"));

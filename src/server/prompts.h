@@ -17,6 +17,9 @@ inline constexpr int64_t kCompletionTokensDefault = 16;
 struct Prompt {
   std::vector<TokenId> tokens;
   std::string text;
+  int64_t tokens_max = 0;  // of each answer to it
+  uint64_t seed = 0;
+  std::string field;  // where the client gave it
 };
 
 // A text's tokens, as the request wants them made.
@@ -28,6 +31,9 @@ absl::StatusOr<std::vector<Prompt>> completion_prompts(const ApiRequest& request
 
 // What the model's template makes of a request's messages.
 absl::StatusOr<MarkedText> render_chat(const ApiRequest& request, const NamedModel& model);
+// What it is in tokens.
+std::vector<TokenId> encode_chat(const MarkedText& text, const ApiRequest& request,
+                                 const NamedModel& model);
 // Renders and tokenises a chat: one prompt.
 absl::StatusOr<std::vector<Prompt>> chat_prompts(const ApiRequest& request,
                                                  const NamedModel& model);

@@ -2,15 +2,12 @@
 
 #include <algorithm>
 
-#include "base/log.h"
 #include "server/api_error.h"
 #include "server/field_tables.h"
+#include "server/request_log.h"
 
 namespace millrace {
 namespace {
-
-constexpr size_t kUnknownNamesMax = 16;  // of one request, in the log
-constexpr size_t kUnknownBytesMax = 64;  // of one name
 
 // Does `names`, words between spaces, have one that `json` gives a value?
 bool has_one_of(std::string_view names, const Json& json) {
@@ -29,14 +26,6 @@ absl::Status check_required(const RequestBody& body, const Json& json) {
   const bool choice = first.size() < body.required.size();
   return at_field(first, choice ? invalid_argument("one of these is required: {}", body.required)
                                 : invalid_argument("{} is required", first));
-}
-
-void log_unknown(std::span<const std::string_view> names) {
-  std::string line;
-  for (const std::string_view name : names.first(std::min(names.size(), kUnknownNamesMax))) {
-    line += fmt::format(" {}", escape_for_log(name.substr(0, kUnknownBytesMax)));
-  }
-  spdlog::debug("a request has {} fields that nobody defines:{}", names.size(), line);
 }
 
 absl::Status check_answer(const ApiRequest& request) {
@@ -150,7 +139,7 @@ absl::StatusOr<ApiRequest> read_body(const RequestBody& body, const Json& json,
       unknown.push_back(name);
     }
   }
-  if (!unknown.empty()) log_unknown(unknown);
+  if (!unknown.empty()) log_unknown(context.request_id, unknown);
   RETURN_IF_ERROR(check_required(body, json));
   RETURN_IF_ERROR(body.check(request));
   return request;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "server/answer_shape.h"
 #include "server/json_text.h"
 #include "text/tokenizer.h"
 
@@ -15,6 +16,8 @@ constexpr size_t kMethodBytesMax = 20;
 constexpr size_t kPathBytesMax = 200;
 constexpr size_t kPromptTokensMax = 500;  // of a prompt, so that a log stays one
 constexpr size_t kPromptBytesMax = 2000;
+constexpr size_t kUnknownNamesMax = 16;  // of one request
+constexpr size_t kUnknownBytesMax = 64;  // of one name
 
 // Characters that would end a value or let it look like another are escaped.
 std::string text_value(const Json& value) {
@@ -26,7 +29,8 @@ std::string text_value(const Json& value) {
   return quoted + '"';
 }
 
-void log_event(std::string_view event, const Json& members) {
+void log_event(std::string_view event, const Json& members,
+               spdlog::level::level_enum level = spdlog::level::info) {
   std::string line;
   if (log_format() == LogFormat::kJson) {
     Json object;
@@ -41,7 +45,7 @@ void log_event(std::string_view event, const Json& members) {
       line += fmt::format(" {}={}", name, text_value(value));
     }
   }
-  log_line(spdlog::level::info, line);
+  log_line(level, line);
 }
 
 // Tenths are as fine as a log needs.
@@ -101,6 +105,18 @@ void log_request(const RequestRecord& record) {
   members["ms"] = rounded(std::chrono::duration<double, std::milli>(record.took).count());
   if (record.generation) add_generation(members, *record.generation);
   log_event("request", members);
+}
+
+void log_unknown(std::string_view id, std::span<const std::string_view> names) {
+  std::string listed;
+  for (const std::string_view name : names.first(std::min(names.size(), kUnknownNamesMax))) {
+    append_element(name.substr(0, kUnknownBytesMax), listed);
+  }
+  Json members;
+  members["id"] = id;
+  members["fields"] = std::ssize(names);
+  members["names"] = listed;
+  log_event("ignored", members, spdlog::level::debug);
 }
 
 void log_prompts(std::string_view id, std::span<const Prompt> prompts, const Tokenizer& tokenizer) {

@@ -17,11 +17,13 @@ class RequestLogTest : public ServerTest {
   std::string logged(LogFormat format, const std::vector<std::string>& requests) {
     start();
     testing::internal::CaptureStderr();
-    set_up_log(spdlog::level::info, format);
+    set_up_log(level, format);
     for (const std::string& request : requests) ask(request);
     server->stop();
     return testing::internal::GetCapturedStderr();
   }
+  spdlog::level::level_enum level = spdlog::level::info;
+
   static std::vector<Json> objects_of(const std::string& lines) {
     std::vector<Json> objects;
     std::istringstream stream(lines);
@@ -36,6 +38,23 @@ class RequestLogTest : public ServerTest {
 };
 
 const Json kShort = {{"prompt", "a secret"}, {"max_tokens", 4}};
+
+TEST_F(RequestLogTest, FieldsOfNobodysAreNamedOnceEscaped) {
+  const std::string request = post("/v1/completions", R"({"prompt":"a","evil\n":1,"odd name":2})",
+                                   "X-Request-Id: mine\r\n");
+  level = spdlog::level::debug;
+  const std::string text = logged(LogFormat::kText, {request});
+  EXPECT_NE(text.find(R"( debug ignored id=mine fields=2 names="evil\x0a,odd name")"),
+            std::string::npos)
+      << text;
+  const std::vector<Json> lines = objects_of(logged(LogFormat::kJson, {request}));
+  const auto ignored = std::ranges::find_if(
+      lines, [](const Json& line) { return line.value("event", "") == "ignored"; });
+  ASSERT_NE(ignored, lines.end());
+  EXPECT_EQ((*ignored)["id"], "mine");
+  EXPECT_EQ((*ignored)["names"], "evil\n,odd name");
+  EXPECT_EQ((*ignored)["level"], "debug");
+}
 
 TEST_F(RequestLogTest, OneLineOfTextForEachRequest) {
   const std::string lines =

@@ -1,6 +1,7 @@
 #include "server/routes.h"
 
 #include "server/fixture_test.h"
+#include "text/tiny_vocab.h"
 
 namespace millrace {
 namespace {
@@ -104,6 +105,28 @@ TEST_F(RoutesTest, DetokenizeAnswersBothDialects) {
             "<|im_end|>");
   EXPECT_EQ(ask(post("/detokenize", R"({"tokens":[1,99999]})")).json()["error"]["param"],
             "tokens[1]");
+}
+
+TEST_F(RoutesTest, OnlyAPromptGetsWhatBeginsAText) {
+  TinyVocab vocab = tiny_bpe();
+  auto metadata = vocab.metadata("gpt2", "gpt-2");
+  metadata.set_integer("tokenizer.ggml.bos_token_id", MetaType::kU32, 'B');
+  metadata.set_boolean("tokenizer.ggml.add_bos_token", true);
+  auto made = Tokenizer::create(metadata);
+  ASSERT_TRUE(made.ok()) << made.status();
+  echo.reset();
+  tokenizer = *std::move(made);
+  echo = std::make_unique<EchoGenerator>(*tokenizer);
+  start();
+  const auto tokens = [&](const Json& body) {
+    return ask_json("/tokenize", body).json()["tokens"].dump();
+  };
+  EXPECT_EQ(tokens({{"content", "a"}}), "[97]");
+  EXPECT_EQ(tokens({{"content", "a"}, {"add_special", true}}), "[66,97]");
+  EXPECT_EQ(tokens({{"prompt", "a"}}), "[66,97]");
+  EXPECT_EQ(tokens({{"prompt", "a"}, {"add_special_tokens", false}}), "[97]");
+  ask_completion({{"prompt", "a"}});
+  EXPECT_EQ(echo->last_request().prompt, (std::vector<TokenId>{'B', 'a'}));
 }
 
 TEST_F(RoutesTest, TemplatesAreApplied) {
@@ -233,15 +256,30 @@ TEST_F(RoutesTest, LongPromptsAreTruncatedOnRequest) {
   EXPECT_EQ(prompt({{"truncate_prompt_tokens", 9}, {"max_tokens", 1}}), "abcdef");
   EXPECT_EQ(prompt({{"truncate_prompt_tokens", -1}, {"max_tokens", 4094}}), "ef");
   EXPECT_EQ(prompt({{"truncate_prompt_tokens", 2}, {"truncation_side", "right"}}), "ab");
-  EXPECT_EQ(ask_completion({{"prompt", "ab"}, {"truncate_prompt_tokens", 0}}).status, 400);
+  expect_error(ask_completion({{"prompt", "ab"}, {"truncate_prompt_tokens", 0}}), 400,
+               "truncate_prompt_tokens");
   const Json body = {
       {"prompt", "abcdef"}, {"truncate_prompt_tokens", 2}, {"echo", true}, {"max_tokens", 1}};
   EXPECT_EQ(ask_completion(body).json()["choices"][0]["text"], "efe");
 }
 
+TEST_F(RoutesTest, ErrorsNameThePromptOfAList) {
+  start();
+  expect_error(ask_completion({{"prompt", ""}}), 400, "prompt");
+  expect_error(ask_completion({{"prompt", {"a", ""}}}), 400, "prompt[1]");
+  expect_error(ask_completion({{"prompt", {"a", std::string(5000, 'x')}}}), 400, "prompt[1]",
+               "context_length_exceeded");
+  expect_error(ask_completion({{"prompt", {""}}}), 400, "prompt[0]");
+  const auto message = [&](const char* body) {
+    return ask(post("/v1/completions", body)).json()["error"]["message"].get<std::string>();
+  };
+  EXPECT_EQ(message(R"({"prompt":[]})"), "prompt must not be empty");
+  EXPECT_EQ(message(R"({"prompt":[[]]})"), "prompt[0] must not be empty");
+}
+
 TEST_F(RoutesTest, WordsAndTokensReachTheSampler) {
   start();
-  ask_completion({{"prompt", "x"}, {"bad_words", {"ab", " c"}}, {"allowed_token_ids", {1, 2}}});
+  ask_completion({{"prompt", "x"}, {"bad_words", {"ab", " c"}}, {"allowed_token_ids", {2, 1, 2}}});
   const SamplingParams& sampling = echo->last_request().sampling;
   const std::vector<std::vector<TokenId>> banned = {{'a', 'b'}, {'c'}};
   EXPECT_EQ(sampling.banned, banned);

@@ -21,6 +21,7 @@
 #include "server/metrics.h"
 #include "server/request_log.h"
 #include "server/routes.h"
+#include "server/token_text.h"
 
 namespace millrace {
 namespace asio = boost::asio;
@@ -218,9 +219,9 @@ Observer& Server::observer() { return state_->metrics; }
 
 void Server::set_model(ServedModel served) {
   const ModelCard& card = served.generator.card();
-  auto model = std::make_shared<NamedModel>(NamedModel{served, state_->options.model_names,
-                                                       absl::ToUnixSeconds(card.created),
-                                                       card.context_max, card.vocab_size});
+  auto model = std::make_shared<NamedModel>(
+      NamedModel{served, state_->options.model_names, absl::ToUnixSeconds(card.created),
+                 card.context_max, card.vocab_size, token_bytes_max(served.tokenizer)});
   if (model->names.empty()) model->names.push_back(card.id);
   state_->metrics.set_model(served.generator, model->names.front());
   const std::lock_guard lock(state_->mutex);

@@ -30,8 +30,11 @@ struct ServerLimits {
   int32_t logprobs = 20;      // likeliest tokens reported for each token
   int32_t stops = 16;         // strings
   int64_t stop_bytes = 1024;  // of one string
+  int32_t stop_tokens = 256;
+  int64_t bad_word_bytes = int64_t{64} << 10;  // of all bad words
   int32_t biases = 1000;
   int64_t tokens = int64_t{4} << 20;         // of one request: prompts and all that they may give
+  int64_t answer_bytes = int64_t{64} << 20;  // of one answer: log-probabilities, prompts repeated
   int64_t pending_bytes = int64_t{8} << 20;  // of one answer, computed and not yet sent
   absl::Duration head_timeout = absl::Seconds(10);
   absl::Duration body_timeout = absl::Seconds(30);

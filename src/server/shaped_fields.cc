@@ -27,7 +27,7 @@ bool is_one_of(const Json& text, std::span<const std::string_view> known) {
 bool is_word(std::string_view text) { return text.find_first_not_of(' ') != text.npos; }
 
 absl::Status add_stop(const Json& value, std::string_view path, const ReadContext& context,
-                      ApiRequest& request) {
+                      std::vector<std::string>& stops) {
   if (!value.is_string() || value.get_ref<const std::string&>().empty()) {
     return at_field(path, invalid_argument("{} must be a string that is not empty", path));
   }
@@ -35,7 +35,7 @@ absl::Status add_stop(const Json& value, std::string_view path, const ReadContex
     return at_field(
         path, invalid_argument("{} must be at most {} bytes long", path, context.stop_bytes_max));
   }
-  request.generation.stop.strings.push_back(value.get<std::string>());
+  stops.push_back(value.get<std::string>());
   return absl::OkStatus();
 }
 
@@ -45,9 +45,10 @@ absl::Status add_prompt(const Json& value, std::string_view path, const ReadCont
     request.prompts.emplace_back(value.get<std::string>());
     return absl::OkStatus();
   }
-  if (!value.is_array() || value.empty()) {
+  if (!value.is_array()) {
     return at_field(path, invalid_argument("{} must be a string or a list of token ids", path));
   }
+  if (value.empty()) return at_field(path, invalid_argument("{} must not be empty", path));
   ASSIGN_OR_RETURN(std::vector<TokenId> ids, read_token_ids(value, path, context));
   request.prompts.emplace_back(std::move(ids));
   return absl::OkStatus();
@@ -94,16 +95,21 @@ absl::Status read_allowed_tokens(const Json& value, const ReadContext& context,
   return absl::OkStatus();
 }
 
-absl::Status read_bad_words(const Json& value, const ReadContext& /*context*/,
-                            ApiRequest& request) {
+absl::Status read_bad_words(const Json& value, const ReadContext& context, ApiRequest& request) {
   if (value.is_null()) return absl::OkStatus();
   if (!value.is_array() || std::cmp_greater(value.size(), kBadWordsMax)) {
     return invalid_argument("bad_words must be a list of at most {} words", kBadWordsMax);
   }
+  int64_t bytes = 0;
   for (size_t i = 0; i < value.size(); ++i) {
     const std::string path = element_path("bad_words", i);
     const bool word = value[i].is_string() && is_word(value[i].get_ref<const std::string&>());
     if (!word) return at_field(path, invalid_argument("{} must be more than spaces", path));
+    bytes += std::ssize(value[i].get_ref<const std::string&>());
+    if (bytes > context.bad_word_bytes_max) {
+      return invalid_argument("bad_words must be at most {} bytes long together",
+                              context.bad_word_bytes_max);
+    }
     request.bad_words.push_back(value[i].get<std::string>());
   }
   return absl::OkStatus();
@@ -119,13 +125,28 @@ absl::Status read_seed(const Json& value, const ReadContext& /*context*/, ApiReq
 
 absl::Status read_stop(const Json& value, const ReadContext& context, ApiRequest& request) {
   if (value.is_null()) return absl::OkStatus();
-  if (!value.is_array()) return add_stop(value, "stop", context, request);
-  if (std::cmp_greater(value.size(), context.stops_max)) {
+  std::vector<std::string> stops;
+  if (!value.is_array()) {
+    RETURN_IF_ERROR(add_stop(value, "stop", context, stops));
+  } else if (std::cmp_greater(value.size(), context.stops_max)) {
     return invalid_argument("stop must have at most {} strings", context.stops_max);
+  } else {
+    for (size_t i = 0; i < value.size(); ++i) {
+      RETURN_IF_ERROR(add_stop(value[i], element_path("stop", i), context, stops));
+    }
   }
-  for (size_t i = 0; i < value.size(); ++i) {
-    RETURN_IF_ERROR(add_stop(value[i], element_path("stop", i), context, request));
+  request.generation.stop.strings = std::move(stops);
+  return absl::OkStatus();
+}
+
+absl::Status read_stop_tokens(const Json& value, const ReadContext& context, ApiRequest& request) {
+  if (value.is_null()) return absl::OkStatus();
+  if (!value.is_array()) return invalid_argument("stop_token_ids must be a list of token ids");
+  ASSIGN_OR_RETURN(TokenSet tokens, read_token_ids(value, "stop_token_ids", context));
+  if (std::cmp_greater(tokens.size(), context.stop_tokens_max)) {
+    return invalid_argument("stop_token_ids must have at most {} tokens", context.stop_tokens_max);
   }
+  request.generation.stop.tokens = std::move(tokens);
   return absl::OkStatus();
 }
 
@@ -239,6 +260,16 @@ absl::Status read_reasoning_effort(const Json& value, const ReadContext& /*conte
   return absl::OkStatus();
 }
 
+absl::Status read_tokens_kept(const Json& value, const ReadContext& /*context*/,
+                              ApiRequest& request) {
+  if (value.is_null()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const int64_t kept,
+                   read_integer(value, "truncate_prompt_tokens", -1, kIntegerMax));
+  if (kept == 0) return invalid_argument("truncate_prompt_tokens must be -1 or at least 1");
+  request.encoding.tokens_kept = kept;
+  return absl::OkStatus();
+}
+
 absl::Status read_truncation_side(const Json& value, const ReadContext& /*context*/,
                                   ApiRequest& request) {
   constexpr std::string_view kSides[] = {"left", "right"};
@@ -270,6 +301,7 @@ absl::Status read_prompt(const Json& value, const ReadContext& context, ApiReque
   const bool list =
       value.is_array() && !value.empty() && (value.front().is_string() || value.front().is_array());
   if (!list) return add_prompt(value, "prompt", context, request);
+  request.prompts_listed = true;
   for (size_t i = 0; i < value.size(); ++i) {
     const bool alike = value[i].type() == value.front().type();
     if (!alike) return invalid_argument("prompt must not mix texts and token ids");

@@ -7,8 +7,8 @@
 
 namespace millrace {
 
-// Readers of the fields that have a shape of their own, and the shapes, where "$stops" and
-// "$biases" stand for what a ReadContext says.
+// Readers of the fields that have a shape of their own, and the shapes, where "$stops",
+// "$stop_tokens" and "$biases" stand for what a ReadContext says.
 
 absl::Status read_logit_bias(const Json& value, const ReadContext& context, ApiRequest& request);
 inline constexpr std::string_view kLogitBiasSchema =
@@ -32,6 +32,10 @@ absl::Status read_stop(const Json& value, const ReadContext& context, ApiRequest
 inline constexpr std::string_view kStopSchema =
     R"({"oneOf": [{"type": "string", "minLength": 1},
         {"type": "array", "maxItems": "$stops", "items": {"type": "string", "minLength": 1}}]})";
+
+absl::Status read_stop_tokens(const Json& value, const ReadContext& context, ApiRequest& request);
+inline constexpr std::string_view kStopTokensSchema =
+    R"({"type": "array", "maxItems": "$stop_tokens", "items": {"type": "integer", "minimum": 0}})";
 
 absl::Status read_stream_options(const Json& value, const ReadContext& context,
                                  ApiRequest& request);
@@ -63,6 +67,10 @@ absl::Status read_reasoning_effort(const Json& value, const ReadContext& context
                                    ApiRequest& request);
 inline constexpr std::string_view kReasoningEffortSchema =
     R"({"enum": ["none", "minimal", "low", "medium", "high", "xhigh", "max"]})";
+
+absl::Status read_tokens_kept(const Json& value, const ReadContext& context, ApiRequest& request);
+inline constexpr std::string_view kTokensKeptSchema =
+    R"({"type": "integer", "minimum": -1, "maximum": 2147483647, "not": {"const": 0}})";
 
 absl::Status read_truncation_side(const Json& value, const ReadContext& context,
                                   ApiRequest& request);

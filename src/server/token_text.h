@@ -10,7 +10,25 @@ namespace millrace {
 
 // A token alone, as text: U+FFFD where it is part of a character.
 std::string text_of(const Tokenizer& tokenizer, TokenId token);
+// How long a text a token may stand for, in bytes; 0 where an unknown one may stand for any.
+int64_t token_bytes_max(const Tokenizer& tokenizer);
 // Bytes as a list of numbers.
 Json bytes_json(std::string_view bytes);
+
+// Where in a text, in characters, the text of each of its tokens starts: that of a token which goes
+// on with a character, where the character does.
+class TextOffsets {
+ public:
+  TextOffsets(const Tokenizer& tokenizer, bool skip_special)
+      : tokenizer_(tokenizer), skip_special_(skip_special) {}
+
+  int64_t next(TokenId token);
+
+ private:
+  const Tokenizer& tokenizer_;
+  bool skip_special_;
+  std::string bytes_;  // the beginning of a character
+  int64_t characters_ = 0;
+};
 
 }  // namespace millrace

@@ -9,24 +9,34 @@
 namespace millrace {
 
 TextStream::TextStream(const Tokenizer& tokenizer, Options options)
-    : tokenizer_(tokenizer), options_(std::move(options)) {
-  for (const std::string& stop : options_.stops) {
-    CHECK(!stop.empty(), "a stop string is empty");
-    Watch watch;
-    append_replaced(stop, watch.stop);
-    watch.borders.assign(watch.stop.size() + 1, 0);
-    for (size_t i = 1; i < watch.stop.size(); ++i) {
-      watch.matched = watch.after(watch.matched, watch.stop[i]);
-      watch.borders[i + 1] = watch.matched;
-    }
-    watch.matched = 0;
-    watches_.push_back(std::move(watch));
-  }
+    : tokenizer_(tokenizer),
+      options_(std::move(options)),
+      watches_(std::make_shared<const std::vector<Watch>>(watches_for(options_.stops))),
+      matched_(options_.stops.size(), 0) {
+  options_.stops = {};
 }
 
-size_t TextStream::Watch::after(size_t begun, char byte) const {
-  while (begun > 0 && (begun == stop.size() || stop[begun] != byte)) begun = borders[begun];
-  return stop[begun] == byte ? begun + 1 : 0;
+std::vector<TextStream::Watch> TextStream::watches_for(const std::vector<std::string>& stops) {
+  std::vector<Watch> watches;
+  for (const std::string& stop : stops) {
+    CHECK(!stop.empty(), "a stop string is empty");
+    Watch& watch = watches.emplace_back();
+    append_replaced(stop, watch.stop);
+    watch.borders.assign(watch.stop.size() + 1, 0);
+    size_t matched = 0;
+    for (size_t i = 1; i < watch.stop.size(); ++i) {
+      matched = watch.after(matched, watch.stop[i]);
+      watch.borders[i + 1] = matched;
+    }
+  }
+  return watches;
+}
+
+size_t TextStream::Watch::after(size_t matched, char byte) const {
+  while (matched > 0 && (matched == stop.size() || stop[matched] != byte)) {
+    matched = borders[matched];
+  }
+  return stop[matched] == byte ? matched + 1 : 0;
 }
 
 std::string TextStream::push(TokenId token) {
@@ -54,14 +64,14 @@ std::string TextStream::release(bool at_end, bool heard) {
 
   for (size_t i = before; heard && i < held_.size(); ++i) {
     if (watch_byte(held_[i])) {
-      const size_t stop_bytes = watches_[static_cast<size_t>(stopped_)].stop.size();
+      const size_t stop_bytes = (*watches_)[static_cast<size_t>(stopped_)].stop.size();
       held_.resize(i + 1 - (options_.include_stop ? 0 : stop_bytes));
       bytes_.clear();
       return std::exchange(held_, {});
     }
   }
   size_t kept = 0;
-  for (const Watch& watch : watches_) kept = std::max(kept, at_end ? 0 : watch.matched);
+  for (const size_t matched : matched_) kept = std::max(kept, at_end ? 0 : matched);
   std::string shown = held_.substr(0, held_.size() - kept);
   held_.erase(0, shown.size());
   return shown;
@@ -70,11 +80,11 @@ std::string TextStream::release(bool at_end, bool heard) {
 // True when a stop string ends with this byte.
 bool TextStream::watch_byte(char byte) {
   size_t longest = 0;
-  for (size_t i = 0; i < watches_.size(); ++i) {
-    Watch& watch = watches_[i];
-    watch.matched = watch.after(watch.matched, byte);
-    if (watch.matched == watch.stop.size() && watch.matched > longest) {
-      longest = watch.matched;
+  for (size_t i = 0; i < matched_.size(); ++i) {
+    const Watch& watch = (*watches_)[i];
+    matched_[i] = watch.after(matched_[i], byte);
+    if (matched_[i] == watch.stop.size() && matched_[i] > longest) {
+      longest = matched_[i];
       stopped_ = static_cast<int>(i);
     }
   }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,7 +15,7 @@ namespace millrace {
 // Text out of tokens that come one at a time. What it lets out is whole UTF-8 characters (invalid
 // bytes become U+FFFD, one for each maximal subpart, as Python's errors="replace"), and never the
 // beginning of what may still become a stop string. The pieces joined equal the text that would
-// have come at once, cut at the first stop.
+// have come at once, cut at the first stop. A copy shares what the stops cost.
 class TextStream {
  public:
   struct Options {
@@ -36,24 +37,25 @@ class TextStream {
   int stopped() const { return stopped_; }
 
  private:
-  // One stop string being met, byte by byte (Knuth, Morris and Pratt, "Fast pattern matching in
-  // strings", 1977): `matched` bytes of it are the end of the text so far.
+  // A stop string to be met byte by byte (Knuth, Morris and Pratt, "Fast pattern matching in
+  // strings", 1977).
   struct Watch {
     std::string stop;
     std::vector<size_t> borders;  // by bytes matched: the longest shorter match at the same end
-    size_t matched = 0;
 
-    size_t after(size_t begun, char byte) const;
+    size_t after(size_t matched, char byte) const;
   };
+  static std::vector<Watch> watches_for(const std::vector<std::string>& stops);
 
   std::string release(bool at_end, bool heard);
   bool watch_byte(char byte);
 
   const Tokenizer& tokenizer_;
-  Options options_;
-  std::string bytes_;           // not yet decoded: the beginning of a character
-  std::string held_;            // decoded, not yet shown
-  std::vector<Watch> watches_;  // one for each of Options::stops
+  Options options_;    // but the stops
+  std::string bytes_;  // not yet decoded: the beginning of a character
+  std::string held_;   // decoded, not yet shown
+  std::shared_ptr<const std::vector<Watch>> watches_;  // one for each of Options::stops
+  std::vector<size_t> matched_;  // bytes of each that are the end of the text so far
   int stopped_ = -1;
 };
 
