@@ -9,7 +9,8 @@ sys.path.insert(0, str(HERE.parent / "e2e"))
 
 import packages
 import program
-from program import BINARY, MODEL, Server, main  # for the tests
+from program import BINARY, MODEL, main  # for the tests
+from serving import Server
 
 packages.run_with_list(pathlib.Path(BINARY).parent, "clients", HERE / "packages.txt")
 

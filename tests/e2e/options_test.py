@@ -1,12 +1,12 @@
 """Options of the commands: their names here and elsewhere, from the environment, from a file, and what is said of wrong ones."""
 
 import os
-import subprocess
 import tempfile
 import unittest
 
 import program
 from program import MODEL, run
+from serving import Server
 
 
 class Refused(unittest.TestCase):
@@ -78,18 +78,8 @@ class Started(unittest.TestCase):
     """What the table of a start says that was decided."""
 
     def table(self, *arguments, **variables):
-        process = subprocess.Popen([program.BINARY, "serve", "--port", "0", *map(str, arguments)], text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **variables})
-        table = {}
-        for line in process.stdout:
-            name, _, rest = line.partition(" ")
-            table[name] = rest.strip()
-            if name == "ready":
-                break
-        process.terminate()
-        self.assertEqual(process.wait(30), 0)
-        process.stdout.close()
-        return table
+        with Server(*arguments, model=None, env={**os.environ, **variables}) as server:
+            return server.table
 
     def setUp(self):
         program.need_model()
