@@ -7,7 +7,7 @@ import tempfile
 import unittest
 
 import program
-from serving import Server
+from serving import Server, events, read_answer, request_bytes
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
@@ -136,6 +136,50 @@ class Serve(unittest.TestCase):
         answer = self.server.post(CHAT, {**chat, "max_tokens": 1})
         self.assertEqual(answer["usage"]["prompt_tokens"], counted["count"])
 
+    def test_echo_scores_what_generation_gave(self):
+        body = {"prompt": "The mill by the river", "max_tokens": 24, "temperature": 1, "seed": 5, "logprobs": 3,
+                "ignore_eos": True, "return_token_ids": True}
+        (drawn,) = self.server.post(COMPLETIONS, body)["choices"]
+        before = drawn["prompt_token_ids"]
+        (echoed,) = self.server.post(COMPLETIONS, {**body, "prompt": before + drawn["token_ids"], "max_tokens": 1,
+                                                   "echo": True})["choices"]
+        for name in ("token_logprobs", "tokens", "top_logprobs"):
+            self.assertEqual(echoed["logprobs"][name][len(before):-1], drawn["logprobs"][name])
+            self.assertEqual(len(echoed["logprobs"][name]), len(before) + 24 + 1)
+        self.assertIsNone(echoed["logprobs"]["token_logprobs"][0])
+        self.assertTrue(all(score < 0 for score in echoed["logprobs"]["token_logprobs"][1:]))
+
+    def test_streamed_log_probabilities_equal_the_plain_ones(self):
+        body = {"messages": user("Tell me a story about a mill."), "max_tokens": 40, "temperature": 0, "logprobs": True,
+                "top_logprobs": 2}
+        text = self.server.post(CHAT, body)["choices"][0]["message"]["content"]
+        begun = text[20:40] + "?!"  # what begins so is held back, and then it does not come
+        for stop, held in ((None, False), ([begun], True), ([begun, text[60:80]], True)):
+            with self.subTest(stop=stop):
+                (plain,) = self.server.post(CHAT, {**body, "stop": stop})["choices"]
+                parts = [choice for chunk in self.server.stream(CHAT, {**body, "stop": stop}) for choice in chunk["choices"]]
+                entries = [entry for part in parts if part["logprobs"] for entry in part["logprobs"]["content"]]
+                self.assertEqual(entries, plain["logprobs"]["content"])
+                self.assertEqual("".join(part["delta"].get("content", "") for part in parts), plain["message"]["content"])
+                empty = [part for part in parts if part["logprobs"] and not part["delta"].get("content")]
+                self.assertEqual(bool(empty), held)
+        self.assertEqual((plain["message"]["content"], plain["finish_reason"]), (text[:60], "stop"))
+
+    def test_pipelined_streams_come_one_after_the_other(self):
+        bodies = [{"prompt": f"Chapter {i}", "max_tokens": 12 - 4 * i, "temperature": 0, "stream": i != 1} for i in range(3)]
+        with self.server.connect() as client, client.makefile("rb") as answers:
+            client.sendall(b"".join(request_bytes("POST", COMPLETIONS, body) for body in bodies))
+            for body in bodies:
+                status, answer = read_answer(answers)
+                self.assertEqual(status, 200, answer)
+                chunks = [answer.decode()]
+                if body["stream"]:
+                    *chunks, end = events(answer)
+                    self.assertEqual(end, "[DONE]")
+                text = "".join(json.loads(chunk)["choices"][0]["text"] for chunk in chunks)
+                alone = self.server.post(COMPLETIONS, {**body, "stream": False})
+                self.assertEqual(text, alone["choices"][0]["text"])
+
     def test_an_answer_goes_on_with_a_message(self):
         messages = [*user("What is the capital of France?"), {"role": "assistant", "content": "The capital of France is"}]
         answer = self.server.post(CHAT, {"messages": messages, "continue_final_message": True, "temperature": 0,
@@ -215,6 +259,12 @@ class Watched(unittest.TestCase):
             "iteration_tokens_total_count": steps,
             **{f"{name}_count": 1 for name in requests}})
 
+    def test_cached_blocks_that_nobody_uses_are_free(self):
+        body = {"prompt": "Yaks and looms " * 40, "max_tokens": 1}
+        self.assertEqual(self.server.post(COMPLETIONS, body)["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+        program.wait_until(self.server.is_empty, 5)
+        self.assertGreater(self.server.post(COMPLETIONS, body)["usage"]["prompt_tokens_details"]["cached_tokens"], 100)
+
     def test_refusals_change_only_http_counters(self):
         before = self.scrape()
         for path, body in [(COMPLETIONS, {"prompt": "x", "max_tokens": 0}), (COMPLETIONS, "{"),
@@ -260,6 +310,33 @@ class Queue(unittest.TestCase):
             # The place is free once the engine has noticed that the client left.
             ask = {"prompt": "a", "max_tokens": 1}
             program.wait_until(lambda: server.request("POST", COMPLETIONS, ask)[0] == 200)
+
+
+    def test_by_default_one_waits_as_long_as_it_takes(self):
+        program.need_model()
+        with Server("--max-num-seqs", "1", "--max-model-len", "2K") as server:
+            with server.send(COMPLETIONS, {**LONG, "max_tokens": 200}):
+                program.wait_until(lambda: server.loads() == (1, 0))
+                server.post(COMPLETIONS, {"prompt": "a", "max_tokens": 1})
+                self.assertEqual(server.metric("vllm:request_success_total", 'finished_reason="length"'), 2)
+
+
+class SpecialTokens(unittest.TestCase):
+    def test_begin_prompts_and_messages_and_not_content(self):
+        model = program.need(program.SHARED / "models/llama-2-tiny-random.gguf")
+        begin = 1
+        with Server("--chat-template", "llama2-sys-bos", model=model) as server:
+            def tokens(**body):
+                return server.post("/tokenize", body)["tokens"]
+
+            (hello,) = tokens(content="Hello")
+            self.assertEqual(tokens(content="Hello", add_special=True), [begin, hello])
+            self.assertEqual(tokens(prompt="Hello"), [begin, hello])
+            self.assertEqual(tokens(prompt="Hello", add_special_tokens=False), [hello])
+            self.assertEqual(tokens(messages=user("Hello"))[0], begin)
+            self.assertEqual(tokens(messages=user("Hello")).count(begin), 1)
+            answer = server.post(COMPLETIONS, {"prompt": "Hello", "max_tokens": 1, "return_token_ids": True})
+            self.assertEqual(answer["choices"][0]["prompt_token_ids"], [begin, hello])
 
 
 class Start(unittest.TestCase):
