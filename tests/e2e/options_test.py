@@ -125,10 +125,10 @@ class Started(unittest.TestCase):
         with Server("--kv-cache-memory-bytes", "4G") as server:
             ready = server.status("VmRSS") >> 10
             self.assertLess(ready, 500)  # MiB, weights and all
-            tokens = server.post("/v1/completions", {"prompt": [7, 8, 9, 10] * 500, "max_tokens": 1})["usage"]["prompt_tokens"]
-            self.assertEqual(tokens, 2000)
+            tokens = server.post("/v1/completions", {"prompt": [7, 8, 9, 10] * 150, "max_tokens": 1})["usage"]["prompt_tokens"]
+            self.assertEqual(tokens, 600)
             used = (server.status("VmRSS") >> 10) - ready
-            self.assertTrue(30 < used < 300, used)  # 22.5 KiB a token, and what the step computes in
+            self.assertTrue(10 < used < 200, used)  # 22.5 KiB a token, and what the step computes in
 
     def test_names_of_others(self):
         table = self.table("-m", MODEL, "-np", "3", "-t", "1", "-a", "mill", "--kv-cache-dtype", "bfloat16", "-b", "1k")

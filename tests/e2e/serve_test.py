@@ -165,6 +165,18 @@ class Serve(unittest.TestCase):
                 self.assertEqual(bool(empty), held)
         self.assertEqual((plain["message"]["content"], plain["finish_reason"]), (text[:60], "stop"))
 
+    def test_streamed_log_probabilities_of_completions_equal_the_plain_ones(self):
+        body = {"prompt": "Once upon a time", "max_tokens": 20, "temperature": 0, "logprobs": 2}
+        text = self.server.post(COMPLETIONS, body)["choices"][0]["text"]
+        body["stop"] = [text[10:20] + "?!", text[30:40]]
+        (plain,) = self.server.post(COMPLETIONS, body)["choices"]
+        self.assertEqual(plain["text"], text[:30])
+        parts = [choice for chunk in self.server.stream(COMPLETIONS, body) for choice in chunk["choices"]]
+        self.assertEqual("".join(part["text"] for part in parts), plain["text"])
+        for name, values in plain["logprobs"].items():
+            streamed = [value for part in parts if part["logprobs"] for value in part["logprobs"][name]]
+            self.assertEqual(streamed, values, name)
+
     def test_pipelined_streams_come_one_after_the_other(self):
         bodies = [{"prompt": f"Chapter {i}", "max_tokens": 12 - 4 * i, "temperature": 0, "stream": i != 1} for i in range(3)]
         with self.server.connect() as client, client.makefile("rb") as answers:
@@ -315,7 +327,7 @@ class Queue(unittest.TestCase):
     def test_by_default_one_waits_as_long_as_it_takes(self):
         program.need_model()
         with Server("--max-num-seqs", "1", "--max-model-len", "2K") as server:
-            with server.send(COMPLETIONS, {**LONG, "max_tokens": 200}):
+            with server.send(COMPLETIONS, {**LONG, "max_tokens": 100}):
                 program.wait_until(lambda: server.loads() == (1, 0))
                 server.post(COMPLETIONS, {"prompt": "a", "max_tokens": 1})
                 self.assertEqual(server.metric("vllm:request_success_total", 'finished_reason="length"'), 2)
@@ -325,7 +337,7 @@ class SpecialTokens(unittest.TestCase):
     def test_begin_prompts_and_messages_and_not_content(self):
         model = program.need(program.SHARED / "models/llama-2-tiny-random.gguf")
         begin = 1
-        with Server("--chat-template", "llama2-sys-bos", model=model) as server:
+        with Server("--chat-template", "chatml", model=model) as server:  # a template that writes none
             def tokens(**body):
                 return server.post("/tokenize", body)["tokens"]
 
