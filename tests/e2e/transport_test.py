@@ -216,6 +216,20 @@ class Ending(unittest.TestCase):
         self.ends_as_unavailable(answers["plain"])
         self.ends_as_unavailable(answers["stream"])
 
+    def test_a_queued_stream_that_was_pinged_has_begun(self):
+        with Server("--max-model-len", "2K", "--max-num-seqs", "1", "--shutdown-timeout", "1", "--ping-interval", "0.2") as server:
+            with server.send(COMPLETIONS, {**LONG, "stream": True}) as running, \
+                    server.send(COMPLETIONS, {**LONG, "stream": True}) as queued, queued.makefile("rb") as answers:
+                wait_until(lambda: server.loads() == (1, 1))
+                self.assertIn(b"200", answers.readline())
+                running.recv(100)
+                server.process.terminate()
+                lines = answers.read().split(b"\r\n")
+            self.assertEqual(server.process.wait(10), 0)
+        self.assertIn(b": ping\n\n", lines)
+        self.assertIn(b'data: {"error"', lines[-4])
+        self.assertTrue(lines[-4].endswith(b"\n\ndata: [DONE]\n\n"), lines[-4])
+
     def test_idle_it_ends_soon_and_a_second_signal_ends_at_once(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             with Server() as server, server.connect():
