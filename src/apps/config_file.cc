@@ -18,8 +18,10 @@ class CommandConfig final : public CLI::ConfigTOML {
   explicit CommandConfig(const CLI::App& app) : app_(app) {}
 
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
-    const std::string command = typed_command(app_)->get_name();
     std::vector<CLI::ConfigItem> for_command;
+    const CLI::App* typed = typed_command(app_);
+    if (typed == nullptr) return for_command;
+    const std::string command = typed->get_name();
     for (CLI::ConfigItem& item : CLI::ConfigTOML::from_config(input)) {
       const bool is_section_mark = item.name == "++" || item.name == "--";
       const bool is_elsewhere = !item.parents.empty() && item.parents.front() != command;

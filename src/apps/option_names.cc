@@ -84,8 +84,11 @@ std::string unexpected_argument(const CLI::App& app) {
     std::vector<std::string> names = option_names(*command);
     names.emplace_back("--config");
     const std::string meant = nearest(given, names);
+    const bool is_yaml = is_of_file && given.find(':') != std::string::npos;
     return fmt::format("unknown option {}{}{}", given, is_of_file ? " in the --config file" : "",
-                       meant.empty() ? "" : "; did you mean " + meant + "?");
+                       is_yaml         ? "; its lines are NAME = VALUE"
+                       : meant.empty() ? ""
+                                       : "; did you mean " + meant + "?");
   }
   return fmt::format("unexpected argument '{}'", left.front());
 }

@@ -68,6 +68,24 @@ CLI::Validator as_size(int64_t min, int64_t max) {
   return CLI::Validator(expand, "");
 }
 
+CLI::Validator number_within(double min, double max) {
+  const auto judge = [min, max](const std::string& text) -> std::string {
+    double number = 0;
+    const char* end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data(), end, number);
+    if (error == std::errc() && rest == end && number >= min && number <= max) return {};
+    return fmt::format("'{}' is not a number within {} to {}", text, min, max);
+  };
+  return CLI::Validator(judge, fmt::format("in [{}, {}]", min, max));
+}
+
+CLI::Validator not_empty() {
+  const auto judge = [](const std::string& text) -> std::string {
+    return text.empty() ? "the value is empty" : "";
+  };
+  return CLI::Validator(judge, "");
+}
+
 void bind(CLI::App& command, ComputeOptions& options) {
   command.add_option("model,-m,--model", options.model, "the model, a GGUF file")
       ->required()

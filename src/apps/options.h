@@ -48,8 +48,12 @@ struct EngineLimits {
 };
 void bind(CLI::App& command, EngineLimits& limits);
 
-// Reads "4k", "2M", "1g" as well as plain integers, within [min, max]: k, m, g are powers of 1000
-// and K, M, G of 1024.
+// Reads "4k", "2M", "1g" as well as plain integers, within [min, max]: k, m, g, t are powers of
+// 1000 and K, M, G, T of 1024.
 CLI::Validator as_size(int64_t min = 0, int64_t max = std::numeric_limits<int64_t>::max());
+// A number in [min, max], which NaN never is.
+CLI::Validator number_within(double min, double max);
+// What a script gives whose variable is not set; no option means something by it.
+CLI::Validator not_empty();
 
 }  // namespace millrace

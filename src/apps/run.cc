@@ -64,21 +64,21 @@ void bind(CLI::App& command, RunOptions& options) {
       ->type_name("N")
       ->group(group);
   command.add_option("--temperature", options.temperature, "0: always the likeliest token")
-      ->check(CLI::Range(0.0, 100.0))
+      ->check(number_within(0, 100))
       ->group(group);
   command.add_option("--top-k", options.top_k, "keep the k likeliest; 0: all")
       ->check(CLI::NonNegativeNumber)
       ->group(group);
   command.add_option("--top-p", options.top_p, "keep the likeliest up to this probability")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_within(0, 1))
       ->group(group);
   command
       .add_option("--min-p", options.min_p,
                   "drop what is less likely than this part of the likeliest")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_within(0, 1))
       ->group(group);
   command.add_option("--repeat-penalty", options.repeat_penalty, "1: none")
-      ->check(CLI::PositiveNumber)
+      ->check(number_within(0.001, 1000))
       ->group(group);
   command
       .add_option("--seed", options.seed, "of the random numbers; -1: a new one for each answer")

@@ -81,6 +81,7 @@ void bind(CLI::App& command, ServeOptions& options) {
       .add_option(
           "--served-model-name,-a,--alias", options.served_model_name,
           "names that requests may use, the first is the one in answers; default: the file's stem")
+      ->check(not_empty())
       ->type_name("NAME")
       ->group(group);
   bind_chat_template(command, options.chat_template);
@@ -102,7 +103,7 @@ void bind(CLI::App& command, ServeOptions& options) {
   command
       .add_option("--shutdown-timeout", options.shutdown_timeout_s,
                   "seconds that running requests may take after the first SIGTERM or Ctrl-C")
-      ->check(CLI::NonNegativeNumber)
+      ->check(number_within(0, kSecondsMax))
       ->type_name("S")
       ->group(group);
   bind_log(command, options);

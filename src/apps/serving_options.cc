@@ -12,9 +12,12 @@
 namespace millrace {
 namespace {
 
+// Both are refused when they are empty, as that would let everyone in.
 constexpr const char* kKeyVariable = "MILLRACE_API_KEY";
+constexpr const char* kKeyFileVariable = "MILLRACE_API_KEY_FILE";
 constexpr size_t kKeyBytesMax = 1000;
 constexpr size_t kFileBytesMax = size_t{1} << 20;
+constexpr int64_t kSizeMax = int64_t{1} << 40;  // sums of some cannot overflow
 
 // `source` instead of the key itself, which is nobody's to print.
 absl::Status add_key(std::string_view key, std::string_view source,
@@ -70,14 +73,14 @@ void bind(CLI::App& command, ServerLimits& limits) {
   const auto size = [&](const char* name, auto& value, int64_t min, const char* help) {
     constexpr int64_t kMax = std::numeric_limits<std::remove_reference_t<decltype(value)>>::max();
     command.add_option(name, value, help)
-        ->transform(as_size(min, kMax))
+        ->transform(as_size(min, std::min(kMax, kSizeMax)))
         ->type_name("N")
         ->group(group);
   };
   const auto seconds = [&](const char* name, absl::Duration& value, const char* help) {
     const auto set = [&value](double s) { value = absl::Seconds(s); };
     command.add_option_function<double>(name, set, help)
-        ->check(CLI::Range(0.001, 1e6))
+        ->check(number_within(0.001, kSecondsMax))
         ->default_str(fmt::to_string(absl::ToDoubleSeconds(value)))
         ->type_name("S")
         ->group(group);
@@ -115,13 +118,14 @@ void bind(CLI::App& command, ServerLimits& limits) {
 
 void bind(CLI::App& command, DoorOptions& door) {
   const std::string group = "Serving";
-  command.add_option("--host", door.host, "address to listen on")->group(group);
+  command.add_option("--host", door.host, "address to listen on")->check(not_empty())->group(group);
   command.add_option("--port", door.port, "0: any free one, printed at start")
       ->check(CLI::Range(0, 65535))
       ->group(group);
   command
       .add_option("--uds", door.uds,
                   "Unix socket to listen on instead, mode 0600; removed at the end")
+      ->check(not_empty())
       ->type_name("PATH")
       ->group(group);
   command
@@ -133,10 +137,12 @@ void bind(CLI::App& command, DoorOptions& door) {
   auto* certificate = command
                           .add_option("--ssl-certfile,--ssl-cert-file", door.ssl_certfile,
                                       "certificate chain for TLS, PEM")
+                          ->check(not_empty())
                           ->type_name("FILE")
                           ->group(group);
   auto* key =
       command.add_option("--ssl-keyfile,--ssl-key-file", door.ssl_keyfile, "its private key, PEM")
+          ->check(not_empty())
           ->type_name("FILE")
           ->group(group);
   certificate->needs(key);
@@ -146,12 +152,12 @@ void bind(CLI::App& command, DoorOptions& door) {
   command
       .add_option("--api-key", door.access.api_keys,
                   "needed for all but /health and /ready; may be given several times. Others can "
-                  "see a command line: a file or the variable is safer")
-      ->envname(kKeyVariable)
+                  "see a command line: a file or the variable is safer, and adds to these")
       ->allow_extra_args(false)
       ->type_name("KEY")
       ->group(access);
   command.add_option("--api-key-file", door.api_key_file, "more keys, one a line; # for comments")
+      ->check(not_empty())
       ->type_name("FILE")
       ->group(access);
   command.add_flag("--open-metrics", door.access.open_metrics, "/metrics needs no key")
@@ -184,9 +190,13 @@ absl::Status DoorOptions::fill(ServerOptions& server) const {
   for (const std::string& key : access.api_keys) {
     RETURN_IF_ERROR(add_key(key, "an --api-key", server.access.api_keys));
   }
-  const char* variable = std::getenv(kKeyVariable);
-  if (variable != nullptr && *variable == '\0') {
-    return invalid_argument("{} is set and empty", kKeyVariable);
+  const char* key = std::getenv(kKeyVariable);
+  if (key != nullptr && std::ranges::find(access.api_keys, key) == access.api_keys.end()) {
+    RETURN_IF_ERROR(add_key(key, kKeyVariable, server.access.api_keys));
+  }
+  const char* file = std::getenv(kKeyFileVariable);
+  if (file != nullptr && *file == '\0') {
+    return invalid_argument("{} is set and empty", kKeyFileVariable);
   }
   if (!api_key_file.empty()) {
     RETURN_IF_ERROR(add_keys_of_file(api_key_file, server.access.api_keys));

@@ -8,6 +8,9 @@
 
 namespace millrace {
 
+// Longer than anyone waits; its sum with a time cannot overflow.
+inline constexpr double kSecondsMax = 1e6;
+
 // What a client may cost: an option for each.
 void bind(CLI::App& command, ServerLimits& limits);
 

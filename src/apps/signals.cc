@@ -14,11 +14,15 @@ namespace {
 // What the destructor sends to the listener.
 constexpr int kWakeUp = SIGUSR1;
 
+// Two signals within it are one: `timeout` signals its child and then its whole group.
+constexpr auto kOneSignal = std::chrono::milliseconds(100);
+
 sigset_t watched() {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGHUP);
   sigaddset(&set, kWakeUp);
   return set;
 }
@@ -28,6 +32,7 @@ sigset_t watched() {
 Signals::Signals() {
   const sigset_t set = watched();
   CHECK(pthread_sigmask(SIG_BLOCK, &set, nullptr) == 0, "pthread_sigmask");
+  CHECK(std::signal(SIGPIPE, SIG_IGN) != SIG_ERR, "SIGPIPE");
   listener_ = std::thread([this] { listen(); });
 }
 
@@ -46,8 +51,12 @@ void Signals::listen() {
     if (signal == kWakeUp) continue;
     const std::lock_guard lock(mutex_);
     if (!armed_) end(0);
-    if (received_) end(1);
-    received_ = true;
+    const auto now = std::chrono::steady_clock::now();
+    if (was_received()) {
+      if (now - received_ > kOneSignal) end(1);
+      continue;
+    }
+    received_ = now;
     changed_.notify_all();
   }
 }
@@ -59,17 +68,18 @@ void Signals::arm() {
 
 void Signals::remove_at_sudden_end(std::string path) {
   const std::lock_guard lock(mutex_);
+  leftover_id_ = file_id(path);
   leftover_ = std::move(path);
 }
 
 void Signals::end(int exit_code) const {
-  if (!leftover_.empty()) unlink(leftover_.c_str());
+  remove_file(leftover_, leftover_id_);
   std::_Exit(exit_code);
 }
 
 void Signals::wait() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return received_; });
+  changed_.wait(lock, [this] { return was_received(); });
 }
 
 }  // namespace millrace

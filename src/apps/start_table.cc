@@ -9,7 +9,7 @@ namespace millrace {
 namespace {
 
 std::string line(std::string_view name, std::string_view value, std::string_view why) {
-  return fmt::format("{:<14}{:<34}{}\n", name, one_line(value), why);
+  return fmt::format("{:<14}{:<33} {}\n", name, one_line(value), why);
 }
 
 }  // namespace

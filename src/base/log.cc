@@ -3,6 +3,8 @@
 #include <atomic>
 #include <iterator>
 #include <memory>
+#include <poll.h>
+#include <unistd.h>
 
 #include <absl/time/time.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
@@ -44,10 +46,32 @@ class JsonFormatter final : public spdlog::formatter {
   }
 };
 
+// No line is longer than a pipe has room for once it has any, so none blocks.
+class PatientSink final : public spdlog::sinks::stderr_color_sink_mt {
+  using Plain = spdlog::sinks::stderr_color_sink_mt;
+
+ public:
+  void log(const spdlog::details::log_msg& message) override {
+    pollfd output = {STDERR_FILENO, POLLOUT, 0};
+    if (poll(&output, 1, 0) == 0) {
+      ++dropped_;
+      return;
+    }
+    if (const int64_t dropped = dropped_.exchange(0); dropped > 0) {
+      const std::string text = fmt::format("{} log lines found no room and were dropped", dropped);
+      Plain::log({kName, spdlog::level::warn, text});
+    }
+    Plain::log(message);
+  }
+
+ private:
+  std::atomic<int64_t> dropped_ = 0;
+};
+
 }  // namespace
 
 void set_up_log(spdlog::level::level_enum level, LogFormat format) {
-  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+  auto sink = std::make_shared<PatientSink>();
   chosen_format = format;
   spdlog::drop_all();
   auto logger = std::make_shared<spdlog::logger>(kName, sink);

@@ -13,7 +13,8 @@ enum class LogFormat {
 };
 
 // Sends spdlog's default logger to standard error at `level` (trace, debug, info, warn, error,
-// off).
+// off). Nobody waits for who reads it: lines that find no room are dropped, and counted in the
+// next.
 void set_up_log(spdlog::level::level_enum level, LogFormat format = LogFormat::kText);
 
 LogFormat log_format();

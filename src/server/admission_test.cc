@@ -48,6 +48,7 @@ TEST_F(AccessTest, ARefusedRequestWithoutABodyKeepsItsConnection) {
   TestClient client(server->port());
   for (const std::string& request :
        {get("/v1/models"), get("/nothing"), post("/v1/completions", ""),
+        std::string("GET /v1/models HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\n\r\n"),
         std::string("HEAD /v1/models HTTP/1.1\r\nHost: t\r\n\r\n")}) {
     client.send(request);
     const HttpReply reply = client.read_reply(request.starts_with("HEAD"));
@@ -93,6 +94,7 @@ TEST_F(AccessTest, KeysComeInTwoHeaders) {
         std::string_view("Authorization: Bearer FIRST-KEY\r\n"),
         std::string_view("Authorization: Bearer first-key, second-key\r\n"),
         std::string_view("X-Api-Key:\r\n"), std::string_view("X-Api-Key: Bearer first-key\r\n"),
+        std::string_view("X-Api-Key: a\r\nX-Api-Key: b\r\nX-Api-Key: first-key\r\n"),
         std::string_view("Cookie: first-key\r\n")}) {
     const HttpReply reply = complete(headers);
     expect_error(reply, 401, "-", "invalid_api_key");

@@ -17,6 +17,9 @@ namespace {
 // How long a closed direction is read on, so that the last answer is not lost to a reset.
 constexpr absl::Duration kLinger = absl::Seconds(2);
 
+// What a buffer may keep for the next request: more than most answers take.
+constexpr size_t kKeptBytes = 64 << 10;
+
 }  // namespace
 
 Connection::Connection(std::unique_ptr<Socket> socket, ConnectionHost& host)
@@ -96,6 +99,11 @@ void Connection::close() {
   host_.closed(self);
 }
 
+std::optional<Connection::Clock::time_point> Connection::waiting_since() const {
+  const bool waits = state_ == State::kOpening || state_ == State::kIdle || state_ == State::kHead;
+  return waits ? std::optional(idle_since_) : std::nullopt;
+}
+
 void Connection::arm(Timer& timer, absl::Duration timeout, void (Connection::*on_expiry)()) {
   timer.expires_after(absl::ToChronoNanoseconds(timeout));
   timer.async_wait(
@@ -108,11 +116,17 @@ void Connection::arm(Timer& timer, absl::Duration timeout, void (Connection::*on
 
 bool Connection::may_read() const {
   if (reading_ || input_ended_ || state_ == State::kClosed) return false;
-  // Of what a client sends ahead, one whole request is kept; then it has to wait. One that sent
-  // nothing ahead is always read, to notice when it leaves.
-  const int64_t ahead_max = limits_.header_bytes + limits_.body_bytes;
-  return state_ != State::kAnswering || input_.empty() ||
-         (std::ssize(input_.view()) < ahead_max && held_.fits());
+  // Who sends ahead has to wait once its share is full. Who does not is always read, to notice when
+  // it leaves.
+  const bool has_room = std::ssize(input_.view()) < InputBudget::kShareBytes && held_.fits();
+  return state_ != State::kAnswering || input_.empty() || has_room;
+}
+
+// Of the request that is read or answered, and what was sent ahead.
+void Connection::count_input() {
+  const int64_t body =
+      state_ == State::kAnswering ? record_.body_bytes : std::ssize(reader_.body());
+  held_.set(body + std::ssize(input_.view()));
 }
 
 void Connection::read_some() {
@@ -133,8 +147,8 @@ void Connection::on_read(const boost::system::error_code& error, size_t count) {
   }
   if (state_ != State::kLingering) {
     input_.append({chunk_.data(), count});
-    held_.add(static_cast<int64_t>(count));
     if (state_ != State::kAnswering) advance();
+    count_input();
     const bool is_reading = state_ == State::kHead || state_ == State::kBody;
     if (is_reading && !held_.fits()) {
       fail(http_error(503, "The server holds as many bytes of requests as it takes."));
@@ -200,6 +214,7 @@ void Connection::fail(const HttpResponse& response) {
   record_.id = reader_.id();
   record_.method = reader_.head().method;
   record_.path = reader_.head().path;
+  record_.body_bytes = std::ssize(reader_.body());
   closing_ = true;
   send(response);
 }
@@ -218,12 +233,14 @@ void Connection::dispatch() {
 }
 
 void Connection::reply(Reply reply) {
+  // What was ended meanwhile has its answer.
+  const bool is_awaited = state_ == State::kAnswering && after_write_ == AfterWrite::kGoOn;
   if (auto* response = std::get_if<HttpResponse>(&reply)) {
-    if (state_ == State::kAnswering) send(*response);
+    if (is_awaited) send(*response);
     return;
   }
   auto& source = std::get<std::shared_ptr<AnswerSource>>(reply);
-  if (state_ != State::kAnswering) {
+  if (!is_awaited) {
     source->end(absl::OkStatus());
     return;
   }
@@ -342,16 +359,19 @@ void Connection::finish_request() {
   streaming_ = false;
   record_.took = Clock::now() - began_;
   state_ = State::kIdle;
+  idle_since_ = Clock::now();
+  if (writing_.capacity() > kKeptBytes) writing_ = {};
+  if (queued_.capacity() > kKeptBytes) queued_ = {};
   host_.answered(record_, handled_);
   if (ends_after_answer()) {
     linger();
     return;
   }
   reader_.reset();
-  held_.set(std::ssize(input_.view()));
   closing_ = false;
   arm(read_timer_, limits_.idle_timeout, &Connection::on_read_timeout);
   if (!input_.empty()) advance();
+  count_input();
   read_some();
 }
 

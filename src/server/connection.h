@@ -4,6 +4,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <boost/asio/steady_timer.hpp>
@@ -41,6 +42,8 @@ class ConnectionHost {
 // answer is made it goes on reading, to notice when the client leaves. Lives on one thread.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
+  using Clock = std::chrono::steady_clock;
+
   Connection(std::unique_ptr<Socket> socket, ConnectionHost& host);
 
   void start();
@@ -53,11 +56,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // The server stops: whatever is being answered ends with `reason`.
   void end(const absl::Status& reason);
   void close();
-  bool is_closed() const { return state_ == State::kClosed; }
+  // Since when the client could have sent a request's head and has not.
+  std::optional<Clock::time_point> waiting_since() const;
 
  private:
   using Timer = boost::asio::steady_timer;
-  using Clock = std::chrono::steady_clock;
   enum class State { kOpening, kIdle, kHead, kBody, kAnswering, kLingering, kClosed };
   enum class AfterWrite { kGoOn, kFinish };
 
@@ -65,6 +68,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void read_some();
   void on_read(const boost::system::error_code& error, size_t count);
   bool may_read() const;
+  void count_input();
   void advance();
   bool begin_request();
   void fail(const HttpResponse& response);
@@ -96,7 +100,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::array<char, 16384> chunk_;
   InputBuffer input_;
-  HeldInput held_;  // of the request that is read or answered, and what was sent ahead
+  HeldInput held_;
   bool reading_ = false;
   bool input_ended_ = false;
 
@@ -111,6 +115,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   int64_t requests_ = 0;  // begun on this connection
   RequestRecord record_;
   Clock::time_point began_;
+  Clock::time_point idle_since_ = Clock::now();
 };
 
 }  // namespace millrace

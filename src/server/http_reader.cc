@@ -184,7 +184,7 @@ HttpReader::Progress HttpReader::accept_head() {
   // A stranger's body is not read, so nothing behind it is found.
   if (verdict_.refused && (fault || has_body())) return fail(*std::move(verdict_.answer));
   if (fault) return fail(*std::move(fault));
-  expects_continue_ = !old_ && head.find(http::field::expect) != head.end();
+  expects_continue_ = !old_ && !verdict_.answer && head.find(http::field::expect) != head.end();
   parser_->body_limit(static_cast<uint64_t>(limits_.body_bytes));
   parser_->eager(true);
   return Progress::kHead;
@@ -227,6 +227,8 @@ std::optional<HttpResponse> HttpReader::head_fault() const {
   }
   return std::nullopt;
 }
+
+const std::string& HttpReader::body() const { return parser_->get().body(); }
 
 HttpRequest HttpReader::take() {
   auto message = parser_->release();

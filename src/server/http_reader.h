@@ -28,7 +28,8 @@ class HttpReader {
   // Takes what it can use off the front of `bytes`, and wants to see the rest again.
   Progress read(std::string_view& bytes);
 
-  HttpRequest take();  // after kDone
+  HttpRequest take();               // after kDone
+  const std::string& body() const;  // as far as it came, until it is taken
   HttpResponse error() const { return error_; }
 
   // Once the head is whole; before, and of a head that was none, empty.

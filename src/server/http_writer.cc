@@ -1,5 +1,7 @@
 #include "server/http_writer.h"
 
+#include <absl/time/clock.h>
+#include <absl/time/time.h>
 #include <fmt/format.h>
 
 namespace millrace {
@@ -40,8 +42,20 @@ std::string_view phrase(int status) {
   }
 }
 
-// A value on one line, whatever it is made of.
-std::string one_line(std::string_view value) {
+// RFC 9110, section 5.6.7. Made once a second.
+const std::string& date_now() {
+  thread_local int64_t second = 0;
+  thread_local std::string text;
+  const absl::Time now = absl::Now();
+  if (const int64_t this_second = absl::ToUnixSeconds(now); this_second != second) {
+    second = this_second;
+    text = absl::FormatTime("%a, %d %b %E4Y %H:%M:%S GMT", now, absl::UTCTimeZone());
+  }
+  return text;
+}
+
+// On one line, whatever it is made of.
+std::string header_value(std::string_view value) {
   std::string line(value);
   for (char& c : line) {
     if (static_cast<unsigned char>(c) < 0x20U || c == 0x7f) c = ' ';
@@ -50,9 +64,10 @@ std::string one_line(std::string_view value) {
 }
 
 std::string head(int status, std::string_view content_type, const HttpFraming& framing) {
-  std::string head = fmt::format("HTTP/1.1 {} {}\r\n", status, phrase(status));
-  if (status != kNoContent) head += fmt::format("Content-Type: {}\r\n", one_line(content_type));
-  head += fmt::format("X-Request-Id: {}\r\n", one_line(framing.request_id));
+  std::string head =
+      fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\n", status, phrase(status), date_now());
+  if (status != kNoContent) head += fmt::format("Content-Type: {}\r\n", header_value(content_type));
+  head += fmt::format("X-Request-Id: {}\r\n", header_value(framing.request_id));
   head += framing.origin_lines;
   if (framing.close) {
     head += "Connection: close\r\n";
@@ -67,7 +82,7 @@ std::string head(int status, std::string_view content_type, const HttpFraming& f
 std::string http_bytes(const HttpResponse& response, const HttpFraming& framing) {
   std::string bytes = head(response.status, response.content_type, framing);
   for (const auto& [name, value] : response.headers) {
-    bytes += fmt::format("{}: {}\r\n", name, one_line(value));
+    bytes += fmt::format("{}: {}\r\n", name, header_value(value));
   }
   if (response.status == kNoContent) return bytes + "\r\n";
   bytes += fmt::format("Content-Length: {}\r\n\r\n", response.body.size());

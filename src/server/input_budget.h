@@ -27,7 +27,6 @@ class HeldInput {
   HeldInput(const HeldInput&) = delete;
   HeldInput& operator=(const HeldInput&) = delete;
 
-  void add(int64_t bytes) { set(bytes_ + bytes); }
   void set(int64_t bytes);
   // Whether this connection may go on: it is within its share, or all are within the budget.
   bool fits() const;

@@ -20,14 +20,14 @@ class InputBuffer {
     if (!mostly_used) return;
     bytes_.erase(0, used_);
     used_ = 0;
+    if (bytes_.empty() && bytes_.capacity() > kKeptBytes) bytes_ = {};
   }
 
-  void clear() {
-    bytes_.clear();
-    used_ = 0;
-  }
+  void clear() { use(bytes_.size() - used_); }
 
  private:
+  static constexpr size_t kKeptBytes = 64 << 10;  // of memory, once it is empty
+
   std::string bytes_;
   size_t used_ = 0;
 };

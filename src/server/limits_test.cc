@@ -77,6 +77,21 @@ TEST_F(LimitsTest, WhoFilledTheInputIsSeenToLeave) {
   EXPECT_TRUE(echo->wait_for_cancels(1));
 }
 
+TEST_F(LimitsTest, InputThatIsNotKeptIsNotCounted) {
+  options.limits.input_bytes = 0;
+  start();
+  TestClient client(server->port());
+  std::string lines;
+  while (lines.size() < 4 * InputBudget::kShareBytes) lines += "\r\n";
+  client.send(lines + get("/health"));
+  EXPECT_EQ(client.read_reply().status, 200);
+  const Json body = {{"prompt", "abc"}, {"max_tokens", 1}, {"user", std::string(100'000, 'x')}};
+  for (int i = 0; i < 3; ++i) {
+    client.send(lines + post("/v1/completions", body.dump()));
+    EXPECT_EQ(client.read_reply().status, 200);
+  }
+}
+
 TEST_F(LimitsTest, RequestsOfAConnection) {
   options.limits.connection_requests = 3;
   start();
@@ -93,7 +108,7 @@ TEST_F(LimitsTest, JsonDepthAndKeys) {
   options.limits.json_keys = 4;
   start();
   EXPECT_EQ(complete({{"x", {{1}}}}).status, 200);
-  expect_error(complete({{"x", {{{1}}}}}), 400);
+  expect_error(complete({{"x", {{{1}}}}}), 400, "x");
   EXPECT_EQ(complete({{"x", 1}, {"y", 1}}).status, 200);
   expect_error(complete({{"x", 1}, {"y", 1}, {"z", 1}}), 400);
 }

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cstring>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -25,6 +27,30 @@ namespace {
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
 // Of a Unix socket's file: only its user may connect.
 constexpr mode_t kFileMode = 0600;
+// What the system keeps for a client that reads slowly.
+constexpr int kSendBytes = 128 << 10;
+
+void set_option(Socket::Native& socket, int level, int name, int value) {
+  // The socket serves without, too.
+  setsockopt(socket.native_handle(), level, name, &value, sizeof value);
+}
+
+// A client whose machine or network is gone says nothing: after `silence` without a sign of life
+// from its system, whatever is under way on the socket ends with an error.
+void set_up_tcp(Socket::Native& socket, absl::Duration silence) {
+  const auto seconds = [silence](int divisor) {
+    const int64_t whole = absl::ToInt64Seconds(absl::Ceil(silence / divisor, absl::Seconds(1)));
+    return static_cast<int>(std::min<int64_t>(whole, 32767));  // the most that Linux takes
+  };
+  const int64_t milliseconds = std::min(absl::ToInt64Milliseconds(silence), int64_t{1} << 30);
+  set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(socket, SOL_SOCKET, SO_SNDBUF, kSendBytes);
+  set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, seconds(2));
+  set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, seconds(6));
+  set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, 3);
+  set_option(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(milliseconds));
+}
 
 }  // namespace
 
@@ -42,6 +68,7 @@ absl::Status Listener::open() {
 
 boost::system::error_code Listener::bind(const Protocol::endpoint& endpoint, bool is_file) {
   boost::system::error_code error;
+  if (is_open()) acceptor_.close(error);
   acceptor_.open(endpoint.protocol(), error);
   if (!error && is_file) {
     // Linux gives the file the mode of the socket, so nobody can connect before it is narrowed.
@@ -62,7 +89,9 @@ absl::Status Listener::open_port() {
   const auto found =
       resolver.resolve(options_.host, std::to_string(options_.port),
                        tcp::resolver::passive | tcp::resolver::numeric_service, error);
-  if (!error) error = bind(found.begin()->endpoint(), false);
+  for (auto address = found.begin(); address != found.end(); ++address) {
+    if (!(error = bind(address->endpoint(), false))) break;
+  }
   if (error) {
     return unavailable("cannot listen on {}:{}: {}", options_.host, options_.port, error.message());
   }
@@ -96,17 +125,12 @@ absl::Status Listener::open_file() {
   return absl::OkStatus();
 }
 
-Listener::FileId Listener::file_id(const std::string& path) {
-  struct stat found = {};
-  if (lstat(path.c_str(), &found) != 0) return {};
-  return {found.st_dev, found.st_ino};
-}
-
 void Listener::accept(Admit admit) {
   if (admit) admit_ = std::move(admit);
   acceptor_.async_accept([this](const boost::system::error_code& error, Socket::Native socket) {
     if (!is_open()) return;
     if (!error) {
+      if (options_.uds.empty()) set_up_tcp(socket, options_.limits.stall_timeout);
       admit_(tls_ ? tls_->wrap(std::move(socket)) : plain_socket(std::move(socket)));
       accept({});
       return;
@@ -120,15 +144,10 @@ void Listener::accept(Admit admit) {
 
 void Listener::close() {
   if (!is_open()) return;
-  remove_file();
+  remove_file(options_.uds, file_);
   boost::system::error_code ignored;
   acceptor_.close(ignored);
   pause_.cancel();
-}
-
-void Listener::remove_file() {
-  const bool ours = file_ != FileId() && file_id(options_.uds) == file_;
-  if (ours) unlink(options_.uds.c_str());
 }
 
 }  // namespace millrace

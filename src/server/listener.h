@@ -8,6 +8,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "base/file_id.h"
 #include "base/status.h"
 #include "server/server.h"
 #include "server/socket.h"
@@ -33,16 +34,10 @@ class Listener {
 
  private:
   using Protocol = boost::asio::generic::stream_protocol;
-  struct FileId {
-    uint64_t device = 0, inode = 0;
-    bool operator==(const FileId&) const = default;
-  };
 
   absl::Status open_port();
   absl::Status open_file();
-  void remove_file();  // if it is still this listener's
   boost::system::error_code bind(const Protocol::endpoint& endpoint, bool is_file);
-  static FileId file_id(const std::string& path);
 
   boost::asio::io_context& network_;
   const ServerOptions& options_;

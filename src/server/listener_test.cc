@@ -227,7 +227,10 @@ TEST_F(TlsTest, ASlowHandshakeIsGivenUp) {
 TEST_F(TlsTest, ARefusedConnectionIsToldUnderTlsToo) {
   options.limits.connections = 1;
   start();
+  echo->hold(true);
   TlsClient first(server->port());
+  first.send(post("/v1/completions", kShort));
+  ASSERT_TRUE(echo->wait_for_running(1));
   TlsClient second(server->port());
   EXPECT_TRUE(second.read_all().starts_with("HTTP/1.1 503 "));
 }

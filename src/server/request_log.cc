@@ -10,7 +10,9 @@
 namespace millrace {
 namespace {
 
-constexpr size_t kPathBytesMax = 200;     // of a path of nobody's, which may be as long as a head
+// Of what is nobody's, which may be as long as a head.
+constexpr size_t kMethodBytesMax = 20;
+constexpr size_t kPathBytesMax = 200;
 constexpr size_t kPromptTokensMax = 500;  // of a prompt, so that a log stays one
 constexpr size_t kPromptBytesMax = 2000;
 
@@ -92,7 +94,7 @@ void add_generation(Json& members, const GenerationReport& report) {
 void log_request(const RequestRecord& record) {
   Json members;
   members["id"] = record.id;
-  members["method"] = record.method;
+  members["method"] = record.method.substr(0, kMethodBytesMax);
   members["path"] = record.path.substr(0, kPathBytesMax);
   members["status"] = record.status;
   members["bytes"] = record.bytes;

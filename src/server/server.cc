@@ -44,6 +44,7 @@ struct Server::State final : ConnectionHost {
 
   absl::Status start();
   void admit(std::unique_ptr<Socket> socket);
+  void close_longest_waiting();
   void stop();
   RouteContext context();
   void count_load(const Route* route, int64_t change);
@@ -89,7 +90,19 @@ absl::Status Server::State::start() {
   return absl::OkStatus();
 }
 
+// Who connects and asks nothing makes room for who comes after.
+void Server::State::close_longest_waiting() {
+  std::shared_ptr<Connection> longest;
+  for (const auto& connection : connections) {
+    if (!connection->waiting_since()) continue;
+    const bool longer = !longest || connection->waiting_since() < longest->waiting_since();
+    if (longer) longest = connection;
+  }
+  if (longest) longest->close();
+}
+
 void Server::State::admit(std::unique_ptr<Socket> socket) {
+  if (std::ssize(connections) >= options.limits.connections) close_longest_waiting();
   const bool full = std::ssize(connections) >= options.limits.connections;
   const bool flooded = std::ssize(connections) >= 2 * int64_t{options.limits.connections};
   if (flooded) return;  // not even a refusal
@@ -168,11 +181,8 @@ void Server::State::stop() {
     changed.notify_all();
   }
   if (threads.empty()) return;
-  // After this no reply is on its way but in the network's queue.
   work_guard.reset();
-  work.stop();
-  for (size_t i = 1; i < threads.size(); ++i) threads[i].join();
-
+  work.stop();  // but for the requests that are just being read
   asio::post(network, [this] {
     listener.close();
     const std::vector<std::shared_ptr<Connection>> open(connections.begin(), connections.end());
@@ -187,6 +197,8 @@ void Server::State::stop() {
     std::unique_lock lock(mutex);
     changed.wait_for(lock, absl::ToChronoMilliseconds(kLastWords), [this] { return emptied; });
   }
+  // After this no reply is on its way but in the network's queue.
+  for (size_t i = 1; i < threads.size(); ++i) threads[i].join();
   asio::post(network, [this] {
     const std::vector<std::shared_ptr<Connection>> open(connections.begin(), connections.end());
     for (const auto& connection : open) connection->close();

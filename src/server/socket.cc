@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include <boost/asio/ip/tcp.hpp>
-
 namespace millrace {
 namespace asio = boost::asio;
 
@@ -15,11 +13,7 @@ class PlainSocket final : public Socket {
 
   asio::any_io_executor executor() override { return socket_.get_executor(); }
 
-  void open(Done done) override {
-    boost::system::error_code ignored;  // a Unix socket has no such option
-    socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-    done({});
-  }
+  void open(Done done) override { done({}); }
 
   void read_some(asio::mutable_buffer into, Moved moved) override {
     socket_.async_read_some(into, std::move(moved));

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl.hpp>
 
 namespace millrace {
@@ -18,8 +17,6 @@ class TlsSocket final : public Socket {
   asio::any_io_executor executor() override { return stream_.get_executor(); }
 
   void open(Done done) override {
-    boost::system::error_code ignored;  // a Unix socket has no such option
-    stream_.next_layer().set_option(asio::ip::tcp::no_delay(true), ignored);
     stream_.async_handshake(ssl::stream_base::server, std::move(done));
   }
 

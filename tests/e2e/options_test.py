@@ -63,6 +63,16 @@ class Refused(unittest.TestCase):
             done = run("serve", "x.gguf", env={**os.environ, "MILLRACE_CONFIG": file.name})
             self.assert_refused(done, "--max-num-seqs?")
 
+    def test_a_file_without_a_command(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "config")
+            path.write_text("port = 1\n")
+            self.assert_refused(run("--config", path), "subcommand")
+            done = run("--version", env={**os.environ, "MILLRACE_CONFIG": str(path)})
+            self.assertEqual(done.returncode, 0, done.stderr)
+            path.write_text("max-num-seqs: 5\n")
+            self.assert_refused(run("serve", "x.gguf", "--config", path), "NAME = VALUE")
+
     def test_a_variable_that_sets_nothing_is_a_warning(self):
         done = run("serve", "/nowhere/x.gguf", "--port", "0", env={**os.environ, "MILLRACE_MAX_NUM_SEQ": "3"})
         warning, error = done.stderr.strip().splitlines()
