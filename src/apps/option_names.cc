@@ -7,8 +7,13 @@
 #include <absl/strings/ascii.h>
 #include <fmt/format.h>
 
+#include "base/status.h"
+
 namespace millrace {
 namespace {
+
+// Letters that say enough of a name that begins with them.
+constexpr size_t kBeginningMin = 3;
 
 std::string_view without_dashes(std::string_view name) {
   return name.substr(std::min(name.find_first_not_of('-'), name.size()));
@@ -38,7 +43,13 @@ std::string variable_of(std::string_view option) {
 }
 
 std::string nearest(std::string_view given, const std::vector<std::string>& known) {
+  const std::string lower = absl::AsciiStrToLower(to_absl(without_dashes(given)));
   std::string best;
+  for (const std::string& name : known) {
+    const bool begins = lower.size() >= kBeginningMin && without_dashes(name).starts_with(lower);
+    if (begins && (best.empty() || name.size() < best.size())) best = name;
+  }
+  if (!best.empty()) return best;
   // Two letters that changed places are two edits.
   size_t fewest = std::max(without_dashes(given).size() / 3, size_t{2}) + 1;
   for (const std::string& name : known) {

@@ -17,6 +17,8 @@ TEST(OptionNames, AreFoundFromWhatWasNearlyWritten) {
   EXPECT_EQ(nearest("--prot", known), "--port");
   EXPECT_EQ(nearest("-port", known), "--port");
   EXPECT_EQ(nearest("--port", known), "--port");
+  EXPECT_EQ(nearest("--PORT", known), "--port");
+  EXPECT_EQ(nearest("--max-model", known), "--max-model-len");
 }
 
 TEST(OptionNames, AreNotGuessedFromAfar) {

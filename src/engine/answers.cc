@@ -9,6 +9,7 @@ Answer& Answers::open(const Arrival& arrival) {
   Answer& answer = *opened;
   answers_.emplace(arrival.id, std::move(opened));
   answer.id = arrival.id;
+  answer.first = arrival.first;
   answer.request = arrival.request;
   answer.sink = arrival.sink;
   answer.unfinished = arrival.request->choices;
@@ -46,11 +47,17 @@ std::vector<RequestId> Answers::all() const {
   return ids;
 }
 
+// They begin in order, so by the first of them: it runs, or is through.
+bool Answers::began_any(const Answer& answer) const {
+  const auto first = answers_.find(answer.first);
+  return first == answers_.end() || first->second->started();
+}
+
 void Answers::find_late(absl::Time now, absl::Duration waiting_age_max,
                         std::vector<const Answer*>& late) const {
   late.clear();
   for (const auto& [id, answer] : answers_) {
-    const bool waited_out = !answer->started() && now - answer->times.arrived > waiting_age_max;
+    const bool waited_out = !began_any(*answer) && now - answer->times.arrived > waiting_age_max;
     if (waited_out || now > answer->request->deadline) late.push_back(answer.get());
   }
 }

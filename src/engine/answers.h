@@ -17,6 +17,7 @@ namespace millrace {
 // A request on its way: its sequences, and what its sink is owed.
 struct Answer {
   RequestId id;
+  RequestId first;  // of those that were submitted with it
   std::shared_ptr<const Request> request;
   std::shared_ptr<TokenSink> sink;
   std::vector<Sequence> sequences;            // [choices]; never resized, for others point to them
@@ -42,11 +43,14 @@ class Answers {
   // Sequences that have not finished, those that wait among them.
   std::span<Sequence* const> sequences() const { return live_; }
   std::vector<RequestId> all() const;
-  // Those whose deadline has passed, and those that never ran within `waiting_age_max`.
+  // Those whose deadline has passed, and those that never ran within `waiting_age_max`, nor did any
+  // that were submitted with them.
   void find_late(absl::Time now, absl::Duration waiting_age_max,
                  std::vector<const Answer*>& late) const;
 
  private:
+  bool began_any(const Answer& answer) const;
+
   absl::flat_hash_map<RequestId, std::unique_ptr<Answer>> answers_;
   std::vector<Sequence*> live_;
   int64_t sequences_ever_ = 0;

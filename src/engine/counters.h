@@ -22,6 +22,7 @@ class Counters {
   void set_running(int64_t sequences) { running_ = sequences; }
   void set_blocks(int64_t used, int64_t total);
   void add_preemptions(int64_t n) { preemptions_ += n; }
+  // Neither number, nor their difference, ever shrinks in stats().
   void add_prompt(int64_t tokens, int64_t cached);
   void add_generated(int64_t tokens) { generated_tokens_ += tokens; }
   void set_per_sequence(absl::Duration busy) { per_sequence_ns_ = absl::ToInt64Nanoseconds(busy); }
@@ -35,8 +36,8 @@ class Counters {
   std::atomic<int64_t> blocks_used_ = 0;
   std::atomic<int64_t> blocks_total_ = 0;
   std::atomic<int64_t> preemptions_ = 0;
-  std::atomic<int64_t> prompt_tokens_ = 0;
-  std::atomic<int64_t> cached_tokens_ = 0;
+  std::atomic<int64_t> computed_tokens_ = 0;  // of prompts
+  std::atomic<int64_t> cached_tokens_ = 0;    // of prompts
   std::atomic<int64_t> generated_tokens_ = 0;
   std::atomic<int64_t> per_sequence_ns_ = 0;
 };

@@ -60,6 +60,7 @@ Engine::Engine(EngineOptions options, Executor& executor, const Tokenizer& token
       clock_(clock),
       observers_(std::move(observers)),
       ledger_(executor.capacity().groups, options_.prefix_caching),
+      cache_tokens_(int64_t{ledger_.blocks()} * options_.card.block_tokens),
       planner_(std::move(policy),
                {.rows_max = options_.rows_max, .sequences_max = options_.sequences_max}),
       strategies_(tokenizer) {
@@ -74,10 +75,13 @@ absl::StatusOr<std::vector<RequestId>> Engine::submit_all(std::vector<Submission
   for (const Submission& submission : submissions) {
     CHECK(submission.sink != nullptr, "a request without a sink");
     RETURN_IF_ERROR(check_request(submission.request, options_.card));
+    if (const auto prompt = std::ssize(submission.request.prompt); prompt > cache_tokens_) {
+      return out_of_range("the prompt has {} tokens: the cache holds {}", prompt, cache_tokens_);
+    }
     sequences += submission.request.choices;
   }
   if (!counters_.enter(sequences, options_.waiting_max)) {
-    return resource_exhausted("{} sequences are waiting already", options_.waiting_max);
+    return resource_exhausted("the queue is full: {} sequences may wait", options_.waiting_max);
   }
   const auto count = static_cast<int64_t>(submissions.size());
   open_requests_ += count;
@@ -86,6 +90,7 @@ absl::StatusOr<std::vector<RequestId>> Engine::submit_all(std::vector<Submission
   for (Submission& submission : submissions) {
     ids.push_back({requests_ever_++});
     arrivals.push_back({.id = ids.back(),
+                        .first = ids.front(),
                         .request = std::make_shared<const Request>(std::move(submission.request)),
                         .sink = std::move(submission.sink),
                         .arrived = clock_.now()});
@@ -248,8 +253,8 @@ void Engine::collect_tokens_of(const Outcome& outcome, const Flight& flight) {
 void Engine::collect_failures(const Flight& flight) {
   for (const Sequence* sequence : flight.plan.out_of_memory) {
     failures_.push_back({sequence->request_id,
-                         resource_exhausted("{} tokens do not fit the whole cache of {} blocks",
-                                            sequence->known(), ledger_.blocks())});
+                         out_of_range("the answer ended at {} tokens: the cache holds no more",
+                                      sequence->known())});
   }
   for (const Outcome& outcome : flight.verdict.outcomes) {
     if (outcome.error == RowError::kNone) continue;

@@ -108,6 +108,7 @@ class Engine final : public Generator {
 
   Inbox inbox_;
   Ledger ledger_;
+  const int64_t cache_tokens_;
   Planner planner_;
   Strategies strategies_;
   Flight flight_;

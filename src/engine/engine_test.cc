@@ -281,6 +281,24 @@ TEST_F(EngineTest, GivesUpWhoWaitsTooLong) {
   EXPECT_EQ(end_of(*waiting), absl::StatusCode::kResourceExhausted);
 }
 
+TEST_F(EngineTest, NeverGivesUpAListThatHasBegun) {
+  options_.waiting_age_max = absl::Seconds(1);
+  options_.sequences_max = 1;
+  std::vector<std::shared_ptr<Notebook>> sinks(3);
+  std::vector<Submission> list;
+  for (auto& sink : sinks) {
+    sink = std::make_shared<Notebook>();
+    list.push_back({request_of(2, 5), sink});
+  }
+  ASSERT_TRUE(engine().submit_all(std::move(list)).ok());
+  const auto after = submit(request_of(2, 5));
+  ASSERT_TRUE(engine().step().ok());
+  clock_.advance(absl::Seconds(2));
+  run_dry();
+  for (const auto& sink : sinks) EXPECT_EQ(end_of(*sink), absl::StatusCode::kOk);
+  EXPECT_EQ(end_of(*after), absl::StatusCode::kResourceExhausted);
+}
+
 TEST_F(EngineTest, EndsAtADeadline) {
   Request request = request_of(2, 20);
   request.deadline = clock_.now() + absl::Seconds(1);
@@ -296,12 +314,11 @@ TEST_F(EngineTest, FailsWhatOutgrowsTheCache) {
   options_.card.context_max = 1000;
   const auto sink = submit(request_of(60, 100));
   const auto other = submit(request_of(3, 2));
-  const auto hopeless = submit(request_of(65, 1));
+  EXPECT_EQ(refused(request_of(65, 1)).code(), absl::StatusCode::kOutOfRange);
   run_dry();
-  EXPECT_EQ(end_of(*sink), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(end_of(*sink), absl::StatusCode::kOutOfRange);
   EXPECT_EQ(sink->events.size(), 5U);  // 64 tokens are stored; the last is drawn from them
   EXPECT_EQ(end_of(*other), absl::StatusCode::kOk);
-  EXPECT_EQ(end_of(*hopeless), absl::StatusCode::kResourceExhausted);
 }
 
 TEST_F(EngineTest, FailsWhereNothingIsAllowed) {

@@ -14,6 +14,7 @@ namespace millrace {
 
 struct Arrival {
   RequestId id;
+  RequestId first;  // of those that were submitted with it
   std::shared_ptr<const Request> request;
   std::shared_ptr<TokenSink> sink;
   absl::Time arrived;

@@ -13,6 +13,9 @@ namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
+// A penalised logit goes no further: what follows it stays a number.
+constexpr float kFarthest = 1e30F;
+
 template <typename T>
 std::span<const T> slice(const std::vector<T>& values, Range range) {
   return std::span(values).subspan(static_cast<size_t>(range.begin),
@@ -25,6 +28,7 @@ void adjust(const Choices& choices, const RowChoice& order, std::span<float> log
   for (const TokenCount& count : slice(choices.counts, order.counts)) {
     float& logit = logits[static_cast<size_t>(count.token)];
     logit = logit > 0 ? logit / order.repetition : logit * order.repetition;
+    logit = std::clamp(logit, -kFarthest, kFarthest);
     if (count.in_output == 0) continue;
     logit -= order.presence + order.frequency * static_cast<float>(count.in_output);
   }

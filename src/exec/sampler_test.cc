@@ -357,6 +357,23 @@ TEST(Sampler, AnErrorTouchesItsOwnRowOnly) {
   }
 }
 
+TEST(Sampler, NoPenaltyMakesInfinities) {
+  constexpr int64_t kVocab = 10;
+  Round round{.vocab = kVocab};
+  std::vector<float> logits(kVocab, 1);
+  logits[0] = -1;
+  for (const float repetition : {1e-40F, 1e-30F, 1e30F, 3e38F}) {
+    RowChoice& order = round.add(logits, 11);
+    order.repetition = repetition;
+    order.frequency = 2;
+    order.counts.begin = static_cast<int32_t>(round.choices.counts.size());
+    for (TokenId token = 0; token < kVocab; ++token) round.choices.counts.push_back({token, 1, 9});
+    order.counts.end = static_cast<int32_t>(round.choices.counts.size());
+  }
+  round.run(2);
+  for (const Chosen& chosen : round.output.chosen) EXPECT_EQ(chosen.error, RowError::kNone);
+}
+
 TEST(Sampler, ResultsDependOnTheRowAlone) {
   constexpr int64_t kVocab = 1000;
   std::mt19937 random(3);

@@ -479,6 +479,31 @@ TEST(JsonTextTest, RefusesWhatTwoReadersCouldReadInTwoWays) {
   }
 }
 
+TEST(JsonTextTest, FaultsNameTheFieldTheyAreIn) {
+  std::string biases = "{";
+  for (int i = 0; i <= 1000; ++i) biases += fmt::format("{}\"{}\":1", i > 0 ? "," : "", i);
+  biases += "}";
+  const std::pair<std::string, const char*> faults[] = {
+      {R"({"n":1,"temperature":1e999})", "temperature"},
+      {R"({"n":1,"top_p":-1e999,"x":1})", "top_p"},
+      {R"({"a":1,"b":[{"c":1,"c":2}]})", "b"},
+      {R"({"a":{},"n":1,"n":2})", "n"},
+      {R"({"a":[1e999]})", "a"},
+      {"{\"a\":" + std::string(64, '[') + std::string(64, ']') + "}", "a"},
+      {"{\"prompt\":\"a\",\"logit_bias\":" + biases + "}", "logit_bias"},
+      {R"({"a":1,"b":tru})", nullptr},
+      {"[1e999]", nullptr},
+  };
+  for (const auto& [text, field] : faults) {
+    const auto value = parse_json(text);
+    ASSERT_FALSE(value.ok()) << text;
+    const Json error = Json::parse(error_json(value.status()))["error"];
+    EXPECT_EQ(error["param"], field == nullptr ? Json(nullptr) : Json(field)) << text;
+    EXPECT_EQ(error["message"].get<std::string>().find("valid") != std::string::npos,
+              text.ends_with("tru}"));
+  }
+}
+
 TEST(JsonTextTest, KeepsTheOrderOfMembers) {
   EXPECT_EQ(json_text(*parse_json(R"({"z":1,"a":[{"y":null,"b":-2.5}]})")),
             R"({"z":1,"a":[{"y":null,"b":-2.5}]})");

@@ -116,6 +116,10 @@ struct HttpReader::Parser : http::request_parser<http::string_body> {
                                boost::beast::error_code& error) {
         extension_bytes_left -= static_cast<int64_t>(extension.size());
         if (extension_bytes_left < 0) error = http::error::header_limit;
+        // Beast takes one between quotation marks.
+        if (view(extension).find('\n') != std::string_view::npos) {
+          error = http::error::bad_chunk_extension;
+        }
       };
 };
 
@@ -162,7 +166,13 @@ HttpReader::Progress HttpReader::read(std::string_view& bytes) {
     if (error) return fail(http_error(400, "The request is not valid HTTP/1.1."));
     if (parser_->is_header_done() && !head_seen_) return accept_head();
   }
+  // Nothing here reads one, and what it says could contradict what was judged.
+  if (field_count() > head_fields_) return fail(http_error(400, "The request has a trailer."));
   return Progress::kDone;
+}
+
+int64_t HttpReader::field_count() const {
+  return std::distance(parser_->get().begin(), parser_->get().end());
 }
 
 HttpResponse HttpReader::too_large() const {
@@ -172,6 +182,7 @@ HttpResponse HttpReader::too_large() const {
 
 HttpReader::Progress HttpReader::accept_head() {
   head_seen_ = true;
+  head_fields_ = field_count();
   const auto& head = parser_->get();
   keep_alive_ = head.keep_alive();
   old_ = head.version() < 11;
@@ -196,7 +207,7 @@ bool HttpReader::has_body() const {
 
 std::optional<HttpResponse> HttpReader::head_fault() const {
   const auto& head = parser_->get();
-  if (std::distance(head.begin(), head.end()) > limits_.header_count) {
+  if (head_fields_ > limits_.header_count) {
     return http_error(431,
                       fmt::format("The request has more than {} headers.", limits_.header_count));
   }

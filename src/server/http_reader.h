@@ -49,6 +49,7 @@ class HttpReader {
   Progress fail(HttpResponse error);
   HttpResponse too_large() const;
   Progress accept_head();
+  int64_t field_count() const;
   bool has_body() const;
   std::optional<HttpResponse> head_fault() const;
 
@@ -56,6 +57,7 @@ class HttpReader {
   const Admission& admission_;
   std::unique_ptr<Parser> parser_;
   bool head_seen_ = false;
+  int64_t head_fields_ = 0;
   bool keep_alive_ = false;
   bool old_ = false;
   bool expects_continue_ = false;

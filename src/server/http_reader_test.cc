@@ -55,7 +55,7 @@ TEST(HttpReader, TakesWhatIsRight) {
   EXPECT_EQ(outcome("GET /health HTTP/1.0\r\n\r\n"), 200);
   EXPECT_EQ(outcome("GET /health HTTP/1.0\r\nExpect: cake\r\n\r\n"), 200);
   EXPECT_EQ(outcome(with_line("Transfer-Encoding: chunked",
-                              "A;name=\"value\"\r\n{\"a\":[[1]]\r\n1\r\n}\r\n0\r\nX: y\r\n\r\n"),
+                              "A;name=\"value\"\r\n{\"a\":[[1]]\r\n1\r\n}\r\n0\r\n\r\n"),
                     &request),
             200);
   EXPECT_EQ(request.body, "{\"a\":[[1]]}");
@@ -140,12 +140,11 @@ TEST(HttpReader, Lengths) {
        {"Content-Length: 2\r\nContent-Length: 2", "Content-Length: 2\r\nContent-Length: 3",
         "Content-Length: 2, 2", "Content-Length: 2,", "Content-Length: ", "Content-Length: -2",
         "Content-Length: +2", "Content-Length: 0x2", "Content-Length: 2.0", "Content-Length: 2 2",
-        "Content-Length: 2\t", "Content-Length: \"2\"", "Content-Length: 99999999999999999999",
+        "Content-Length: \"2\"", "Content-Length: 99999999999999999999",
         "Content-Length: 18446744073709551616", "Content-Length: 2a", "content-length: 2;",
         "Content-Length: 2\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 2",
         "Content-Length: 2\r\nTransfer-Encoding: identity"}) {
-    if (line == "Content-Length: 2\t") continue;  // optional white space
     EXPECT_EQ(outcome(with_line(line, "{}")), 400) << line;
   }
   EXPECT_EQ(outcome(with_line("Content-Length: 16777217", "{")), 413);
@@ -180,22 +179,21 @@ TEST(HttpReader, Chunks) {
         "2\n{}\n0\n\n"s, "2\r\n{}0\r\n\r\n"s, "2\r\n{}x\r\n0\r\n\r\n"s, "2\r\n{}\n0\r\n\r\n"s,
         "ffffffffffffffffff\r\n{}\r\n0\r\n\r\n"s, "10000000000000002\r\n{}\r\n0\r\n\r\n"s,
         ";x\r\n{}\r\n0\r\n\r\n"s, "2;\n\r\n{}\r\n0\r\n\r\n"s, "2\0\r\n{}\r\n0\r\n\r\n"s,
-        "2;a\rb\r\n{}\r\n0\r\n\r\n"s, "2 x\r\n{}\r\n0\r\n\r\n"s}) {
+        "2;a\rb\r\n{}\r\n0\r\n\r\n"s, "2;a=\"\nb\"\r\n{}\r\n0\r\n\r\n"s,
+        "2 x\r\n{}\r\n0\r\n\r\n"s}) {
     EXPECT_EQ(outcome(with_line(line, body)), 400) << body;
   }
   EXPECT_EQ(outcome(with_line(line, "1000001\r\n")), 413);
   EXPECT_EQ(outcome(with_line(line, "ffffffffffffffff\r\n")), 413);
-  // Extensions and trailers have no meaning here, and a bound.
+  // Extensions have no meaning here, and a bound.
   std::string flood;
   for (int i = 0; i < 80; ++i) flood += fmt::format("1;{}\r\nx\r\n", std::string(1000, 'e'));
   EXPECT_EQ(outcome(with_line(line, flood + "0\r\n\r\n")), 431);
   EXPECT_EQ(outcome(with_line(line, "0\r\nX: " + std::string(70000, 'y') + "\r\n\r\n")), 431);
   for (const std::string_view trailer :
-       {"Content-Length: 2", "Transfer-Encoding: chunked", "Host: other"}) {
-    HttpRequest request;
-    const int status =
-        outcome(with_line(line, fmt::format("2\r\n{{}}\r\n0\r\n{}\r\n\r\n", trailer)), &request);
-    EXPECT_TRUE(status == 400 || (status == 200 && request.body == "{}")) << trailer << status;
+       {"X: y", "X: y\r\n z", "Content-Length: 2", "Transfer-Encoding: chunked", "Host: other"}) {
+    const std::string body = fmt::format("2\r\n{{}}\r\n0\r\n{}\r\n\r\n", trailer);
+    EXPECT_EQ(outcome(with_line(line, body)), 400) << trailer;
   }
 }
 

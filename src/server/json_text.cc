@@ -1,14 +1,16 @@
 #include "server/json_text.h"
 
-#include <cmath>
 #include <vector>
 
 #include <absl/container/flat_hash_set.h>
 
 #include "base/string_map.h"
+#include "server/api_error.h"
 
 namespace millrace {
 namespace {
+
+constexpr int kNumberOverflow = 406;  // of nlohmann's exceptions
 
 using KeySet = absl::flat_hash_set<std::string, StringHash, StringEqual>;
 
@@ -24,7 +26,6 @@ class Builder final : public nlohmann::json_sax<Json> {
   bool number_integer(number_integer_t value) override { return add(value) != nullptr; }
   bool number_unsigned(number_unsigned_t value) override { return add(value) != nullptr; }
   bool number_float(number_float_t value, const string_t& /*spelling*/) override {
-    if (!std::isfinite(value)) return fail("a number in the request body is too large");
     return add(value) != nullptr;
   }
   bool string(string_t& value) override { return add(std::move(value)) != nullptr; }
@@ -38,8 +39,10 @@ class Builder final : public nlohmann::json_sax<Json> {
   bool key(string_t& value) override {
     Frame& frame = frames_.back();
     if (std::ssize(frame.keys) >= limits_.keys) {
+      if (frames_.size() == 1) field_.clear();
       return fail(fmt::format("an object in the request body has more than {} keys", limits_.keys));
     }
+    if (frames_.size() == 1) field_ = value;
     if (!frame.keys.insert(value).second) {
       return fail("an object in the request body has the same key twice");
     }
@@ -48,7 +51,9 @@ class Builder final : public nlohmann::json_sax<Json> {
   }
 
   bool parse_error(size_t position, const std::string& /*last_token*/,
-                   const nlohmann::json::exception& /*cause*/) override {
+                   const nlohmann::json::exception& cause) override {
+    if (cause.id == kNumberOverflow) return fail("a number in the request body is too large");
+    field_.clear();
     return fail(fmt::format("the request body is not valid JSON near byte {}", position));
   }
 
@@ -59,11 +64,9 @@ class Builder final : public nlohmann::json_sax<Json> {
   };
 
   bool fail(std::string_view message) {
-    error_ = with_message(message);
+    error_ = invalid_argument("{}", message);
+    if (!field_.empty()) error_ = at_field(field_, std::move(error_));
     return false;
-  }
-  static absl::Status with_message(std::string_view message) {
-    return invalid_argument("{}", message);
   }
 
   Json* add(Json value) {
@@ -98,6 +101,7 @@ class Builder final : public nlohmann::json_sax<Json> {
 
   bool close() {
     frames_.pop_back();
+    if (frames_.empty()) field_.clear();
     return true;
   }
 
@@ -105,6 +109,7 @@ class Builder final : public nlohmann::json_sax<Json> {
   Json root_;
   std::vector<Frame> frames_;
   std::string key_;
+  std::string field_;  // of the outermost object, in which the reading is
   int64_t values_ = 0;
   absl::Status error_;
 };

@@ -108,7 +108,7 @@ TEST_F(LimitsTest, JsonDepthAndKeys) {
   options.limits.json_keys = 4;
   start();
   EXPECT_EQ(complete({{"x", {{1}}}}).status, 200);
-  expect_error(complete({{"x", {{{1}}}}}), 400);
+  expect_error(complete({{"x", {{{1}}}}}), 400, "x");
   EXPECT_EQ(complete({{"x", 1}, {"y", 1}}).status, 200);
   expect_error(complete({{"x", 1}, {"y", 1}, {"z", 1}}), 400);
 }

@@ -1,7 +1,9 @@
 #include "server/process_metrics.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <fcntl.h>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -20,21 +22,21 @@ using prometheus::MetricType;
 // Fields of /proc/self/stat after the command in parentheses, counted from there: proc(5) numbers
 // them from 3.
 struct ProcessStat {
-  double cpu_s = 0, started_s = 0, virtual_bytes = 0, resident_bytes = 0;
+  double started_s = 0, virtual_bytes = 0, resident_bytes = 0;
 };
 
 ProcessStat read_stat() {
-  std::ifstream file("/proc/self/stat");
-  std::string text{std::istreambuf_iterator<char>(file), {}};
+  // Kept open: counters must not fall to 0 when the process has no more file descriptors.
+  static const int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  std::string text(4096, '\0');
+  text.resize(static_cast<size_t>(std::max<ssize_t>(pread(file, text.data(), text.size(), 0), 0)));
   std::istringstream fields(text.substr(text.rfind(')') + 1));
-  constexpr int kFirst = 3, kUserTime = 14, kSystemTime = 15, kStart = 22, kVirtual = 23,
-                kResident = 24;
+  constexpr int kFirst = 3, kStart = 22, kVirtual = 23, kResident = 24;
   const auto ticks = static_cast<double>(sysconf(_SC_CLK_TCK));
   ProcessStat stat;
   std::string field;
   for (int i = kFirst; i <= kResident && fields >> field; ++i) {
     const double value = std::strtod(field.c_str(), nullptr);
-    if (i == kUserTime || i == kSystemTime) stat.cpu_s += value / ticks;
     if (i == kStart) stat.started_s = value / ticks;
     if (i == kVirtual) stat.virtual_bytes = value;
     if (i == kResident) {
@@ -42,6 +44,15 @@ ProcessStat read_stat() {
     }
   }
   return stat;
+}
+
+double cpu_s() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
 double boot_time_s() {
@@ -54,6 +65,12 @@ double boot_time_s() {
   return seconds;
 }
 
+double open_files_max() {
+  rlimit limit = {};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return static_cast<double>(limit.rlim_cur);
+}
+
 double open_files() {
   std::error_code error;
   double count = 0;
@@ -61,13 +78,7 @@ double open_files() {
        at.increment(error)) {
     ++count;
   }
-  return count - 1;  // the one that counts them
-}
-
-double open_files_max() {
-  rlimit limit = {};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  return static_cast<double>(limit.rlim_cur);
+  return error ? open_files_max() : count - 1;  // the one that counts them
 }
 
 }  // namespace
@@ -82,7 +93,7 @@ void collect_process(std::vector<MetricFamily>& families) {
     double value;
   };
   const Row rows[] = {
-      {"process_cpu_seconds_total", "User and system time spent.", MetricType::Counter, stat.cpu_s},
+      {"process_cpu_seconds_total", "User and system time spent.", MetricType::Counter, cpu_s()},
       {"process_resident_memory_bytes", "Memory resident.", MetricType::Gauge, stat.resident_bytes},
       {"process_virtual_memory_bytes", "Address space.", MetricType::Gauge, stat.virtual_bytes},
       {"process_open_fds", "File descriptors in use.", MetricType::Gauge, open_files()},

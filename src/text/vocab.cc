@@ -54,9 +54,14 @@ absl::Status check_length(std::string_view key, int64_t length, int32_t tokens) 
                           length, tokens);
 }
 
+constexpr int64_t kNoToken = std::numeric_limits<uint32_t>::max();
+
 absl::StatusOr<std::optional<TokenId>> read_id(const Metadata& metadata, std::string_view key,
                                                int32_t tokens) {
   if (!metadata.has(key)) return std::optional<TokenId>();
+  // Some converters write -1 for no token, into an unsigned number.
+  const absl::StatusOr<int64_t> none = metadata.integer(key, kNoToken, kNoToken);
+  if (none.ok()) return std::optional<TokenId>();
   ASSIGN_OR_RETURN(const int64_t id, metadata.integer(key, 0, tokens - 1));
   return std::optional<TokenId>(static_cast<TokenId>(id));
 }

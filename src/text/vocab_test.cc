@@ -55,6 +55,13 @@ TEST(Vocab, ReadsTokensAndRoles) {
   EXPECT_FALSE(vocab.ends_generation(3));
 }
 
+TEST(Vocab, NoTokenMayBeWrittenAsMinusOne) {
+  const Vocab vocab = vocab_of(with_ids(tiny_spm().metadata("llama"),
+                                        {{"bos_token_id", 1}, {"seperator_token_id", 0xFFFFFFFF}}));
+  EXPECT_EQ(vocab.bos(), 1);
+  EXPECT_EQ(vocab.separator(), std::nullopt);
+}
+
 TEST(Vocab, KnowsTheEndsOfTurnsByNameAndMakesThemControlTokens) {
   TinyVocab tiny = tiny_bpe();
   const TokenId end = tiny.add("<|eot_id|>", TokenKind::kUserDefined);
