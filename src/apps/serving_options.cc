@@ -111,7 +111,7 @@ void bind(CLI::App& command, ServerLimits& limits) {
   size("--max-request-tokens", limits.tokens, 1,
        "of one request: its prompts, and n times max_tokens for each");
   size("--max-answer-bytes", limits.answer_bytes, 1024,
-       "of one answer's log-probabilities, about 96 each, and what it repeats of its prompts");
+       "of one answer: log-probabilities, about 96 each, prompts repeated, tokens of /tokenize");
   size("--max-logprobs", limits.logprobs, 0, "likeliest tokens told for each token");
   size("--max-stops", limits.stops, 0, "stop strings");
   size("--max-stop-bytes", limits.stop_bytes, 1, "of one stop string");

@@ -28,8 +28,7 @@ class TokenSet {
  private:
   static std::vector<TokenId> in_order(std::vector<TokenId> ids) {
     std::ranges::sort(ids);
-    const auto repeats = std::ranges::unique(ids);
-    ids.erase(repeats.begin(), repeats.end());
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
     return ids;
   }
 

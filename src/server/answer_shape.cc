@@ -14,22 +14,19 @@ const std::string kNull = "null";
 
 float finite(float logprob) { return std::max(logprob, kLeastLogprob); }
 
-Json chat_entry(const TokenNames& names, TokenId token, float logprob) {
-  Json entry;
-  entry["token"] = names(token);
-  entry["logprob"] = finite(logprob);
-  entry["bytes"] = bytes_json(names.tokenizer.piece(token));
-  return entry;
+// What an entry says of a token, without the braces around it.
+std::string chat_entry(const TokenNames& names, TokenId token, float logprob) {
+  return fmt::format(R"("token":{},"logprob":{},"bytes":{})", json_text(names(token)),
+                     json_text(finite(logprob)), bytes_text(names.tokenizer.piece(token)));
 }
 
 void add_chat_score(const TokenNames& names, const ScoredToken& token, ScoreText& scores) {
-  Json entry = chat_entry(names, token.token, token.logprob);
-  Json top = Json::array();
+  std::string top;
   for (const TokenLogprob& likely : token.top) {
-    top.push_back(chat_entry(names, likely.token, likely.logprob));
+    append_element(fmt::format("{{{}}}", chat_entry(names, likely.token, likely.logprob)), top);
   }
-  entry["top_logprobs"] = std::move(top);
-  append_element(json_text(entry), scores.tokens);
+  const std::string entry = chat_entry(names, token.token, token.logprob);
+  append_element(fmt::format(R"({{{},"top_logprobs":[{}]}})", entry, top), scores.tokens);
 }
 
 std::string chat_logprobs(const ScoreText& scores) {
@@ -142,18 +139,20 @@ std::string_view reason_text(FinishReason reason) {
 
 std::string prompt_logprob(const Tokenizer& tokenizer, const ScoredToken& token) {
   if (!token.scored) return kNull;
-  Json by_id = Json::object();
-  const auto add = [&](TokenId id, float logprob, Json rank) {
-    Json& entry = by_id[std::to_string(id)];
-    if (!entry.is_null()) return;
-    entry["logprob"] = finite(logprob);
-    entry["rank"] = std::move(rank);
-    entry["decoded_token"] = text_of(tokenizer, id);
+  std::string by_id;
+  const auto add = [&](TokenId id, float logprob, const std::string& rank) {
+    append_element(fmt::format(R"("{}":{{"logprob":{},"rank":{},"decoded_token":{}}})", id,
+                               json_text(finite(logprob)), rank, json_text(text_of(tokenizer, id))),
+                   by_id);
   };
   int64_t rank = 0;
-  for (const TokenLogprob& likely : token.top) add(likely.token, likely.logprob, ++rank);
-  add(token.token, token.logprob, nullptr);
-  return json_text(by_id);
+  for (const TokenLogprob& likely : token.top) {
+    add(likely.token, likely.logprob, fmt::to_string(++rank));
+  }
+  const bool is_likely =
+      std::ranges::find(token.top, token.token, &TokenLogprob::token) != token.top.end();
+  if (!is_likely) add(token.token, token.logprob, kNull);
+  return fmt::format("{{{}}}", by_id);
 }
 
 void append_element(std::string_view element, std::string& list) {

@@ -43,7 +43,7 @@ absl::StatusOr<std::string> tokenize_content(const ApiRequest& request, const To
     }
     const std::string_view piece = tokenizer.piece(token);
     fmt::format_to(std::back_inserter(answer), R"({{"id":{},"piece":{}}})", token,
-                   json_text(is_utf8(piece) ? Json(piece) : bytes_json(piece)));
+                   is_utf8(piece) ? json_text(piece) : bytes_text(piece));
   };
   RETURN_IF_ERROR(append_list(tokens, "content", bytes_max, answer, write));
   return answer + '}';

@@ -2,15 +2,16 @@
 
 #include <algorithm>
 
-#include "text/stream.h"
+#include <fmt/format.h>
+
 #include "text/unicode.h"
 
 namespace millrace {
 
 std::string text_of(const Tokenizer& tokenizer, TokenId token) {
-  TextStream stream(tokenizer, {.stops = {}, .skip_special = false});
-  std::string text = stream.push(token);
-  return text + stream.finish();
+  std::string text;
+  append_replaced(tokenizer.piece(token), text);
+  return text;
 }
 
 int64_t token_bytes_max(const Tokenizer& tokenizer) {
@@ -24,10 +25,13 @@ int64_t token_bytes_max(const Tokenizer& tokenizer) {
   return vocab.unknown() && !has_bytes ? 0 : longest;
 }
 
-Json bytes_json(std::string_view bytes) {
-  Json list = Json::array();
-  for (const char c : bytes) list.push_back(static_cast<unsigned char>(c));
-  return list;
+std::string bytes_text(std::string_view bytes) {
+  std::string list = "[";
+  for (const char c : bytes) {
+    if (list.size() > 1) list += ',';
+    fmt::format_to(std::back_inserter(list), "{}", static_cast<unsigned char>(c));
+  }
+  return list + ']';
 }
 
 int64_t TextOffsets::next(TokenId token) {

@@ -3,7 +3,6 @@
 #include <string>
 #include <string_view>
 
-#include "server/json_text.h"
 #include "text/tokenizer.h"
 
 namespace millrace {
@@ -12,8 +11,8 @@ namespace millrace {
 std::string text_of(const Tokenizer& tokenizer, TokenId token);
 // How long a text a token may stand for, in bytes; 0 where an unknown one may stand for any.
 int64_t token_bytes_max(const Tokenizer& tokenizer);
-// Bytes as a list of numbers.
-Json bytes_json(std::string_view bytes);
+// Bytes as a JSON list of numbers.
+std::string bytes_text(std::string_view bytes);
 
 // Where in a text, in characters, the text of each of its tokens starts: that of a token which goes
 // on with a character, where the character does.
