@@ -230,6 +230,20 @@ TEST_F(EngineTest, ChoicesShareTheirPrompt) {
   }
 }
 
+TEST_F(EngineTest, ChoicesBeyondThePlacesWait) {
+  options_.sequences_max = 1;
+  Request request = request_of(2, 5);
+  request.choices = 4;
+  const auto sink = submit(request);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(engine().step().ok());
+    EXPECT_EQ(engine().stats().running, 1);
+    EXPECT_EQ(engine().stats().waiting, 3);
+  }
+  run_dry();
+  EXPECT_EQ(end_of(*sink), absl::StatusCode::kOk);
+}
+
 TEST_F(EngineTest, BoundsItsQueue) {
   options_.waiting_max = 2;
   options_.sequences_max = 1;

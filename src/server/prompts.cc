@@ -148,7 +148,7 @@ absl::StatusOr<MarkedText> render_chat(const ApiRequest& request, const NamedMod
       chat->render(chat_context(request, model.served.tokenizer.vocab()));
   if (!text.ok()) {
     return at_field("messages", invalid_argument("the chat template refuses these messages: {}",
-                                                 message_of(text.status())));
+                                                 ChatTemplate::reason_of(text.status())));
   }
   return request.chat.continue_final ? open_final_message(request.messages, *text) : text;
 }

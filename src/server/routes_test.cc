@@ -1,6 +1,7 @@
 #include "server/routes.h"
 
 #include "server/fixture_test.h"
+#include "text/chat.h"
 #include "text/tiny_vocab.h"
 
 namespace millrace {
@@ -127,6 +128,24 @@ TEST_F(RoutesTest, OnlyAPromptGetsWhatBeginsAText) {
   EXPECT_EQ(tokens({{"prompt", "a"}, {"add_special_tokens", false}}), "[97]");
   ask_completion({{"prompt", "a"}});
   EXPECT_EQ(echo->last_request().prompt, (std::vector<TokenId>{'B', 'a'}));
+}
+
+TEST_F(RoutesTest, ErrorsOfATemplateSayNothingOfIt) {
+  for (const char* source :
+       {"{#secret#}{{ raise_exception('no pirates') }}", "{#secret#}{{ messages[0].content + 1 }}",
+        "{#secret#}{{ 'x' * 100000000 }}"}) {
+    auto parsed = ChatTemplate::parse(source, "secret.jinja");
+    ASSERT_TRUE(parsed.ok()) << parsed.status();
+    chat_template = std::make_shared<const ChatTemplate>(*std::move(parsed));
+    start();
+    const HttpReply reply = ask_json("/apply-template", chat({{"user", "hi"}}));
+    expect_error(reply, 400, "messages");
+    const auto message = reply.json()["error"]["message"].get<std::string>();
+    EXPECT_TRUE(message.starts_with("the chat template refuses these messages: the ")) << message;
+    EXPECT_EQ(message.find("secret"), std::string::npos) << message;
+    EXPECT_EQ(message.find("{{"), std::string::npos) << message;
+    server.reset();
+  }
 }
 
 TEST_F(RoutesTest, TemplatesAreApplied) {

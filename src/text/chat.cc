@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "text/jinja/source.h"
 #include "text/jinja/template.h"
 #include "text/messages.h"
 
@@ -141,6 +142,8 @@ absl::StatusOr<MarkedText> ChatTemplate::render(const ChatContext& context) cons
   variables.push_back({"eos_token", &eos, Origin::kTrusted});
   return variant.source.render(variables, context.now);
 }
+
+std::string ChatTemplate::reason_of(const absl::Status& status) { return jinja::reason_of(status); }
 
 absl::StatusOr<MarkedText> ChatTemplate::render_exactly(const Json& variables,
                                                         absl::Time now) const {

@@ -50,6 +50,9 @@ class ChatTemplate {
   // RESOURCE_EXHAUSTED: it went beyond its limits.
   absl::StatusOr<MarkedText> render(const ChatContext& context) const;
 
+  // Why render() failed, for whom the template is none of their business: nothing of its text.
+  static std::string reason_of(const absl::Status& status);
+
   // What the template makes of exactly these variables, an object, as its authors' own code would
   // render it. Only names that end with `_token` hold spellings of tokens.
   absl::StatusOr<MarkedText> render_exactly(const nlohmann::ordered_json& variables,

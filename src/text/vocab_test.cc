@@ -171,7 +171,7 @@ std::vector<Hostile> hostile_vocabularies() {
       {"mask too high", kNoChange, id("mask_token_id", 1 << 20), "mask_token_id' is 1048576"},
       {"infill", kNoChange, id("fim_pre_token_id", 1000), "fim_pre_token_id' is 1000"},
       {"old infill", kNoChange, id("middle_token_id", -2), "middle_token_id' is -2"},
-      {"eot of 32 bits", kNoChange, id("eot_token_id", 0xFFFFFFFF), "eot_token_id' is 4294967295"},
+      {"eot of 32 bits", kNoChange, id("eot_token_id", 0xFFFFFFFE), "eot_token_id' is 4294967294"},
       {"twice", [](TinyVocab& v) { v.tokens[9] = v.tokens[5]; }, kNoLie,
        "index 9: the same token as index 5"},
       {"long", [](TinyVocab& v) { v.tokens[7] = std::string(2000, 'x'); }, kNoLie, "index 7"},

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <absl/strings/cord.h>
+
 #include "text/jinja/text_search.h"
 
 namespace millrace::jinja {
@@ -12,6 +14,13 @@ namespace {
 constexpr int64_t kMessageCharactersMax = 1000;
 // Of a long line, so many characters are shown before and after the caret.
 constexpr size_t kContextBytes = 72;
+
+constexpr std::string_view kReasonUrl = "millrace/reason";
+
+absl::Status with_reason(absl::Status located, std::string_view reason) {
+  located.SetPayload(to_absl(kReasonUrl), absl::Cord(to_absl(reason)));
+  return located;
+}
 
 std::string normalized(std::string_view text) {
   std::string lines;
@@ -59,8 +68,19 @@ absl::Status Source::locate(const absl::Status& status, size_t offset) const {
   const auto indent = static_cast<size_t>(count_code_points(text.substr(begin, offset - begin)));
   std::string_view message = message_of(status);
   message = message.substr(0, offset_of(message, kMessageCharactersMax));
-  return make_error(status.code(), "{}:{}:{}: {}\n  {}{}{}\n  {}^", name_, line, column, message,
-                    head, shown, tail, std::string(head.size() + indent, ' '));
+  return with_reason(make_error(status.code(), "{}:{}:{}: {}\n  {}{}{}\n  {}^", name_, line, column,
+                                message, head, shown, tail, std::string(head.size() + indent, ' ')),
+                     message);
+}
+
+absl::Status Source::name_in(const absl::Status& status) const {
+  const std::string_view message = message_of(status);
+  return with_reason(make_error(status.code(), "{}: {}", name_, message), message);
+}
+
+std::string reason_of(const absl::Status& status) {
+  const auto reason = status.GetPayload(to_absl(kReasonUrl));
+  return reason ? std::string(*reason) : std::string(message_of(status));
 }
 
 }  // namespace millrace::jinja

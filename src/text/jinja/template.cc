@@ -66,8 +66,7 @@ absl::StatusOr<MarkedText> Template::render(std::span<const Variable> variables,
     if (at == names.end()) continue;
     absl::StatusOr<Value> value = from_json(work, variable.name, *variable.value, variable.origin);
     if (!value.ok()) {
-      return make_error(value.status().code(), "{}: {}", parsed_->source.name(),
-                        message_of(value.status()));
+      return parsed_->source.name_in(value.status());
     }
     evaluator.define(static_cast<NameId>(at - names.begin()), *value);
   }
