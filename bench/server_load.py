@@ -10,58 +10,37 @@ import json
 import os
 import pathlib
 import random
-import re
 import selectors
-import socket
 import statistics
 import subprocess
+import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-MODEL = ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests/e2e"))
+
+from program import MODEL, ROOT, wait_until
+from serving import Server, read_answer, request_bytes
+
+COMPLETIONS = "/v1/completions"
 WORDS = "time year people way day man thing woman life child world school state family student group country hand part".split()
+SILENCE_SECONDS = 120
 
 
-class Server:
-    def __init__(self, options, *arguments, cpu=None):
-        taskset = [] if cpu is None else ["taskset", "-c", str(cpu)]
-        self.process = subprocess.Popen([*taskset, options.binary, "serve", options.model, "--port", "0", "--max-model-len", "2K", "--max-requests-per-connection", "1G",
-                                         *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        for line in self.process.stdout:
-            if line.startswith("ready"):
-                self.port = int(re.search(r":(\d+)$", line.split()[1])[1])
-                break
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait(60)
-        self.process.stdout.close()
-
-    def connect(self):
-        client = socket.create_connection(("127.0.0.1", self.port), timeout=120)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return client
+def serve(options, *arguments, **more):
+    return Server("--max-model-len", "2K", "--max-requests-per-connection", "1G", *arguments, model=options.model,
+                  binary=options.binary, log=open(os.devnull, "w+"), **more)
 
 
-def request_bytes(path, body):
-    data = json.dumps(body).encode()
-    return (f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(data)}\r\n\r\n").encode() + data
-
-
-def answer(client):
-    """One whole answer with a Content-Length."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += client.recv(65536)
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = int(re.search(rb"content-length: (\d+)", head.lower())[1])
-    while len(body) < length:
-        body += client.recv(65536)
-    return int(head.split()[1]), body
+def arriving(selector):
+    """(connection, bytes) of each that got some. A benchmark does not go on without an answer."""
+    ready = selector.select(SILENCE_SECONDS)
+    if not ready:
+        raise TimeoutError(f"no answer for {SILENCE_SECONDS} s")
+    for key, _ in ready:
+        data = key.fileobj.recv(1 << 20)
+        if not data:
+            raise ConnectionError("the server closed a connection")
+        yield key.fileobj, data
 
 
 def stream_all(server, clients, tokens):
@@ -73,12 +52,11 @@ def stream_all(server, clients, tokens):
             selector.register(client, selectors.EVENT_READ)
         start = time.perf_counter()
         for client in sockets:
-            client.sendall(request_bytes("/v1/completions", body))
+            client.sendall(request_bytes("POST", COMPLETIONS, body))
         ends = dict.fromkeys(sockets, b"")
         while ends:
-            for key, _ in selector.select():
-                client = key.fileobj
-                ends[client] = ends[client][-64:] + client.recv(65536)
+            for client, piece in arriving(selector):
+                ends[client] = ends[client][-64:] + piece
                 if b"[DONE]" in ends[client]:
                     selector.unregister(client)
                     del ends[client]
@@ -91,7 +69,7 @@ def stream_all(server, clients, tokens):
 def measure_throughput(options):
     """In turns, so that both meet the same machine."""
     served, alone = [], []
-    with Server(options, "--max-num-seqs", str(options.clients)) as server:
+    with serve(options, "--max-num-seqs", str(options.clients)) as server:
         stream_all(server, options.clients, 16)
         for _ in range(options.rounds):
             done = subprocess.run([options.binary, "bench", options.model, "--pp", "0", "--tg", str(options.tokens), "--batch",
@@ -104,13 +82,13 @@ def measure_throughput(options):
 def measure_overhead(options):
     """Milliseconds of a request that the engine did not have it: the client's clock less the server's timings."""
     outside, whole, tokens = [], [], []
-    with Server(options) as server, server.connect() as client:
+    with serve(options) as server, server.connect() as client, client.makefile("rb") as answers:
         for i in range(options.requests):
             prompt = " ".join(random.Random(i).choices(WORDS, k=99))  # no prefix in common with one before
-            data = request_bytes("/v1/completions", {"prompt": prompt, "max_tokens": 1, "temperature": 0, "timings": True})
+            data = request_bytes("POST", COMPLETIONS, {"prompt": prompt, "max_tokens": 1, "temperature": 0, "timings": True})
             start = time.perf_counter()
             client.sendall(data)
-            status, body = answer(client)
+            status, body = read_answer(answers)
             took = 1000 * (time.perf_counter() - start)
             assert status == 200, body
             reply = json.loads(body)
@@ -137,9 +115,8 @@ def refuse(server, data, status, seconds, connections, ahead):
             waiting[client] = size * ahead
         begin = time.perf_counter()
         while time.perf_counter() - begin < seconds:
-            for key, _ in selector.select():
-                client = key.fileobj
-                waiting[client] -= len(client.recv(1 << 20))
+            for client, answers in arriving(selector):
+                waiting[client] -= len(answers)
                 if waiting[client] <= 0:
                     assert waiting[client] == 0, "answers of another size"
                     count += ahead
@@ -151,23 +128,25 @@ def refuse(server, data, status, seconds, connections, ahead):
     return count / took
 
 
+def on_first_core():
+    os.sched_setaffinity(0, {0})
+
+
 def measure_refusals(options):
     """[(what, per second)]: the server on one core, this program on another."""
     rows = []
     os.sched_setaffinity(0, {1})
-    small = request_bytes("/v1/completions", {"prompt": "Hello", "max_tokens": 4})
-    with Server(options, cpu=0) as server:
+    small = request_bytes("POST", COMPLETIONS, {"prompt": "Hello", "max_tokens": 4})
+    with serve(options, preexec_fn=on_first_core) as server:
         for connections, ahead in ((16, 1), (4, 16)):
             used = cpu_seconds(server.process)
-            rate = refuse(server, b"GET /nothing HTTP/1.1\r\nHost: bench\r\n\r\n", 404, options.seconds, connections, ahead)
+            rate = refuse(server, request_bytes("GET", "/nothing"), 404, options.seconds, connections, ahead)
             used = (cpu_seconds(server.process) - used) / options.seconds
             rows.append((f"404, no such path; {connections} connections, {ahead} on the way; {100 * used:.0f} % of the core", rate))
-    with Server(options, "--max-num-seqs", "1", "--max-queue", "1", cpu=0) as server:
-        long = request_bytes("/v1/completions", {"prompt": "Once", "max_tokens": 2000, "ignore_eos": True, "stream": True})
-        busy = [server.connect() for _ in range(2)]
-        for client in busy:
-            client.sendall(long)
-        busy[0].recv(100)
+    with serve(options, "--max-num-seqs", "1", "--max-queue", "1", preexec_fn=on_first_core) as server:
+        long = {"prompt": "Once", "max_tokens": 2000, "ignore_eos": True, "stream": True}
+        busy = [server.send(COMPLETIONS, long) for _ in range(2)]
+        wait_until(lambda: server.loads() == (1, 1))
         for connections, ahead in ((16, 1), (4, 16)):
             rate = refuse(server, small, 429, options.seconds, connections, ahead)
             rows.append((f"429, a full queue while the engine computes on the same core; {connections} connections, {ahead} on "

@@ -338,7 +338,8 @@ void Engine::end_all(const absl::Status& status) {
 }
 
 void Engine::count() {
-  counters_.set_running(ledger_.sequences());
+  // Choices of one request may hold memory, that of their prompt, and have no place yet.
+  counters_.set_running(std::min<int64_t>(ledger_.sequences(), options_.sequences_max));
   counters_.set_blocks(ledger_.blocks_held(), ledger_.blocks());
 }
 

@@ -61,7 +61,7 @@ void Connection::open(std::function<void()> opened) {
 }
 
 void Connection::drain() {
-  if (state_ == State::kOpening || state_ == State::kIdle) close();
+  if (state_ == State::kIdle && requests_ > 0) close();
 }
 
 void Connection::end(const absl::Status& reason) {

@@ -51,7 +51,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // What the record of the request that is being answered says of its route.
   void set_route(const Route* route) { record_.route = route; }
   void refuse(const HttpResponse& response);  // instead of start()
-  // Closes if no request has begun.
+  // Closes between requests. One that has not asked anything may be about to, and gets an answer.
   void drain();
   // The server stops: whatever is being answered ends with `reason`.
   void end(const absl::Status& reason);

@@ -408,12 +408,16 @@ TEST_F(HttpTest, DrainLetsRequestsFinishAndRefusesNewOnes) {
   start();
   echo->hold(true);
   TestClient idle(server->port()), busy(server->port()), next(server->port());
+  TestClient about_to_ask(server->port());
   idle.send(get("/health"));
   EXPECT_EQ(idle.read_reply().status, 200);
   busy.send(post("/v1/completions", kShort.dump()));
   ASSERT_TRUE(echo->wait_for_running(1));
   server->begin_drain();
   EXPECT_TRUE(idle.closed());
+  about_to_ask.send(get("/ready"));
+  expect_error(about_to_ask.read_reply(), 503);
+  EXPECT_TRUE(about_to_ask.closed());
   EXPECT_EQ(ask(get("/health")).status, 200);
   expect_error(ask(get("/ready")), 503);
   const HttpReply refused = ask_completion(kShort);

@@ -3,7 +3,7 @@
 import asyncio
 import unittest
 
-from served import NAME, base_url, main, start
+from served import NAME, base_url, main, start, wait_until
 
 import openai
 
@@ -111,20 +111,17 @@ class Full(unittest.TestCase):
     def test_a_full_queue_is_a_rate_limit(self):
         with start("--max-num-seqs", "1", "--max-queue", "1") as server:
             client = openai.OpenAI(base_url=base_url(server), api_key="any", max_retries=0)
-            long = {"model": NAME, "prompt": "Once", "max_tokens": 1900, "stream": True, "extra_body": {"ignore_eos": True}}
-            running = client.completions.create(**long)
-            next(iter(running))
-            waiting = []
+            others = [server.send("/v1/completions", {"prompt": "Once", "max_tokens": 150, "ignore_eos": True}) for _ in range(2)]
+            wait_until(lambda: server.loads() == (1, 1))
             with self.assertRaises(openai.RateLimitError) as caught:
-                for _ in range(3):
-                    waiting.append(client.completions.create(**long))
+                client.completions.create(model=NAME, prompt="Once", max_tokens=2)
             self.assertEqual(caught.exception.code, "rate_limit_exceeded")
             self.assertGreaterEqual(int(caught.exception.response.headers["retry-after"]), 1)
-            for stream in [running, *waiting]:
-                stream.close()
             # Its own retries get through once there is room.
-            patient = client.with_options(max_retries=5)
+            patient = client.with_options(max_retries=10)
             self.assertTrue(patient.completions.create(model=NAME, prompt="Once", max_tokens=2).choices[0].text)
+            for other in others:
+                other.close()
             client.close()
 
 

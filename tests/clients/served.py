@@ -9,12 +9,13 @@ sys.path.insert(0, str(HERE.parent / "e2e"))
 
 import packages
 import program
-from program import BINARY, MODEL, Server, main  # for the tests
+from program import BINARY, main, wait_until
+from serving import Server
 
 packages.run_with_list(pathlib.Path(BINARY).parent, "clients", HERE / "packages.txt")
 
 NAME = "mill"  # of the model, in requests
-__all__ = ["BINARY", "MODEL", "NAME", "Server", "base_url", "main", "start"]
+__all__ = ["NAME", "base_url", "main", "start", "wait_until"]
 
 
 def start(*arguments, context="2K"):

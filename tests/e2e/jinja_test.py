@@ -141,6 +141,7 @@ class Differential(unittest.TestCase):
                 if difference := judge(case, text, error, ours):
                     wrong.append(report(case, text, error, ours, difference))
         print(f"seed {self.seed}: {self.count} templates, {rendered} rendered by jinja2, {len(wrong)} differ, {time.monotonic() - began:.1f} s", flush=True)
+        self.assertGreater(rendered, self.count / 10, "hardly any template was rendered: there was nothing to compare")
         self.assertEqual(len(wrong), 0, "\n" + "\n".join(wrong[:self.show]))
 
 

@@ -2,12 +2,18 @@
 
 import os
 import pathlib
-import subprocess
+import re
 import tempfile
 import unittest
 
 import program
 from program import MODEL, run
+from serving import Server
+
+
+def memory(name):
+    """GiB of this machine's."""
+    return int(re.search(rf"^{name}:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text(), re.M)[1]) / (1 << 20)
 
 
 class Refused(unittest.TestCase):
@@ -84,23 +90,27 @@ class Refused(unittest.TestCase):
         self.assertNotIn("Env:", text)
         self.assertNotIn("--tensor-parallel-size", text)
 
+    def test_help_says_the_defaults(self):
+        found = {}
+        for names, default in re.findall(r"^  (-\S+) [^=\n]*=(\S*)", run("serve", "--help").stdout, re.M):
+            found.update(dict.fromkeys(names.split(","), default))
+        defaults = {"--host": "127.0.0.1", "--port": "8000", "--kv-cache-dtype": "f16", "--max-num-seqs": "64",
+                    "--max-num-batched-tokens": "512", "--kv-cache-memory-bytes": "0", "--block-size": "16",
+                    "--max-queue": "1024", "--max-queue-ms": "0", "--shutdown-timeout": "30",
+                    "--max-connections": "1024", "--max-headers": "100", "--max-header-bytes": str(64 << 10),
+                    "--max-body-bytes": str(16 << 20), "--header-timeout": "10", "--body-timeout": "30",
+                    "--idle-timeout": "60", "--stall-timeout": "30", "--ping-interval": "15", "--max-json-depth": "64",
+                    "--max-json-keys": "1000", "--max-choices": "1024", "--max-logprobs": "20", "--max-stops": "16",
+                    "--max-logit-bias": "1000"}
+        self.assertEqual({name: found.get(name) for name in defaults}, defaults)
+
 
 class Started(unittest.TestCase):
     """What the table of a start says that was decided."""
 
     def table(self, *arguments, **variables):
-        process = subprocess.Popen([program.BINARY, "serve", "--port", "0", *map(str, arguments)], text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **variables})
-        table = {}
-        for line in process.stdout:
-            name, _, rest = line.partition(" ")
-            table[name] = rest.strip()
-            if name == "ready":
-                break
-        process.terminate()
-        self.assertEqual(process.wait(30), 0)
-        process.stdout.close()
-        return table
+        with Server(*arguments, model=None, env={**os.environ, **variables}) as server:
+            return server.table
 
     def setUp(self):
         program.need_model()
@@ -111,6 +121,24 @@ class Started(unittest.TestCase):
                             "weights": "MiB", "cache": "f16", "context": "8,192 tokens", "sequences": "64 at once",
                             "ready": "http://127.0.0.1:"}.items():
             self.assertIn(words, table[name])
+
+    def test_the_default_cache_is_all_sequences_or_a_quarter(self):
+        self.assertIn("MiB, 512 tokens in f16", self.table(MODEL, "--max-num-seqs", 2, "--max-model-len", 256)["cache"])
+        cache = self.table(MODEL, "--max-num-seqs", "10k", "--max-model-len", "8k")["cache"]
+        size, whole = map(float, re.fullmatch(r"(\S+) GiB, .* a quarter of the (\S+) GiB that this process may use", cache).groups())
+        self.assertAlmostEqual(size, whole / 4, delta=0.1)
+        self.assertLessEqual(whole, memory("MemTotal") + 0.1)
+
+    def test_the_cache_is_touched_as_it_is_used(self):
+        if memory("MemAvailable") < 6:
+            self.skipTest("less than 6 GiB of memory are free")
+        with Server("--kv-cache-memory-bytes", "4G") as server:
+            ready = server.status("VmRSS") >> 10
+            self.assertLess(ready, 500)  # MiB, weights and all
+            tokens = server.post("/v1/completions", {"prompt": [7, 8, 9, 10] * 150, "max_tokens": 1})["usage"]["prompt_tokens"]
+            self.assertEqual(tokens, 600)
+            used = (server.status("VmRSS") >> 10) - ready
+            self.assertTrue(10 < used < 200, used)  # 22.5 KiB a token, and what the step computes in
 
     def test_names_of_others(self):
         table = self.table("-m", MODEL, "-np", "3", "-t", "1", "-a", "mill", "--kv-cache-dtype", "bfloat16", "-b", "1k")

@@ -4,7 +4,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import unittest
 import venv
 
 
@@ -27,10 +26,8 @@ def enter(home, arguments, wanted=""):
         done = subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments],
                               capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            message = f"{' '.join(arguments)} cannot be installed: {done.stderr.strip()[-300:]}"
-            if os.environ.get("CI"):
-                raise AssertionError(message)
-            raise unittest.SkipTest(message)
+            print(f"nothing was tested: {' '.join(arguments)} cannot be installed: {done.stderr.strip()[-300:]}")
+            sys.exit(1 if os.environ.get("CI") else 0)
         ready.write_text(wanted)
     if pathlib.Path(sys.prefix).resolve() != home:
         os.execv(python, [str(python), "-B", *sys.argv])

@@ -3,16 +3,15 @@
 import concurrent.futures
 import json
 import pathlib
-import socket
 import tempfile
-import time
 import unittest
 
 import program
-from program import Server
+from serving import Server, events, read_answer, request_bytes
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
+LONG = {"prompt": "Once", "max_tokens": 1900, "ignore_eos": True}
 
 
 def user(text):
@@ -137,6 +136,62 @@ class Serve(unittest.TestCase):
         answer = self.server.post(CHAT, {**chat, "max_tokens": 1})
         self.assertEqual(answer["usage"]["prompt_tokens"], counted["count"])
 
+    def test_echo_scores_what_generation_gave(self):
+        body = {"prompt": "The mill by the river", "max_tokens": 24, "temperature": 1, "seed": 5, "logprobs": 3,
+                "ignore_eos": True, "return_token_ids": True}
+        (drawn,) = self.server.post(COMPLETIONS, body)["choices"]
+        before = drawn["prompt_token_ids"]
+        (echoed,) = self.server.post(COMPLETIONS, {**body, "prompt": before + drawn["token_ids"], "max_tokens": 1,
+                                                   "echo": True})["choices"]
+        for name in ("token_logprobs", "tokens", "top_logprobs"):
+            self.assertEqual(echoed["logprobs"][name][len(before):-1], drawn["logprobs"][name])
+            self.assertEqual(len(echoed["logprobs"][name]), len(before) + 24 + 1)
+        self.assertIsNone(echoed["logprobs"]["token_logprobs"][0])
+        self.assertTrue(all(score < 0 for score in echoed["logprobs"]["token_logprobs"][1:]))
+
+    def test_streamed_log_probabilities_equal_the_plain_ones(self):
+        body = {"messages": user("Tell me a story about a mill."), "max_tokens": 40, "temperature": 0, "logprobs": True,
+                "top_logprobs": 2}
+        text = self.server.post(CHAT, body)["choices"][0]["message"]["content"]
+        begun = text[20:40] + "?!"  # what begins so is held back, and then it does not come
+        for stop, held in ((None, False), ([begun], True), ([begun, text[60:80]], True)):
+            with self.subTest(stop=stop):
+                (plain,) = self.server.post(CHAT, {**body, "stop": stop})["choices"]
+                parts = [choice for chunk in self.server.stream(CHAT, {**body, "stop": stop}) for choice in chunk["choices"]]
+                entries = [entry for part in parts if part["logprobs"] for entry in part["logprobs"]["content"]]
+                self.assertEqual(entries, plain["logprobs"]["content"])
+                self.assertEqual("".join(part["delta"].get("content", "") for part in parts), plain["message"]["content"])
+                empty = [part for part in parts if part["logprobs"] and not part["delta"].get("content")]
+                self.assertEqual(bool(empty), held)
+        self.assertEqual((plain["message"]["content"], plain["finish_reason"]), (text[:60], "stop"))
+
+    def test_streamed_log_probabilities_of_completions_equal_the_plain_ones(self):
+        body = {"prompt": "Once upon a time", "max_tokens": 20, "temperature": 0, "logprobs": 2}
+        text = self.server.post(COMPLETIONS, body)["choices"][0]["text"]
+        body["stop"] = [text[10:20] + "?!", text[30:40]]
+        (plain,) = self.server.post(COMPLETIONS, body)["choices"]
+        self.assertEqual(plain["text"], text[:30])
+        parts = [choice for chunk in self.server.stream(COMPLETIONS, body) for choice in chunk["choices"]]
+        self.assertEqual("".join(part["text"] for part in parts), plain["text"])
+        for name, values in plain["logprobs"].items():
+            streamed = [value for part in parts if part["logprobs"] for value in part["logprobs"][name]]
+            self.assertEqual(streamed, values, name)
+
+    def test_pipelined_streams_come_one_after_the_other(self):
+        bodies = [{"prompt": f"Chapter {i}", "max_tokens": 12 - 4 * i, "temperature": 0, "stream": i != 1} for i in range(3)]
+        with self.server.connect() as client, client.makefile("rb") as answers:
+            client.sendall(b"".join(request_bytes("POST", COMPLETIONS, body) for body in bodies))
+            for body in bodies:
+                status, answer = read_answer(answers)
+                self.assertEqual(status, 200, answer)
+                chunks = [answer.decode()]
+                if body["stream"]:
+                    *chunks, end = events(answer)
+                    self.assertEqual(end, "[DONE]")
+                text = "".join(json.loads(chunk)["choices"][0]["text"] for chunk in chunks)
+                alone = self.server.post(COMPLETIONS, {**body, "stream": False})
+                self.assertEqual(text, alone["choices"][0]["text"])
+
     def test_an_answer_goes_on_with_a_message(self):
         messages = [*user("What is the capital of France?"), {"role": "assistant", "content": "The capital of France is"}]
         answer = self.server.post(CHAT, {"messages": messages, "continue_final_message": True, "temperature": 0,
@@ -159,17 +214,6 @@ class Serve(unittest.TestCase):
         self.assertEqual(timings["prompt_n"] + timings["cache_n"], 4)
         self.assertGreater(timings["predicted_per_second"], 0)
         self.assertGreaterEqual(timings["queue_ms"], 0)
-
-    def test_a_client_that_leaves_makes_room(self):
-        request = json.dumps({"prompt": "Once", "max_tokens": 1900, "ignore_eos": True, "stream": True}).encode()
-        head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(request)}\r\n\r\n".encode()
-        for _ in range(20):
-            with socket.create_connection(("127.0.0.1", self.server.port), timeout=60) as client:
-                client.sendall(head + request)
-                client.recv(100)
-        start = time.monotonic()
-        self.server.post(COMPLETIONS, {"prompt": "Hello", "max_tokens": 4})
-        self.assertLess(time.monotonic() - start, 30)  # twenty answers of 1,900 tokens would take minutes
 
 
 class Watched(unittest.TestCase):
@@ -227,6 +271,12 @@ class Watched(unittest.TestCase):
             "iteration_tokens_total_count": steps,
             **{f"{name}_count": 1 for name in requests}})
 
+    def test_cached_blocks_that_nobody_uses_are_free(self):
+        body = {"prompt": "Yaks and looms " * 40, "max_tokens": 1}
+        self.assertEqual(self.server.post(COMPLETIONS, body)["usage"]["prompt_tokens_details"]["cached_tokens"], 0)
+        program.wait_until(self.server.is_empty, 5)
+        self.assertGreater(self.server.post(COMPLETIONS, body)["usage"]["prompt_tokens_details"]["cached_tokens"], 100)
+
     def test_refusals_change_only_http_counters(self):
         before = self.scrape()
         for path, body in [(COMPLETIONS, {"prompt": "x", "max_tokens": 0}), (COMPLETIONS, "{"),
@@ -235,14 +285,9 @@ class Watched(unittest.TestCase):
         self.assertEqual(self.changes(before), {})
 
     def test_answers_at_full_load(self):
-        long = {"prompt": "Once", "max_tokens": 1900, "ignore_eos": True, "stream": True}
-        request = json.dumps(long).encode()
-        head = f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(request)}\r\n\r\n".encode()
         before = self.scrape()
-        clients = [socket.create_connection(("127.0.0.1", self.server.port), timeout=60) for _ in range(8)]
+        clients = [self.server.send(COMPLETIONS, {**LONG, "stream": True}) for _ in range(8)]
         try:
-            for client in clients:
-                client.sendall(head + request)
             for client in clients:
                 client.recv(100)
             for _ in range(20):
@@ -260,21 +305,16 @@ class Watched(unittest.TestCase):
         finally:
             for client in clients:
                 client.close()
-        program.wait_until(lambda: self.scrape()["vllm:num_requests_running"] == 0)
-        samples = self.scrape()
+        program.wait_until(self.server.is_empty)
         aborts = 'vllm:request_success_total{finished_reason="abort"}'
-        self.assertEqual(samples[aborts] - before[aborts], 8)
-        self.assertEqual(samples["vllm:kv_cache_usage_perc"], 0)
+        self.assertEqual(self.scrape()[aborts] - before[aborts], 8)
 
 
 class Queue(unittest.TestCase):
     def test_who_waits_too_long_or_leaves(self):
         program.need_model()
         with Server("--max-num-seqs", "1", "--max-queue-ms", "500", "--max-model-len", "2K") as server:
-            with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
-                body = json.dumps({"prompt": "Once", "max_tokens": 1900, "ignore_eos": True, "stream": True}).encode()
-                client.sendall(f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-                               .encode() + body)
+            with server.send(COMPLETIONS, {**LONG, "stream": True}) as client:
                 client.recv(100)
                 status, headers, answer = server.request("POST", COMPLETIONS, {"prompt": "a", "max_tokens": 1})
                 self.assertEqual(status, 429, answer)
@@ -284,11 +324,34 @@ class Queue(unittest.TestCase):
             program.wait_until(lambda: server.request("POST", COMPLETIONS, ask)[0] == 200)
 
 
-class Start(unittest.TestCase):
-    def test_stops_on_sigterm(self):
+    def test_by_default_one_waits_as_long_as_it_takes(self):
         program.need_model()
-        self.assertEqual(Server().stop(timeout=10), 0)
+        with Server("--max-num-seqs", "1", "--max-model-len", "2K") as server:
+            with server.send(COMPLETIONS, {**LONG, "max_tokens": 100}):
+                program.wait_until(lambda: server.loads() == (1, 0))
+                server.post(COMPLETIONS, {"prompt": "a", "max_tokens": 1})
+                self.assertEqual(server.metric("vllm:request_success_total", 'finished_reason="length"'), 2)
 
+
+class SpecialTokens(unittest.TestCase):
+    def test_begin_prompts_and_messages_and_not_content(self):
+        model = program.need(program.SHARED / "models/llama-2-tiny-random.gguf")
+        begin = 1
+        with Server("--chat-template", "chatml", model=model) as server:  # a template that writes none
+            def tokens(**body):
+                return server.post("/tokenize", body)["tokens"]
+
+            (hello,) = tokens(content="Hello")
+            self.assertEqual(tokens(content="Hello", add_special=True), [begin, hello])
+            self.assertEqual(tokens(prompt="Hello"), [begin, hello])
+            self.assertEqual(tokens(prompt="Hello", add_special_tokens=False), [hello])
+            self.assertEqual(tokens(messages=user("Hello"))[0], begin)
+            self.assertEqual(tokens(messages=user("Hello")).count(begin), 1)
+            answer = server.post(COMPLETIONS, {"prompt": "Hello", "max_tokens": 1, "return_token_ids": True})
+            self.assertEqual(answer["choices"][0]["prompt_token_ids"], [begin, hello])
+
+
+class Start(unittest.TestCase):
     def test_an_error_tells_no_path(self):
         program.need_model()
         with tempfile.TemporaryDirectory(prefix="secret-") as folder:
@@ -299,15 +362,6 @@ class Start(unittest.TestCase):
         self.assertEqual(status, 400)
         self.assertIn("never", answer.decode())
         self.assertNotIn("secret", answer.decode())
-
-    def test_a_taken_port_is_one_line(self):
-        program.need_model()
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            done = program.run("serve", program.MODEL, "--port", taken.getsockname()[1])
-        self.assertIn(done.returncode, (1, 2))
-        self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
 
 
 if __name__ == "__main__":

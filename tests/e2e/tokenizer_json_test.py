@@ -12,19 +12,19 @@ import pathlib
 import random
 import struct
 import subprocess
-import sys
 import tempfile
 import unittest
 
-if os.environ.get("TOKENIZERS_VENV"):  # what the tests below are run in
-    import sentencepiece
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-    Seq = normalizers.Sequence
-else:
-    Tokenizer = None
-
+import packages
 import program
 
+packages.run_with(pathlib.Path(program.BINARY).parent, "tokenizers", "sentencepiece")
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import sentencepiece
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+Seq = normalizers.Sequence
 STRINGS = 400  # for each vocabulary
 SPACE = "\u2581"
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
@@ -282,14 +282,14 @@ class TokenizerJson(unittest.TestCase):
         added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
         texts = strings(self.rng, added)
         expected = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
-        for text, ids, right in zip(texts, self.ask("tokenize", path, texts), expected):
+        for text, ids, right in zip(texts, self.ask("tokenize", path, texts), expected, strict=True):
             self.assertEqual(ids, right, f"{name}: {text!r}")
         bare = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
         self.assertEqual(self.ask("tokenize", folder, texts, "--no-add-bos"), bare, name)
         for skip in [False, True]:
             options = ["--no-special"] if skip else []
             decoded = [tokenizer.decode(ids, skip_special_tokens=skip) for ids in bare]
-            for ids, text, right in zip(bare, self.ask("detokenize", path, bare, *options), decoded):
+            for ids, text, right in zip(bare, self.ask("detokenize", path, bare, *options), decoded, strict=True):
                 self.assertEqual(text, right, f"{name}: {ids}")
 
     def compare_all(self, make):
@@ -330,7 +330,7 @@ class TokenizerJson(unittest.TestCase):
                 path = os.path.join(folder, "t5.gguf")
                 gguf(path, values)
                 found = self.ask("tokenize", path, texts, "--no-special")
-                for text, ids, right in zip(texts, found, processor.encode(texts)):
+                for text, ids, right in zip(texts, found, processor.encode(texts), strict=True):
                     self.assertEqual(ids, right, f"{options}: {text!r}")
 
     def test_sentencepiece_in_json(self):
@@ -351,23 +351,5 @@ class TokenizerJson(unittest.TestCase):
         self.compare_all(words)
 
 
-def run_in_environment():
-    """Runs this file again with the package at hand; 0 with a message where it cannot be had, except in CI."""
-    folder = pathlib.Path(program.BINARY).parent / "tokenizers-venv"
-    python = folder / "bin/python"
-    if not (folder / "ready").exists():
-        made = subprocess.run([sys.executable, "-m", "venv", "--clear", folder], capture_output=True, text=True, check=False)
-        if made.returncode == 0:
-            made = subprocess.run([python, "-m", "pip", "install", "--quiet", "tokenizers", "sentencepiece"], capture_output=True, text=True, check=False)
-        if made.returncode != 0:
-            print(f"the packages cannot be installed here: {(made.stderr or made.stdout).strip()[-300:]}")
-            return 1 if os.environ.get("CI") else 0
-        (folder / "ready").touch()
-    return subprocess.run([python, "-B", __file__, program.BINARY], check=False,
-                          env={**os.environ, "TOKENIZERS_VENV": str(folder), "TOKENIZERS_PARALLELISM": "false"}).returncode
-
-
 if __name__ == "__main__":
-    if Tokenizer is None:
-        sys.exit(run_in_environment())
     program.main()

@@ -1,6 +1,5 @@
 """How clients reach the server, which may, and how it ends: keys, Unix sockets, TLS, signals, starts that fail."""
 
-import contextlib
 import http.client
 import json
 import os
@@ -9,8 +8,6 @@ import resource
 import shutil
 import signal
 import socket
-import ssl
-import subprocess
 import tempfile
 import threading
 import time
@@ -18,7 +15,8 @@ import unittest
 from unittest import mock
 
 import program
-from program import Server
+from program import wait_until
+from serving import Server, certificate, events, request_bytes
 
 COMPLETIONS = "/v1/completions"
 TCP_REPAIR = 19
@@ -30,47 +28,6 @@ def bearer(key):
     return {"Authorization": f"Bearer {key}"}
 
 
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout=60):
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        try:
-            self.sock.connect(self.path)
-        except OSError:
-            self.close()
-            raise
-
-
-def get(connection, path="/health"):
-    with contextlib.closing(connection):
-        connection.request("GET", path)
-        response = connection.getresponse()
-        return response.status, response.read()
-
-
-@contextlib.contextmanager
-def served_at(path, *arguments, ready=True, stderr=subprocess.DEVNULL):
-    """The process of a server on a Unix socket."""
-    process = subprocess.Popen([program.BINARY, "serve", program.MODEL, "--uds", path, *arguments],
-                               stdout=subprocess.DEVNULL, stderr=stderr)
-    try:
-        deadline = time.monotonic() + program.START_SECONDS
-        while time.monotonic() < deadline and process.poll() is None:
-            with contextlib.suppress(OSError):
-                if get(UnixConnection(path))[0] == 200 or not ready:
-                    break
-            time.sleep(0.01)
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-
-
 class Keys(unittest.TestCase):
     def setUp(self):
         program.need_model()
@@ -80,8 +37,8 @@ class Keys(unittest.TestCase):
             keys = pathlib.Path(folder, "keys")
             keys.write_text("# those of the house\nsecond-key\n\nthird-key\n")
             prompt = "The mill stood by the river, and its wheel had turned for two hundred years. " * 4
-            with (mock.patch.dict(os.environ, MILLRACE_API_KEY="variable-key"),
-                  Server("--max-model-len", "1K", "--api-key", "first-key", "--api-key-file", keys) as server):
+            with Server("--max-model-len", "1K", "--api-key", "first-key", "--api-key-file", keys,
+                        env={**os.environ, "MILLRACE_API_KEY": "variable-key"}) as server:
                 def ask(headers):
                     body = {"prompt": prompt, "max_tokens": 1}
                     return server.request("POST", COMPLETIONS, body, headers)
@@ -114,24 +71,22 @@ class UnixSocket(unittest.TestCase):
         self.path = os.path.join(self.folder.name, "socket")
 
     def test_serves_and_goes(self):
-        with served_at(self.path) as process:
-            connection = UnixConnection(self.path)
-            with contextlib.closing(connection):
-                connection.request("POST", COMPLETIONS, json.dumps({"prompt": "Hello", "max_tokens": 2}))
-                self.assertEqual(connection.getresponse().status, 200)
+        with Server(uds=self.path) as server:
+            server.post(COMPLETIONS, {"prompt": "Hello", "max_tokens": 2})
             self.assertEqual(os.stat(self.path).st_mode & 0o777, 0o600)
             start = time.monotonic()
-            process.terminate()
-            self.assertEqual(process.wait(10), 0)
+            server.process.terminate()
+            self.assertEqual(server.process.wait(10), 0)
             self.assertLess(time.monotonic() - start, 2)
         self.assertFalse(os.path.exists(self.path))
 
     def test_a_signal_while_loading_acts_at_once(self):
         for number in (signal.SIGTERM, signal.SIGINT):
-            with served_at(self.path, ready=False) as process:
+            with Server(uds=self.path, wait=False) as server:
+                wait_until(lambda: os.path.exists(self.path))
                 start = time.monotonic()
-                process.send_signal(number)
-                self.assertEqual(process.wait(10), 0)
+                server.process.send_signal(number)
+                self.assertEqual(server.process.wait(10), 0)
                 self.assertLess(time.monotonic() - start, 1)
             self.assertFalse(os.path.exists(self.path))
 
@@ -141,19 +96,11 @@ class Tls(unittest.TestCase):
         program.need_model()
         if shutil.which("openssl") is None:
             self.skipTest("there is no openssl program to make a certificate")
-        with tempfile.TemporaryDirectory() as folder:
-            certificate, key = os.path.join(folder, "certificate"), os.path.join(folder, "key")
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2",
-                            "-keyout", key, "-out", certificate], check=True, capture_output=True)
-            with Server("--ssl-certfile", certificate, "--ssl-keyfile", key) as server:
-                context = ssl.create_default_context(cafile=certificate)
-                connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=60)
-                connection.request("POST", COMPLETIONS, json.dumps({"prompt": "Hello", "max_tokens": 2}))
-                self.assertEqual(connection.getresponse().status, 200)
-                connection.close()
-                with self.assertRaises((http.client.HTTPException, OSError)):
-                    server.request("GET", "/health")
+        with tempfile.TemporaryDirectory() as folder, Server(tls=certificate(folder)) as server:
+            server.post(COMPLETIONS, {"prompt": "Hello", "max_tokens": 2})
+            server.tls = None
+            with self.assertRaises((http.client.HTTPException, OSError)):
+                server.request("GET", "/health")
 
 
 class Leaving(unittest.TestCase):
@@ -165,74 +112,62 @@ class Leaving(unittest.TestCase):
                              "--stall-timeout", "1")
         self.addCleanup(self.server.stop)
 
-    def send(self, body):
-        text = json.dumps(body).encode()
-        client = socket.create_connection(("127.0.0.1", self.server.port), timeout=60)
-        client.sendall(f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
-        return client
-
     def leave(self, client, hard):
         if hard:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.close()
 
-    def expect_room(self):
-        start = time.monotonic()
-        self.server.post(COMPLETIONS, {"prompt": "Hello", "max_tokens": 1})
-        self.assertLess(time.monotonic() - start, 20)  # what was left would take minutes
+    def expect_empty(self, server, aborts):
+        """Soon: what was left would take minutes."""
+        wait_until(server.is_empty, 15)
+        self.assertEqual(server.metric("vllm:request_success_total", 'finished_reason="abort"'), aborts)
 
     def test_in_decode_in_prefill_and_queued(self):
-        for hard in (False, True):
-            for streams in (False, True):
-                decoding = self.send({**LONGEST, "stream": True})
-                decoding.recv(100)
-                queued = self.send({**LONGEST, "stream": streams})
-                time.sleep(0.1)
-                self.leave(queued, hard)
-                self.leave(decoding, hard)
-                self.expect_room()
-                # Some hundred steps of sixteen tokens each.
-                prefilling = self.send({"prompt": [7, 8, 9, 10] * 450, "max_tokens": 200, "ignore_eos": True, "n": 64,
-                                        "cache_salt": f"{hard}{streams}", "stream": streams})
-                time.sleep(0.2)
-                self.leave(prefilling, hard)
-                self.expect_room()
+        ways = [(hard, streams) for hard in (False, True) for streams in (False, True)]
+        for count, (hard, streams) in enumerate(ways):
+            decoding = self.server.send(COMPLETIONS, {**LONGEST, "stream": True})
+            decoding.recv(100)
+            waiting = self.server.loads()[1]
+            queued = self.server.send(COMPLETIONS, {**LONGEST, "stream": streams})
+            wait_until(lambda: self.server.loads()[1] >= waiting + 16)
+            self.leave(queued, hard)
+            wait_until(lambda: self.server.loads()[1] == waiting)
+            self.leave(decoding, hard)
+            self.expect_empty(self.server, 3 * count + 2)
+            # Some hundred steps of sixteen tokens each.
+            prefilling = self.server.send(COMPLETIONS, {"prompt": [7, 8, 9, 10] * 450, "max_tokens": 200, "ignore_eos": True,
+                                                        "n": 64, "cache_salt": f"{hard}{streams}", "stream": streams})
+            wait_until(lambda: self.server.loads()[0] > 0)
+            self.leave(prefilling, hard)
+            self.expect_empty(self.server, 3 * count + 3)
 
     def test_by_silence(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "socket")  # its buffers are small
-            with served_at(path, "--max-model-len", "2K", "--max-num-seqs", "1", "--stall-timeout", "1"):
-                silent = UnixConnection(path)
-                with contextlib.closing(silent):
-                    silent.request("POST", COMPLETIONS, json.dumps({**LONGEST, "stream": True, "logprobs": 20}))
-                    start = time.monotonic()
-                    other = UnixConnection(path)
-                    with contextlib.closing(other):
-                        other.request("POST", COMPLETIONS, json.dumps({"prompt": "Hello", "max_tokens": 1}))
-                        self.assertEqual(other.getresponse().status, 200)
-                    self.assertLess(time.monotonic() - start, 20)
-                    _, metrics = get(UnixConnection(path), "/metrics")
-                    self.assertRegex(metrics.decode(), r'request_success_total{[^}]*finished_reason="abort"[^}]*} 1')
+            with Server("--max-model-len", "2K", "--max-num-seqs", "1", "--stall-timeout", "1", uds=path) as server:
+                with server.send(COMPLETIONS, {**LONGEST, "stream": True, "logprobs": 20}):
+                    wait_until(lambda: server.loads()[0] > 0)
+                    self.expect_empty(server, 1)
 
     def test_by_silence_of_its_network(self):
-        for streams in (False, True):
-            gone = self.send({**LONGEST, "stream": streams})
-            time.sleep(0.2)
+        for count, streams in enumerate((False, True), 1):
+            gone = self.server.send(COMPLETIONS, {**LONGEST, "stream": streams})
+            wait_until(lambda: self.server.loads()[0] > 0)
             try:
                 gone.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
             except PermissionError:
                 self.skipTest("only a privileged process can leave without a word")
-            gone.close()  # nothing is sent
-            self.expect_room()
+            finally:
+                gone.close()  # nothing is sent
+            self.expect_empty(self.server, count)
 
     def test_by_not_reading(self):
-        deaf = socket.socket()
-        with contextlib.closing(deaf):
+        with socket.socket() as deaf:
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             deaf.connect(("127.0.0.1", self.server.port))
-            text = json.dumps({**LONGEST, "stream": True, "logprobs": 5})
-            deaf.sendall(f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
-            self.expect_room()
+            deaf.sendall(request_bytes("POST", COMPLETIONS, {**LONGEST, "stream": True, "logprobs": 5}))
+            wait_until(lambda: self.server.loads()[0] > 0)
+            self.expect_empty(self.server, 1)
 
 
 class Output(unittest.TestCase):
@@ -242,19 +177,15 @@ class Output(unittest.TestCase):
         program.need_model()
 
     def ask_often(self, leave):
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "socket")
-            log, end = os.pipe()
-            with served_at(path, stderr=end) as process:
-                os.close(end)
-                if leave:
-                    os.close(log)
-                for _ in range(1500):
-                    self.assertEqual(get(UnixConnection(path))[0], 200)
-                process.terminate()
-                self.assertEqual(process.wait(10), 0)
-            if not leave:
+        log, end = os.pipe()
+        with Server(log=os.fdopen(end, "w")) as server:
+            server.log.close()
+            if leave:
                 os.close(log)
+            for _ in range(1500):
+                self.assertEqual(server.request("GET", "/health")[0], 200)
+        if not leave:
+            os.close(log)
 
     def test_a_log_that_nobody_reads(self):
         self.ask_often(leave=False)
@@ -267,64 +198,114 @@ class Ending(unittest.TestCase):
     def setUp(self):
         program.need_model()
 
-    def test_running_requests_get_their_time_and_then_an_end(self):
-        server = Server("--max-model-len", "2K", "--shutdown-timeout", "4")
-        results = {}
+    def signal(self, server, number):
+        """On return the server has it."""
+
+        def drains():
+            try:
+                return server.request("GET", "/ready")[0] == 503
+            except ConnectionError:  # a connection that had asked nothing yet when the drain began is closed
+                return False
+
+        server.process.send_signal(number)
+        wait_until(drains, 5)
+
+    def ends_as_a_stream(self, answer):
+        status, _, body = answer
+        self.assertEqual(status, 200)
+        *_, last, end = events(body)
+        self.assertEqual(end, "[DONE]")
+        self.assertEqual(set(json.loads(last)["error"]), {"message", "type", "param", "code"})
+
+    def ends_as_unavailable(self, answer):
+        status, _, body = answer
+        self.assertEqual(status, 503)
+        self.assertEqual(set(json.loads(body)["error"]), {"message", "type", "param", "code"})
+
+    def drain(self, server, number, bodies, gauges, leaving=None):
+        """{name: answer} of requests that are there when the signal comes; after it `leaving` closes its connection."""
+        answers = {}
 
         def ask(name, body):
-            results[name] = server.request("POST", COMPLETIONS, body)
+            answers[name] = server.request("POST", COMPLETIONS, body)
 
-        bodies = {"plain": LONG, "stream": {**LONG, "stream": True}, "short": {**LONG, "max_tokens": 8}}
         threads = [threading.Thread(target=ask, args=item) for item in bodies.items()]
-        for thread in threads:
+        before = sum(server.loads())
+        for count, thread in enumerate(threads, 1):
             thread.start()
-        time.sleep(0.5)
+            wait_until(lambda: sum(server.loads()) == before + count)  # in this order
+        wait_until(lambda: server.loads() == gauges)
         start = time.monotonic()
-        server.process.terminate()
-        time.sleep(0.2)
+        self.signal(server, number)
         self.assertEqual(server.request("GET", "/health")[0], 200)
-        self.assertEqual(server.request("GET", "/ready")[0], 503)
         status, headers, _ = server.request("POST", COMPLETIONS, {"prompt": "Hello", "max_tokens": 1})
         self.assertEqual((status, headers["Connection"]), (503, "close"))
+        if leaving:
+            leaving.close()
         for thread in threads:
             thread.join(30)
         self.assertEqual(server.process.wait(10), 0)
         self.assertLess(time.monotonic() - start, 10)
-        self.assertEqual(results["short"][0], 200)
-        self.assertEqual(results["plain"][0], 503)
-        self.assertEqual(set(json.loads(results["plain"][2])["error"]), {"message", "type", "param", "code"})
-        status, _, stream = results["stream"]
-        self.assertEqual(status, 200)
-        events = [line[6:] for line in stream.decode().split("\n") if line.startswith("data: ")]
-        self.assertEqual(events[-1], "[DONE]")
-        self.assertIn("error", json.loads(events[-2]))
-        server.stop()
+        return answers
+
+    def test_running_requests_get_their_time_and_then_an_end(self):
+        with Server("--max-model-len", "2K", "--shutdown-timeout", "4") as server:
+            bodies = {"plain": LONG, "stream": {**LONG, "stream": True}, "short": {**LONG, "max_tokens": 50}}
+            answers = self.drain(server, signal.SIGTERM, bodies, (3, 0))
+        self.assertEqual(answers["short"][0], 200)
+        self.ends_as_unavailable(answers["plain"])
+        self.ends_as_a_stream(answers["stream"])
+
+    def test_queued_requests_get_their_turn_and_then_an_end(self):
+        with Server("--max-model-len", "2K", "--max-num-seqs", "1", "--shutdown-timeout", "3") as server:
+            running = server.send(COMPLETIONS, {**LONG, "stream": True})
+            running.recv(100)
+            bodies = {"in time": {**LONG, "max_tokens": 4}, "begun": {**LONG, "stream": True}, "plain": LONG,
+                      "stream": {**LONG, "stream": True}}
+            answers = self.drain(server, signal.SIGINT, bodies, (1, 4), running)
+        self.assertEqual(answers["in time"][0], 200)
+        self.ends_as_a_stream(answers["begun"])
+        self.ends_as_unavailable(answers["plain"])
+        self.ends_as_unavailable(answers["stream"])
+
+    def test_a_queued_stream_that_was_pinged_has_begun(self):
+        with Server("--max-model-len", "2K", "--max-num-seqs", "1", "--shutdown-timeout", "1", "--ping-interval", "0.2") as server:
+            with server.send(COMPLETIONS, {**LONG, "stream": True}) as running, \
+                    server.send(COMPLETIONS, {**LONG, "stream": True}) as queued, queued.makefile("rb") as answers:
+                wait_until(lambda: server.loads() == (1, 1))
+                self.assertIn(b"200", answers.readline())
+                running.recv(100)
+                server.process.terminate()
+                lines = answers.read().split(b"\r\n")
+            self.assertEqual(server.process.wait(10), 0)
+        self.assertIn(b": ping\n\n", lines)
+        self.assertIn(b'data: {"error"', lines[-4])
+        self.assertTrue(lines[-4].endswith(b"\n\ndata: [DONE]\n\n"), lines[-4])
 
     def test_idle_it_ends_soon_and_a_second_signal_ends_at_once(self):
-        server = Server()
-        with socket.create_connection(("127.0.0.1", server.port)):
-            start = time.monotonic()
-            self.assertEqual(server.stop(), 0)
-            self.assertLess(time.monotonic() - start, 2)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with Server() as server, server.connect():
+                start = time.monotonic()
+                server.process.send_signal(number)
+                self.assertEqual(server.process.wait(10), 0)
+                self.assertLess(time.monotonic() - start, 2)
 
         server = Server("--max-model-len", "2K")
-        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
-            text = json.dumps({**LONG, "stream": True}).encode()
-            client.sendall(f"POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
+        with server.send(COMPLETIONS, {**LONG, "stream": True}) as client:
             client.recv(100)
-            server.process.terminate()
-            time.sleep(0.3)
+            self.signal(server, signal.SIGTERM)
+            time.sleep(0.2)  # two within a tenth of a second are one
             self.assertIsNone(server.process.poll())
             start = time.monotonic()
             server.process.terminate()
             self.assertEqual(server.process.wait(10), 1)
             self.assertLess(time.monotonic() - start, 1)
-        server.stop()
+        server.stop(expected=1)
 
 
 class FailedStarts(unittest.TestCase):
-    def fails(self, *arguments, says, model=None, **options):
-        done = program.run("serve", model or program.MODEL, "--port", "0", *arguments, **options)
+    def fails(self, *arguments, says, model=None, port=0, **options):
+        done = program.run("serve", model or program.MODEL, "--port", port, *arguments, **options)
         self.assertIn(done.returncode, (1, 2), done.stderr)
         lines = done.stderr.strip().splitlines()
         self.assertEqual(len(lines), 1, done.stderr)
@@ -342,8 +323,12 @@ class FailedStarts(unittest.TestCase):
             spaced = pathlib.Path(folder, "spaced")
             spaced.write_text("good-key\nsecret key\n")
             missing = pathlib.Path(folder, "missing")
-            self.fails(model=missing, says="missing")
             self.fails(model=junk, says="junk")
+            with socket.socket() as taken:
+                taken.bind(("127.0.0.1", 0))
+                taken.listen()
+                port = taken.getsockname()[1]
+                self.fails(port=port, says=str(port))
             self.fails("--host", "203.0.113.1", says="203.0.113.1")
             self.fails("--host", "no.such.host.invalid", says="no.such.host.invalid")
             self.fails("--kv-cache-memory-bytes", "1", says="memory")
