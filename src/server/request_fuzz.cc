@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "base/check.h"
@@ -35,7 +36,7 @@ void check_request(const ApiRequest& request) {
   for (const auto& [token, bias] : work.sampling.logit_bias) {
     CHECK(token >= 0 && token < kContext.vocab_size && std::abs(bias) <= 100);
   }
-  const auto check_tokens = [](const std::vector<TokenId>& ids) {
+  const auto check_tokens = [](std::span<const TokenId> ids) {
     for (const TokenId id : ids) CHECK(id >= 0 && id < kContext.vocab_size);
   };
   check_tokens(work.sampling.allowed);
