@@ -309,6 +309,7 @@ void Generation::fail(const absl::Status& status, AnswerPart& part) {
   cancel();
   over_ = part.last = true;
   report_.reason = FinishReason::kError;
+  if (absl::IsInternal(status)) report_.error = message_of(status);
   if (streamed_) {
     part.events += event_text(error_json(status)) + event_text("[DONE]");
   } else {

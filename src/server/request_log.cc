@@ -77,7 +77,7 @@ const char* name_of(FinishReason reason) {
 }
 
 void add_generation(Json& members, const GenerationReport& report) {
-  const auto& [usage, times, choices, reason] = report;
+  const auto& [usage, times, choices, error, reason] = report;
   members["prompt_tokens"] = usage.prompt_tokens;
   members["cached_tokens"] = usage.cached_tokens;
   members["generated_tokens"] = usage.generated_tokens;
@@ -91,6 +91,7 @@ void add_generation(Json& members, const GenerationReport& report) {
     members["tokens_per_second"] = rounded(static_cast<double>(decoded) / decode_s);
   }
   members["finish_reason"] = name_of(reason);
+  if (!error.empty()) members["error"] = error;
 }
 
 }  // namespace

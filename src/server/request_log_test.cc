@@ -112,6 +112,15 @@ TEST_F(RequestLogTest, PromptsOnlyWhereAsked) {
   EXPECT_EQ(lines[1]["text"], std::string(500, 'x') + "...");
 }
 
+TEST_F(RequestLogTest, TheServersOwnFaultIsToldThereAlone) {
+  echo->failure = absl::InternalError("the wheel is broken");
+  const std::vector<Json> lines =
+      objects_of(logged(LogFormat::kJson, {post("/v1/completions", kShort.dump())}));
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_EQ(lines[0]["status"], 500);
+  EXPECT_EQ(lines[0]["error"], "the wheel is broken");
+}
+
 TEST_F(RequestLogTest, AClientThatLeavesIsAnAbort) {
   options.limits.ping_interval = absl::Milliseconds(5);
   start();

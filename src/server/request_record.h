@@ -20,6 +20,7 @@ struct GenerationReport {
   RequestTimes times = {absl::InfiniteFuture(), absl::InfiniteFuture(), absl::InfiniteFuture(),
                         absl::InfinitePast()};
   int64_t choices = 0;
+  std::string error;  // what the server's own fault was, for the log alone
 
   void add(const FinishEvent& finish);        // the end of one prompt's work
   FinishReason reason = FinishReason::kNone;  // of the last choice to finish
