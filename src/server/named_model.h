@@ -15,7 +15,7 @@ struct NamedModel {
   int64_t created = 0;             // seconds since 1970
   int64_t context_max = 0;
   int32_t vocab_size = 0;
-  int64_t token_bytes_max = 0;  // of the text a token stands for; 0: there is no bound
+  int64_t token_bytes_max = 1;  // of the text a token stands for, but for an unknown one
 };
 
 }  // namespace millrace

@@ -33,10 +33,11 @@ bool truncate(const ApiRequest& request, int64_t context_max, std::vector<TokenI
   return true;
 }
 
-// Refuses what is too long whatever its tokens are, before the work of finding them.
+// Refuses what is too long whatever its tokens are, before the work of finding them. What would be
+// one unknown token, or none, however long it is, counts as all else.
 absl::Status check_may_fit(std::string_view text, const ApiRequest& request,
                            const NamedModel& model, std::string_view field) {
-  if (model.token_bytes_max == 0 || request.encoding.tokens_kept) return absl::OkStatus();
+  if (request.encoding.tokens_kept) return absl::OkStatus();
   const int64_t tokens_least =
       (std::ssize(text) + model.token_bytes_max - 1) / model.token_bytes_max;
   if (tokens_least < model.context_max) return absl::OkStatus();

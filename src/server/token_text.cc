@@ -15,14 +15,11 @@ std::string text_of(const Tokenizer& tokenizer, TokenId token) {
 }
 
 int64_t token_bytes_max(const Tokenizer& tokenizer) {
-  const Vocab& vocab = tokenizer.vocab();
-  int64_t longest = 0;
-  bool has_bytes = false;
-  for (TokenId id = 0; id < vocab.size(); ++id) {
+  int64_t longest = 1;
+  for (TokenId id = 0; id < tokenizer.vocab().size(); ++id) {
     longest = std::max(longest, std::ssize(tokenizer.piece(id)));
-    has_bytes = has_bytes || vocab.kind(id) == TokenKind::kByte;
   }
-  return vocab.unknown() && !has_bytes ? 0 : longest;
+  return longest;
 }
 
 std::string bytes_text(std::string_view bytes) {

@@ -9,7 +9,8 @@ namespace millrace {
 
 // A token alone, as text: U+FFFD where it is part of a character.
 std::string text_of(const Tokenizer& tokenizer, TokenId token);
-// How long a text a token may stand for, in bytes; 0 where an unknown one may stand for any.
+// How long a text a token stands for at most, in bytes, but for an unknown one, which may stand for
+// any.
 int64_t token_bytes_max(const Tokenizer& tokenizer);
 // Bytes as a JSON list of numbers.
 std::string bytes_text(std::string_view bytes);
