@@ -1,6 +1,7 @@
 #include "apps/serve.h"
 
 #include <cstdio>
+#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 
@@ -70,6 +71,14 @@ void bind_log(CLI::App& command, ServeOptions& options) {
       ->group(group);
 }
 
+// What a large request took goes back to the system with it. Left alone, glibc raises these bounds
+// with every large allocation that it sees.
+void return_large_memory() {
+  constexpr int kLarge = 1 << 20;
+  mallopt(M_MMAP_THRESHOLD, kLarge);
+  mallopt(M_TRIM_THRESHOLD, kLarge);
+}
+
 }  // namespace
 
 void bind(CLI::App& command, ServeOptions& options) {
@@ -113,6 +122,7 @@ void bind(CLI::App& command, ServeOptions& options) {
 }
 
 absl::Status run_serve(const ServeOptions& options) {
+  return_large_memory();
   set_up_log(spdlog::level::from_str(options.log_level),
              options.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
   Signals signals;
