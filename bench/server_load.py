@@ -143,6 +143,10 @@ def measure_refusals(options):
             rate = refuse(server, request_bytes("GET", "/nothing"), 404, options.seconds, connections, ahead)
             used = (cpu_seconds(server.process) - used) / options.seconds
             rows.append((f"404, no such path; {connections} connections, {ahead} on the way; {100 * used:.0f} % of the core", rate))
+    with serve(options, "--api-key", "a-key", preexec_fn=on_first_core) as server:
+        for connections, ahead in ((16, 1), (4, 16)):
+            rate = refuse(server, request_bytes("GET", "/v1/models"), 401, options.seconds, connections, ahead)
+            rows.append((f"401, no key; {connections} connections, {ahead} on the way", rate))
     with serve(options, "--max-num-seqs", "1", "--max-queue", "1", preexec_fn=on_first_core) as server:
         long = {"prompt": "Once", "max_tokens": 2000, "ignore_eos": True, "stream": True}
         busy = [server.send(COMPLETIONS, long) for _ in range(2)]

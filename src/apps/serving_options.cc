@@ -85,7 +85,8 @@ void bind(CLI::App& command, ServerLimits& limits) {
         ->type_name("S")
         ->group(group);
   };
-  size("--max-connections", limits.connections, 1, "more get 503");
+  size("--max-connections", limits.connections, 1,
+       "when they are used up, one that asks nothing makes room; if all ask, 503");
   size("--max-requests-per-connection", limits.connection_requests, 1, "then it is closed");
   size("--max-header-bytes", limits.header_bytes, 256, "of a request's head; more is 431");
   size("--max-headers", limits.header_count, 1, "more is 431");

@@ -104,6 +104,9 @@ std::string document() {
          "with their defaults.\n\n"
          "An error is `{\"error\": {\"message\", \"type\", \"param\", \"code\"}}`: one line, the "
          "field at fault or a path to it, and a name for programs; the last two may be null.\n\n"
+         "A client that closes its connection, or only its own direction of it, has left: its "
+         "request is cancelled wherever it is. A request has no trailer, and shows at most one key "
+         "in each of `Authorization: Bearer KEY` and `X-Api-Key`.\n\n"
          "## Routes\n";
   for (const Route& route : routes()) write_route(route, out);
   out << "\n## Fields\n";

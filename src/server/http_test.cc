@@ -362,6 +362,7 @@ TEST_F(HttpTest, PipelinedStreamsComeInTurn) {
 
 TEST_F(HttpTest, AClientThatReadsNothingIsCancelled) {
   options.limits.stall_timeout = absl::Milliseconds(100);
+  options.limits.pending_bytes = int64_t{1} << 40;  // nothing else ends it
   echo = std::make_unique<EchoGenerator>(*tokenizer, 1 << 20);
   start();
   TestClient client(server->port(), 4096);

@@ -17,7 +17,7 @@ std::string json_text(const Json& value);
 struct JsonLimits {
   int32_t depth = 64;
   int32_t keys = 1000;       // of one object
-  int32_t values = 1 << 20;  // in all; a value costs at most 64 bytes, so 64 MiB
+  int32_t values = 1 << 20;  // in all; each costs some tens of bytes besides its text
 };
 
 // Reads one JSON text from outside. Limits and duplicate keys are judged while reading, so the cost

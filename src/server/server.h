@@ -96,8 +96,8 @@ class Server {
   // True when no request is being answered; false after `timeout`, or when stop() was called.
   bool wait_idle(absl::Duration timeout);
   // Ends what is still running (streams with an error event, others with 503), closes every
-  // connection and joins all threads. Takes at most about a second. The generator gets no call
-  // after it.
+  // connection and joins all threads. Clients have their last words within a second; after that it
+  // waits for requests that are just being read. The generator gets no call after it.
   void stop();
 
  private:
