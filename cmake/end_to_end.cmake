@@ -20,7 +20,7 @@ file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/*.cc)
 foreach(source ${sources})
   get_filename_component(name ${source} NAME_WE)
   add_executable(${name} ${source})
-  target_link_libraries(${name} PRIVATE text)
+  target_link_libraries(${name} PRIVATE chat)
 endforeach()
 
 find_package(Python3 COMPONENTS Interpreter REQUIRED)

@@ -6,15 +6,15 @@
 
 #include <CLI/CLI.hpp>
 
-#include "apps/bench.h"
-#include "apps/detokenize.h"
-#include "apps/eval.h"
-#include "apps/inspect.h"
-#include "apps/one_line.h"
-#include "apps/render.h"
-#include "apps/run.h"
-#include "apps/serve.h"
-#include "apps/tokenize.h"
+#include "apps/commands/bench.h"
+#include "apps/commands/detokenize.h"
+#include "apps/commands/eval.h"
+#include "apps/commands/inspect.h"
+#include "apps/commands/render.h"
+#include "apps/commands/run.h"
+#include "apps/commands/serve.h"
+#include "apps/commands/tokenize.h"
+#include "apps/terminal/one_line.h"
 
 namespace millrace {
 namespace {

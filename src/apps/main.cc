@@ -4,11 +4,11 @@
 #include <fmt/format.h>
 
 #include "apps/commands.h"
-#include "apps/config_file.h"
-#include "apps/environment.h"
 #include "apps/exhausted.h"
-#include "apps/one_line.h"
-#include "apps/option_names.h"
+#include "apps/options/config_file.h"
+#include "apps/options/environment.h"
+#include "apps/options/option_names.h"
+#include "apps/terminal/one_line.h"
 #include "base/log.h"
 
 namespace {

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "base/lanes.h"
+#include "base/system/lanes.h"
 #include "core/executor.h"
 #include "exec/sampler.h"
 #include "kernels/isa.h"

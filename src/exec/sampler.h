@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "base/lanes.h"
+#include "base/system/lanes.h"
 #include "core/choices.h"
 #include "exec/ranking.h"
 #include "exec/softmax.h"

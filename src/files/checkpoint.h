@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "base/mapped_file.h"
 #include "base/metadata.h"
 #include "base/status.h"
+#include "base/system/mapped_file.h"
 #include "tensor/view.h"
 
 namespace millrace {

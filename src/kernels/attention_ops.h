@@ -5,7 +5,7 @@
 #include <span>
 
 #include "base/ids.h"
-#include "base/lanes.h"
+#include "base/system/lanes.h"
 #include "kernels/isa.h"
 #include "tensor/kv_layer.h"
 #include "tensor/view.h"

@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "kernels/attention_harness.h"
 #include "kernels/attention_ops.h"
+#include "tests/fixtures/attention_harness.h"
 
 namespace millrace {
 namespace {

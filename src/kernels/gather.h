@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <span>
 
-#include "base/lanes.h"
+#include "base/system/lanes.h"
 #include "tensor/view.h"
 
 namespace millrace::ops {

@@ -4,7 +4,7 @@
 #include <span>
 
 #include "base/ids.h"
-#include "base/lanes.h"
+#include "base/system/lanes.h"
 #include "kernels/activations.h"
 #include "kernels/isa.h"
 #include "quant/packed_matrix.h"

@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "kernels/attention_harness.h"
 #include "kernels/attention_ops.h"
 #include "tensor/float_bits.h"
+#include "tests/fixtures/attention_harness.h"
 
 namespace millrace {
 namespace {

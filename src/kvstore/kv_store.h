@@ -4,8 +4,8 @@
 #include <span>
 #include <vector>
 
-#include "base/lanes.h"
 #include "base/status.h"
+#include "base/system/lanes.h"
 #include "core/batch.h"
 #include "core/kv_spec.h"
 #include "tensor/buffer.h"

@@ -3,8 +3,8 @@
 #include <functional>
 #include <memory>
 
-#include "base/lanes.h"
 #include "base/status.h"
+#include "base/system/lanes.h"
 #include "files/checkpoint.h"
 #include "kernels/isa.h"
 #include "models/model.h"

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "base/lanes.h"
 #include "base/status.h"
+#include "base/system/lanes.h"
 #include "models/load.h"
 #include "tensor/dtype.h"
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "base/lanes.h"
 #include "base/status.h"
+#include "base/system/lanes.h"
 #include "files/checkpoint.h"
 #include "kernels/kernels.h"
 #include "models/load.h"

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <span>
 
-#include "base/lanes.h"
 #include "base/status.h"
+#include "base/system/lanes.h"
 #include "core/kv_spec.h"
 #include "kernels/attention_ops.h"
 #include "kernels/isa.h"

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "quant/k_scales.h"
+#include "quant/formats/k_scales.h"
 
 // Finding good codes for the formats whose blocks have two levels of scales: each sub-block tries
 // a few ranges and keeps the one with the least weighted square error after a least-squares refit.

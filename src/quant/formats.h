@@ -3,17 +3,17 @@
 #include <type_traits>
 
 #include "base/check.h"
-#include "quant/bf16.h"
-#include "quant/f16.h"
-#include "quant/f32.h"
-#include "quant/q4_0.h"
-#include "quant/q4_1.h"
-#include "quant/q4_k.h"
-#include "quant/q5_0.h"
-#include "quant/q5_1.h"
-#include "quant/q5_k.h"
-#include "quant/q6_k.h"
-#include "quant/q8_0.h"
+#include "quant/formats/bf16.h"
+#include "quant/formats/f16.h"
+#include "quant/formats/f32.h"
+#include "quant/formats/q4_0.h"
+#include "quant/formats/q4_1.h"
+#include "quant/formats/q4_k.h"
+#include "quant/formats/q5_0.h"
+#include "quant/formats/q5_1.h"
+#include "quant/formats/q5_k.h"
+#include "quant/formats/q6_k.h"
+#include "quant/formats/q8_0.h"
 #include "tensor/dtype.h"
 
 // Every format that weights can have. Format X of tensor/dtypes.def is a struct BlockX, laid out

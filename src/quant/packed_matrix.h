@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "base/lanes.h"
 #include "base/status.h"
+#include "base/system/lanes.h"
 #include "quant/panel.h"
 #include "tensor/buffer.h"
 #include "tensor/view.h"

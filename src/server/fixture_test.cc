@@ -13,9 +13,9 @@
 
 #include "base/log.h"
 #include "base/status.h"
-#include "text/chat.h"
+#include "chat/chat.h"
+#include "tests/fixtures/tiny_vocab.h"
 #include "text/stream.h"
-#include "text/tiny_vocab.h"
 
 namespace millrace {
 namespace {

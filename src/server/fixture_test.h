@@ -15,7 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "core/generator.h"
-#include "server/json_text.h"
+#include "server/http/json_text.h"
 #include "server/server.h"
 #include "text/tokenizer.h"
 

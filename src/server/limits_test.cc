@@ -1,5 +1,5 @@
 #include "server/fixture_test.h"
-#include "server/input_budget.h"
+#include "server/net/input_budget.h"
 
 namespace millrace {
 namespace {

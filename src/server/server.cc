@@ -15,13 +15,13 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "core/generator.h"
-#include "server/api_error.h"
-#include "server/connection.h"
-#include "server/listener.h"
-#include "server/metrics.h"
-#include "server/request_log.h"
-#include "server/routes.h"
-#include "server/token_text.h"
+#include "server/answer/token_text.h"
+#include "server/http/api_error.h"
+#include "server/net/connection.h"
+#include "server/net/listener.h"
+#include "server/observe/metrics.h"
+#include "server/observe/request_log.h"
+#include "server/routes/routes.h"
 
 namespace millrace {
 namespace asio = boost::asio;

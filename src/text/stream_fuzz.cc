@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "base/check.h"
-#include "text/joined_pieces.h"
-#include "text/tiny_vocab.h"
-#include "text/unicode.h"
+#include "tests/fixtures/joined_pieces.h"
+#include "tests/fixtures/tiny_vocab.h"
+#include "text/unicode/unicode.h"
 
 namespace millrace {
 namespace {

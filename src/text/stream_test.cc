@@ -7,8 +7,8 @@
 
 #include <gtest/gtest.h>
 
-#include "text/tiny_vocab.h"
-#include "text/unicode.h"
+#include "tests/fixtures/tiny_vocab.h"
+#include "text/unicode/unicode.h"
 
 namespace millrace {
 namespace {

@@ -5,11 +5,11 @@
 #include <iterator>
 #include <utility>
 
-#include "text/gguf_pipelines.h"
-#include "text/rwkv.h"
-#include "text/split_patterns.h"
-#include "text/spm.h"
-#include "text/unicode.h"
+#include "text/models/rwkv.h"
+#include "text/models/spm.h"
+#include "text/pipeline/gguf_pipelines.h"
+#include "text/split/split_patterns.h"
+#include "text/unicode/unicode.h"
 
 namespace millrace {
 

@@ -13,7 +13,7 @@
 #include "base/metadata.h"
 #include "base/status.h"
 #include "text/marked_text.h"
-#include "text/special.h"
+#include "text/pipeline/special.h"
 #include "text/vocab.h"
 
 namespace millrace {

@@ -10,10 +10,10 @@
 
 #include <gtest/gtest.h>
 
-#include "text/gguf_pipelines.h"
-#include "text/split_patterns.h"
-#include "text/tiny_vocab.h"
-#include "text/word_cache.h"
+#include "tests/fixtures/tiny_vocab.h"
+#include "text/pipeline/gguf_pipelines.h"
+#include "text/pipeline/word_cache.h"
+#include "text/split/split_patterns.h"
 
 namespace millrace {
 namespace {

@@ -7,7 +7,7 @@
 #include <limits>
 #include <span>
 
-#include "text/split_patterns.h"
+#include "text/split/split_patterns.h"
 
 namespace millrace {
 namespace {

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "base/check.h"
-#include "text/joined_pieces.h"
-#include "text/split_patterns.h"
-#include "text/tiny_vocab.h"
+#include "tests/fixtures/joined_pieces.h"
+#include "tests/fixtures/tiny_vocab.h"
+#include "text/split/split_patterns.h"
 
 namespace millrace {
 namespace {

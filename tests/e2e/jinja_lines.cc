@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "text/jinja/template.h"
+#include "chat/jinja/template.h"
 
 namespace {
 

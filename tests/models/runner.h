@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "base/lanes.h"
+#include "base/system/lanes.h"
 #include "exec/fixed_sequences.h"
 #include "exec/local.h"
 #include "files/checkpoint.h"

@@ -9,8 +9,8 @@
 #include "engine/engine.h"
 #include "exec/local.h"
 #include "models/random.h"
-#include "server/metrics.h"
-#include "text/tiny_vocab.h"
+#include "server/observe/metrics.h"
+#include "tests/fixtures/tiny_vocab.h"
 
 // A step allocates nothing after warm-up, with a server's metrics watching it: this program counts
 // every call of operator new. A sequence's own lists (its block table, its token counts) still

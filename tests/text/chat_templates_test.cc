@@ -12,8 +12,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "text/chat.h"
-#include "text/tiny_vocab.h"
+#include "chat/chat.h"
+#include "tests/fixtures/tiny_vocab.h"
 #include "text/tokenizer.h"
 
 namespace millrace {

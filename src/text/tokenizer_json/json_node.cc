@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "text/unicode.h"
+#include "text/unicode/unicode.h"
 
 namespace millrace {
 namespace {

@@ -5,9 +5,9 @@
 #include <utility>
 
 #include "base/check.h"
-#include "text/bert_classes.h"
-#include "text/split_patterns.h"
+#include "text/split/split_patterns.h"
 #include "text/tokenizer_json/readers.h"
+#include "text/unicode/bert_classes.h"
 
 namespace millrace {
 namespace {

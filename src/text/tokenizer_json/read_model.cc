@@ -2,11 +2,11 @@
 #include <limits>
 #include <utility>
 
-#include "text/bpe_model.h"
+#include "text/models/bpe_model.h"
+#include "text/models/unigram.h"
+#include "text/models/word_level.h"
+#include "text/models/wordpiece.h"
 #include "text/tokenizer_json/readers.h"
-#include "text/unigram.h"
-#include "text/word_level.h"
-#include "text/wordpiece.h"
 
 namespace millrace {
 namespace {

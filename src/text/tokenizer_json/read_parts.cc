@@ -2,7 +2,7 @@
 #include <utility>
 
 #include "text/tokenizer_json/readers.h"
-#include "text/unicode.h"
+#include "text/unicode/unicode.h"
 
 namespace millrace {
 namespace {

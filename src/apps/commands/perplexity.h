@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "apps/input/loaded.h"
+#include "base/ids.h"
+#include "base/status.h"
+
+namespace millrace {
+
+struct PerplexityOrder {
+  std::vector<TokenId> tokens;         // of the whole text
+  int32_t context = 512;               // tokens in a window
+  int64_t chunks_max = 0;              // windows; 0: as many as the text fills
+  std::optional<TokenId> first_token;  // stands in the place of each window's first
+  std::function<void(double part, double running)> progress;
+};
+
+struct Perplexity {
+  double value = 0;
+  double standard_error = 0;
+  int64_t tokens = 0;  // scored
+  int64_t chunks = 0;
+};
+
+// Windows as llama-perplexity cuts them: one after the other without overlap, each computed by
+// itself; the tokens after its first half are scored, so that each has at least that much context.
+absl::StatusOr<Perplexity> measure_perplexity(const Loaded& loaded, const ComputeOptions& compute,
+                                              const PerplexityOrder& order);
+
+}  // namespace millrace

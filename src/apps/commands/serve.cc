@@ -1,0 +1,152 @@
+#include "apps/commands/serve.h"
+
+#include <cstdio>
+#include <malloc.h>
+
+#include <CLI/CLI.hpp>
+
+#include "apps/input/chat_source.h"
+#include "apps/options/foreign_options.h"
+#include "apps/serving/served.h"
+#include "apps/serving/signals.h"
+#include "apps/serving/start_table.h"
+#include "base/log.h"
+#include "server/server.h"
+
+namespace millrace {
+namespace {
+
+// Where curl finds the server.
+std::string address_of(const DoorOptions& door, int32_t port) {
+  const std::string_view scheme = door.ssl_certfile.empty() ? "http" : "https";
+  if (!door.uds.empty()) return fmt::format("--unix-socket {} {}://localhost", door.uds, scheme);
+  const bool is_v6 = door.host.find(':') != std::string::npos;
+  return fmt::format("{}://{}:{}", scheme, is_v6 ? "[" + door.host + "]" : door.host, port);
+}
+
+absl::StatusOr<ServerOptions> server_options(const ServeOptions& options) {
+  ServerOptions server;
+  RETURN_IF_ERROR(options.door.fill(server));
+  server.limits = options.clients;
+  server.model_names = options.served_model_name;
+  server.log_prompts = options.log_prompts;
+  if (options.seed >= 0) server.seed = static_cast<uint64_t>(options.seed);
+  return server;
+}
+
+ServedOptions served_options(const ServeOptions& options, Observer& observer) {
+  ServedOptions served;
+  served.observers.push_back(&observer);
+  served.compute = options.compute;
+  served.vocabulary = options.vocabulary;
+  served.limits = options.limits;
+  served.max_queue = options.max_queue;
+  if (options.max_queue_ms > 0) served.max_queue_age = absl::Milliseconds(options.max_queue_ms);
+  served.chat_template = options.chat_template;
+  if (!options.served_model_name.empty()) served.name = options.served_model_name.front();
+  return served;
+}
+
+void print_ready(const ServedOptions& options, const Served& served, const std::string& address) {
+  fmt::print(
+      "{}ready         {}\n\n"
+      "curl {}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
+      "  -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of "
+      "France?\"}}]}}'\n",
+      start_table(options, served), address, address);
+  std::fflush(stdout);
+}
+
+void bind_log(CLI::App& command, ServeOptions& options) {
+  const std::string group = "Log";
+  command.add_option("--log-format", options.log_format, "of the lines on standard error")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->group(group);
+  command.add_option("--log-level", options.log_level, "the least important lines to write")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
+      ->group(group);
+  command
+      .add_flag("--log-prompts", options.log_prompts,
+                "write what clients ask, shortened; otherwise no text of theirs is logged")
+      ->group(group);
+}
+
+// What a large request took goes back to the system with it. Left alone, glibc raises these bounds
+// with every large allocation that it sees.
+void return_large_memory() {
+  constexpr int kLarge = 1 << 20;
+  mallopt(M_MMAP_THRESHOLD, kLarge);
+  mallopt(M_TRIM_THRESHOLD, kLarge);
+}
+
+}  // namespace
+
+void bind(CLI::App& command, ServeOptions& options) {
+  bind(command, options.compute);
+  bind(command, options.vocabulary);
+  bind(command, options.door);
+  const std::string group = "Serving";
+  command
+      .add_option(
+          "--served-model-name,-a,--alias", options.served_model_name,
+          "names that requests may use, the first is the one in answers; default: the file's stem")
+      ->check(not_empty())
+      ->type_name("NAME")
+      ->group(group);
+  bind_chat_template(command, options.chat_template);
+  command
+      .add_option("--max-queue", options.max_queue, "sequences that may wait besides those running")
+      ->transform(as_size())
+      ->type_name("N")
+      ->group(group);
+  command
+      .add_option("--max-queue-ms", options.max_queue_ms,
+                  "milliseconds that a request may wait before it is refused; 0: any time")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("MS")
+      ->group(group);
+  command
+      .add_option("--seed", options.seed,
+                  "of requests that bring none; -1: the system's randomness")
+      ->group(group);
+  command
+      .add_option("--shutdown-timeout", options.shutdown_timeout_s,
+                  "seconds that running requests may take after the first SIGTERM or Ctrl-C")
+      ->check(number_within(0, kSecondsMax))
+      ->type_name("S")
+      ->group(group);
+  bind_log(command, options);
+  bind(command, options.limits);
+  bind(command, options.clients);
+  bind_foreign_options(command);
+}
+
+absl::Status run_serve(const ServeOptions& options) {
+  return_large_memory();
+  set_up_log(spdlog::level::from_str(options.log_level),
+             options.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
+  Signals signals;
+  ASSIGN_OR_RETURN(ServerOptions choices, server_options(options));
+  const bool open = lets_strangers_in(choices);
+  Server server(std::move(choices));
+  RETURN_IF_ERROR(server.start());
+  if (open) spdlog::warn("no --api-key: whoever reaches {} may ask", options.door.host);
+  signals.remove_at_sudden_end(options.door.uds);
+  const ServedOptions wanted = served_options(options, server.observer());
+  ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_served(wanted));
+  const ChatTemplate* chat_template = served->chat_template ? &*served->chat_template : nullptr;
+  server.set_model({served->generator(), *served->tokenizer, chat_template});
+  if (const int64_t context = served->generator().card().context_max; served->kv_tokens < context) {
+    spdlog::warn("the cache holds {} tokens: what needs more of the context of {} fails",
+                 served->kv_tokens, context);
+  }
+  signals.arm();
+  print_ready(wanted, *served, address_of(options.door, server.port()));
+  signals.wait();
+  server.begin_drain();
+  server.wait_idle(absl::Seconds(options.shutdown_timeout_s));
+  server.stop();
+  return absl::OkStatus();
+}
+
+}  // namespace millrace

@@ -1,0 +1,37 @@
+#include "apps/input/loaded.h"
+
+#include <filesystem>
+
+#include "apps/terminal/progress.h"
+#include "exec/fixed_sequences.h"
+#include "models/load.h"
+
+namespace millrace {
+
+absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptions& compute) {
+  Loaded loaded;
+  ASSIGN_OR_RETURN(loaded.isa, compute.chosen_isa());
+  loaded.lanes = std::make_unique<LanePool>(compute.lanes());
+  Progress progress("loading " + std::filesystem::path(compute.model).filename().string());
+  LoadOptions options;
+  options.activations = compute.activation_mode();
+  options.isa = loaded.isa;
+  options.progress = [&progress](double part) { progress.update(part); };
+  ASSIGN_OR_RETURN(loaded.model, load_model(checkpoint, options, *loaded.lanes));
+  return loaded;
+}
+
+absl::StatusOr<std::unique_ptr<LocalExecutor>> make_executor(const Loaded& loaded,
+                                                             const ComputeOptions& compute,
+                                                             int32_t sequences, int32_t tokens_max,
+                                                             int32_t rows_max) {
+  LocalOptions options;
+  options.isa = loaded.isa;
+  options.kv_dtype = compute.kv_dtype();
+  options.kv_blocks = FixedSequences::blocks(sequences, tokens_max, options.block_tokens);
+  options.rows_max = rows_max;
+  options.sequences_max = sequences;
+  return LocalExecutor::create(*loaded.model, *loaded.lanes, options);
+}
+
+}  // namespace millrace

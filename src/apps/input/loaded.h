@@ -1,0 +1,32 @@
+#pragma once
+
+#include <memory>
+
+#include "apps/options/options.h"
+#include "base/status.h"
+#include "base/system/lanes.h"
+#include "exec/local.h"
+#include "files/checkpoint.h"
+#include "kernels/isa.h"
+#include "models/model.h"
+
+namespace millrace {
+
+// A model in memory and the lanes that run it, without an engine: what measuring commands drive
+// directly.
+struct Loaded {
+  Isa isa = Isa::kScalar;
+  std::unique_ptr<LanePool> lanes;
+  std::unique_ptr<Model> model;
+};
+
+// Shows a progress bar on a terminal meanwhile.
+absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptions& compute);
+
+// An executor whose cache holds `sequences` sequences of `tokens_max` tokens (FixedSequences).
+absl::StatusOr<std::unique_ptr<LocalExecutor>> make_executor(const Loaded& loaded,
+                                                             const ComputeOptions& compute,
+                                                             int32_t sequences, int32_t tokens_max,
+                                                             int32_t rows_max);
+
+}  // namespace millrace

@@ -1,0 +1,121 @@
+#include "apps/inspection/inspection.h"
+
+#include <algorithm>
+#include <map>
+
+#include "apps/input/chat_source.h"
+#include "apps/options/options.h"
+#include "apps/terminal/one_line.h"
+#include "base/checked.h"
+#include "exec/local.h"
+#include "files/gguf_types.h"
+#include "models/spec.h"
+#include "quant/packed_matrix.h"
+#include "text/tokenizer.h"
+
+namespace millrace {
+namespace {
+
+std::vector<TypeTotal> totals_of(const Checkpoint& checkpoint) {
+  std::map<std::string, TypeTotal> by_type;
+  const auto count = [&by_type](std::string type, int64_t bytes) {
+    TypeTotal& total = by_type[type];
+    total.type = std::move(type);
+    ++total.tensors;
+    total.bytes += bytes;
+  };
+  for (const NamedTensor& tensor : checkpoint.tensors()) {
+    count(std::string(info_of(tensor.view.dtype).name), tensor.view.bytes());
+  }
+  for (const UnknownTensor& tensor : checkpoint.unknown_tensors()) {
+    count(gguf_type_name(tensor.gguf_type), 0);
+  }
+  std::vector<TypeTotal> totals;
+  for (auto& [type, total] : by_type) totals.push_back(std::move(total));
+  std::ranges::stable_sort(totals, std::greater(), &TypeTotal::bytes);
+  return totals;
+}
+
+// Matrices are packed in their own format, vectors become float32.
+int64_t weight_bytes_of(const Checkpoint& checkpoint) {
+  int64_t bytes = 0;
+  for (const NamedTensor& tensor : checkpoint.tensors()) {
+    const TensorView& view = tensor.view;
+    bytes += view.rank >= 2 ? PackedMatrix::bytes(view.dtype, view.rows(), view.width())
+                            : row_bytes(DType::kF32, view.elements());
+  }
+  return bytes;
+}
+
+absl::StatusOr<CacheNeed> cache_need(const ModelSpec& spec, const InspectedLoad& load) {
+  constexpr int32_t kBlockTokens = static_cast<int32_t>(EngineLimits{}.block_size);
+  CacheNeed need;
+  need.context = load.context > 0 ? load.context : spec.context_max;
+  need.token_bytes = kv_token_bytes(spec, load.cache);
+  const int64_t blocks = need.context / kBlockTokens + (need.context % kBlockTokens > 0 ? 1 : 0);
+  const std::optional<int64_t> all_blocks = checked_multiply(blocks, load.sequences);
+  const int64_t block_bytes = LocalExecutor::block_bytes(spec, load.cache, kBlockTokens);
+  const std::optional<int64_t> bytes =
+      all_blocks ? checked_multiply(*all_blocks, block_bytes) : std::nullopt;
+  if (!bytes) {
+    return out_of_range("{} sequences of {} tokens are beyond all memory", load.sequences,
+                        need.context);
+  }
+  need.bytes = *bytes;
+  return need;
+}
+
+void note_tensors(const Checkpoint& checkpoint, Inspection& inspection) {
+  std::map<uint32_t, int64_t> unknown;
+  for (const UnknownTensor& tensor : checkpoint.unknown_tensors()) ++unknown[tensor.gguf_type];
+  for (const auto& [type, count] : unknown) {
+    inspection.obstacles.push_back(fmt::format(
+        "element type {} is not supported; tensors that have it: {}", gguf_type_name(type), count));
+  }
+  if (checkpoint.tensors().empty()) inspection.obstacles.push_back("the file holds no weights");
+  const absl::StatusOr<int64_t> parts =
+      checkpoint.metadata().integer_or("split.count", 0, UINT16_MAX, 1);
+  if (!parts.ok() || *parts > 1) {
+    inspection.obstacles.push_back("the file is one part of a split model: join the parts first");
+  }
+}
+
+absl::Status note_text(const Metadata& metadata, const InspectedLoad& load,
+                       Inspection& inspection) {
+  const absl::Status tokenizer = Tokenizer::create(metadata, load.pre).status();
+  if (!tokenizer.ok()) inspection.obstacles.push_back(one_line(message_of(tokenizer)));
+  constexpr bool kBeginsWithBos = false;  // changes nothing that is shown
+  const auto chat = chosen_chat_template(metadata, kBeginsWithBos, load.chat_template);
+  if (chat.ok()) {
+    inspection.chat = chat->capabilities();
+  } else if (!load.chat_template.empty()) {
+    return chat.status();
+  } else if (absl::IsNotFound(chat.status())) {
+    inspection.remarks.push_back(
+        "no chat template: completions only, unless --chat-template "
+        "chooses one");
+  } else {
+    inspection.remarks.push_back("the chat template is not understood, so completions only: " +
+                                 one_line(message_of(chat.status())));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Inspection> inspect(const Checkpoint& checkpoint, const InspectedLoad& load) {
+  Inspection inspection;
+  inspection.totals = totals_of(checkpoint);
+  inspection.weight_bytes = weight_bytes_of(checkpoint);
+  const absl::StatusOr<ModelSpec> spec = read_spec(checkpoint);
+  if (spec.ok()) {
+    ASSIGN_OR_RETURN(inspection.cache, cache_need(*spec, load));
+  } else {
+    inspection.obstacles.push_back(one_line(message_of(spec.status())));
+  }
+  note_tensors(checkpoint, inspection);
+  RETURN_IF_ERROR(note_text(checkpoint.metadata(), load, inspection));
+  return inspection;
+}
+
+}  // namespace millrace

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "chat/capabilities.h"
+#include "files/checkpoint.h"
+#include "tensor/dtype.h"
+
+namespace millrace {
+
+// The load that memory is reckoned for.
+struct InspectedLoad {
+  int64_t context = 0;  // tokens; 0: what the model was trained for
+  int64_t sequences = 1;
+  DType cache = DType::kF16;
+  std::string pre = {};            // the split pattern; empty: the one that the file names
+  std::string chat_template = {};  // as for chosen_chat_template
+};
+
+struct TypeTotal {
+  std::string type;
+  int64_t tensors = 0;
+  int64_t bytes = 0;
+};
+
+struct CacheNeed {
+  int64_t context = 0;
+  int64_t token_bytes = 0;
+  int64_t bytes = 0;  // whole blocks for every sequence
+};
+
+// What can be said about a model file without loading it.
+struct Inspection {
+  std::vector<TypeTotal> totals;         // most bytes first; tensors of unknown types have none
+  int64_t weight_bytes = 0;              // in the form that the kernels read
+  std::optional<CacheNeed> cache;        // absent where the architecture is not understood
+  std::optional<ChatCapabilities> chat;  // of the chat template; absent where there is none
+  std::vector<std::string> obstacles;    // why it cannot be run, a line each
+  std::vector<std::string> remarks;      // what else a user should know
+};
+
+// OUT_OF_RANGE when the load is beyond all memory.
+absl::StatusOr<Inspection> inspect(const Checkpoint& checkpoint, const InspectedLoad& load);
+
+}  // namespace millrace

@@ -1,0 +1,137 @@
+#include "apps/serving/served.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <limits>
+#include <utility>
+
+#include <absl/time/clock.h>
+
+#include "apps/input/chat_source.h"
+#include "apps/terminal/amounts.h"
+#include "base/log.h"
+#include "base/system/cpus.h"
+#include "files/checkpoint.h"
+
+namespace millrace {
+namespace {
+
+std::string text_of(const Tokenizer& tokenizer, std::optional<TokenId> token) {
+  return token ? std::string(tokenizer.vocab().text(*token)) : std::string();
+}
+
+// A model can be served without a template, but not without the one that was asked for.
+absl::StatusOr<std::optional<ChatTemplate>> read_template(const Metadata& metadata,
+                                                          const Vocab& vocab,
+                                                          const std::string& choice) {
+  auto found = chosen_chat_template(metadata, vocab.add_bos(), choice);
+  if (found.ok()) return std::optional<ChatTemplate>(*std::move(found));
+  if (!choice.empty()) return found.status();
+  if (!absl::IsNotFound(found.status())) {
+    spdlog::warn("the model's chat template cannot be used, chat is off: {}",
+                 message_of(found.status()));
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<int64_t> context_of(const EngineLimits& limits, const ModelSpec& spec) {
+  if (limits.max_model_len == 0) return spec.context_max;
+  if (limits.max_model_len > spec.context_max) {
+    return invalid_argument("--max-model-len {} is beyond the model's context of {}",
+                            limits.max_model_len, spec.context_max);
+  }
+  return limits.max_model_len;
+}
+
+struct CacheSize {
+  int64_t blocks = 0;
+  std::string why;
+};
+
+// What was asked for, or all sequences at full length within a quarter of this process's memory.
+absl::StatusOr<CacheSize> cache_size(const EngineLimits& limits, int64_t context_max,
+                                     int64_t block_bytes) {
+  const int64_t memory = usable_memory_bytes();
+  if (const int64_t asked = limits.kv_cache_memory_bytes; asked > 0) {
+    if (asked <= memory) return CacheSize{asked / block_bytes, "--kv-cache-memory-bytes"};
+    return resource_exhausted("--kv-cache-memory-bytes of {}: this process may use {} of memory",
+                              bytes_text(asked), bytes_text(memory));
+  }
+  const int64_t of_sequence = (context_max + limits.block_size - 1) / limits.block_size;
+  const int64_t of_all = limits.max_num_seqs * of_sequence;
+  const int64_t in_a_quarter = memory / 4 / block_bytes;
+  if (of_all <= in_a_quarter) return CacheSize{of_all, "every sequence at its longest"};
+  return CacheSize{in_a_quarter, fmt::format("a quarter of the {} that this process may use",
+                                             bytes_text(memory))};
+}
+
+absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const ModelSpec& spec,
+                                           int64_t context_max, Served& served) {
+  const EngineLimits& limits = options.limits;
+  LocalOptions local;
+  local.isa = served.loaded.isa;
+  local.kv_dtype = options.compute.kv_dtype();
+  local.block_tokens = static_cast<int32_t>(limits.block_size);
+  local.rows_max = static_cast<int32_t>(limits.max_num_batched_tokens);
+  local.sequences_max = static_cast<int32_t>(limits.max_num_seqs);
+  const int64_t block_bytes = LocalExecutor::block_bytes(spec, local.kv_dtype, local.block_tokens);
+  ASSIGN_OR_RETURN(CacheSize cache, cache_size(limits, context_max, block_bytes));
+  local.kv_blocks = cache.blocks;
+  served.kv_tokens = local.kv_blocks * local.block_tokens;
+  served.kv_bytes = local.kv_blocks * block_bytes;
+  served.kv_why = std::move(cache.why);
+  if (local.kv_blocks > std::numeric_limits<int32_t>::max()) {
+    return invalid_argument("a cache of {} blocks: at most {} have a number", local.kv_blocks,
+                            std::numeric_limits<int32_t>::max());
+  }
+  if (local.kv_blocks < 1) {
+    return resource_exhausted("the cache's memory holds no block of {} bytes", block_bytes);
+  }
+  return local;
+}
+
+EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec,
+                             int64_t context_max) {
+  EngineOptions engine;
+  engine.card.id = options.name.empty()
+                       ? std::filesystem::path(options.compute.model).stem().string()
+                       : options.name;
+  engine.card.context_max = context_max;
+  engine.card.vocab_size = spec.vocab_size;
+  engine.card.created = absl::Now();
+  engine.sequences_max = static_cast<int32_t>(options.limits.max_num_seqs);
+  engine.rows_max = static_cast<int32_t>(options.limits.max_num_batched_tokens);
+  engine.waiting_max = options.max_queue;
+  engine.waiting_age_max = options.max_queue_age;
+  engine.prefix_caching = options.limits.prefix_caching;
+  return engine;
+}
+
+}  // namespace
+
+std::string Served::bos_text() const { return text_of(*tokenizer, tokenizer->vocab().bos()); }
+std::string Served::eos_text() const { return text_of(*tokenizer, tokenizer->vocab().eos()); }
+
+absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& options) {
+  auto served = std::make_unique<Served>();
+  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
+  ASSIGN_OR_RETURN(served->tokenizer,
+                   Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
+  ASSIGN_OR_RETURN(
+      served->chat_template,
+      read_template(checkpoint.metadata(), served->tokenizer->vocab(), options.chat_template));
+  ASSIGN_OR_RETURN(served->loaded, load_for(checkpoint, options.compute));
+
+  const ModelSpec& spec = served->loaded.model->spec();
+  ASSIGN_OR_RETURN(const int64_t context_max, context_of(options.limits, spec));
+  ASSIGN_OR_RETURN(const LocalOptions local, local_options(options, spec, context_max, *served));
+  ASSIGN_OR_RETURN(served->executor,
+                   LocalExecutor::create(*served->loaded.model, *served->loaded.lanes, local));
+  ASSIGN_OR_RETURN(served->engine,
+                   Engine::create(engine_options(options, spec, context_max), *served->executor,
+                                  *served->tokenizer, served->clock, options.observers));
+  served->engine->start();
+  return served;
+}
+
+}  // namespace millrace

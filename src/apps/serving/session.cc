@@ -1,0 +1,110 @@
+#include "apps/serving/session.h"
+
+#include <cstdio>
+#include <random>
+#include <utility>
+
+#include <absl/time/clock.h>
+#include <nlohmann/json.hpp>
+
+#include "apps/terminal/interrupt.h"
+#include "apps/terminal/streamed_text.h"
+
+namespace millrace {
+namespace {
+
+// How often a waiting answer looks whether Ctrl-C was pressed.
+constexpr absl::Duration kInterruptPoll = absl::Milliseconds(50);
+
+uint64_t seed_of(const RunOptions& options) {
+  if (options.seed >= 0) return static_cast<uint64_t>(options.seed);
+  std::random_device device;
+  return (uint64_t{device()} << 32) | device();
+}
+
+Request request_of(const RunOptions& options, std::vector<TokenId> prompt, int64_t context_max) {
+  Request request;
+  request.sampling.temperature = options.temperature;
+  request.sampling.top_k = options.top_k;
+  request.sampling.top_p = options.top_p;
+  request.sampling.min_p = options.min_p;
+  request.sampling.repetition = options.repeat_penalty;
+  request.sampling.seed = seed_of(options);
+  const int64_t left = context_max - static_cast<int64_t>(prompt.size());
+  request.stop.tokens_max = options.max_tokens > 0 ? std::min(options.max_tokens, left) : left;
+  request.prompt = std::move(prompt);
+  return request;
+}
+
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+std::string rate(int64_t tokens, absl::Duration took) {
+  const double seconds = absl::ToDoubleSeconds(took);
+  return fmt::format("{:.2f} s ({:.1f}/s)", seconds,
+                     seconds > 0 ? static_cast<double>(tokens) / seconds : 0.0);
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> Session::complete(std::string_view prompt) {
+  return generate(served_.tokenizer->encode(prompt));
+}
+
+absl::StatusOr<std::string> Session::reply(const nlohmann::ordered_json& messages) {
+  if (!served_.chat_template) {
+    return invalid_argument(
+        "the model has no chat template: --chat-template chooses one, --raw gives "
+        "the model the prompt as it is");
+  }
+  ChatContext context;
+  context.messages = messages;
+  context.bos_token = served_.bos_text();
+  context.eos_token = served_.eos_text();
+  context.now = absl::Now();
+  ASSIGN_OR_RETURN(const MarkedText text, served_.chat_template->render(context));
+  return generate(served_.tokenizer->encode(text, {.add_special = false}));
+}
+
+absl::StatusOr<std::string> Session::generate(std::vector<TokenId> prompt) {
+  Generator& generator = served_.generator();
+  const int64_t context_max = generator.card().context_max;
+  if (static_cast<int64_t>(prompt.size()) >= context_max) {
+    return out_of_range("{} tokens do not fit into the context of {}", prompt.size(), context_max);
+  }
+  const auto answer = std::make_shared<StreamedText>(*served_.tokenizer, TextStream::Options{});
+  InterruptGuard interrupt;
+  ASSIGN_OR_RETURN(const RequestId id,
+                   generator.submit(request_of(options_, std::move(prompt), context_max), answer));
+  std::string whole;
+  while (!answer->end()) {
+    const std::string text = answer->wait(kInterruptPoll);
+    print(text);
+    whole += text;
+    if (interrupt.take()) generator.cancel(id);
+  }
+  print("\n");
+  last_ = *answer->end();
+  if (!last_.status.ok() && !absl::IsCancelled(last_.status)) return last_.status;
+  return whole;
+}
+
+std::string Session::timings() const {
+  const RequestTimes& times = last_.times;
+  const RequestUsage& usage = last_.usage;
+  const int64_t computed = usage.prompt_tokens - usage.cached_tokens;
+  if (times.first_token == absl::InfinitePast()) return "stopped before the first token";
+  std::string line = fmt::format("{} prompt tokens in {}", computed,
+                                 rate(computed, times.first_token - times.arrived));
+  if (usage.cached_tokens > 0) line += fmt::format(", {} more cached", usage.cached_tokens);
+  if (usage.generated_tokens > 1) {
+    const absl::Duration decode = times.finished - times.first_token;
+    line += fmt::format(", {} tokens in {}", usage.generated_tokens,
+                        rate(usage.generated_tokens - 1, decode));
+  }
+  return line;
+}
+
+}  // namespace millrace

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+
+#include "quant/block_search.h"
+#include "quant/formats/k_scales.h"
+#include "tensor/dtype.h"
+#include "tensor/float_bits.h"
+
+namespace millrace {
+
+// 256 elements in eight sub-blocks of 32. In sub-block j: value = d * scale * code - dmin * min,
+// codes 0 to 15, with scale and min from scale_min(j). Sub-blocks 2c and 2c + 1 share the bytes
+// qs[32c ... 32c + 31]: low nibbles are the first, high nibbles the second.
+struct BlockQ4_K {
+  uint16_t d;     // f16, of the scales
+  uint16_t dmin;  // f16, of the minimums
+  uint8_t scales[12];
+  uint8_t qs[128];
+
+  static constexpr DType kType = DType::kQ4_K;
+  static constexpr int kElements = 256;
+
+  ScaleMin scale_min(int j) const { return scale_min_at(scales, j); }
+
+  void unpack(float* out) const {
+    for (int j = 0; j < 8; ++j) {
+      const ScaleMin pair = scale_min(j);
+      const float scale = f32_of_f16(d) * static_cast<float>(pair.scale);
+      const float min = f32_of_f16(dmin) * static_cast<float>(pair.min);
+      const int shift = j % 2 == 0 ? 0 : 4;
+      for (int i = 0; i < 32; ++i) {
+        const int code = qs[j / 2 * 32 + i] >> shift & 15;
+        out[j * 32 + i] = scale * static_cast<float>(code) - min;
+      }
+    }
+  }
+
+  static BlockQ4_K pack(const float* in) {
+    const AffineBlock best = search_affine_block(in, {.top = 15, .first = -1.0F, .steps = 20});
+    BlockQ4_K block{.d = best.d, .dmin = best.dmin, .scales = {}, .qs = {}};
+    for (int j = 0; j < 8; ++j) {
+      put_scale_min(block.scales, j, best.pairs[j]);
+      const int shift = j % 2 == 0 ? 0 : 4;
+      for (int i = 0; i < 32; ++i) {
+        block.qs[j / 2 * 32 + i] |= static_cast<uint8_t>(best.codes[j * 32 + i] << shift);
+      }
+    }
+    return block;
+  }
+};
+static_assert(sizeof(BlockQ4_K) == 144);
+
+}  // namespace millrace

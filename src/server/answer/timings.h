@@ -1,0 +1,11 @@
+#pragma once
+
+#include "core/generator.h"
+#include "server/http/json_text.h"
+
+namespace millrace {
+
+// llama-server's `timings`, and the time in the queue.
+Json timings_json(const RequestUsage& usage, const RequestTimes& times);
+
+}  // namespace millrace

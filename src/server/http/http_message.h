@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <absl/status/status.h>
+
+#include "server/observe/request_record.h"
+
+namespace millrace {
+
+// What is judged of a request before its body is read.
+struct HttpHead {
+  std::string method;
+  std::string path;               // without the query
+  std::vector<std::string> keys;  // API keys that the client presents
+  std::string origin;             // of the page that asks, from a browser
+  bool asks_preflight = false;    // whether that page may ask
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;  // besides type, length and id
+  bool close = false;                                        // the connection ends with it
+};
+
+// What the routes see of a request; the rest stays with the connection.
+struct HttpRequest {
+  std::string method;
+  std::string path;  // without the query
+  std::string body;
+  std::string id;                      // X-Request-Id: the client's, or one of ours
+  std::optional<HttpResponse> answer;  // decided by who asks: no route sees the request
+  uint64_t cache_salt = 0;             // of the client's key: clients share no cached prompts
+};
+
+// What an answer has to send: nothing yet, the whole of it, or the next bytes of an event stream.
+struct AnswerPart {
+  std::optional<HttpResponse> whole;  // the last part
+  std::string events;
+  bool last = false;
+
+  bool empty() const { return !whole && events.empty() && !last; }
+};
+
+// An answer that is still being made. Used on the server's connection thread only.
+class AnswerSource {
+ public:
+  virtual ~AnswerSource() = default;
+  // `wake` is called from any thread whenever next() may have something; at once if it has.
+  virtual void watch(std::function<void()> wake) = 0;
+  // What can be sent now, in portions that fit a socket. Nothing is asked for after the last part.
+  virtual AnswerPart next() = 0;
+  // Keeps a silent stream alive; empty where the answer is not a stream.
+  virtual AnswerPart ping() = 0;
+  // Nobody waits any more (OK), or the server ends the answer (why): work for it stops, and after a
+  // reason next() gives the ending at once.
+  virtual void end(const absl::Status& reason) = 0;
+  // What it came to, after the last part or end().
+  virtual GenerationReport report() const = 0;
+};
+
+// What a route's handler makes of a request.
+using Reply = std::variant<HttpResponse, std::shared_ptr<AnswerSource>>;
+
+}  // namespace millrace

@@ -1,0 +1,88 @@
+#include "text/models/merges.h"
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <string>
+
+#include "base/check.h"
+
+namespace millrace {
+namespace {
+
+constexpr uint32_t kNoOrder = Merges::kOrderMax + 1;
+
+}  // namespace
+
+absl::Status MergeList::error(size_t index, std::string_view what) const {
+  return invalid_argument("{}{}{}: {}", before_index, index, after_index, what);
+}
+
+absl::Status Merges::read(const MergeList& list, std::string_view prefix, Find find,
+                          MayBecome may_become) {
+  table_.reserve(list.pairs.size());
+  std::string joined;
+  for (size_t i = 0; i < list.pairs.size(); ++i) {
+    const auto& [left, right] = list.pairs[i];
+    joined.assign(left).append(right.substr(right.starts_with(prefix) ? prefix.size() : 0));
+    const auto left_id = find(left);
+    const auto right_id = find(right);
+    const auto joined_id = find(joined);
+    if (!left_id) return list.error(i, "the vocabulary lacks the left token");
+    if (!right_id) return list.error(i, "the vocabulary lacks the right token");
+    if (!joined_id) return list.error(i, "the vocabulary lacks what they join to");
+    if (may_become(*joined_id)) add(*left_id, *right_id, static_cast<uint32_t>(i), *joined_id);
+  }
+  return absl::OkStatus();
+}
+
+bool Merges::look_up(Word& word, uint32_t left) const {
+  Word::Node& node = word.nodes_[left];
+  node.order = kNoOrder;
+  if (node.next >= word.nodes_.size()) return false;
+  const auto found = table_.find(key(node.symbol, word.nodes_[node.next].symbol));
+  if (found == table_.end()) return false;
+  node.order = found->second.order;
+  node.joined = found->second.symbol;
+  return true;
+}
+
+void Merges::apply(Word& word) const {
+  auto& nodes = word.nodes_;
+  auto& heap = word.heap_;
+  CHECK(nodes.size() < std::numeric_limits<uint32_t>::max(), "a word of {} symbols", nodes.size());
+  const auto count = static_cast<uint32_t>(nodes.size());
+  const auto item = [&nodes](uint32_t left) { return uint64_t{nodes[left].order} << 32 | left; };
+
+  heap.clear();
+  for (uint32_t i = 0; i < count; ++i) {
+    nodes[i].previous = i - 1;  // of the first one: beyond every index
+    nodes[i].next = i + 1;
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    if (look_up(word, i)) heap.push_back(item(i));
+  }
+  std::ranges::make_heap(heap, std::greater<>());
+  const auto propose = [&](uint32_t left) {
+    if (left >= count || !look_up(word, left)) return;
+    heap.push_back(item(left));
+    std::ranges::push_heap(heap, std::greater<>());
+  };
+  while (!heap.empty()) {
+    const uint64_t top = heap.front();
+    std::ranges::pop_heap(heap, std::greater<>());
+    heap.pop_back();
+    const auto left = static_cast<uint32_t>(top);
+    Word::Node& node = nodes[left];
+    if (item(left) != top) continue;  // one of the two has joined another since
+    Word::Node& gone = nodes[node.next];
+    node.symbol = node.joined;
+    node.next = gone.next;
+    gone.order = kNoOrder;
+    if (node.next < count) nodes[node.next].previous = left;
+    propose(node.previous);
+    propose(left);
+  }
+}
+
+}  // namespace millrace
