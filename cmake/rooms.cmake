@@ -1,5 +1,5 @@
 # Rooms are read from src/FLOORS: a static library a room, linked to the rooms and libraries that its line allows, and a test
-# program `ROOM_test` of all its *_test.cc, one `ROOM_bench`, built when asked for, of its *_bench.cc. Sources are globbed, so adding a file touches no CMake.
+# program `ROOM_test` of all its *_test.cc and of tests/fixtures/ROOM, one `ROOM_bench`, built when asked for, of its *_bench.cc. Sources are globbed, so adding a file touches no CMake.
 
 function(millrace_set_isa_flags)
   set(avx2 -mavx2 -mfma -mf16c)
@@ -61,8 +61,9 @@ function(millrace_add_room room rooms libraries)
     target_include_directories(${room}_bench PRIVATE ${CMAKE_SOURCE_DIR})
     target_link_libraries(${room}_bench PRIVATE ${room} benchmark::benchmark)
   endif()
+  file(GLOB fixtures CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fixtures/${room}/*.cc)
   if(tests)
-    add_executable(${room}_test ${tests})
+    add_executable(${room}_test ${tests} ${fixtures})
     millrace_precompile(${room}_test base_test precompiled_test.h)
     target_include_directories(${room}_test PRIVATE ${CMAKE_SOURCE_DIR})
     target_link_libraries(${room}_test PRIVATE ${room} GTest::gmock GTest::gtest_main)

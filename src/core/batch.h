@@ -10,16 +10,13 @@ namespace millrace {
 
 struct Plan;
 
-// One sequence's rows in one step: rows [row, row + known_rows + draft_rows) of the batch,
-// positions ascending.
+// One sequence's rows in one step: rows [row, row + rows) of the batch, positions ascending.
 struct SliceHead {
   SeqId sequence;
   int32_t row = 0;
-  int32_t known_rows = 0;  // tokens the sequence knows
-  int32_t draft_rows = 0;  // guesses to be verified, after the known ones
-  int32_t write_from =
-      0;  // rows at positions below this lie in shared blocks: computed, not stored
-  int32_t adapter = -1;
+  int32_t rows = 0;
+  // Rows at positions below this lie in shared blocks: they are computed and not stored.
+  int32_t write_from = 0;
 };
 
 // Copies the first `tokens` tokens of a block, in every layer of the group, before the forward.

@@ -28,7 +28,7 @@ TEST(Flatten, WritesSlicesOneAfterTheOther) {
   flatten(plan, batch);
   ASSERT_EQ(batch.slices.size(), 2U);
   EXPECT_EQ(batch.slices[1].row, 1);
-  EXPECT_EQ(batch.slices[1].known_rows, 3);
+  EXPECT_EQ(batch.slices[1].rows, 3);
   EXPECT_EQ(batch.tokens, (std::vector<TokenId>{7, 1, 2, 3}));
   EXPECT_EQ(batch.positions, (std::vector<int32_t>{2, 0, 1, 2}));
   EXPECT_EQ(batch.slots, batch.positions);

@@ -4,16 +4,16 @@
 #include <vector>
 
 #include "core/batch.h"
-#include "core/choices.h"
+#include "core/draw_order.h"
 #include "core/plan.h"
 #include "core/verdict.h"
 
 namespace millrace {
 
-// Who asked for a row of Choices.
-struct Asker {
+// Whose next token a draw is.
+struct DrawTarget {
   Sequence* sequence = nullptr;
-  int32_t slice = 0;  // of the plan; another sequence's when this one is yet to be forked from it
+  int32_t slice = 0;  // of the plan: its own, or its parent's while it is yet to be forked
 };
 
 // One step's data from plan to verdict. Reused, so that a step allocates nothing once its vectors
@@ -21,16 +21,16 @@ struct Asker {
 struct Flight {
   Plan plan;
   Batch batch;
-  Choices choices;
-  std::vector<Asker> askers;  // [Choices::rows]
+  DrawOrders orders;
+  std::vector<DrawTarget> targets;  // [DrawOrders::draws]
   StepOutput output;
   Verdict verdict;
 
   void clear() {
     plan.clear();
     batch.clear();
-    choices.clear();
-    askers.clear();
+    orders.clear();
+    targets.clear();
     output.clear();
     verdict.clear();
   }

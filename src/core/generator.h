@@ -11,7 +11,7 @@
 #include <absl/time/time.h>
 
 #include "base/ids.h"
-#include "core/choices.h"
+#include "core/draw_order.h"
 #include "core/request.h"
 
 namespace millrace {

@@ -15,14 +15,12 @@ inline constexpr int32_t kNoLogprobs = -1;
 
 // What a client asks for, below the line where there is no JSON and no text but the stop strings.
 struct Request {
-  std::string client_id;        // for logs and reports only
   std::vector<TokenId> prompt;  // at least one token, all within the vocabulary
   SamplingParams sampling;
   StopParams stop;
   int32_t choices = 1;                    // OpenAI's `n`: answers drawn from one prompt pass
   int32_t logprobs = kNoLogprobs;         // 0: of the chosen token only; k: of the k likeliest too
   int32_t prompt_logprobs = kNoLogprobs;  // the same for every prompt token but the first
-  int64_t priority = 0;                   // smaller runs first, where the policy looks at it
   absl::Time deadline = absl::InfiniteFuture();
   uint64_t cache_salt = 0;  // prompts share cached blocks only under the same salt
 };

@@ -23,7 +23,6 @@ struct Sequence {
   std::span<Sequence> choices;  // all of its request, itself among them
   std::vector<TokenId> tokens;  // known: the prompt, then what was generated; empty: awaits_fork()
   int64_t computed = 0;  // tokens whose keys and values are stored; at most known - 1 between steps
-  std::vector<TokenId> draft;  // guesses for what comes after `tokens`; optional work
   int64_t cached =
       -1;  // prompt tokens found in the prefix cache at the first placement; -1: never placed
   int64_t prompt_scored = 0;  // prompt rows whose log-probabilities have been reported
@@ -33,7 +32,7 @@ struct Sequence {
   int64_t known() const { return static_cast<int64_t>(tokens.size()); }
   int64_t prompt() const { return static_cast<int64_t>(request->prompt.size()); }
   int64_t generated() const { return known() - prompt(); }
-  int64_t pending() const { return known() + static_cast<int64_t>(draft.size()) - computed; }
+  int64_t pending() const { return known() - computed; }
 
   // One prompt pass serves all choices: the others begin where the first has computed the prompt.
   bool awaits_fork() const { return tokens.empty(); }

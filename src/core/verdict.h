@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/choices.h"
+#include "core/draw_order.h"
 #include "core/params.h"
 #include "core/sequence.h"
 
@@ -12,7 +12,7 @@ namespace millrace {
 // What a step meant for one sequence.
 struct Outcome {
   Sequence* sequence = nullptr;
-  Range rows = {};  // of Verdict::rows: the tokens that it now knows besides
+  Range draws = {};  // of Verdict::draws: the tokens that it now knows besides
   FinishReason finish = FinishReason::kNone;
   int32_t stop_string = -1;          // index into StopParams::strings
   RowError error = RowError::kNone;  // then nothing was committed and its request fails
@@ -25,12 +25,12 @@ struct Fork {
 
 struct Verdict {
   std::vector<Outcome> outcomes;  // the plan's slices in their order, then the forked children
-  std::vector<int32_t> rows;      // of Choices::rows and StepOutput::chosen
+  std::vector<int32_t> draws;     // of DrawOrders::draws and StepOutput::drawn
   std::vector<Fork> forks;
 
   void clear() {
     outcomes.clear();
-    rows.clear();
+    draws.clear();
     forks.clear();
   }
 };

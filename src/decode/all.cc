@@ -8,10 +8,6 @@ Strategies::Strategies(const Tokenizer& tokenizer) {
   all_.push_back(std::make_unique<Sampling>(tokenizer));
 }
 
-void Strategies::propose(Flight& flight) {
-  for (const auto& strategy : all_) strategy->propose(flight);
-}
-
 void Strategies::choose(Flight& flight) {
   for (const auto& strategy : all_) strategy->choose(flight);
 }

@@ -13,7 +13,6 @@ class Strategies final : public Strategy {
  public:
   explicit Strategies(const Tokenizer& tokenizer);
 
-  void propose(Flight& flight) override;
   void choose(Flight& flight) override;
   void accept(Flight& flight) override;
   void forget(SeqId sequence) override;

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "core/choices.h"
+#include "core/draw_order.h"
 #include "core/token_set.h"
 
 namespace millrace {

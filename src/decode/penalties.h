@@ -6,7 +6,7 @@
 
 #include <absl/container/flat_hash_map.h>
 
-#include "core/choices.h"
+#include "core/draw_order.h"
 #include "core/params.h"
 
 namespace millrace {

@@ -25,9 +25,7 @@ void Sampling::choose(Flight& flight) {
   int32_t slice = 0;
   for (int32_t want = 0; want < count(batch.wants); ++want) {
     const int32_t row = batch.wants[static_cast<size_t>(want)];
-    const auto holds_row = [&](const SliceHead& head) {
-      return row < head.row + head.known_rows + head.draft_rows;
-    };
+    const auto holds_row = [&](const SliceHead& head) { return row < head.row + head.rows; };
     while (!holds_row(batch.slices[static_cast<size_t>(slice)])) ++slice;
     choose_for(slice, want, batch.positions[static_cast<size_t>(row)], flight);
   }
@@ -36,64 +34,63 @@ void Sampling::choose(Flight& flight) {
 void Sampling::choose_for(int32_t slice, int32_t want, int64_t position, Flight& flight) {
   Sequence& sequence = *flight.plan.slices[static_cast<size_t>(slice)].sequence;
   if (position < sequence.known() - 1) {
-    score(want, position, sequence, flight.choices);
-    flight.askers.push_back({&sequence, slice});
+    score(want, position, sequence, flight.orders);
+    flight.targets.push_back({&sequence, slice});
     return;
   }
-  draw(want, sequence, flight.choices);
-  flight.askers.push_back({&sequence, slice});
+  draw(want, sequence, flight.orders);
+  flight.targets.push_back({&sequence, slice});
   for (Sequence& other : sequence.choices) {
     if (!other.awaits_fork()) continue;
-    draw(want, other, flight.choices);
-    flight.askers.push_back({&other, slice});
+    draw(want, other, flight.orders);
+    flight.targets.push_back({&other, slice});
   }
 }
 
 void Sampling::score(int32_t want, int64_t position, const Sequence& sequence,
-                     Choices& choices) const {
-  const int32_t begin = count(choices.scored);
-  choices.scored.push_back(sequence.tokens[static_cast<size_t>(position + 1)]);
-  choices.rows.push_back({.row = want,
-                          .want = RowWant::kScore,
+                     DrawOrders& orders) const {
+  const int32_t begin = count(orders.scored);
+  orders.scored.push_back(sequence.tokens[static_cast<size_t>(position + 1)]);
+  orders.draws.push_back({.want = want,
+                          .kind = DrawKind::kScore,
                           .logprobs = sequence.request->prompt_logprobs,
                           .scored = {begin, begin + 1}});
 }
 
-void Sampling::draw(int32_t want, const Sequence& sequence, Choices& choices) {
+void Sampling::draw(int32_t want, const Sequence& sequence, DrawOrders& orders) {
   const Request& request = *sequence.request;
   const SamplingParams& params = request.sampling;
-  RowChoice row{.row = want,
-                .temperature = params.temperature,
-                .top_p = params.top_p,
-                .min_p = params.min_p,
-                .typical = params.typical,
-                .repetition = params.repetition,
-                .presence = params.presence,
-                .frequency = params.frequency,
-                .top_k = params.top_k,
-                .logprobs = request.logprobs,
-                .choice = sequence.choice,
-                .seed = params.seed};
-  row.bias.begin = count(choices.bias);
-  for (const auto& [token, bias] : params.logit_bias) choices.bias.push_back({token, bias});
+  DrawOrder order{.want = want,
+                  .temperature = params.temperature,
+                  .top_p = params.top_p,
+                  .min_p = params.min_p,
+                  .typical = params.typical,
+                  .repetition = params.repetition,
+                  .presence = params.presence,
+                  .frequency = params.frequency,
+                  .top_k = params.top_k,
+                  .logprobs = request.logprobs,
+                  .choice = sequence.choice,
+                  .seed = params.seed};
+  order.bias.begin = count(orders.bias);
+  for (const auto& [token, bias] : params.logit_bias) orders.bias.push_back({token, bias});
   const int64_t generated = sequence.awaits_fork() ? 0 : sequence.generated();
-  forbid_ends(request.stop, tokenizer_.vocab(), generated, choices.bias);
+  forbid_ends(request.stop, tokenizer_.vocab(), generated, orders.bias);
   const std::span<const TokenId> known = sequence.tokens;
-  forbid_banned(params.banned, known.last(static_cast<size_t>(generated)), choices.bias);
-  row.bias.end = count(choices.bias);
+  forbid_banned(params.banned, known.last(static_cast<size_t>(generated)), orders.bias);
+  order.bias.end = count(orders.bias);
   const Memory* memory = memory_of(sequence);
-  row.mask.begin = count(choices.mask);
+  order.mask.begin = count(orders.mask);
   if (memory)
-    choices.mask.insert(choices.mask.end(), memory->common->mask.begin(),
-                        memory->common->mask.end());
-  row.mask.end = count(choices.mask);
-  row.counts.begin = count(choices.counts);
+    orders.mask.insert(orders.mask.end(), memory->common->mask.begin(), memory->common->mask.end());
+  order.mask.end = count(orders.mask);
+  order.counts.begin = count(orders.counts);
   if (memory && memory->counts) {
     // One by one: the counts grow by one each step, and a range would get just the memory it needs.
-    for (const TokenCount& of_token : memory->counts->all()) choices.counts.push_back(of_token);
+    for (const TokenCount& of_token : memory->counts->all()) orders.counts.push_back(of_token);
   }
-  row.counts.end = count(choices.counts);
-  choices.rows.push_back(row);
+  order.counts.end = count(orders.counts);
+  orders.draws.push_back(order);
 }
 
 void Sampling::accept(Flight& flight) {
@@ -101,37 +98,37 @@ void Sampling::accept(Flight& flight) {
     slice.sequence->advance(slice.rows);
     flight.verdict.outcomes.push_back({.sequence = slice.sequence});
   }
-  for (int32_t row = 0; row < count(flight.choices.rows); ++row) accept_row(row, flight);
+  for (int32_t draw = 0; draw < count(flight.orders.draws); ++draw) accept_draw(draw, flight);
 }
 
-void Sampling::accept_row(int32_t row, Flight& flight) {
-  const auto i = static_cast<size_t>(row);
-  const Asker& asker = flight.askers[i];
+void Sampling::accept_draw(int32_t draw, Flight& flight) {
+  const auto i = static_cast<size_t>(draw);
+  const DrawTarget& target = flight.targets[i];
   std::vector<Outcome>& outcomes = flight.verdict.outcomes;
-  const auto of_slice = static_cast<size_t>(asker.slice);
+  const auto of_slice = static_cast<size_t>(target.slice);
   if (outcomes[of_slice].error == RowError::kNone) {
-    outcomes[of_slice].error = flight.output.chosen[i].error;
+    outcomes[of_slice].error = flight.output.drawn[i].error;
   }
   if (outcomes[of_slice].error != RowError::kNone) return;
 
   Sequence& sequence = *outcomes[of_slice].sequence;
-  if (flight.choices.rows[i].want == RowWant::kScore) {
+  if (flight.orders.draws[i].kind == DrawKind::kScore) {
     ++sequence.prompt_scored;
-  } else if (asker.sequence == &sequence) {
-    commit(row, outcomes[of_slice], flight);
+  } else if (target.sequence == &sequence) {
+    commit(draw, outcomes[of_slice], flight);
   } else {
-    outcomes.push_back({.sequence = &fork(sequence, *asker.sequence, flight)});
-    commit(row, outcomes.back(), flight);
+    outcomes.push_back({.sequence = &fork(sequence, *target.sequence, flight)});
+    commit(draw, outcomes.back(), flight);
   }
 }
 
-void Sampling::commit(int32_t row, Outcome& outcome, Flight& flight) {
+void Sampling::commit(int32_t draw, Outcome& outcome, Flight& flight) {
   Sequence& sequence = *outcome.sequence;
   const StopParams& stop = sequence.request->stop;
-  const TokenId token = flight.output.chosen[static_cast<size_t>(row)].token;
-  const int32_t begin = count(flight.verdict.rows);
-  flight.verdict.rows.push_back(row);
-  outcome.rows = {begin, begin + 1};
+  const TokenId token = flight.output.drawn[static_cast<size_t>(draw)].token;
+  const int32_t begin = count(flight.verdict.draws);
+  flight.verdict.draws.push_back(draw);
+  outcome.draws = {begin, begin + 1};
   if (sequence.generated() == 0) {
     sequence.tokens.reserve(sequence.tokens.size() + static_cast<size_t>(stop.tokens_max));
   }

@@ -17,7 +17,6 @@ class Sampling final : public Strategy {
  public:
   explicit Sampling(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
 
-  void propose(Flight&) override {}
   void choose(Flight& flight) override;
   void accept(Flight& flight) override;
   void forget(SeqId sequence) override { memories_.erase(sequence); }
@@ -36,10 +35,10 @@ class Sampling final : public Strategy {
   };
 
   void choose_for(int32_t slice, int32_t want, int64_t position, Flight& flight);
-  void score(int32_t want, int64_t position, const Sequence& sequence, Choices& choices) const;
-  void draw(int32_t want, const Sequence& sequence, Choices& choices);
-  void accept_row(int32_t row, Flight& flight);
-  void commit(int32_t row, Outcome& outcome, Flight& flight);
+  void score(int32_t want, int64_t position, const Sequence& sequence, DrawOrders& orders) const;
+  void draw(int32_t want, const Sequence& sequence, DrawOrders& orders);
+  void accept_draw(int32_t draw, Flight& flight);
+  void commit(int32_t draw, Outcome& outcome, Flight& flight);
   // Null where nothing need be remembered.
   Memory* memory_of(const Sequence& sequence);
   std::shared_ptr<const Common> common_of(const Sequence& sequence) const;

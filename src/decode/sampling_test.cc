@@ -39,22 +39,21 @@ class SamplingTest : public testing::Test {
   }
 
   // What is asked about all pending rows of choice 0.
-  const Choices& choose() {
+  const DrawOrders& choose() {
     flight_.clear();
     flight_.plan.slices = {{&sequences_[0], static_cast<int32_t>(sequences_[0].pending())}};
     flatten(flight_.plan, flight_.batch);
-    strategies_.propose(flight_);
     strategies_.choose(flight_);
-    return flight_.choices;
+    return flight_.orders;
   }
 
   // Answers each row with a token.
   const Verdict& accept(const std::vector<TokenId>& tokens, RowError error = RowError::kNone) {
     for (const TokenId token : tokens) {
-      Chosen chosen;
-      chosen.token = token;
-      chosen.error = error;
-      flight_.output.chosen.push_back(chosen);
+      Drawn drawn;
+      drawn.token = token;
+      drawn.error = error;
+      flight_.output.drawn.push_back(drawn);
     }
     strategies_.accept(flight_);
     return flight_.verdict;
@@ -90,10 +89,10 @@ TEST_F(SamplingTest, OrdersTheLastRowAsTheRequestSays) {
                       .seed = 77};
   request.logprobs = 4;
   open(std::move(request));
-  const Choices& choices = choose();
-  ASSERT_EQ(choices.rows.size(), 1U);
-  const RowChoice& row = choices.rows[0];
-  EXPECT_EQ(row.row, 0);
+  const DrawOrders& orders = choose();
+  ASSERT_EQ(orders.draws.size(), 1U);
+  const DrawOrder& row = orders.draws[0];
+  EXPECT_EQ(row.want, 0);
   EXPECT_EQ(row.temperature, 0.5F);
   EXPECT_EQ(row.top_k, 3);
   EXPECT_EQ(row.top_p, 0.9F);
@@ -102,14 +101,14 @@ TEST_F(SamplingTest, OrdersTheLastRowAsTheRequestSays) {
   EXPECT_EQ(row.seed, 77U);
   EXPECT_EQ(row.logprobs, 4);
   ASSERT_EQ(row.bias.size(), 1);
-  EXPECT_EQ(choices.bias[0].token, kB);
+  EXPECT_EQ(orders.bias[0].token, kB);
   EXPECT_EQ(row.counts.size(), 0);
 
   const Verdict& verdict = accept({kA});
   EXPECT_EQ(sequences_[0].tokens, (std::vector<TokenId>{kA, kB, kA}));
   EXPECT_EQ(sequences_[0].computed, 2);
   EXPECT_EQ(verdict.outcomes[0].finish, FinishReason::kNone);
-  EXPECT_EQ(verdict.rows, std::vector<int32_t>{0});
+  EXPECT_EQ(verdict.draws, std::vector<int32_t>{0});
 }
 
 TEST_F(SamplingTest, ForbidsTheLastTokenOfABannedRun) {
@@ -134,11 +133,11 @@ TEST_F(SamplingTest, AllowsNothingButWhatIsAllowed) {
   request.choices = 2;
   request.sampling.allowed = {kEnd, kB};
   open(std::move(request));
-  const Choices& choices = choose();
-  ASSERT_EQ(choices.rows.size(), 2U);
-  for (const RowChoice& row : choices.rows) {
+  const DrawOrders& orders = choose();
+  ASSERT_EQ(orders.draws.size(), 2U);
+  for (const DrawOrder& row : orders.draws) {
     ASSERT_EQ(row.mask.size(), 1);
-    EXPECT_EQ(choices.mask[static_cast<size_t>(row.mask.begin)], 0b101U);
+    EXPECT_EQ(orders.mask[static_cast<size_t>(row.mask.begin)], 0b101U);
   }
 }
 
@@ -146,9 +145,9 @@ TEST_F(SamplingTest, DrawsEveryChoiceFromOnePromptPass) {
   Request request = request_of({kA, kB});
   request.choices = 3;
   open(std::move(request));
-  const Choices& choices = choose();
-  ASSERT_EQ(choices.rows.size(), 3U);
-  for (int32_t i = 0; i < 3; ++i) EXPECT_EQ(choices.rows[static_cast<size_t>(i)].choice, i);
+  const DrawOrders& orders = choose();
+  ASSERT_EQ(orders.draws.size(), 3U);
+  for (int32_t i = 0; i < 3; ++i) EXPECT_EQ(orders.draws[static_cast<size_t>(i)].choice, i);
   const Verdict& verdict = accept({kA, kB, kEnd});
   ASSERT_EQ(verdict.outcomes.size(), 3U);
   EXPECT_EQ(verdict.outcomes[2].finish, FinishReason::kStop);
@@ -157,21 +156,21 @@ TEST_F(SamplingTest, DrawsEveryChoiceFromOnePromptPass) {
   EXPECT_EQ(verdict.forks[1].child, SeqId{2});
   EXPECT_EQ(sequences_[1].tokens, (std::vector<TokenId>{kA, kB, kB}));
   EXPECT_EQ(sequences_[1].computed, 2);
-  EXPECT_EQ(choose().rows.size(), 1U);  // they go their own ways
+  EXPECT_EQ(choose().draws.size(), 1U);  // they go their own ways
 }
 
 TEST_F(SamplingTest, CountsForPenalties) {
   Request request = request_of({kA, kA});
   request.sampling.repetition = 1.2F;
   open(std::move(request));
-  const Choices& choices = choose();
-  ASSERT_EQ(choices.counts.size(), 1U);
-  EXPECT_EQ(choices.counts[0].in_prompt, 2);
+  const DrawOrders& orders = choose();
+  ASSERT_EQ(orders.counts.size(), 1U);
+  EXPECT_EQ(orders.counts[0].in_prompt, 2);
   accept({kB});
   choose();
-  ASSERT_EQ(choices.counts.size(), 2U);
-  EXPECT_EQ(choices.counts[1].token, kB);
-  EXPECT_EQ(choices.counts[1].in_output, 1);
+  ASSERT_EQ(orders.counts.size(), 2U);
+  EXPECT_EQ(orders.counts[1].token, kB);
+  EXPECT_EQ(orders.counts[1].in_output, 1);
 }
 
 TEST_F(SamplingTest, FrequencyLooksAtTheOutputAlone) {
@@ -186,11 +185,11 @@ TEST_F(SamplingTest, ForbidsEndsBeforeTheLeastLength) {
   request.stop.tokens_min = 1;
   request.stop.tokens = {kB};
   open(std::move(request));
-  const Choices& choices = choose();
-  ASSERT_EQ(choices.bias.size(), 2U);
-  EXPECT_EQ(choices.bias[0].token, kEnd);
-  EXPECT_EQ(choices.bias[1].token, kB);
-  EXPECT_EQ(choices.bias[1].bias, kNever);
+  const DrawOrders& orders = choose();
+  ASSERT_EQ(orders.bias.size(), 2U);
+  EXPECT_EQ(orders.bias[0].token, kEnd);
+  EXPECT_EQ(orders.bias[1].token, kB);
+  EXPECT_EQ(orders.bias[1].bias, kNever);
   accept({kA});
   EXPECT_TRUE(choose().bias.empty());
   EXPECT_EQ(accept({kB}).outcomes[0].finish, FinishReason::kStop);
@@ -258,16 +257,16 @@ TEST_F(SamplingTest, ScoresThePromptOnce) {
   Request request = request_of({kA, kB, kA});
   request.prompt_logprobs = 2;
   open(std::move(request));
-  const Choices& choices = choose();
-  ASSERT_EQ(choices.rows.size(), 3U);
-  EXPECT_EQ(choices.rows[0].want, RowWant::kScore);
-  EXPECT_EQ(choices.rows[0].logprobs, 2);
-  EXPECT_EQ(choices.scored, (std::vector<TokenId>{kB, kA}));
-  EXPECT_EQ(choices.rows[2].want, RowWant::kDraw);
+  const DrawOrders& orders = choose();
+  ASSERT_EQ(orders.draws.size(), 3U);
+  EXPECT_EQ(orders.draws[0].kind, DrawKind::kScore);
+  EXPECT_EQ(orders.draws[0].logprobs, 2);
+  EXPECT_EQ(orders.scored, (std::vector<TokenId>{kB, kA}));
+  EXPECT_EQ(orders.draws[2].kind, DrawKind::kDraw);
   accept({0, 0, kA});
   EXPECT_EQ(sequences_[0].prompt_scored, 2);
   sequences_[0].computed = 0;  // preempted
-  EXPECT_EQ(choose().rows.size(), 1U);
+  EXPECT_EQ(choose().draws.size(), 1U);
 }
 
 TEST_F(SamplingTest, ABrokenRowCommitsNothing) {
@@ -278,7 +277,7 @@ TEST_F(SamplingTest, ABrokenRowCommitsNothing) {
   const Verdict& verdict = accept({kA, kA}, RowError::kNotANumber);
   ASSERT_EQ(verdict.outcomes.size(), 1U);
   EXPECT_EQ(verdict.outcomes[0].error, RowError::kNotANumber);
-  EXPECT_EQ(verdict.outcomes[0].rows.size(), 0);
+  EXPECT_EQ(verdict.outcomes[0].draws.size(), 0);
   EXPECT_TRUE(verdict.forks.empty());
 }
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/choices.h"
+#include "core/draw_order.h"
 #include "core/params.h"
 #include "text/vocab.h"
 

@@ -9,8 +9,6 @@ namespace millrace {
 class Strategy {
  public:
   virtual ~Strategy() = default;
-  // Guesses what may come next, in whatever room the plan has left.
-  virtual void propose(Flight& flight) = 0;
   // What to draw from each wanted row: while the rows are being computed.
   virtual void choose(Flight& flight) = 0;
   // What was drawn becomes known; the verdict says so.

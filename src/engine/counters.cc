@@ -6,7 +6,7 @@ namespace millrace {
 
 bool Counters::enter(int64_t sequences, int64_t waiting_max) {
   int64_t outstanding = outstanding_;
-  while (outstanding < places_ + waiting_max) {
+  while (outstanding < runnable_ + waiting_max) {
     if (outstanding_.compare_exchange_weak(outstanding, outstanding + sequences)) return true;
   }
   return false;

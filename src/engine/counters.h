@@ -11,14 +11,14 @@ namespace millrace {
 // also where requests come in.
 class Counters {
  public:
-  // Enters `sequences`, unless as many as allowed are there already: `places` of them may run, and
-  // `waiting_max` wait.
+  // Enters `sequences`, unless as many as allowed are there already: `runnable` of them may run,
+  // and `waiting_max` wait.
   bool enter(int64_t sequences, int64_t waiting_max);
   void leave(int64_t sequences) { outstanding_ -= sequences; }
   int64_t outstanding() const { return outstanding_; }
 
   // How many sequences can run: the limit, or for want of memory those that do.
-  void set_places(int64_t places) { places_ = places; }
+  void set_runnable(int64_t sequences) { runnable_ = sequences; }
   void set_running(int64_t sequences) { running_ = sequences; }
   void set_blocks(int64_t used, int64_t total);
   void add_preemptions(int64_t n) { preemptions_ += n; }
@@ -31,7 +31,7 @@ class Counters {
 
  private:
   std::atomic<int64_t> outstanding_ = 0;  // sequences submitted and not finished
-  std::atomic<int64_t> places_ = 0;
+  std::atomic<int64_t> runnable_ = 0;
   std::atomic<int64_t> running_ = 0;
   std::atomic<int64_t> blocks_used_ = 0;
   std::atomic<int64_t> blocks_total_ = 0;

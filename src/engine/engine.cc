@@ -64,7 +64,7 @@ Engine::Engine(EngineOptions options, Executor& executor, const Tokenizer& token
       planner_(std::move(policy),
                {.rows_max = options_.rows_max, .sequences_max = options_.sequences_max}),
       strategies_(tokenizer) {
-  counters_.set_places(options_.sequences_max);
+  counters_.set_runnable(options_.sequences_max);
   counters_.set_blocks(0, ledger_.blocks());
 }
 
@@ -110,10 +110,9 @@ absl::Status Engine::step() {
   admit(inbox_.drain());
   planner_.plan(live_.sequences(), ledger_, began_, flight_);
   if (flight_.plan.slices.empty()) return deliver(flight_);
-  strategies_.propose(flight_);
   RETURN_IF_ERROR(executor_.start(build_batch(flight_)));
   strategies_.choose(flight_);
-  RETURN_IF_ERROR(executor_.finish(flight_.choices, flight_.output));
+  RETURN_IF_ERROR(executor_.finish(flight_.orders, flight_.output));
   strategies_.accept(flight_);
   settle(flight_);
   return deliver(flight_);
@@ -133,10 +132,10 @@ void Engine::admit(const Mail& mail) {
 
 void Engine::expire() {
   live_.find_late(began_, options_.waiting_age_max, late_);
-  for (const Answer* answer : late_) {
-    end(answer->id,
-        answer->started() ? absl::DeadlineExceededError("the request's time is over")
-                          : resource_exhausted("the request waited too long"),
+  for (const LiveRequest* live : late_) {
+    end(live->id,
+        live->started() ? absl::DeadlineExceededError("the request's time is over")
+                        : resource_exhausted("the request waited too long"),
         FinishReason::kError);
   }
 }
@@ -155,7 +154,7 @@ void Engine::settle(const Flight& flight) {
   }
   for (const Fork& fork : flight.verdict.forks) ledger_.fork(fork.parent, fork.child);
   for (const Outcome& outcome : flight.verdict.outcomes) {
-    planner_.policy().served(*outcome.sequence, outcome.rows.size());
+    planner_.policy().served(*outcome.sequence, outcome.draws.size());
   }
 }
 
@@ -173,34 +172,34 @@ absl::Status Engine::deliver(const Flight& flight) {
 
 void Engine::mark_started(const Plan& plan) {
   for (const PlannedSlice& slice : plan.slices) {
-    Answer& answer = live_.of(*slice.sequence);
-    if (answer.started()) continue;
-    answer.times.started = began_;
-    answer.usage.cached_tokens = slice.sequence->cached;
-    counters_.add_prompt(answer.usage.prompt_tokens, answer.usage.cached_tokens);
+    LiveRequest& live = live_.of(*slice.sequence);
+    if (live.started()) continue;
+    live.times.started = began_;
+    live.usage.cached_tokens = slice.sequence->cached;
+    counters_.add_prompt(live.usage.prompt_tokens, live.usage.cached_tokens);
   }
 }
 
 TokenEvent& Engine::new_event(const Sequence& sequence) {
-  Answer& answer = live_.of(sequence);
-  if (answer.events.empty()) owed_.push_back(&answer);
-  TokenEvent& event = answer.events.emplace_back();
+  LiveRequest& live = live_.of(sequence);
+  if (live.events.empty()) owed_.push_back(&live);
+  TokenEvent& event = live.events.emplace_back();
   event.choice = sequence.choice;
   return event;
 }
 
 void Engine::collect_prompt_scores(const Flight& flight) {
-  const Choices& choices = flight.choices;
-  for (size_t i = 0; i < choices.rows.size(); ++i) {
-    const RowChoice& row = choices.rows[i];
-    if (row.want != RowWant::kScore) continue;
-    const auto scored = static_cast<size_t>(row.scored.begin);
-    const int32_t batch_row = flight.batch.wants[static_cast<size_t>(row.row)];
+  const DrawOrders& orders = flight.orders;
+  for (size_t i = 0; i < orders.draws.size(); ++i) {
+    const DrawOrder& order = orders.draws[i];
+    if (order.kind != DrawKind::kScore) continue;
+    const auto scored = static_cast<size_t>(order.scored.begin);
+    const int32_t batch_row = flight.batch.wants[static_cast<size_t>(order.want)];
     const auto top = flight.output.top.row(static_cast<int32_t>(i));
-    TokenEvent& event = new_event(*flight.askers[i].sequence);
+    TokenEvent& event = new_event(*flight.targets[i].sequence);
     event.of_prompt = true;
     event.position = flight.batch.positions[static_cast<size_t>(batch_row)] + 1;
-    event.token = choices.scored[scored];
+    event.token = orders.scored[scored];
     event.logprob = flight.output.scored[scored];
     event.top.assign(top.begin(), top.end());
   }
@@ -208,19 +207,19 @@ void Engine::collect_prompt_scores(const Flight& flight) {
 
 void Engine::collect_tokens(const Flight& flight) {
   for (const Outcome& outcome : flight.verdict.outcomes) {
-    if (outcome.rows.size() == 0) continue;
+    if (outcome.draws.size() == 0) continue;
     collect_tokens_of(outcome, flight);
-    Answer& answer = live_.of(*outcome.sequence);
-    answer.usage.generated_tokens += outcome.rows.size();
-    counters_.add_generated(outcome.rows.size());
-    if (answer.times.first_token == absl::InfinitePast()) {
-      answer.times.first_token = computed_;
-      first_tokens_.push_back(computed_ - answer.times.arrived);
+    LiveRequest& live = live_.of(*outcome.sequence);
+    live.usage.generated_tokens += outcome.draws.size();
+    counters_.add_generated(outcome.draws.size());
+    if (live.times.first_token == absl::InfinitePast()) {
+      live.times.first_token = computed_;
+      first_tokens_.push_back(computed_ - live.times.arrived);
     }
-    time_tokens(*outcome.sequence, outcome.rows.size());
+    time_tokens(*outcome.sequence, outcome.draws.size());
     if (outcome.finish == FinishReason::kNone) continue;
-    answer.reason = outcome.finish;
-    --answer.unfinished;
+    live.reason = outcome.finish;
+    --live.unfinished;
     retire(*outcome.sequence);
   }
 }
@@ -234,17 +233,17 @@ void Engine::time_tokens(Sequence& sequence, int32_t count) {
 }
 
 void Engine::collect_tokens_of(const Outcome& outcome, const Flight& flight) {
-  int64_t position = outcome.sequence->known() - outcome.rows.size();
-  for (int32_t i = outcome.rows.begin; i < outcome.rows.end; ++i) {
-    const int32_t row = flight.verdict.rows[static_cast<size_t>(i)];
-    const Chosen& chosen = flight.output.chosen[static_cast<size_t>(row)];
-    const auto top = flight.output.top.row(row);
+  int64_t position = outcome.sequence->known() - outcome.draws.size();
+  for (int32_t i = outcome.draws.begin; i < outcome.draws.end; ++i) {
+    const int32_t draw = flight.verdict.draws[static_cast<size_t>(i)];
+    const Drawn& drawn = flight.output.drawn[static_cast<size_t>(draw)];
+    const auto top = flight.output.top.row(draw);
     TokenEvent& event = new_event(*outcome.sequence);
     event.position = static_cast<int32_t>(position++);
-    event.token = chosen.token;
-    event.logprob = chosen.logprob;
+    event.token = drawn.token;
+    event.logprob = drawn.logprob;
     event.top.assign(top.begin(), top.end());
-    if (i + 1 < outcome.rows.end) continue;
+    if (i + 1 < outcome.draws.end) continue;
     event.finish = outcome.finish;
     event.stop_string = outcome.stop_string;
   }
@@ -269,12 +268,12 @@ void Engine::report(const Flight& flight) {
   service_rate_.add(computed_ - busy_since_, std::exchange(departed_, 0));
   busy_since_ = computed_;
   counters_.set_per_sequence(service_rate_.per_sequence());
-  counters_.set_places(plan.short_of_memory ? ledger_.sequences() : options_.sequences_max);
+  counters_.set_runnable(plan.short_of_memory ? ledger_.sequences() : options_.sequences_max);
   count();
   StepReport report{.took = computed_ - began_,
                     .sequences = static_cast<int32_t>(plan.slices.size()),
                     .rows = flight.batch.rows(),
-                    .generated = static_cast<int32_t>(flight.verdict.rows.size()),
+                    .generated = static_cast<int32_t>(flight.verdict.draws.size()),
                     .preempted = plan.preempted,
                     .waiting = counters_.stats().waiting,
                     .gaps = gaps_,
@@ -291,13 +290,13 @@ void Engine::report(const Flight& flight) {
 }
 
 void Engine::hand_over() {
-  for (Answer* answer : owed_) {
-    const bool heard = answer->sink->tokens(answer->events);
-    answer->events.clear();
-    if (answer->unfinished == 0) {
-      end(answer->id, absl::OkStatus(), answer->reason);
+  for (LiveRequest* live : owed_) {
+    const bool heard = live->sink->tokens(live->events);
+    live->events.clear();
+    if (live->unfinished == 0) {
+      end(live->id, absl::OkStatus(), live->reason);
     } else if (!heard) {
-      end(answer->id, absl::CancelledError("nobody listens"), FinishReason::kAbort);
+      end(live->id, absl::CancelledError("nobody listens"), FinishReason::kAbort);
     }
   }
   owed_.clear();
@@ -315,20 +314,20 @@ void Engine::retire(Sequence& sequence) {
 }
 
 void Engine::end(RequestId id, const absl::Status& status, FinishReason reason) {
-  const std::unique_ptr<Answer> answer = live_.take(id);
-  if (answer == nullptr) return;
-  for (Sequence& sequence : answer->sequences) retire(sequence);
+  const std::unique_ptr<LiveRequest> live = live_.take(id);
+  if (live == nullptr) return;
+  for (Sequence& sequence : live->sequences) retire(sequence);
   count();
-  answer->times.finished = clock_.now();
+  live->times.finished = clock_.now();
   const RequestReport report{
       .id = id,
       .reason = reason,
-      .finish = {.status = status, .usage = answer->usage, .times = answer->times},
-      .choices = answer->request->choices,
-      .tokens_max = answer->request->stop.tokens_max,
-      .generated_longest = longest(answer->sequences)};
+      .finish = {.status = status, .usage = live->usage, .times = live->times},
+      .choices = live->request->choices,
+      .tokens_max = live->request->stop.tokens_max,
+      .generated_longest = longest(live->sequences)};
   for (Observer* observer : observers_) observer->finished(report);
-  answer->sink->finish(report.finish);
+  live->sink->finish(report.finish);
   leave_open(1);
 }
 
@@ -338,7 +337,7 @@ void Engine::end_all(const absl::Status& status) {
 }
 
 void Engine::count() {
-  // Choices of one request may hold memory, that of their prompt, and have no place yet.
+  // DrawOrders of one request may hold memory, that of their prompt, and have no place yet.
   counters_.set_running(std::min<int64_t>(ledger_.sequences(), options_.sequences_max));
   counters_.set_blocks(ledger_.blocks_held(), ledger_.blocks());
 }

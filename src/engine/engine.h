@@ -18,9 +18,9 @@
 #include "core/generator.h"
 #include "core/observer.h"
 #include "decode/all.h"
-#include "engine/answers.h"
 #include "engine/counters.h"
 #include "engine/inbox.h"
+#include "engine/live_requests.h"
 #include "engine/service_rate.h"
 #include "kv/ledger.h"
 #include "sched/planner.h"
@@ -112,9 +112,9 @@ class Engine final : public Generator {
   Planner planner_;
   Strategies strategies_;
   Flight flight_;
-  Answers live_;
-  std::vector<Answer*> owed_;  // in this step, by their sinks
-  std::vector<const Answer*> late_;
+  LiveRequests live_;
+  std::vector<LiveRequest*> owed_;  // in this step, by their sinks
+  std::vector<const LiveRequest*> late_;
   std::vector<Failure> failures_;  // of this step
   absl::Time began_;               // this step
   absl::Time computed_;            // its tokens were there

@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/fixtures/scripted_model.h"
+#include "tests/fixtures/engine/scripted_model.h"
 
 namespace millrace {
 namespace {

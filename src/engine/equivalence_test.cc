@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/engine.h"
-#include "tests/fixtures/scripted_model.h"
+#include "tests/fixtures/engine/scripted_model.h"
 
 namespace millrace {
 namespace {

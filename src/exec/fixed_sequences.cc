@@ -32,7 +32,7 @@ void FixedSequences::add(int32_t sequence, int32_t position, std::span<const Tok
   SliceHead head;
   head.sequence = SeqId{sequence};
   head.row = first;
-  head.known_rows = rows;
+  head.rows = rows;
   batch_.slices.push_back(head);
   for (int32_t i = 0; i < rows; ++i) {
     batch_.tokens.push_back(tokens[static_cast<size_t>(i)]);

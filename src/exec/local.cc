@@ -124,7 +124,7 @@ void LocalExecutor::prepare(const Batch& batch) {
     slices_[group].clear();
     for (size_t i = 0; i < batch.slices.size(); ++i) {
       const SliceHead& head = batch.slices[i];
-      const int32_t rows = head.known_rows + head.draft_rows;
+      const int32_t rows = head.rows;
       CHECK(head.row >= 0 && rows > 0 && head.row + rows <= batch.rows());
       const auto slots =
           std::span(batch.slots).subspan(static_cast<size_t>(head.row), static_cast<size_t>(rows));
@@ -157,12 +157,12 @@ absl::Status LocalExecutor::start(const Batch& batch) {
   return absl::OkStatus();
 }
 
-absl::Status LocalExecutor::finish(const Choices& choices, StepOutput& output) {
+absl::Status LocalExecutor::finish(const DrawOrders& orders, StepOutput& output) {
   CHECK(batch_ != nullptr, "no batch is in flight");
-  sampler_.prepare(choices, output);
+  sampler_.prepare(orders, output);
   lanes_.run([&](Lane& lane) {
     const Rows<const float> logits = compute(lane);
-    sampler_.sample(lane, logits, want_positions_, choices, output);
+    sampler_.sample(lane, logits, want_positions_, orders, output);
   });
   batch_ = nullptr;
   return absl::OkStatus();

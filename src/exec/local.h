@@ -35,7 +35,7 @@ class LocalExecutor final : public Executor {
 
   const Capacity& capacity() const override { return capacity_; }
   absl::Status start(const Batch& batch) override;
-  absl::Status finish(const Choices& choices, StepOutput& output) override;
+  absl::Status finish(const DrawOrders& orders, StepOutput& output) override;
 
   // Computes a batch and returns the logits of its wanted rows, valid until the next call: what an
   // evaluation reads. [wants, vocab]

@@ -190,18 +190,18 @@ TEST(LocalExecutor, DrawsTheLikeliestTokenOfItsLogits) {
     const float* row = logits.row(i);
     likeliest.push_back(static_cast<TokenId>(std::max_element(row, row + logits.width) - row));
   }
-  Choices choices;
+  DrawOrders orders;
   for (int32_t i = 0; i < 9; ++i) {
-    RowChoice greedy;
-    greedy.row = i;
+    DrawOrder greedy;
+    greedy.want = i;
     greedy.temperature = 0;
-    choices.rows.push_back(greedy);
+    orders.draws.push_back(greedy);
   }
   StepOutput output;
   ASSERT_TRUE(executor->start(batches.batch()).ok());
-  ASSERT_TRUE(executor->finish(choices, output).ok());
+  ASSERT_TRUE(executor->finish(orders, output).ok());
   std::vector<TokenId> drawn;
-  for (const Chosen& chosen : output.chosen) drawn.push_back(chosen.token);
+  for (const Drawn& chosen : output.drawn) drawn.push_back(chosen.token);
   EXPECT_EQ(drawn, likeliest);
 }
 
@@ -215,7 +215,6 @@ TEST(LocalExecutor, SaysWhatABlockTakes) {
   const auto executor = make_executor(*model, lanes, 16);
   ASSERT_EQ(executor->capacity().groups.size(), 1U);
   EXPECT_EQ(executor->capacity().groups[0].units, kSequences * kTokensMax / 16);
-  EXPECT_EQ(executor->capacity().depth, 1);
 }
 
 using LocalExecutorDeathTest = testing::Test;

@@ -24,19 +24,19 @@ std::span<const T> slice(const std::vector<T>& values, Range range) {
 
 // Penalties as Keskar et al. 2019 (CTRL, section 4.1) have the repetition's and OpenAI's API has
 // the other two; then bias; then mask.
-void adjust(const Choices& choices, const RowChoice& order, std::span<float> logits) {
-  for (const TokenCount& count : slice(choices.counts, order.counts)) {
+void adjust(const DrawOrders& orders, const DrawOrder& order, std::span<float> logits) {
+  for (const TokenCount& count : slice(orders.counts, order.counts)) {
     float& logit = logits[static_cast<size_t>(count.token)];
     logit = logit > 0 ? logit / order.repetition : logit * order.repetition;
     logit = std::clamp(logit, -kFarthest, kFarthest);
     if (count.in_output == 0) continue;
     logit -= order.presence + order.frequency * static_cast<float>(count.in_output);
   }
-  for (const TokenBias& bias : slice(choices.bias, order.bias)) {
+  for (const TokenBias& bias : slice(orders.bias, order.bias)) {
     logits[static_cast<size_t>(bias.token)] += bias.bias;
   }
   if (order.mask.size() == 0) return;
-  const std::span<const uint32_t> mask = slice(choices.mask, order.mask);
+  const std::span<const uint32_t> mask = slice(orders.mask, order.mask);
   for (size_t i = 0; i < logits.size(); ++i) {
     const bool allowed = i / 32 < mask.size() && (mask[i / 32] >> (i % 32) & 1) != 0;
     if (!allowed) logits[i] = kNever;
@@ -87,7 +87,7 @@ void Sampler::Workspace::keep_until(uint64_t last, std::span<const float> ranked
 }
 
 // From `logits` of all tokens, in the order that core/params.h gives.
-void Sampler::Workspace::narrow(const RowChoice& order) {
+void Sampler::Workspace::narrow(const DrawOrder& order) {
   const auto first = [&](std::vector<float>& values) { return std::span(values).first(count); };
   count = tokens.size();
   std::iota(tokens.begin(), tokens.end(), 0);
@@ -109,31 +109,31 @@ void Sampler::Workspace::narrow(const RowChoice& order) {
 
 // Chooses from `logits`, whose scan is given, or from what the orders make of them.
 void Sampler::Workspace::draw(std::span<const float> raw, LogitScan scan, int32_t position,
-                              const Choices& choices, const RowChoice& order, Chosen& chosen) {
+                              const DrawOrders& orders, const DrawOrder& order, Drawn& drawn) {
   std::span<const float> adjusted = raw;
   if (order.counts.size() + order.bias.size() + order.mask.size() > 0) {
     std::copy(raw.begin(), raw.end(), logits.begin());
-    adjust(choices, order, logits);
+    adjust(orders, order, logits);
     adjusted = logits;
     scan = scan_logits(adjusted);
   }
-  chosen.error = error_of(scan);
-  if (chosen.error != RowError::kNone) return;
+  drawn.error = error_of(scan);
+  if (drawn.error != RowError::kNone) return;
   if (order.temperature == 0) {
-    chosen.token = scan.argmax;
+    drawn.token = scan.argmax;
     return;
   }
   scale_logits(adjusted, scan.max, order.temperature, logits);
   narrow(order);
   const double uniform = sampling_uniform(order.seed, order.choice, position);
   const int32_t index = index_at(std::span<const float>(weights).first(count), uniform);
-  chosen.token = tokens[static_cast<size_t>(index)];
+  drawn.token = tokens[static_cast<size_t>(index)];
 }
 
 // What was asked to be told of the model's own distribution.
-void Sampler::Workspace::report(std::span<const float> raw, float max, const Choices& choices,
+void Sampler::Workspace::report(std::span<const float> raw, float max, const DrawOrders& orders,
                                 size_t index, StepOutput& output) {
-  const RowChoice& order = choices.rows[index];
+  const DrawOrder& order = orders.draws[index];
   if (order.logprobs < 0 && order.scored.size() == 0) return;
   const SoftmaxSums sums = softmax_sums(raw, max);
   const double log_weight = sums.log_weight();
@@ -142,13 +142,13 @@ void Sampler::Workspace::report(std::span<const float> raw, float max, const Cho
   };
   for (int32_t i = order.scored.begin; i < order.scored.end; ++i) {
     const auto at = static_cast<size_t>(i);
-    output.scored[at] = logprob(choices.scored[at]);
+    output.scored[at] = logprob(orders.scored[at]);
   }
   if (order.logprobs < 0) return;
-  Chosen& chosen = output.chosen[index];
-  chosen.entropy = static_cast<float>(sums.entropy());
-  if (order.want == RowWant::kDraw && chosen.error == RowError::kNone) {
-    chosen.logprob = logprob(chosen.token);
+  Drawn& drawn = output.drawn[index];
+  drawn.entropy = static_cast<float>(sums.entropy());
+  if (order.kind == DrawKind::kDraw && drawn.error == RowError::kNone) {
+    drawn.logprob = logprob(drawn.token);
   }
   const auto begin = static_cast<size_t>(output.top.offsets[index]);
   const size_t wanted = static_cast<size_t>(output.top.offsets[index + 1]) - begin;
@@ -165,11 +165,11 @@ Sampler::Sampler(int64_t vocab, int lanes) : vocab_(vocab) {
   for (int i = 0; i < lanes; ++i) workspaces_.emplace_back(vocab);
 }
 
-void Sampler::prepare(const Choices& choices, StepOutput& output) const {
+void Sampler::prepare(const DrawOrders& orders, StepOutput& output) const {
   output.clear();
-  output.chosen.resize(choices.rows.size());
-  output.scored.resize(choices.scored.size());
-  for (const RowChoice& order : choices.rows) {
+  output.drawn.resize(orders.draws.size());
+  output.scored.resize(orders.scored.size());
+  for (const DrawOrder& order : orders.draws) {
     const auto count = static_cast<size_t>(std::clamp<int64_t>(order.logprobs, 0, vocab_));
     output.top.values.resize(output.top.values.size() + count);
     output.top.close_row();
@@ -177,21 +177,21 @@ void Sampler::prepare(const Choices& choices, StepOutput& output) const {
 }
 
 void Sampler::sample(Lane& lane, Rows<const float> logits, std::span<const int32_t> positions,
-                     const Choices& choices, StepOutput& output) {
+                     const DrawOrders& orders, StepOutput& output) {
   Workspace& space = workspaces_[static_cast<size_t>(lane.index())];
-  const WorkRange mine = lane.share(static_cast<int64_t>(choices.rows.size()));
+  const WorkRange mine = lane.share(static_cast<int64_t>(orders.draws.size()));
   for (int64_t i = mine.begin; i < mine.end; ++i) {
-    const RowChoice& order = choices.rows[static_cast<size_t>(i)];
-    Chosen& chosen = output.chosen[static_cast<size_t>(i)];
-    const std::span<const float> row(logits.row(order.row), static_cast<size_t>(vocab_));
+    const DrawOrder& order = orders.draws[static_cast<size_t>(i)];
+    Drawn& drawn = output.drawn[static_cast<size_t>(i)];
+    const std::span<const float> row(logits.row(order.want), static_cast<size_t>(vocab_));
     const LogitScan scan = scan_logits(row);
-    chosen.error = error_of(scan);
-    if (chosen.error != RowError::kNone) continue;
-    if (order.want == RowWant::kDraw) {
-      const int32_t position = positions[static_cast<size_t>(order.row)];
-      space.draw(row, scan, position, choices, order, chosen);
+    drawn.error = error_of(scan);
+    if (drawn.error != RowError::kNone) continue;
+    if (order.kind == DrawKind::kDraw) {
+      const int32_t position = positions[static_cast<size_t>(order.want)];
+      space.draw(row, scan, position, orders, order, drawn);
     }
-    space.report(row, scan.max, choices, static_cast<size_t>(i), output);
+    space.report(row, scan.max, orders, static_cast<size_t>(i), output);
   }
 }
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/system/lanes.h"
-#include "core/choices.h"
+#include "core/draw_order.h"
 #include "exec/ranking.h"
 #include "exec/softmax.h"
 #include "tensor/view.h"
@@ -21,7 +21,7 @@ class Sampler {
 
   // Gives `output` the shape that `choices` ask for: as many likeliest tokens as they want and the
   // vocabulary has. Once a step, before the lanes sample.
-  void prepare(const Choices& choices, StepOutput& output) const;
+  void prepare(const DrawOrders& orders, StepOutput& output) const;
 
   // Every lane calls it and fills its share of `output`. logits: [wants, vocab]; positions:
   // [wants], of the wanted rows in their sequences. A row with an error gets token 0 and
@@ -29,17 +29,17 @@ class Sampler {
   // as well. The draw: the first token, in order of ids, at which the running sum of what was kept
   // passes the row's random number.
   void sample(Lane& lane, Rows<const float> logits, std::span<const int32_t> positions,
-              const Choices& choices, StepOutput& output);
+              const DrawOrders& orders, StepOutput& output);
 
  private:
   // One lane's working memory, and what it does for one row.
   struct Workspace {
     explicit Workspace(int64_t vocab);
-    void draw(std::span<const float> raw, LogitScan scan, int32_t position, const Choices& choices,
-              const RowChoice& order, Chosen& chosen);
-    void narrow(const RowChoice& order);
+    void draw(std::span<const float> raw, LogitScan scan, int32_t position,
+              const DrawOrders& orders, const DrawOrder& order, Drawn& drawn);
+    void narrow(const DrawOrder& order);
     void keep_until(uint64_t last, std::span<const float> ranked_by);
-    void report(std::span<const float> raw, float max, const Choices& choices, size_t index,
+    void report(std::span<const float> raw, float max, const DrawOrders& orders, size_t index,
                 StepOutput& output);
 
     // The candidates, in the order of ids: the first `count` of each list.

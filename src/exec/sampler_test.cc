@@ -22,23 +22,23 @@ struct Round {
   int64_t vocab;
   std::vector<float> logits = {};  // [wants, vocab]
   std::vector<int32_t> positions = {};
-  Choices choices = {};
+  DrawOrders orders = {};
   StepOutput output = {};
 
-  RowChoice& add(const std::vector<float>& row, int32_t position) {
+  DrawOrder& add(const std::vector<float>& row, int32_t position) {
     logits.insert(logits.end(), row.begin(), row.end());
     positions.push_back(position);
-    RowChoice& order = choices.rows.emplace_back();
-    order.row = static_cast<int32_t>(positions.size()) - 1;
+    DrawOrder& order = orders.draws.emplace_back();
+    order.want = static_cast<int32_t>(positions.size()) - 1;
     return order;
   }
   void run(int lanes = 1) {
     Sampler sampler(vocab, lanes);
-    sampler.prepare(choices, output);
+    sampler.prepare(orders, output);
     LanePool pool(lanes);
     const Rows<const float> rows = {logits.data(), static_cast<int64_t>(positions.size()), vocab,
                                     vocab};
-    pool.run([&](Lane& lane) { sampler.sample(lane, rows, positions, choices, output); });
+    pool.run([&](Lane& lane) { sampler.sample(lane, rows, positions, orders, output); });
   }
 };
 
@@ -50,13 +50,13 @@ std::vector<float> random_logits(int64_t vocab, uint32_t seed, float spread = 3)
   return logits;
 }
 
-TokenId drawn(const std::vector<float>& logits, const RowChoice& order, int32_t position) {
+TokenId drawn(const std::vector<float>& logits, const DrawOrder& order, int32_t position) {
   Round round{.vocab = static_cast<int64_t>(logits.size())};
   round.add(logits, position) = order;
-  round.choices.rows[0].row = 0;
+  round.orders.draws[0].want = 0;
   round.run();
-  EXPECT_EQ(round.output.chosen[0].error, RowError::kNone);
-  return round.output.chosen[0].token;
+  EXPECT_EQ(round.output.drawn[0].error, RowError::kNone);
+  return round.output.drawn[0].token;
 }
 
 // The naive sampler: everything sorted, everything in double.
@@ -87,24 +87,24 @@ void keep_mass(std::vector<Candidate>& candidates, double mass, Key key) {
   normalise(candidates);
 }
 
-std::vector<Candidate> naive_candidates(const std::vector<float>& logits, const RowChoice& order,
-                                        const Choices& choices) {
+std::vector<Candidate> naive_candidates(const std::vector<float>& logits, const DrawOrder& order,
+                                        const DrawOrders& orders) {
   std::vector<double> adjusted(logits.begin(), logits.end());
   for (int32_t i = order.counts.begin; i < order.counts.end; ++i) {
-    const TokenCount& count = choices.counts[static_cast<size_t>(i)];
+    const TokenCount& count = orders.counts[static_cast<size_t>(i)];
     double& logit = adjusted[static_cast<size_t>(count.token)];
     logit = logit > 0 ? logit / order.repetition : logit * order.repetition;
     logit -= double{order.frequency} * count.in_output + (count.in_output > 0 ? order.presence : 0);
   }
   for (int32_t i = order.bias.begin; i < order.bias.end; ++i) {
-    const TokenBias& bias = choices.bias[static_cast<size_t>(i)];
+    const TokenBias& bias = orders.bias[static_cast<size_t>(i)];
     adjusted[static_cast<size_t>(bias.token)] += bias.bias;
   }
   std::vector<Candidate> candidates;
   for (size_t i = 0; i < adjusted.size(); ++i) {
     const bool allowed =
         order.mask.size() == 0 ||
-        (choices.mask[static_cast<size_t>(order.mask.begin) + i / 32] >> (i % 32) & 1) != 0;
+        (orders.mask[static_cast<size_t>(order.mask.begin) + i / 32] >> (i % 32) & 1) != 0;
     if (!allowed || adjusted[i] == -INFINITY) continue;
     candidates.push_back({static_cast<TokenId>(i), adjusted[i] / order.temperature, 0});
   }
@@ -143,7 +143,7 @@ TokenId naive_draw(const std::vector<Candidate>& candidates, double uniform) {
 }
 
 // A few settings of everything that narrows the choice.
-void set(RowChoice& order, int i) {
+void set(DrawOrder& order, int i) {
   order.temperature = i % 3 == 0 ? 1.0F : i % 3 == 1 ? 0.6F : 1.7F;
   order.top_k = i % 4 == 1 ? 10 : i % 4 == 3 ? 60 : 0;
   order.top_p = i % 5 == 2 ? 0.9F : i % 5 == 4 ? 0.3F : 1.0F;
@@ -153,28 +153,28 @@ void set(RowChoice& order, int i) {
 }
 
 // Random penalties, biases and, for every third row, a mask.
-void disturb(Round& round, RowChoice& order, std::mt19937& random, int i) {
+void disturb(Round& round, DrawOrder& order, std::mt19937& random, int i) {
   const auto vocab = static_cast<uint64_t>(round.vocab);
-  Choices& choices = round.choices;
+  DrawOrders& orders = round.orders;
   order.repetition = 1.3F;
   order.presence = 0.4F;
   order.frequency = 0.2F;
-  order.counts.begin = static_cast<int32_t>(choices.counts.size());
-  order.bias.begin = static_cast<int32_t>(choices.bias.size());
+  order.counts.begin = static_cast<int32_t>(orders.counts.size());
+  order.bias.begin = static_cast<int32_t>(orders.bias.size());
   for (uint64_t token = random() % 5; token < vocab; token += 1 + random() % 40) {
     const auto in_output = static_cast<int32_t>(random() % 3);
-    choices.counts.push_back({static_cast<TokenId>(token), 1, in_output});
+    orders.counts.push_back({static_cast<TokenId>(token), 1, in_output});
     const float bias = random() % 8 == 0 ? -kInfinity : static_cast<float>(random() % 5) - 2;
-    choices.bias.push_back({static_cast<TokenId>(token), bias});
+    orders.bias.push_back({static_cast<TokenId>(token), bias});
   }
-  order.counts.end = static_cast<int32_t>(choices.counts.size());
-  order.bias.end = static_cast<int32_t>(choices.bias.size());
+  order.counts.end = static_cast<int32_t>(orders.counts.size());
+  order.bias.end = static_cast<int32_t>(orders.bias.size());
   if (i % 3 != 0) return;
-  order.mask.begin = static_cast<int32_t>(choices.mask.size());
+  order.mask.begin = static_cast<int32_t>(orders.mask.size());
   for (uint32_t word = 0; word < (vocab + 31) / 32; ++word) {
-    choices.mask.push_back(static_cast<uint32_t>(random() | 1U));
+    orders.mask.push_back(static_cast<uint32_t>(random() | 1U));
   }
-  order.mask.end = static_cast<int32_t>(choices.mask.size());
+  order.mask.end = static_cast<int32_t>(orders.mask.size());
 }
 
 TEST(Sampler, DrawsWhatTheNaiveSamplerDraws) {
@@ -185,21 +185,21 @@ TEST(Sampler, DrawsWhatTheNaiveSamplerDraws) {
     std::vector<std::vector<float>> rows;
     for (int i = 0; i < 210; ++i) {
       rows.push_back(random_logits(vocab, static_cast<uint32_t>(i)));
-      RowChoice& order = round.add(rows.back(), i);
+      DrawOrder& order = round.add(rows.back(), i);
       set(order, i);
       if (i % 2 == 1) disturb(round, order, random, i);
     }
     round.run(2);
     for (size_t i = 0; i < rows.size(); ++i) {
-      const RowChoice& order = round.choices.rows[i];
-      const auto candidates = naive_candidates(rows[i], order, round.choices);
+      const DrawOrder& order = round.orders.draws[i];
+      const auto candidates = naive_candidates(rows[i], order, round.orders);
       const double uniform = sampling_uniform(order.seed, order.choice, round.positions[i]);
-      const Chosen& chosen = round.output.chosen[i];
-      ASSERT_EQ(chosen.error, RowError::kNone);
+      const Drawn& drawn = round.output.drawn[i];
+      ASSERT_EQ(drawn.error, RowError::kNone);
       const bool kept = std::any_of(candidates.begin(), candidates.end(),
-                                    [&](const Candidate& c) { return c.token == chosen.token; });
-      ASSERT_TRUE(kept) << "vocab " << vocab << " row " << i << " token " << chosen.token;
-      differing += chosen.token != naive_draw(candidates, uniform) ? 1 : 0;
+                                    [&](const Candidate& c) { return c.token == drawn.token; });
+      ASSERT_TRUE(kept) << "vocab " << vocab << " row " << i << " token " << drawn.token;
+      differing += drawn.token != naive_draw(candidates, uniform) ? 1 : 0;
     }
   }
   // float32 weights move a border between two tokens by about 1e-6; 840 draws may meet one.
@@ -209,7 +209,7 @@ TEST(Sampler, DrawsWhatTheNaiveSamplerDraws) {
 TEST(Sampler, GreedyTakesTheLowestIdOfTheLikeliest) {
   std::vector<float> logits = random_logits(100, 1);
   logits[40] = logits[41] = logits[77] = 30;
-  RowChoice greedy;
+  DrawOrder greedy;
   greedy.temperature = 0;
   EXPECT_EQ(drawn(logits, greedy, 3), 40);
   EXPECT_EQ(drawn({0.0F, -0.0F, 0.0F}, greedy, 3), 0);
@@ -219,7 +219,7 @@ TEST(Sampler, TiesAtACutGoToLowerIds) {
   const std::vector<float> logits(64, 1.5F);
   std::map<TokenId, int> seen;
   for (int32_t position = 0; position < 200; ++position) {
-    RowChoice order;
+    DrawOrder order;
     order.top_k = 3;
     ++seen[drawn(logits, order, position)];
     order.top_k = 0;
@@ -236,7 +236,7 @@ TEST(Sampler, TiesAtACutGoToLowerIds) {
 TEST(Sampler, ATopPOfZeroKeepsTheLikeliestAlone) {
   const std::vector<float> logits = random_logits(500, 8, 0.1F);
   const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
-  RowChoice order;
+  DrawOrder order;
   order.top_p = 0;
   for (int32_t position = 0; position < 50; ++position) {
     EXPECT_EQ(drawn(logits, order, position), best);
@@ -250,18 +250,18 @@ TEST(Sampler, FrequenciesFollowTheProbabilities) {
   round.logits = logits;
   for (int i = 0; i < kDraws; ++i) {
     round.positions.push_back(i);
-    RowChoice& order = round.choices.rows.emplace_back();
+    DrawOrder& order = round.orders.draws.emplace_back();
     order.seed = 99;
-    order.row = i;
+    order.want = i;
   }
   for (int i = 1; i < kDraws; ++i) {
     round.logits.insert(round.logits.end(), logits.begin(), logits.end());
   }
   round.run();
   std::vector<double> counts(7);
-  for (const Chosen& chosen : round.output.chosen) counts[static_cast<size_t>(chosen.token)] += 1;
+  for (const Drawn& drawn : round.output.drawn) counts[static_cast<size_t>(drawn.token)] += 1;
   double chi_squared = 0;
-  for (const Candidate& c : naive_candidates(logits, round.choices.rows[0], round.choices)) {
+  for (const Candidate& c : naive_candidates(logits, round.orders.draws[0], round.orders)) {
     const double expected = c.probability * kDraws;
     const double off = counts[static_cast<size_t>(c.token)] - expected;
     chi_squared += off * off / expected;
@@ -284,15 +284,15 @@ TEST(Sampler, ReportsTheModelsOwnProbabilities) {
     return logits[static_cast<size_t>(token)] - std::log(sum);
   };
   Round round{.vocab = kVocab};
-  round.choices.scored = {3, 500, 776};
-  round.choices.bias = {{500, -5}, {30, -kInfinity}};
-  RowChoice& drawing = round.add(logits, 7);
+  round.orders.scored = {3, 500, 776};
+  round.orders.bias = {{500, -5}, {30, -kInfinity}};
+  DrawOrder& drawing = round.add(logits, 7);
   drawing.logprobs = 5;
   drawing.temperature = 0.3F;
   drawing.top_p = 0.5F;
   drawing.bias = {0, 2};
-  RowChoice& scoring = round.add(logits, 8);
-  scoring.want = RowWant::kScore;
+  DrawOrder& scoring = round.add(logits, 8);
+  scoring.kind = DrawKind::kScore;
   scoring.logprobs = 1000;
   scoring.scored = {0, 3};
   round.add(logits, 9).logprobs = 0;
@@ -302,10 +302,10 @@ TEST(Sampler, ReportsTheModelsOwnProbabilities) {
   const StepOutput& output = round.output;
   const float tolerance = 2e-6F * 16;  // float32 of numbers up to 16
   for (const size_t i : {0U, 2U}) {
-    EXPECT_NEAR(output.chosen[i].logprob, logprob(output.chosen[i].token), tolerance);
-    EXPECT_NEAR(output.chosen[i].entropy, entropy, 1e-5);
+    EXPECT_NEAR(output.drawn[i].logprob, logprob(output.drawn[i].token), tolerance);
+    EXPECT_NEAR(output.drawn[i].entropy, entropy, 1e-5);
   }
-  EXPECT_EQ(output.chosen[3].logprob, 0);
+  EXPECT_EQ(output.drawn[3].logprob, 0);
   ASSERT_EQ(output.top.row(0).size(), 5U);
   ASSERT_EQ(output.top.row(1).size(), static_cast<size_t>(kVocab));
   EXPECT_EQ(output.top.row(2).size() + output.top.row(3).size(), 0U);
@@ -323,7 +323,7 @@ TEST(Sampler, ReportsTheModelsOwnProbabilities) {
     }
   }
   for (size_t i = 0; i < 3; ++i) {
-    EXPECT_NEAR(output.scored[i], logprob(round.choices.scored[i]), tolerance);
+    EXPECT_NEAR(output.scored[i], logprob(round.orders.scored[i]), tolerance);
   }
 }
 
@@ -336,24 +336,24 @@ TEST(Sampler, AnErrorTouchesItsOwnRowOnly) {
   infinite[5] = kInfinity;
   const std::vector<float> nothing(kVocab, -kInfinity);
   Round round{.vocab = kVocab};
-  round.choices.mask.assign(5, 0);
+  round.orders.mask.assign(5, 0);
   for (const auto& row : {good, nan, good, infinite, good, nothing, good, good}) {
-    RowChoice& order = round.add(row, 11);
+    DrawOrder& order = round.add(row, 11);
     order.logprobs = 3;
     order.temperature = round.positions.size() % 2 == 0 ? 0.0F : 1.0F;
   }
-  round.choices.rows[6].mask = {0, 4};  // of 130 tokens 128, the others are not allowed either
-  round.choices.rows[7].temperature = 1;
+  round.orders.draws[6].mask = {0, 4};  // of 130 tokens 128, the others are not allowed either
+  round.orders.draws[7].temperature = 1;
   round.run(2);
-  const std::vector<Chosen>& chosen = round.output.chosen;
-  EXPECT_EQ(chosen[1].error, RowError::kNotANumber);
-  EXPECT_EQ(chosen[3].error, RowError::kNotANumber);
-  EXPECT_EQ(chosen[5].error, RowError::kNothingAllowed);
-  EXPECT_EQ(chosen[6].error, RowError::kNothingAllowed);
+  const std::vector<Drawn>& drawn = round.output.drawn;
+  EXPECT_EQ(drawn[1].error, RowError::kNotANumber);
+  EXPECT_EQ(drawn[3].error, RowError::kNotANumber);
+  EXPECT_EQ(drawn[5].error, RowError::kNothingAllowed);
+  EXPECT_EQ(drawn[6].error, RowError::kNothingAllowed);
   for (const size_t i : {0U, 2U, 4U, 7U}) {
-    EXPECT_EQ(chosen[i].error, RowError::kNone);
-    EXPECT_EQ(chosen[i].token, chosen[0].token);
-    EXPECT_EQ(chosen[i].logprob, chosen[0].logprob);
+    EXPECT_EQ(drawn[i].error, RowError::kNone);
+    EXPECT_EQ(drawn[i].token, drawn[0].token);
+    EXPECT_EQ(drawn[i].logprob, drawn[0].logprob);
   }
 }
 
@@ -363,15 +363,15 @@ TEST(Sampler, NoPenaltyMakesInfinities) {
   std::vector<float> logits(kVocab, 1);
   logits[0] = -1;
   for (const float repetition : {1e-40F, 1e-30F, 1e30F, 3e38F}) {
-    RowChoice& order = round.add(logits, 11);
+    DrawOrder& order = round.add(logits, 11);
     order.repetition = repetition;
     order.frequency = 2;
-    order.counts.begin = static_cast<int32_t>(round.choices.counts.size());
-    for (TokenId token = 0; token < kVocab; ++token) round.choices.counts.push_back({token, 1, 9});
-    order.counts.end = static_cast<int32_t>(round.choices.counts.size());
+    order.counts.begin = static_cast<int32_t>(round.orders.counts.size());
+    for (TokenId token = 0; token < kVocab; ++token) round.orders.counts.push_back({token, 1, 9});
+    order.counts.end = static_cast<int32_t>(round.orders.counts.size());
   }
   round.run(2);
-  for (const Chosen& chosen : round.output.chosen) EXPECT_EQ(chosen.error, RowError::kNone);
+  for (const Drawn& drawn : round.output.drawn) EXPECT_EQ(drawn.error, RowError::kNone);
 }
 
 TEST(Sampler, ResultsDependOnTheRowAlone) {
@@ -379,14 +379,14 @@ TEST(Sampler, ResultsDependOnTheRowAlone) {
   std::mt19937 random(3);
   Round round{.vocab = kVocab};
   for (int i = 0; i < 40; ++i) {
-    RowChoice& order = round.add(random_logits(kVocab, static_cast<uint32_t>(i)), 100 + i);
+    DrawOrder& order = round.add(random_logits(kVocab, static_cast<uint32_t>(i)), 100 + i);
     set(order, i);
     order.logprobs = i % 4;
     disturb(round, order, random, i);
   }
   round.run(1);
   const StepOutput expected = round.output;
-  const auto same = [](const Chosen& a, const Chosen& b) {
+  const auto same = [](const Drawn& a, const Drawn& b) {
     return a.token == b.token &&
            std::bit_cast<uint32_t>(a.logprob) == std::bit_cast<uint32_t>(b.logprob) &&
            std::bit_cast<uint32_t>(a.entropy) == std::bit_cast<uint32_t>(b.entropy);
@@ -394,25 +394,25 @@ TEST(Sampler, ResultsDependOnTheRowAlone) {
   for (int lanes = 2; lanes <= 4; ++lanes) {
     round.run(lanes);
     for (size_t i = 0; i < 40; ++i) {
-      EXPECT_TRUE(same(round.output.chosen[i], expected.chosen[i])) << lanes << " row " << i;
+      EXPECT_TRUE(same(round.output.drawn[i], expected.drawn[i])) << lanes << " row " << i;
     }
   }
-  std::reverse(round.choices.rows.begin(), round.choices.rows.end());
+  std::reverse(round.orders.draws.begin(), round.orders.draws.end());
   round.run(3);
   for (size_t i = 0; i < 40; ++i) {
-    EXPECT_TRUE(same(round.output.chosen[i], expected.chosen[39 - i])) << "row " << i;
+    EXPECT_TRUE(same(round.output.drawn[i], expected.drawn[39 - i])) << "row " << i;
   }
 }
 
-// Choices of one prompt name the same row and differ by their number.
+// DrawOrders of one prompt name the same row and differ by their number.
 TEST(Sampler, ChoicesOfOneRowDrawApart) {
   Round round{.vocab = 50};
   round.add(std::vector<float>(50, 0.0F), 4);
-  round.choices.rows.resize(30);
-  for (int32_t i = 0; i < 30; ++i) round.choices.rows[static_cast<size_t>(i)].choice = i;
+  round.orders.draws.resize(30);
+  for (int32_t i = 0; i < 30; ++i) round.orders.draws[static_cast<size_t>(i)].choice = i;
   round.run(2);
   std::map<TokenId, int> seen;
-  for (const Chosen& chosen : round.output.chosen) ++seen[chosen.token];
+  for (const Drawn& drawn : round.output.drawn) ++seen[drawn.token];
   EXPECT_GT(seen.size(), 10U);
 }
 

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/attention_ops.h"
-#include "tests/fixtures/attention_harness.h"
+#include "tests/fixtures/kernels/attention_harness.h"
 
 namespace millrace {
 namespace {

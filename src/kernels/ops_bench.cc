@@ -9,7 +9,7 @@
 #include "kernels/ops.h"
 #include "quant/format.h"
 #include "tensor/buffer.h"
-#include "tests/fixtures/op_cases.h"
+#include "tests/fixtures/kernels/op_cases.h"
 
 // Speed of products by format, columns and lanes, on the best tier. Few columns run over 134
 // million weights, more than a cache holds; many run over 4 million.

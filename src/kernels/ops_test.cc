@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/fixtures/op_cases.h"
+#include "tests/fixtures/kernels/op_cases.h"
 
 // One table: instruction set x format x form of the activations x odd shapes, each against plain
 // loops in double.

@@ -7,7 +7,7 @@
 
 #include "kernels/attention_ops.h"
 #include "tensor/float_bits.h"
-#include "tests/fixtures/attention_harness.h"
+#include "tests/fixtures/kernels/attention_harness.h"
 
 namespace millrace {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/fixtures/op_cases.h"
+#include "tests/fixtures/kernels/op_cases.h"
 
 namespace millrace {
 namespace {

@@ -23,9 +23,6 @@ std::span<const TokenId> tokens_from(const Sequence& sequence, int64_t begin, in
 absl::Status Ledger::supports(std::span<const KvGroup> groups) {
   if (groups.empty()) return invalid_argument("the executor keeps nothing of a sequence");
   for (const KvGroup& group : groups) {
-    if (group.kind != KvKind::kTokens) {
-      return unimplemented("state that belongs to a sequence as a whole is not kept yet");
-    }
     if (group.block_tokens != groups[0].block_tokens) {
       return unimplemented("groups of layers with blocks of {} and {} tokens",
                            groups[0].block_tokens, group.block_tokens);

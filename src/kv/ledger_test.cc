@@ -40,7 +40,7 @@ class LedgerTest : public testing::Test {
     const int64_t rows = ledger_->place(sequence, want);
     Batch batch;
     if (rows == 0) return batch;
-    batch.slices.push_back({.sequence = sequence.id, .known_rows = static_cast<int32_t>(rows)});
+    batch.slices.push_back({.sequence = sequence.id, .rows = static_cast<int32_t>(rows)});
     ledger_->drain(batch);
     sequence.advance(rows);
     if (sequence.pending() == 0) sequence.tokens.push_back(1);
@@ -59,9 +59,6 @@ TEST_F(LedgerTest, RefusesLayoutsItCannotHold) {
   EXPECT_EQ(Ledger::supports(std::vector{group(16, 0)}).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Ledger::supports(std::vector{group(16, 4), group(8, 4)}).code(),
             absl::StatusCode::kUnimplemented);
-  KvGroup state = group(1, 4);
-  state.kind = KvKind::kState;
-  EXPECT_EQ(Ledger::supports(std::vector{state}).code(), absl::StatusCode::kUnimplemented);
 }
 
 TEST_F(LedgerTest, GrowsAsFarAsThereIsRoom) {
@@ -109,7 +106,7 @@ TEST_F(LedgerTest, ComputesTheLastTokenOfAPromptItHasWhole) {
   const Batch batch = compute(second, 4);
   EXPECT_EQ(second.cached, 3);
   EXPECT_TRUE(batch.copies.empty());
-  EXPECT_EQ(batch.slices[0].known_rows, 1);
+  EXPECT_EQ(batch.slices[0].rows, 1);
   EXPECT_EQ(batch.slices[0].write_from, 4);  // the row is computed, and not stored again
   EXPECT_EQ(ledger_->blocks_held(), 1);
 }

@@ -57,7 +57,7 @@ absl::StatusOr<KvStore> KvStore::create(DType dtype, std::span<const KvLayerShap
   KvStore store;
   for (const KvLayerShape& layer : layers) {
     const KvGroup& group = groups[static_cast<size_t>(layer.group)];
-    CHECK(group.kind == KvKind::kTokens && group.block_tokens > 0);
+    CHECK(group.block_tokens > 0);
     int64_t& total = group_bytes[static_cast<size_t>(layer.group)];
     offsets.push_back(total);
     int64_t bytes;

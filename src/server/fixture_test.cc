@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "chat/chat.h"
-#include "tests/fixtures/tiny_vocab.h"
+#include "tests/fixtures/text/tiny_vocab.h"
 #include "text/stream.h"
 
 namespace millrace {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "base/check.h"
-#include "tests/fixtures/joined_pieces.h"
-#include "tests/fixtures/tiny_vocab.h"
+#include "tests/fixtures/text/joined_pieces.h"
+#include "tests/fixtures/text/tiny_vocab.h"
 #include "text/unicode/unicode.h"
 
 namespace millrace {

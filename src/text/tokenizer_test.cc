@@ -10,7 +10,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/fixtures/tiny_vocab.h"
+#include "tests/fixtures/text/tiny_vocab.h"
 #include "text/pipeline/gguf_pipelines.h"
 #include "text/pipeline/word_cache.h"
 #include "text/split/split_patterns.h"

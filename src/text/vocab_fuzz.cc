@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/check.h"
-#include "tests/fixtures/joined_pieces.h"
-#include "tests/fixtures/tiny_vocab.h"
+#include "tests/fixtures/text/joined_pieces.h"
+#include "tests/fixtures/text/tiny_vocab.h"
 #include "text/split/split_patterns.h"
 
 namespace millrace {

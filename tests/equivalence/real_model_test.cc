@@ -127,60 +127,60 @@ class NaiveLoop {
       batches.add(0, position, std::span(tokens).subspan(static_cast<size_t>(position), 1),
                   SliceWants::kLast);
       const bool in_prompt = position + 1 < std::ssize(request.prompt);
-      Choices choices;
-      choices.rows.push_back(in_prompt ? score(request, tokens, position, choices)
-                                       : draw(request, choice, tokens, choices));
+      DrawOrders orders;
+      orders.draws.push_back(in_prompt ? score(request, tokens, position, orders)
+                                       : draw(request, choice, tokens, orders));
       StepOutput output;
       CHECK(machine_.executor->start(batches.batch()).ok());
-      CHECK(machine_.executor->finish(choices, output).ok());
-      CHECK(output.chosen[0].error == RowError::kNone);
+      CHECK(machine_.executor->finish(orders, output).ok());
+      CHECK(output.drawn[0].error == RowError::kNone);
       if (in_prompt) {
         if (choice > 0 || request.prompt_logprobs < 0) continue;
-        recorder.prompt.push_back(told_of(choices.scored[0], output.scored[0], output.top.row(0)));
+        recorder.prompt.push_back(told_of(orders.scored[0], output.scored[0], output.top.row(0)));
         continue;
       }
-      const Chosen& chosen = output.chosen[0];
-      tokens.push_back(chosen.token);
+      const Drawn& drawn = output.drawn[0];
+      tokens.push_back(drawn.token);
       recorder.choices[static_cast<size_t>(choice)].push_back(
-          told_of(chosen.token, chosen.logprob, output.top.row(0)));
+          told_of(drawn.token, drawn.logprob, output.top.row(0)));
       const auto generated = std::ssize(tokens) - std::ssize(request.prompt);
-      if (chosen.token == kEnd || generated == request.stop.tokens_max) return;
+      if (drawn.token == kEnd || generated == request.stop.tokens_max) return;
     }
   }
 
-  static RowChoice score(const Request& request, const std::vector<TokenId>& tokens,
-                         int32_t position, Choices& choices) {
-    choices.scored = {tokens[static_cast<size_t>(position) + 1]};
-    RowChoice row;
-    row.want = RowWant::kScore;
-    row.logprobs = request.prompt_logprobs;
-    row.scored = {0, 1};
-    return row;
+  static DrawOrder score(const Request& request, const std::vector<TokenId>& tokens,
+                         int32_t position, DrawOrders& orders) {
+    orders.scored = {tokens[static_cast<size_t>(position) + 1]};
+    DrawOrder order;
+    order.kind = DrawKind::kScore;
+    order.logprobs = request.prompt_logprobs;
+    order.scored = {0, 1};
+    return order;
   }
 
-  static RowChoice draw(const Request& request, int32_t choice, const std::vector<TokenId>& tokens,
-                        Choices& choices) {
+  static DrawOrder draw(const Request& request, int32_t choice, const std::vector<TokenId>& tokens,
+                        DrawOrders& orders) {
     const SamplingParams& params = request.sampling;
-    RowChoice row;
-    row.temperature = params.temperature;
-    row.top_p = params.top_p;
-    row.min_p = params.min_p;
-    row.typical = params.typical;
-    row.top_k = params.top_k;
-    row.repetition = params.repetition;
-    row.frequency = params.frequency;
-    row.logprobs = request.logprobs;
-    row.choice = choice;
-    row.seed = params.seed;
+    DrawOrder order;
+    order.temperature = params.temperature;
+    order.top_p = params.top_p;
+    order.min_p = params.min_p;
+    order.typical = params.typical;
+    order.top_k = params.top_k;
+    order.repetition = params.repetition;
+    order.frequency = params.frequency;
+    order.logprobs = request.logprobs;
+    order.choice = choice;
+    order.seed = params.seed;
     for (TokenId token = 0; token < kVocab; ++token) {
       const auto in_prompt = std::ranges::count(request.prompt, token);
       const auto ever = std::ranges::count(tokens, token);
       if (ever == 0) continue;
-      choices.counts.push_back(
+      orders.counts.push_back(
           {token, static_cast<int32_t>(in_prompt), static_cast<int32_t>(ever - in_prompt)});
     }
-    row.counts = {0, static_cast<int32_t>(choices.counts.size())};
-    return row;
+    order.counts = {0, static_cast<int32_t>(orders.counts.size())};
+    return order;
   }
 
   Machine machine_;

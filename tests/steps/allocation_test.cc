@@ -10,7 +10,7 @@
 #include "exec/local.h"
 #include "models/random.h"
 #include "server/observe/metrics.h"
-#include "tests/fixtures/tiny_vocab.h"
+#include "tests/fixtures/text/tiny_vocab.h"
 
 // A step allocates nothing after warm-up, with a server's metrics watching it: this program counts
 // every call of operator new. A sequence's own lists (its block table, its token counts) still

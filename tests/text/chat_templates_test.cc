@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chat/chat.h"
-#include "tests/fixtures/tiny_vocab.h"
+#include "tests/fixtures/text/tiny_vocab.h"
 #include "text/tokenizer.h"
 
 namespace millrace {

@@ -69,7 +69,7 @@ class BenchDriver {
         sequences_.add(i, at, {&next[static_cast<size_t>(i)], 1}, SliceWants::kLast);
       }
       RETURN_IF_ERROR(step());
-      for (size_t i = 0; i < next.size(); ++i) next[i] = output_.chosen[i].token;
+      for (size_t i = 0; i < next.size(); ++i) next[i] = output_.drawn[i].token;
     }
     return absl::OkStatus();
   }
@@ -81,20 +81,20 @@ class BenchDriver {
 
   absl::Status step() {
     RETURN_IF_ERROR(executor_.start(sequences_.batch()));
-    choices_.clear();
+    orders_.clear();
     for (int32_t i = 0; i < std::ssize(sequences_.batch().wants); ++i) {
-      RowChoice greedy;
-      greedy.row = i;
+      DrawOrder greedy;
+      greedy.want = i;
       greedy.temperature = 0;
-      choices_.rows.push_back(greedy);
+      orders_.draws.push_back(greedy);
     }
-    return executor_.finish(choices_, output_);
+    return executor_.finish(orders_, output_);
   }
 
   LocalExecutor& executor_;
   int32_t vocab_size_;
   FixedSequences sequences_;
-  Choices choices_;
+  DrawOrders orders_;
   StepOutput output_;
 };
 

@@ -11,7 +11,7 @@
 
 #include "apps/input/input_text.h"
 #include "files/gguf_writer.h"
-#include "tests/fixtures/tiny_vocab.h"
+#include "tests/fixtures/text/tiny_vocab.h"
 
 namespace millrace {
 namespace {

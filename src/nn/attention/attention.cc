@@ -5,7 +5,7 @@
 namespace millrace {
 
 KvSpec kv_spec(const AttentionSpec& spec, DType cache) {
-  return {.token_bytes = 2 * row_bytes(cache, spec.kv_width()), .window = spec.window};
+  return {.token_bytes = 2 * row_bytes(cache, spec.kv_width())};
 }
 
 KvSpec Attention::kv(DType cache) const { return kv_spec(spec_, cache); }

@@ -103,7 +103,6 @@ absl::StatusOr<std::shared_ptr<Generation>> start(const Dialect& dialect, const 
   RETURN_IF_ERROR(check_answer_bytes(dialect, request, prompts, context.limits.answer_bytes));
   for (Prompt& prompt : prompts) prompt.seed = request.seed ? *request.seed : context.seeds.next();
   request.generation.sampling.banned = tokens_of_words(request.bad_words, model.served.tokenizer);
-  request.generation.client_id = request.client_id;
   return Generation::start(context.model, dialect.shape, std::move(request), std::move(prompts),
                            context.limits);
 }

@@ -2,7 +2,7 @@
 
 #include "chat/chat.h"
 #include "server/fixture_test.h"
-#include "tests/fixtures/tiny_vocab.h"
+#include "tests/fixtures/text/tiny_vocab.h"
 
 namespace millrace {
 namespace {

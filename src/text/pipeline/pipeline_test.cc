@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/fixtures/tiny_vocab.h"
+#include "tests/fixtures/text/tiny_vocab.h"
 #include "text/models/unigram.h"
 #include "text/models/wordpiece.h"
 #include "text/pipeline/added_tokens.h"

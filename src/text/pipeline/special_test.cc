@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/fixtures/tiny_vocab.h"
+#include "tests/fixtures/text/tiny_vocab.h"
 
 namespace millrace {
 namespace {

@@ -15,7 +15,7 @@
 namespace millrace {
 
 // A request on its way: its sequences, and what its sink is owed.
-struct Answer {
+struct LiveRequest {
   RequestId id;
   RequestId first;  // of those that were submitted with it
   std::shared_ptr<const Request> request;
@@ -31,12 +31,12 @@ struct Answer {
 };
 
 // Every request that was admitted and has not ended, and which of their sequences still run.
-class Answers {
+class LiveRequests {
  public:
-  Answer& open(const Arrival& arrival);
-  Answer& of(const Sequence& sequence) { return *answers_.at(sequence.request_id); }
+  LiveRequest& open(const Arrival& arrival);
+  LiveRequest& of(const Sequence& sequence) { return *requests_.at(sequence.request_id); }
   // Takes a request out; null when it has ended already.
-  std::unique_ptr<Answer> take(RequestId id);
+  std::unique_ptr<LiveRequest> take(RequestId id);
   // Takes a sequence out of sequences(); false when it was not in it.
   bool finish(Sequence& sequence);
 
@@ -46,12 +46,12 @@ class Answers {
   // Those whose deadline has passed, and those that never ran within `waiting_age_max`, nor did any
   // that were submitted with them.
   void find_late(absl::Time now, absl::Duration waiting_age_max,
-                 std::vector<const Answer*>& late) const;
+                 std::vector<const LiveRequest*>& late) const;
 
  private:
-  bool began_any(const Answer& answer) const;
+  bool began_any(const LiveRequest& live) const;
 
-  absl::flat_hash_map<RequestId, std::unique_ptr<Answer>> answers_;
+  absl::flat_hash_map<RequestId, std::unique_ptr<LiveRequest>> requests_;
   std::vector<Sequence*> live_;
   int64_t sequences_ever_ = 0;
 };

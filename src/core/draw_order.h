@@ -25,43 +25,44 @@ struct TokenCount {
   int32_t in_output = 0;
 };
 
-// Half-open range into one of Choices' flat arrays.
+// Half-open range into one of DrawOrders' flat arrays.
 struct Range {
   int32_t begin = 0;
   int32_t end = 0;
   int32_t size() const { return end - begin; }
 };
 
-enum class RowWant : uint8_t {
+enum class DrawKind : uint8_t {
   kDraw,   // choose a token
   kScore,  // only log-probabilities: of `scored`, and the likeliest
 };
 
-// What to choose from one wanted row. Several may name the same row: the choices of one prompt,
+// What to draw from one wanted row. Several may name the same row: the choices of one prompt,
 // beams.
-struct RowChoice {
-  int32_t row = 0;  // index into Batch::wants
-  RowWant want = RowWant::kDraw;
+struct DrawOrder {
+  int32_t want = 0;  // index into Batch::wants
+  DrawKind kind = DrawKind::kDraw;
   float temperature = 1, top_p = 1, min_p = 0, typical = 1;
   float repetition = 1, presence = 0, frequency = 0;
   int32_t top_k = 0;
-  int32_t logprobs = -1;  // how many likeliest tokens to report; -1: not even the chosen one's
+  int32_t logprobs = -1;  // how many likeliest tokens to report; -1: not even the drawn one's
   int32_t choice = 0;     // with seed and the row's position: the random key
   uint64_t seed = 0;
-  Range mask = {};  // words of Choices::mask: bit t set, token t allowed, no others; empty: all are
+  Range mask =
+      {};  // words of DrawOrders::mask: bit t set, token t allowed, no others; empty: all are
   Range bias = {}, counts = {}, scored = {};
 };
 
-// The sampling orders of one step.
-struct Choices {
-  std::vector<RowChoice> rows;
+// What to draw in one step.
+struct DrawOrders {
+  std::vector<DrawOrder> draws;
   std::vector<uint32_t> mask;
   std::vector<TokenBias> bias;
   std::vector<TokenCount> counts;
   std::vector<TokenId> scored;
 
   void clear() {
-    rows.clear();
+    draws.clear();
     mask.clear();
     bias.clear();
     counts.clear();
@@ -73,7 +74,7 @@ struct Choices {
 // only.
 enum class RowError : uint8_t { kNone, kNotANumber, kNothingAllowed };
 
-struct Chosen {
+struct Drawn {
   TokenId token = 0;
   float logprob = 0;  // of the token under the model's own distribution: before temperature,
                       // penalties, bias and masks
@@ -83,12 +84,12 @@ struct Chosen {
 
 // What came back from one step.
 struct StepOutput {
-  std::vector<Chosen> chosen;  // [Choices::rows]
-  Csr<TokenLogprob> top;       // [Choices::rows] likeliest first, ties by lower id
-  std::vector<float> scored;   // [Choices::scored] log-probabilities
+  std::vector<Drawn> drawn;   // [DrawOrders::draws]
+  Csr<TokenLogprob> top;      // [DrawOrders::draws] likeliest first, ties by lower id
+  std::vector<float> scored;  // [DrawOrders::scored] log-probabilities
 
   void clear() {
-    chosen.clear();
+    drawn.clear();
     top.clear();
     scored.clear();
   }
