@@ -15,14 +15,12 @@ struct PlannedSlice {
 
 // Who computes what in one step.
 struct Plan {
-  std::vector<PlannedSlice> slices;      // by rank
-  std::vector<Sequence*> out_of_memory;  // what they know can never be held; they hold nothing
+  std::vector<PlannedSlice> slices;  // by rank
   int32_t preempted = 0;
-  bool short_of_memory = false;  // somebody who could have run was left out for want of blocks
+  bool short_of_memory = false;  // a sequence got fewer rows, or none, for want of blocks
 
   void clear() {
     slices.clear();
-    out_of_memory.clear();
     preempted = 0;
     short_of_memory = false;
   }

@@ -4,8 +4,6 @@
 #include <string>
 #include <vector>
 
-#include <absl/time/time.h>
-
 #include "base/ids.h"
 #include "core/params.h"
 
@@ -21,8 +19,7 @@ struct Request {
   int32_t choices = 1;                    // OpenAI's `n`: answers drawn from one prompt pass
   int32_t logprobs = kNoLogprobs;         // 0: of the chosen token only; k: of the k likeliest too
   int32_t prompt_logprobs = kNoLogprobs;  // the same for every prompt token but the first
-  absl::Time deadline = absl::InfiniteFuture();
-  uint64_t cache_salt = 0;  // prompts share cached blocks only under the same salt
+  uint64_t cache_salt = 0;                // prompts share cached blocks only under the same salt
 };
 
 }  // namespace millrace

@@ -19,6 +19,9 @@ absl::Status check_options(const EngineOptions& options, const Capacity& capacit
     return invalid_argument("{} sequences at once: the executor takes 1 to {}",
                             options.sequences_max, capacity.sequences_max);
   }
+  if (options.long_prefill_rows < 0) {
+    return invalid_argument("long prompts of {} tokens", options.long_prefill_rows);
+  }
   if (options.waiting_max < 0) return invalid_argument("a queue of {}", options.waiting_max);
   return absl::OkStatus();
 }
@@ -35,9 +38,17 @@ int64_t longest(std::span<const Sequence> sequences) {
   return tokens;
 }
 
-EngineOptions with_cache(EngineOptions options, const Capacity& capacity) {
-  options.card.block_tokens = capacity.groups.front().block_tokens;
-  options.card.prefix_caching = options.prefix_caching;
+// What is left to the executor is filled in.
+EngineOptions resolved(EngineOptions options, const Capacity& capacity) {
+  ModelCard& card = options.card;
+  card.block_tokens = capacity.groups.front().block_tokens;
+  card.prefix_caching = options.prefix_caching;
+  for (const KvGroup& group : capacity.groups) {
+    card.context_max = std::min(card.context_max, group.units * group.block_tokens);
+  }
+  if (options.long_prefill_rows == 0) {
+    options.long_prefill_rows = std::max(options.rows_max / 4, 1);
+  }
   return options;
 }
 
@@ -55,14 +66,14 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::create(EngineOptions options, Ex
 
 Engine::Engine(EngineOptions options, Executor& executor, const Tokenizer& tokenizer,
                const Clock& clock, std::vector<Observer*> observers, std::unique_ptr<Policy> policy)
-    : options_(with_cache(std::move(options), executor.capacity())),
+    : options_(resolved(std::move(options), executor.capacity())),
       executor_(executor),
       clock_(clock),
       observers_(std::move(observers)),
       ledger_(executor.capacity().groups, options_.prefix_caching),
-      cache_tokens_(int64_t{ledger_.blocks()} * options_.card.block_tokens),
-      planner_(std::move(policy),
-               {.rows_max = options_.rows_max, .sequences_max = options_.sequences_max}),
+      planner_(std::move(policy), {.rows_max = options_.rows_max,
+                                   .sequences_max = options_.sequences_max,
+                                   .long_prefill_rows = options_.long_prefill_rows}),
       strategies_(tokenizer) {
   counters_.set_runnable(options_.sequences_max);
   counters_.set_blocks(0, ledger_.blocks());
@@ -75,9 +86,6 @@ absl::StatusOr<std::vector<RequestId>> Engine::submit_all(std::vector<Submission
   for (const Submission& submission : submissions) {
     CHECK(submission.sink != nullptr, "a request without a sink");
     RETURN_IF_ERROR(check_request(submission.request, options_.card));
-    if (const auto prompt = std::ssize(submission.request.prompt); prompt > cache_tokens_) {
-      return out_of_range("the prompt has {} tokens: the cache holds {}", prompt, cache_tokens_);
-    }
     sequences += submission.request.choices;
   }
   if (!counters_.enter(sequences, options_.waiting_max)) {
@@ -120,23 +128,18 @@ absl::Status Engine::step() {
 
 void Engine::admit(const Mail& mail) {
   for (const Arrival& arrival : mail.arrivals) {
-    for (const Sequence& sequence : live_.open(arrival).sequences) {
-      planner_.policy().arrived(sequence, began_);
-    }
+    ledger_.look_up(live_.open(arrival).sequences.front());
   }
   for (const RequestId id : mail.cancelled) {
     end(id, absl::CancelledError("cancelled"), FinishReason::kAbort);
   }
-  expire();
+  refuse_late();
 }
 
-void Engine::expire() {
+void Engine::refuse_late() {
   live_.find_late(began_, options_.waiting_age_max, late_);
   for (const LiveRequest* live : late_) {
-    end(live->id,
-        live->started() ? absl::DeadlineExceededError("the request's time is over")
-                        : resource_exhausted("the request waited too long"),
-        FinishReason::kError);
+    end(live->id, resource_exhausted("the request waited too long"), FinishReason::kError);
   }
 }
 
@@ -153,9 +156,6 @@ void Engine::settle(const Flight& flight) {
     if (outcome.error == RowError::kNone) ledger_.settle(*outcome.sequence);
   }
   for (const Fork& fork : flight.verdict.forks) ledger_.fork(fork.parent, fork.child);
-  for (const Outcome& outcome : flight.verdict.outcomes) {
-    planner_.policy().served(*outcome.sequence, outcome.draws.size());
-  }
 }
 
 absl::Status Engine::deliver(const Flight& flight) {
@@ -250,11 +250,6 @@ void Engine::collect_tokens_of(const Outcome& outcome, const Flight& flight) {
 }
 
 void Engine::collect_failures(const Flight& flight) {
-  for (const Sequence* sequence : flight.plan.out_of_memory) {
-    failures_.push_back({sequence->request_id,
-                         out_of_range("the answer ended at {} tokens: the cache holds no more",
-                                      sequence->known())});
-  }
   for (const Outcome& outcome : flight.verdict.outcomes) {
     if (outcome.error == RowError::kNone) continue;
     failures_.push_back({outcome.sequence->request_id, row_error(outcome.error)});
@@ -309,7 +304,6 @@ void Engine::retire(Sequence& sequence) {
   if (ledger_.holds(sequence.id)) ++departed_;
   ledger_.release(sequence.id);
   strategies_.forget(sequence.id);
-  planner_.policy().left(sequence);
   counters_.leave(1);
 }
 

@@ -28,11 +28,14 @@
 namespace millrace {
 
 struct EngineOptions {
-  ModelCard card;              // context_max: the most tokens that prompt and answer may have
+  ModelCard card;              // context_max: the model's; the engine lowers it to what the cache
+                               // holds
   int32_t sequences_max = 64;  // in one step; at most the executor's
   int32_t rows_max = 512;      // positions in one step, prompts' chunks included; at most the
                                // executor's
-  int64_t waiting_max = 256;   // sequences that may wait besides those running
+  int64_t long_prefill_rows = 0;  // a prompt with more left to compute is long, and leaves shorter
+                                  // ones half of a step; 0: a quarter of rows_max
+  int64_t waiting_max = 256;      // sequences that may wait besides those running
   absl::Duration waiting_age_max = absl::InfiniteDuration();  // then one that never ran gives up
   bool prefix_caching = true;
   std::string policy = "fcfs";  // one of policy_names()
@@ -97,7 +100,7 @@ class Engine final : public Generator {
   void retire(Sequence& sequence);
   void end(RequestId id, const absl::Status& status, FinishReason reason);
   void end_all(const absl::Status& status);
-  void expire();
+  void refuse_late();
   void count();
   void leave_open(int64_t requests);
 
@@ -108,7 +111,6 @@ class Engine final : public Generator {
 
   Inbox inbox_;
   Ledger ledger_;
-  const int64_t cache_tokens_;
   Planner planner_;
   Strategies strategies_;
   Flight flight_;

@@ -313,28 +313,6 @@ TEST_F(EngineTest, NeverGivesUpAListThatHasBegun) {
   EXPECT_EQ(end_of(*after), absl::StatusCode::kResourceExhausted);
 }
 
-TEST_F(EngineTest, EndsAtADeadline) {
-  Request request = request_of(2, 20);
-  request.deadline = clock_.now() + absl::Seconds(1);
-  const auto sink = submit(request);
-  ASSERT_TRUE(engine().step().ok());
-  clock_.advance(absl::Seconds(2));
-  run_dry();
-  EXPECT_EQ(end_of(*sink), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_EQ(engine().stats().blocks_used, 0);
-}
-
-TEST_F(EngineTest, FailsWhatOutgrowsTheCache) {
-  options_.card.context_max = 1000;
-  const auto sink = submit(request_of(60, 100));
-  const auto other = submit(request_of(3, 2));
-  EXPECT_EQ(refused(request_of(65, 1)).code(), absl::StatusCode::kOutOfRange);
-  run_dry();
-  EXPECT_EQ(end_of(*sink), absl::StatusCode::kOutOfRange);
-  EXPECT_EQ(sink->events.size(), 5U);  // 64 tokens are stored; the last is drawn from them
-  EXPECT_EQ(end_of(*other), absl::StatusCode::kOk);
-}
-
 TEST_F(EngineTest, FailsWhereNothingIsAllowed) {
   Request request = request_of(2, 5);
   for (TokenId token = 0; token < kVocab; ++token) {

@@ -57,8 +57,8 @@ void LiveRequests::find_late(absl::Time now, absl::Duration waiting_age_max,
                              std::vector<const LiveRequest*>& late) const {
   late.clear();
   for (const auto& [id, live] : requests_) {
-    const bool waited_out = !began_any(*live) && now - live->times.arrived > waiting_age_max;
-    if (waited_out || now > live->request->deadline) late.push_back(live.get());
+    const bool is_late = now - live->times.arrived > waiting_age_max && !began_any(*live);
+    if (is_late) late.push_back(live.get());
   }
 }
 

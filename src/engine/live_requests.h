@@ -43,8 +43,7 @@ class LiveRequests {
   // Sequences that have not finished, those that wait among them.
   std::span<Sequence* const> sequences() const { return live_; }
   std::vector<RequestId> all() const;
-  // Those whose deadline has passed, and those that never ran within `waiting_age_max`, nor did any
-  // that were submitted with them.
+  // Those that did not begin within `waiting_age_max`, nor did any that were submitted with them.
   void find_late(absl::Time now, absl::Duration waiting_age_max,
                  std::vector<const LiveRequest*>& late) const;
 

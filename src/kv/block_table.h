@@ -15,6 +15,7 @@ struct BlockTable {
 
   int64_t size() const { return static_cast<int64_t>(blocks.size()); }
   BlockId& at(int64_t i) { return blocks[static_cast<size_t>(i)]; }
+  BlockId at(int64_t i) const { return blocks[static_cast<size_t>(i)]; }
   // What block i hangs below in the prefix tree; invalid: a root.
   BlockId parent(int64_t i) const {
     return i == 0 ? BlockId{} : blocks[static_cast<size_t>(i - 1)];

@@ -64,7 +64,8 @@ int64_t Ledger::place(Sequence& sequence, int64_t want, int64_t spare) {
 }
 
 bool Ledger::open(Sequence& sequence, BlockTable& table, int64_t spare) {
-  if (tree_) share_prefix(sequence, table);
+  table = cached_prefix(sequence);
+  for (const BlockId block : table.blocks) hold(block);
   const int64_t missing = blocks_for(sequence.known()) - table.size();
   if (missing + spare > available()) return false;
   // The copy's source counts as taken until the copy is made.
@@ -80,15 +81,29 @@ PrefixTree::Match Ledger::next_in_tree(const Sequence& sequence, const BlockTabl
                            tokens_from(sequence, table.stored, rest));
 }
 
-void Ledger::share_prefix(const Sequence& sequence, BlockTable& table) {
-  while (true) {
+BlockTable Ledger::cached_prefix(const Sequence& sequence) const {
+  BlockTable table;
+  while (tree_) {
     const PrefixTree::Match match = next_in_tree(sequence, table);
     if (match.tokens < block_tokens_) break;
-    hold(match.block);
     table.blocks.push_back(match.block);
     table.stored += block_tokens_;
   }
   table.published = table.size();
+  return table;
+}
+
+void Ledger::look_up(Sequence& sequence) const {
+  sequence.findable = std::min(cached_prefix(sequence).stored, sequence.skippable());
+}
+
+bool Ledger::will_share(const Sequence& newcomer, const Sequence& running) const {
+  const bool can_share =
+      tree_ && newcomer.request->cache_salt == running.request->cache_salt && !holds(newcomer.id);
+  if (!can_share) return false;
+  const auto end = std::ranges::mismatch(newcomer.tokens, running.tokens).in1;
+  const int64_t agree = std::min(end - newcomer.tokens.begin(), newcomer.skippable());
+  return agree / block_tokens_ * block_tokens_ > running.computed;
 }
 
 void Ledger::copy_partial_block(const Sequence& sequence, BlockTable& table) {
@@ -103,16 +118,48 @@ void Ledger::copy_partial_block(const Sequence& sequence, BlockTable& table) {
   table.stored += tokens;
 }
 
-// A block with other holders is left to them: whoever writes goes on in a copy.
+int64_t Ledger::holding_sequences(BlockId block) const {
+  return pool_.holders(block) - std::ranges::count(copies_, block, &PendingCopy::from);
+}
+
+// The writer of a block that other sequences hold goes on in a copy. The last of them writes in
+// place: the copies are made before the rows that it writes, which come after what they copy.
 bool Ledger::make_writable(SeqId sequence, BlockTable& table) {
-  const int64_t i = table.stored / block_tokens_;
-  if (i >= table.size() || pool_.holders(table.at(i)) == 1) return true;
+  const int64_t i = block_to_write(table);
+  if (i >= table.size() || holding_sequences(table.at(i)) == 1) return true;
   const BlockId block = take();
   if (!block.valid()) return false;
   copy(sequence, table.at(i), block, table.stored % block_tokens_);
   let_go(table.at(i));
   table.at(i) = block;
   return true;
+}
+
+bool Ledger::has_room_without(std::span<Sequence* const> holders, const Sequence& sequence,
+                              int64_t spare) const {
+  int64_t room = available();
+  int64_t needed = 1;
+  absl::flat_hash_map<BlockId, int64_t> remaining;  // holders of each block
+  if (const auto found = tables_.find(sequence.id); found != tables_.end()) {
+    // A block that it comes to hold alone needs no copy.
+    const BlockTable& table = found->second;
+    const int64_t i = block_to_write(table);
+    if (i < table.size()) remaining[table.at(i)] = holding_sequences(table.at(i)) - 1;
+  } else {
+    const BlockTable table = cached_prefix(sequence);
+    needed = blocks_for(sequence.known()) - table.size() + spare;
+    for (const BlockId block : table.blocks) {
+      if (pool_.holders(block) == 0) --room;
+      remaining[block] = pool_.holders(block) + 1;
+    }
+  }
+  for (const Sequence* holder : holders) {
+    for (const BlockId block : tables_.at(holder->id).blocks) {
+      int64_t& left = remaining.try_emplace(block, pool_.holders(block)).first->second;
+      if (--left == 0) ++room;
+    }
+  }
+  return room >= needed;
 }
 
 void Ledger::copy(SeqId sequence, BlockId from, BlockId to, int64_t tokens) {
@@ -137,7 +184,7 @@ void Ledger::publish(const Sequence& sequence, BlockTable& table) {
         tree_->insert(table.parent(table.published), sequence.request->cache_salt,
                       tokens_from(sequence, table.published * block_tokens_, block_tokens_), own);
     if (node == own) continue;
-    // Somebody computed the same tokens at the same time: the same bits, so one block is enough.
+    // Another sequence computed the same tokens in this step: equal bits, so one block is enough.
     hold(node);
     let_go(own);
     own = node;
@@ -153,6 +200,7 @@ void Ledger::fork(SeqId parent, SeqId child) {
 
 void Ledger::preempt(Sequence& sequence) {
   release(sequence.id);
+  sequence.findable = tree_ ? std::min(sequence.computed, sequence.skippable()) : 0;
   sequence.computed = 0;
   ++sequence.preemptions;
 }

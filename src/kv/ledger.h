@@ -29,20 +29,32 @@ class Ledger {
   // returns how many of them may be computed. One that holds nothing begins with what the prefix
   // tree has of its tokens (`computed` then says how many need not be computed), and is let in only
   // if everything it knows fits beside `spare` free blocks; otherwise it holds nothing still.
+  // Pre: want > 0.
   int64_t place(Sequence& sequence, int64_t want, int64_t spare = 0);
-  // After a step: full blocks become findable, those beyond what is computed go.
+  // Whether place(), which has just returned 0, would return more once `holders` are preempted.
+  // Pre: each of them holds blocks, and `sequence` is none of them.
+  bool has_room_without(std::span<Sequence* const> holders, const Sequence& sequence,
+                        int64_t spare) const;
+  // After a step that computed rows of the sequence and advanced it: full blocks become findable,
+  // those beyond what is stored are given back.
   void settle(const Sequence& sequence);
-  // The child begins with what its parent holds. They part where one of them writes.
+  // The child begins with what its parent holds, and copies a block before it writes there.
+  // Pre: the parent holds blocks, the child none.
   void fork(SeqId parent, SeqId child);
-  // Takes everything away; the sequence will compute it again, or find it in the tree.
+  // Gives back all that it holds; the sequence computes it again, or finds it in the tree.
   void preempt(Sequence& sequence);
   // Gives back what is held, if anything is.
   void release(SeqId sequence);
   // Adds tables, write_from and copies to a batch whose slices were all placed.
   void drain(Batch& batch);
 
+  // Post: `findable` says how much of what the sequence knows is in the prefix tree now.
+  void look_up(Sequence& sequence) const;
+  // Whether `running` is yet to store blocks of tokens that `newcomer`, which holds nothing, could
+  // begin with.
+  bool will_share(const Sequence& newcomer, const Sequence& running) const;
+
   bool holds(SeqId sequence) const { return tables_.contains(sequence); }
-  bool can_ever_hold(int64_t tokens) const { return blocks_for(tokens) <= pool_.size(); }
   int64_t sequences() const { return static_cast<int64_t>(tables_.size()); }
   int64_t blocks() const { return pool_.size(); }
   int64_t blocks_held() const { return pool_.held(); }
@@ -60,8 +72,10 @@ class Ledger {
   int64_t blocks_for(int64_t tokens) const { return (tokens + block_tokens_ - 1) / block_tokens_; }
   int64_t available() const;
   bool open(Sequence& sequence, BlockTable& table, int64_t spare);
-  void share_prefix(const Sequence& sequence, BlockTable& table);
+  BlockTable cached_prefix(const Sequence& sequence) const;
   void copy_partial_block(const Sequence& sequence, BlockTable& table);
+  int64_t block_to_write(const BlockTable& table) const { return table.stored / block_tokens_; }
+  int64_t holding_sequences(BlockId block) const;
   bool make_writable(SeqId sequence, BlockTable& table);
   void publish(const Sequence& sequence, BlockTable& table);
   PrefixTree::Match next_in_tree(const Sequence& sequence, const BlockTable& table) const;

@@ -1,6 +1,8 @@
 #include "sched/planner.h"
 
 #include <algorithm>
+#include <bit>
+#include <tuple>
 
 #include "base/check.h"
 
@@ -8,66 +10,149 @@ namespace millrace {
 
 Planner::Planner(std::unique_ptr<Policy> policy, Limits limits)
     : policy_(std::move(policy)), limits_(limits) {
-  CHECK(limits_.rows_max > 0 && limits_.sequences_max > 0, "a step must be able to do something");
+  CHECK(limits_.rows_max > 0 && limits_.sequences_max > 0 && limits_.long_prefill_rows > 0,
+        "a step must be able to do something");
 }
 
 void Planner::plan(std::span<Sequence* const> live, Ledger& ledger, absl::Time now,
                    Flight& flight) {
   flight.clear();
-  rank(live, now);
-  Plan& plan = flight.plan;
-  int64_t budget = limits_.rows_max;
-  for (size_t place = 0; place < ranked_.size() && budget > 0; ++place) {
-    if (std::ssize(plan.slices) == limits_.sequences_max) break;
-    Sequence& sequence = *ranked_[place].sequence;
-    const bool holdable = ledger.can_ever_hold(sequence.known());
-    const int64_t rows = holdable ? grant(place, budget, ledger, plan) : 0;
-    if (rows == 0 && holdable && !plan.slices.empty()) {
-      plan.short_of_memory = true;
-      break;
-    }
-    if (rows == 0) {
-      ledger.release(sequence.id);
-      plan.out_of_memory.push_back(&sequence);
-      continue;
-    }
-    budget -= rows;
-    plan.slices.push_back({&sequence, static_cast<int32_t>(rows)});
-    policy_->granted(sequence, static_cast<int32_t>(rows));
-  }
+  rank(live, ledger, now);
+  share_rows(ledger);
+  place(ledger, flight.plan);
+  CHECK(ranked_.empty() || !flight.plan.slices.empty(), "a step that computes nothing");
 }
 
-void Planner::rank(std::span<Sequence* const> live, absl::Time now) {
+void Planner::rank(std::span<Sequence* const> live, const Ledger& ledger, absl::Time now) {
   ranked_.clear();
   for (Sequence* sequence : live) {
-    if (!sequence->awaits_fork()) ranked_.push_back({policy_->rank(*sequence, now), sequence});
+    if (sequence->awaits_fork()) continue;
+    const int64_t found = ledger.holds(sequence->id) ? 0 : sequence->findable;
+    ranked_.push_back({policy_->rank(*sequence, now), sequence, sequence->pending() - found});
   }
-  std::ranges::sort(ranked_, [](const Ranked& a, const Ranked& b) {
+  std::ranges::sort(ranked_, [](const Candidate& a, const Candidate& b) {
     return a.rank != b.rank ? a.rank < b.rank : a.sequence->id < b.sequence->id;
   });
-  holders_end_ = ranked_.size();
 }
 
-// A newcomer leaves a free block to each sequence before it, so that it is not thrown out again at
-// their next block.
-int64_t Planner::grant(size_t place, int64_t budget, Ledger& ledger, Plan& plan) {
-  Sequence& sequence = *ranked_[place].sequence;
-  while (true) {
-    const int64_t rows = ledger.place(sequence, budget, std::ssize(plan.slices));
-    if (rows == std::min(budget, sequence.pending())) return rows;
-    if (!preempt_below(place, ledger, plan)) return rows;
+// After the sequences that decode, half of the rows go to the first prompt and half to those of its
+// level that have at most half as much left: then sharing brings more to them than it costs the
+// first. What they leave is the first's, and what the first leaves everybody's.
+void Planner::share_rows(const Ledger& ledger) {
+  Candidate* first = share_among_decoding(ledger);
+  if (first == nullptr) return;
+  const bool is_long = first->left > limits_.long_prefill_rows;
+  if (is_long) {
+    give(*first, rows_left_ / 2);
+    for (Candidate* other : prompts_) {
+      const bool is_shorter =
+          other->rank.level == first->rank.level && other->left <= first->left / 2;
+      if (!is_shorter || ledger.will_share(*other->sequence, *first->sequence)) continue;
+      give(*other, rows_left_);
+    }
+  }
+  give(*first, rows_left_);
+  for (Candidate* other : prompts_) give(*other, rows_left_);
+}
+
+// A row for each, and for the first prompt, so that whoever ranks first is served. Collects the
+// other prompts.
+Planner::Candidate* Planner::share_among_decoding(const Ledger& ledger) {
+  rows_left_ = limits_.rows_max;
+  sequences_left_ = limits_.sequences_max;
+  prompts_.clear();
+  Candidate* first = nullptr;
+  for (Candidate& candidate : ranked_) {
+    if (candidate.left == 1 && ledger.holds(candidate.sequence->id)) {
+      give(candidate, 1);
+    } else if (first == nullptr) {
+      first = &candidate;
+      give(candidate, 1);
+    } else {
+      prompts_.push_back(&candidate);
+    }
+  }
+  sort_by_length();
+  return first;
+}
+
+// First come, first served among prompts of about one length, and among all that are short.
+void Planner::sort_by_length() {
+  const auto key = [this](const Candidate* candidate) {
+    const auto length = static_cast<uint64_t>((candidate->left - 1) / limits_.long_prefill_rows);
+    return std::tuple(candidate->rank.level, std::bit_width(length), candidate);
+  };
+  std::ranges::sort(prompts_, {}, key);
+}
+
+void Planner::give(Candidate& candidate, int64_t rows) {
+  const int64_t given = std::min({rows, candidate.left - candidate.rows, rows_left_});
+  if (given == 0 || (candidate.rows == 0 && sequences_left_ == 0)) return;
+  if (candidate.rows == 0) --sequences_left_;
+  candidate.rows += given;
+  rows_left_ -= given;
+}
+
+// Rows for which there is no memory go to the holders ranked below.
+void Planner::place(Ledger& ledger, Plan& plan) {
+  for (size_t i = 0; i < ranked_.size(); ++i) {
+    Candidate& candidate = ranked_[i];
+    Sequence& sequence = *candidate.sequence;
+    const bool holds = ledger.holds(sequence.id);
+    if (holds) give(candidate, rows_left_);
+    if (candidate.rows == 0 || (plan.short_of_memory && !holds)) continue;
+    const int64_t rows = place_one(i, ledger, plan);
+    plan.short_of_memory |= rows < std::min(candidate.rows, sequence.pending());
+    rows_left_ += candidate.rows - rows;
+    if (rows > 0) {
+      plan.slices.push_back({&sequence, static_cast<int32_t>(rows)});
+    } else {
+      ++sequences_left_;
+    }
   }
 }
 
-bool Planner::preempt_below(size_t place, Ledger& ledger, Plan& plan) {
-  while (holders_end_ > place + 1) {
-    Sequence& lowest = *ranked_[--holders_end_].sequence;
-    if (!ledger.holds(lowest.id)) continue;
-    ledger.preempt(lowest);
-    ++plan.preempted;
-    return true;
+// A newcomer leaves a free block to each sequence before it, so that it is not preempted at their
+// next block.
+int64_t Planner::place_one(size_t i, Ledger& ledger, Plan& plan) {
+  const Candidate& candidate = ranked_[i];
+  const int64_t spare = std::ssize(plan.slices);
+  const int64_t rows = ledger.place(*candidate.sequence, candidate.rows, spare);
+  if (rows > 0) return rows;
+  choose_victims(i, spare, ledger);
+  if (victims_.empty()) return 0;
+  for (Sequence* victim : victims_) ledger.preempt(*victim);
+  plan.preempted += static_cast<int32_t>(victims_.size());
+  for (Candidate& below : std::span(ranked_).subspan(i + 1)) {
+    if (!ledger.holds(below.sequence->id)) below.rows = 0;
   }
-  return false;
+  return ledger.place(*candidate.sequence, candidate.rows, spare);
+}
+
+// Of the holders ranked below, the lowest that make room together, without those whose blocks are
+// not needed for it; none if all together make none.
+void Planner::choose_victims(size_t i, int64_t spare, const Ledger& ledger) {
+  victims_.clear();
+  for (size_t below = ranked_.size(); --below > i;) {
+    Sequence* sequence = ranked_[below].sequence;
+    if (ledger.holds(sequence->id)) victims_.push_back(sequence);
+  }
+  const auto has_room = [&](size_t victims) {
+    return ledger.has_room_without(std::span(victims_).first(victims), *ranked_[i].sequence, spare);
+  };
+  if (victims_.empty() || !has_room(victims_.size())) {
+    victims_.clear();
+    return;
+  }
+  size_t lowest = 1;
+  while (!has_room(lowest)) ++lowest;
+  victims_.resize(lowest);
+  for (size_t last = victims_.size(); last-- > 0;) {
+    const auto at = victims_.begin() + static_cast<std::ptrdiff_t>(last);
+    Sequence* victim = *at;
+    victims_.erase(at);
+    if (!has_room(victims_.size())) victims_.insert(at, victim);
+  }
 }
 
 }  // namespace millrace

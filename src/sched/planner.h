@@ -14,32 +14,41 @@
 
 namespace millrace {
 
-// Hands out a step's positions: by rank, each sequence as many as it has pending and the budget
-// allows, and memory from the lowest ranked where there is none. Nobody overtakes a sequence that
-// waits for memory, so none starves; and whenever somebody could compute, somebody does.
+// Hands out a step's rows, then memory for them. No sequence that holds nothing overtakes one that
+// waits for memory, so none starves; and a step with live sequences always computes something.
 class Planner {
  public:
   Planner(std::unique_ptr<Policy> policy, Limits limits);
 
+  // Pre: the whole cache can hold what any one of them knows.
+  // Post: slices by rank, each with blocks in the ledger for its rows; at least one if any sequence
+  // has tokens.
   void plan(std::span<Sequence* const> live, Ledger& ledger, absl::Time now, Flight& flight);
 
-  Policy& policy() { return *policy_; }
-  const Limits& limits() const { return limits_; }
-
  private:
-  struct Ranked {
+  struct Candidate {
     Rank rank;
     Sequence* sequence;
+    int64_t left;      // rows that it has yet to compute, as far as can be told
+    int64_t rows = 0;  // of this step
   };
 
-  void rank(std::span<Sequence* const> live, absl::Time now);
-  int64_t grant(size_t place, int64_t budget, Ledger& ledger, Plan& plan);
-  bool preempt_below(size_t place, Ledger& ledger, Plan& plan);
+  void rank(std::span<Sequence* const> live, const Ledger& ledger, absl::Time now);
+  void share_rows(const Ledger& ledger);
+  Candidate* share_among_decoding(const Ledger& ledger);
+  void sort_by_length();
+  void give(Candidate& candidate, int64_t rows);
+  void place(Ledger& ledger, Plan& plan);
+  int64_t place_one(size_t i, Ledger& ledger, Plan& plan);
+  void choose_victims(size_t i, int64_t spare, const Ledger& ledger);
 
   std::unique_ptr<Policy> policy_;
-  Limits limits_;
-  std::vector<Ranked> ranked_;  // first to last
-  size_t holders_end_ = 0;      // no sequence ranked here or below holds blocks
+  const Limits limits_;
+  std::vector<Candidate> ranked_;    // first to last
+  std::vector<Candidate*> prompts_;  // of ranked_, but the first prompt: shortest first
+  std::vector<Sequence*> victims_;   // to preempt
+  int64_t rows_left_ = 0;            // of this step
+  int64_t sequences_left_ = 0;
 };
 
 }  // namespace millrace

@@ -13,7 +13,7 @@
 
 namespace millrace {
 
-// The lower goes first; equals go by arrival.
+// The lower goes first; equals go by arrival. Prompts share a step only with those of their level.
 struct Rank {
   int32_t level = 0;
   int64_t key = 0;
@@ -25,12 +25,6 @@ class Policy {
  public:
   virtual ~Policy() = default;
   virtual Rank rank(const Sequence& sequence, absl::Time now) const = 0;
-
-  // What it may learn from.
-  virtual void arrived(const Sequence&, absl::Time /*now*/) {}
-  virtual void granted(const Sequence&, int32_t /*rows*/) {}  // may only worsen a rank
-  virtual void served(const Sequence&, int32_t /*tokens*/) {}
-  virtual void left(const Sequence&) {}
 };
 
 std::vector<std::string_view> policy_names();
