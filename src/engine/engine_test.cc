@@ -221,10 +221,11 @@ TEST_F(EngineTest, ChoicesShareTheirPrompt) {
     engine_.reset();
     Request request = request_of(30, 2);
     request.choices = 4;
-    const int64_t before = executor_.rows_computed();
+    const int64_t before = executor_.rows_computed(), copies = executor_.copies_made();
     const auto sink = submit(request);
     run_dry();
     EXPECT_EQ(executor_.rows_computed() - before, 30 + 4);
+    EXPECT_EQ(executor_.copies_made() - copies, 2 * 3);  // of two groups; the last writes in place
     EXPECT_EQ(sink->ends[0].usage.prompt_tokens, 30);
     EXPECT_EQ(sink->ends[0].usage.generated_tokens, 8);
   }
@@ -311,6 +312,40 @@ TEST_F(EngineTest, NeverGivesUpAListThatHasBegun) {
   run_dry();
   for (const auto& sink : sinks) EXPECT_EQ(end_of(*sink), absl::StatusCode::kOk);
   EXPECT_EQ(end_of(*after), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(EngineTest, TheCacheBoundsTheContext) {
+  options_.card.context_max = 1000;
+  EXPECT_EQ(engine().card().context_max, 64);
+  EXPECT_EQ(refused(request_of(60, 5)).code(), absl::StatusCode::kOutOfRange);
+  EXPECT_EQ(refused(request_of(65, 1)).code(), absl::StatusCode::kOutOfRange);
+  options_.card.context_max = 20;
+  engine_.reset();
+  EXPECT_EQ(engine().card().context_max, 20);
+}
+
+TEST_F(EngineTest, AnAnswerThatFillsTheCacheEndsWithLength) {
+  options_.card.context_max = 1000;
+  for (const bool caching : {true, false}) {
+    for (const int32_t scores : {kNoLogprobs, 1}) {
+      options_.prefix_caching = caching;
+      engine_.reset();
+      std::vector<std::shared_ptr<Notebook>> sinks;
+      for (const int64_t prompt : {1, 30, 63}) {
+        Request request = request_of(prompt, engine().card().context_max - prompt);
+        request.choices = prompt == 30 ? 3 : 1;
+        request.prompt_logprobs = scores;
+        sinks.push_back(submit(request));
+      }
+      run_dry();
+      EXPECT_GT(engine().stats().preemptions, 0);
+      for (const auto& sink : sinks) {
+        ASSERT_EQ(end_of(*sink), absl::StatusCode::kOk);
+        EXPECT_EQ(sink->events.back().finish, FinishReason::kLength);
+        EXPECT_EQ(sink->events.back().position, 63);
+      }
+    }
+  }
 }
 
 TEST_F(EngineTest, FailsWhereNothingIsAllowed) {

@@ -148,6 +148,8 @@ class Trial {
   void send() {
     Sent& sent = sent_.emplace_back();
     sent.request = draw_request(dice_, world_.model.vocab);
+    const int64_t left = engine_->card().context_max - std::ssize(sent.request.prompt);
+    if (left > 0 && dice_.one_in(6)) sent.request.stop.tokens_max = left;
     if (dice_.one_in(10)) sent.sink->events_max = static_cast<size_t>(dice_.between(1, 5));
     const auto id = engine_->submit(sent.request, sent.sink);
     if (id.ok()) {

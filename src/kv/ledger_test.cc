@@ -154,6 +154,69 @@ TEST_F(LedgerTest, ForksPartWhereTheyWrite) {
   }
 }
 
+TEST_F(LedgerTest, TheLastOfForksWritesInPlace) {
+  for (const int64_t forks : {2, 3, 8}) {
+    open(4, 32);
+    Sequence& parent = arrive({1, 2, 3, 4, 5, 6});
+    compute(parent, 6);
+    std::vector<Sequence*> all = {&parent};
+    while (std::ssize(all) < forks) {
+      Sequence& child = arrive({1, 2, 3, 4, 5, 6, 1});
+      child.computed = parent.computed;
+      ledger_->fork(parent.id, child.id);
+      all.push_back(&child);
+    }
+    Batch batch;
+    for (Sequence* sequence : all) {
+      EXPECT_EQ(ledger_->place(*sequence, 1), 1);
+      batch.slices.push_back({.sequence = sequence->id, .rows = 1});
+      ledger_->check_integrity();
+    }
+    ledger_->drain(batch);
+    ledger_->check_integrity();
+    EXPECT_EQ(std::ssize(batch.copies), forks - 1);
+    EXPECT_EQ(ledger_->blocks_held(), 1 + forks);
+  }
+}
+
+TEST_F(LedgerTest, SaysWhetherOthersMakeRoom) {
+  open(4, 4, false);
+  Sequence& first = arrive(std::vector<TokenId>(8, 1));
+  Sequence& second = arrive(std::vector<TokenId>(8, 2));
+  compute(first, 8);
+  compute(second, 8);
+  Sequence& large = arrive(std::vector<TokenId>(12, 3));
+  Sequence* const both[] = {&second, &first};
+  const auto one = std::span(both).first(1);
+  EXPECT_FALSE(ledger_->has_room_without(one, large, 0));
+  EXPECT_TRUE(ledger_->has_room_without(both, large, 0));
+  EXPECT_FALSE(ledger_->has_room_without(both, large, 2));
+  EXPECT_TRUE(ledger_->has_room_without(one, first, 0));
+  ledger_->preempt(second);
+  EXPECT_EQ(ledger_->place(first, 1), 1);
+}
+
+// Blocks that two share are free only when both go, and what a newcomer would begin with is its
+// own.
+TEST_F(LedgerTest, CountsSharedBlocksOnceAllHoldersGo) {
+  open(2, 3);
+  Sequence& parent = arrive({1, 2, 3, 4, 5});
+  compute(parent, 5);
+  Sequence& child = arrive({1, 2, 3, 4, 5, 6});
+  child.computed = parent.computed;
+  ledger_->fork(parent.id, child.id);
+  Sequence* const both[] = {&child, &parent};
+  Sequence& newcomer = arrive({7, 7, 7});
+  EXPECT_FALSE(ledger_->has_room_without(std::span(both).first(1), newcomer, 0));
+  EXPECT_TRUE(ledger_->has_room_without(both, newcomer, 0));
+  Sequence& like_them = arrive({1, 2, 7, 7, 7, 7});
+  EXPECT_TRUE(ledger_->has_room_without(both, like_them, 0));
+  EXPECT_FALSE(ledger_->has_room_without(both, like_them, 1));
+  // Alone with the block that they share, the parent needs no other.
+  EXPECT_EQ(ledger_->place(parent, 1), 0);
+  EXPECT_TRUE(ledger_->has_room_without(std::span(both).first(1), parent, 0));
+}
+
 TEST_F(LedgerTest, FindsAgainWhatItTookAway) {
   open(2, 4);
   Sequence& sequence = arrive({1, 2, 3, 4, 5});

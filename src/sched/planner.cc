@@ -43,16 +43,16 @@ void Planner::share_rows(const Ledger& ledger) {
   if (first == nullptr) return;
   const bool is_long = first->left > limits_.long_prefill_rows;
   if (is_long) {
-    give(*first, rows_left_ / 2);
+    give(*first, rows_left_ / 2, ledger);
     for (Candidate* other : prompts_) {
       const bool is_shorter =
           other->rank.level == first->rank.level && other->left <= first->left / 2;
       if (!is_shorter || ledger.will_share(*other->sequence, *first->sequence)) continue;
-      give(*other, rows_left_);
+      give(*other, rows_left_, ledger);
     }
   }
-  give(*first, rows_left_);
-  for (Candidate* other : prompts_) give(*other, rows_left_);
+  give(*first, rows_left_, ledger);
+  for (Candidate* other : prompts_) give(*other, rows_left_, ledger);
 }
 
 // A row for each, and for the first prompt, so that whoever ranks first is served. Collects the
@@ -64,10 +64,10 @@ Planner::Candidate* Planner::share_among_decoding(const Ledger& ledger) {
   Candidate* first = nullptr;
   for (Candidate& candidate : ranked_) {
     if (candidate.left == 1 && ledger.holds(candidate.sequence->id)) {
-      give(candidate, 1);
+      give(candidate, 1, ledger);
     } else if (first == nullptr) {
       first = &candidate;
-      give(candidate, 1);
+      give(candidate, 1, ledger);
     } else {
       prompts_.push_back(&candidate);
     }
@@ -85,10 +85,15 @@ void Planner::sort_by_length() {
   std::ranges::sort(prompts_, {}, key);
 }
 
-void Planner::give(Candidate& candidate, int64_t rows) {
+void Planner::give(Candidate& candidate, int64_t rows, const Ledger& ledger) {
+  const bool is_new = candidate.rows == 0;
+  if (std::min(rows, rows_left_) == 0 || (is_new && sequences_left_ == 0)) return;
+  if (is_new && !ledger.holds(candidate.sequence->id)) {
+    ledger.look_up(*candidate.sequence);
+    candidate.left = candidate.sequence->known() - candidate.sequence->findable;
+  }
   const int64_t given = std::min({rows, candidate.left - candidate.rows, rows_left_});
-  if (given == 0 || (candidate.rows == 0 && sequences_left_ == 0)) return;
-  if (candidate.rows == 0) --sequences_left_;
+  if (is_new) --sequences_left_;
   candidate.rows += given;
   rows_left_ -= given;
 }
@@ -99,7 +104,7 @@ void Planner::place(Ledger& ledger, Plan& plan) {
     Candidate& candidate = ranked_[i];
     Sequence& sequence = *candidate.sequence;
     const bool holds = ledger.holds(sequence.id);
-    if (holds) give(candidate, rows_left_);
+    if (holds) give(candidate, rows_left_, ledger);
     if (candidate.rows == 0 || (plan.short_of_memory && !holds)) continue;
     const int64_t rows = place_one(i, ledger, plan);
     plan.short_of_memory |= rows < std::min(candidate.rows, sequence.pending());

@@ -37,7 +37,7 @@ class Planner {
   void share_rows(const Ledger& ledger);
   Candidate* share_among_decoding(const Ledger& ledger);
   void sort_by_length();
-  void give(Candidate& candidate, int64_t rows);
+  void give(Candidate& candidate, int64_t rows, const Ledger& ledger);
   void place(Ledger& ledger, Plan& plan);
   int64_t place_one(size_t i, Ledger& ledger, Plan& plan);
   void choose_victims(size_t i, int64_t spare, const Ledger& ledger);

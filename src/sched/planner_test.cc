@@ -15,6 +15,22 @@ class LastFirst final : public Policy {
   }
 };
 
+// Ranks by what a test chose.
+class ByChoice final : public Policy {
+ public:
+  Rank rank(const Sequence& sequence, absl::Time) const override {
+    return {.level = 0, .key = sequence.choice};
+  }
+};
+
+// Each later arrival on a lower level.
+class Levels final : public Policy {
+ public:
+  Rank rank(const Sequence& sequence, absl::Time) const override {
+    return {.level = static_cast<int32_t>(sequence.id.value), .key = 0};
+  }
+};
+
 class PlannerTest : public testing::Test {
  protected:
   void open(Limits limits, int32_t block_tokens, int64_t blocks,
@@ -28,11 +44,12 @@ class PlannerTest : public testing::Test {
     planner_ = std::make_unique<Planner>(std::move(policy), limits);
   }
 
-  Sequence& arrive(int64_t prompt) {
+  Sequence& arrive(int64_t prompt, int32_t choice = 0) {
     Request request;
     request.prompt.assign(static_cast<size_t>(prompt), 1);
     Sequence& sequence = sequences_.emplace_back();
     sequence.id = {std::ssize(sequences_)};
+    sequence.choice = choice;
     sequence.tokens = request.prompt;
     sequence.request = std::make_shared<const Request>(std::move(request));
     live_.push_back(&sequence);
@@ -129,6 +146,149 @@ TEST_F(PlannerTest, LeavesOutWhoAwaitsAFork) {
   arrive(2);
   arrive(2).tokens.clear();
   EXPECT_EQ(step(), (Planned{{1, 2}}));
+}
+
+TEST_F(PlannerTest, GivesALonePromptTheWholeStep) {
+  open({.rows_max = 8, .sequences_max = 4, .long_prefill_rows = 2}, 4, 100);
+  arrive(20);
+  EXPECT_EQ(step(), (Planned{{1, 8}}));
+  EXPECT_EQ(step(), (Planned{{1, 8}}));
+  EXPECT_EQ(step(), (Planned{{1, 4}}));
+}
+
+TEST_F(PlannerTest, ALongPromptLeavesHalfToShorterOnes) {
+  open({.rows_max = 8, .sequences_max = 9, .long_prefill_rows = 2}, 4, 200);
+  arrive(100);
+  for (int i = 0; i < 5; ++i) arrive(2);
+  EXPECT_EQ(step(), (Planned{{1, 4}, {2, 2}, {3, 2}}));
+  EXPECT_EQ(step(), (Planned{{1, 3}, {2, 1}, {3, 1}, {4, 2}, {5, 1}}));
+  EXPECT_EQ(step(), (Planned{{1, 2}, {2, 1}, {3, 1}, {4, 1}, {5, 1}, {6, 2}}));
+  EXPECT_EQ(step(), (Planned{{1, 3}, {2, 1}, {3, 1}, {4, 1}, {5, 1}, {6, 1}}));
+}
+
+TEST_F(PlannerTest, ManyLongPromptsLeaveAShortOneItsShare) {
+  open({.rows_max = 8, .sequences_max = 2, .long_prefill_rows = 2}, 4, 200);
+  for (int i = 0; i < 4; ++i) arrive(100);
+  EXPECT_EQ(step(), (Planned{{1, 8}}));
+  arrive(3);
+  EXPECT_EQ(step(), (Planned{{1, 5}, {5, 3}}));
+  EXPECT_EQ(step(), (Planned{{1, 7}, {5, 1}}));
+}
+
+TEST_F(PlannerTest, ServesTheShortestOfLongPromptsBesideTheFirst) {
+  open({.rows_max = 8, .sequences_max = 4, .long_prefill_rows = 2}, 4, 200);
+  arrive(100);
+  arrive(40);
+  arrive(10);
+  EXPECT_EQ(step(), (Planned{{1, 4}, {3, 4}}));
+  EXPECT_EQ(step(), (Planned{{1, 4}, {3, 4}}));
+  EXPECT_EQ(step(), (Planned{{1, 4}, {2, 2}, {3, 2}}));
+}
+
+TEST_F(PlannerTest, PromptsOfAboutOneLengthGoByArrival) {
+  open({.rows_max = 8, .sequences_max = 4, .long_prefill_rows = 2}, 4, 200);
+  arrive(12);
+  arrive(10);
+  arrive(11);
+  EXPECT_EQ(step(), (Planned{{1, 8}}));
+  EXPECT_EQ(step(), (Planned{{1, 4}, {2, 4}}));
+  EXPECT_EQ(step(), (Planned{{1, 1}, {2, 6}, {3, 1}}));
+}
+
+TEST_F(PlannerTest, SequencesThatDecodeComeBeforePrompts) {
+  open({.rows_max = 3, .sequences_max = 4, .long_prefill_rows = 2}, 4, 200);
+  arrive(1);
+  EXPECT_EQ(step(), (Planned{{1, 1}}));
+  arrive(20, 0);
+  arrive(1);
+  EXPECT_EQ(step(), (Planned{{1, 1}, {2, 1}, {3, 1}}));
+  EXPECT_EQ(step(), (Planned{{1, 1}, {2, 1}, {3, 1}}));
+}
+
+TEST_F(PlannerTest, WhoeverRanksFirstIsServedHoweverManyDecode) {
+  open({.rows_max = 2, .sequences_max = 4, .long_prefill_rows = 2}, 4, 200,
+       std::make_unique<ByChoice>());
+  for (int i = 0; i < 3; ++i) arrive(1, 1);
+  step();
+  step();
+  arrive(9, 0);
+  EXPECT_EQ(step(), (Planned{{4, 1}, {1, 1}}));
+}
+
+TEST_F(PlannerTest, PromptsShareOnlyWithinTheirLevel) {
+  open({.rows_max = 8, .sequences_max = 4, .long_prefill_rows = 2}, 4, 200,
+       std::make_unique<Levels>());
+  arrive(20);
+  arrive(2);
+  EXPECT_EQ(step(), (Planned{{1, 8}}));
+  EXPECT_EQ(step(), (Planned{{1, 8}}));
+  EXPECT_EQ(step(), (Planned{{1, 4}, {2, 2}}));
+}
+
+TEST_F(PlannerTest, AwaitsThePrefixThatTheFirstIsComputing) {
+  open({.rows_max = 8, .sequences_max = 4, .long_prefill_rows = 2}, 4, 200, *make_policy("fcfs"),
+       true);
+  arrive(40);
+  arrive(12);  // the same tokens
+  EXPECT_EQ(step(), (Planned{{1, 8}}));
+  EXPECT_EQ(step(), (Planned{{1, 4}, {2, 4}}));
+  EXPECT_EQ(sequences_[1].cached, 8);
+}
+
+TEST_F(PlannerTest, PromptsWhosePrefixWasComputedShareAStep) {
+  open({.rows_max = 8, .sequences_max = 4, .long_prefill_rows = 2}, 4, 200, *make_policy("fcfs"),
+       true);
+  for (int i = 0; i < 4; ++i) arrive(16);
+  EXPECT_EQ(step(), (Planned{{1, 8}}));
+  EXPECT_EQ(step(), (Planned{{1, 8}}));
+  EXPECT_EQ(step(), (Planned{{1, 1}, {2, 1}, {3, 1}, {4, 1}}));
+}
+
+TEST_F(PlannerTest, PreemptsNobodyInVain) {
+  open({.rows_max = 50, .sequences_max = 4}, 2, 8, std::make_unique<ByChoice>());
+  arrive(8, 0);
+  arrive(4, 2);
+  EXPECT_EQ(step(), (Planned{{1, 8}, {2, 4}}));
+  arrive(12, 1);
+  EXPECT_EQ(step(), (Planned{{1, 1}, {2, 1}}));
+  EXPECT_EQ(flight_.plan.preempted, 0);
+  EXPECT_TRUE(flight_.plan.short_of_memory);
+
+  ledger_->release({1});
+  live_.erase(live_.begin());
+  EXPECT_EQ(step(), (Planned{{3, 12}}));
+  EXPECT_EQ(flight_.plan.preempted, 1);
+}
+
+TEST_F(PlannerTest, KeepsHoldersWhoseBlocksBringNothing) {
+  open({.rows_max = 50, .sequences_max = 4}, 2, 5, std::make_unique<ByChoice>());
+  Sequence& parent = arrive(4, 0);
+  arrive(4, 1);
+  EXPECT_EQ(step(), (Planned{{1, 4}, {2, 4}}));
+  Sequence& child = arrive(5, 2);
+  child.computed = parent.computed;
+  ledger_->fork(parent.id, child.id);
+  EXPECT_EQ(step(), (Planned{{1, 1}}));
+  EXPECT_EQ(step(), (Planned{{1, 1}}));
+  EXPECT_EQ(flight_.plan.preempted, 0);
+  EXPECT_EQ(step(), (Planned{{1, 1}, {3, 1}}));
+  EXPECT_EQ(flight_.plan.preempted, 1);
+  EXPECT_EQ(sequences_[1].preemptions, 1);
+}
+
+// The long prompt is too large for what is free; what runs below it must not stand still meanwhile.
+TEST_F(PlannerTest, HoldersRunWhileAPromptBeforeThemWaitsForMemory) {
+  open({.rows_max = 8, .sequences_max = 4, .long_prefill_rows = 2}, 2, 24,
+       std::make_unique<ByChoice>());
+  arrive(20, 0);
+  arrive(20, 2);
+  step();
+  ASSERT_EQ(step(), (Planned{{1, 8}}));
+  ASSERT_EQ(step(), (Planned{{1, 4}, {2, 4}}));
+  arrive(40, 1);
+  EXPECT_EQ(step(), (Planned{{1, 1}, {2, 7}}));
+  EXPECT_TRUE(flight_.plan.short_of_memory);
+  EXPECT_EQ(flight_.plan.preempted, 0);
 }
 
 }  // namespace
