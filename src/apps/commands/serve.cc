@@ -136,10 +136,6 @@ absl::Status run_serve(const ServeOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_served(wanted));
   const ChatTemplate* chat_template = served->chat_template ? &*served->chat_template : nullptr;
   server.set_model({served->generator(), *served->tokenizer, chat_template});
-  if (const int64_t context = served->generator().card().context_max; served->kv_tokens < context) {
-    spdlog::warn("the cache holds {} tokens: what needs more of the context of {} fails",
-                 served->kv_tokens, context);
-  }
   signals.arm();
   print_ready(wanted, *served, address_of(options.door, server.port()));
   signals.wait();

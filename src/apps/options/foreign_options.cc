@@ -36,8 +36,6 @@ constexpr ForeignOption kForeign[] = {
     {"--pipeline-parallel-size", kValue, "1", kOneProcess},
     {"--data-parallel-size", kValue, "1", kOneProcess},
     {"--gpu-memory-utilization", kValue, "", "models run on the CPU; --kv-cache-memory-bytes"},
-    {"--long-prefill-token-threshold", kValue, "0",
-     "--max-num-batched-tokens bounds what a prompt takes of a step"},
     {"--prefix-caching-hash-algo", kValue, "sha256 sha256_cbor builtin xxhash xxhash_cbor",
      "the prefix cache compares tokens, not hashes"},
     {"--enable-chunked-prefill", kNothing, "true",

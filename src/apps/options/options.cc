@@ -143,6 +143,10 @@ void bind(CLI::App& command, EngineLimits& limits) {
        "sequences computed at once");
   size("--max-num-batched-tokens,-b,--batch-size", limits.max_num_batched_tokens,
        as_size(1, kRowsMax), "tokens computed in one step; longer prompts are cut into chunks");
+  size(
+      "--long-prefill-token-threshold", limits.long_prefill_token_threshold, as_size(),
+      "a prompt with more tokens left is long: it leaves half of each step to prompts with at most "
+      "half as many; 0: a quarter of --max-num-batched-tokens");
   size("--kv-cache-memory-bytes", limits.kv_cache_memory_bytes, as_size(0),
        "0: for all sequences at full length, but at most a quarter of the memory");
   size("--block-size", limits.block_size, as_size(1, 1024), "tokens in a block of the cache");

@@ -101,6 +101,7 @@ EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec
   engine.card.created = absl::Now();
   engine.sequences_max = static_cast<int32_t>(options.limits.max_num_seqs);
   engine.rows_max = static_cast<int32_t>(options.limits.max_num_batched_tokens);
+  engine.long_prefill_rows = options.limits.long_prefill_token_threshold;
   engine.waiting_max = options.max_queue;
   engine.waiting_age_max = options.max_queue_age;
   engine.prefix_caching = options.limits.prefix_caching;
@@ -130,6 +131,13 @@ absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& option
   ASSIGN_OR_RETURN(served->engine,
                    Engine::create(engine_options(options, spec, context_max), *served->executor,
                                   *served->tokenizer, served->clock, options.observers));
+  served->context_why =
+      options.limits.max_model_len > 0 ? "--max-model-len" : "what the model was made for";
+  if (const int64_t held = served->generator().card().context_max; held < context_max) {
+    spdlog::warn("the cache holds {} tokens, so the context is no longer: {} is {}", held,
+                 served->context_why, context_max);
+    served->context_why = "what the cache holds";
+  }
   served->engine->start();
   return served;
 }

@@ -44,7 +44,8 @@ struct Served {
   std::unique_ptr<Engine> engine;
   int64_t kv_tokens = 0;  // that the cache holds
   int64_t kv_bytes = 0;
-  std::string kv_why;  // what decided it
+  std::string kv_why;       // what decided it
+  std::string context_why;  // what decided the card's context
 };
 
 // Loads the model and starts the engine. A progress bar is shown on a terminal meanwhile.

@@ -30,8 +30,7 @@ std::string start_table(const ServedOptions& options, const Served& served) {
                 fmt::format("{}, {} tokens in {}", bytes_text(served.kv_bytes),
                             grouped(served.kv_tokens), compute.kv_cache_dtype),
                 served.kv_why);
-  table += line("context", grouped(card.context_max) + " tokens",
-                limits.max_model_len == 0 ? "what the model was made for" : "--max-model-len");
+  table += line("context", grouped(card.context_max) + " tokens", served.context_why);
   table += line("sequences",
                 fmt::format("{} at once, {} may wait", grouped(limits.max_num_seqs),
                             grouped(options.max_queue)),
