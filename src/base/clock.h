@@ -1,30 +1,62 @@
 #pragma once
 
-#include <absl/time/clock.h>
+#include <chrono>
+#include <compare>
+
 #include <absl/time/time.h>
 
 namespace millrace {
+
+// A moment of a clock that nobody sets. It is no date: absl::Time, which is one and may jump, is
+// for what people and clients read.
+class Instant {
+ public:
+  constexpr Instant() = default;  // the clock's origin
+  static Instant infinite_past() { return Instant() - absl::InfiniteDuration(); }
+  static Instant infinite_future() { return Instant() + absl::InfiniteDuration(); }
+
+  Instant& operator+=(absl::Duration by) {
+    since_origin_ += by;
+    return *this;
+  }
+  friend Instant operator+(Instant instant, absl::Duration by) { return instant += by; }
+  friend Instant operator-(Instant instant, absl::Duration by) { return instant += -by; }
+  friend absl::Duration operator-(Instant a, Instant b) {
+    return a.since_origin_ - b.since_origin_;
+  }
+  friend constexpr bool operator==(Instant a, Instant b) = default;
+  friend constexpr std::strong_ordering operator<=>(Instant a, Instant b) {
+    if (a == b) return std::strong_ordering::equal;
+    return a.since_origin_ < b.since_origin_ ? std::strong_ordering::less
+                                             : std::strong_ordering::greater;
+  }
+
+ private:
+  absl::Duration since_origin_ = absl::ZeroDuration();
+};
 
 // Where time comes from, so that tests and simulations can turn it by hand.
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual absl::Time now() const = 0;
+  virtual Instant now() const = 0;
 };
 
 class RealClock final : public Clock {
  public:
-  absl::Time now() const override { return absl::Now(); }
+  Instant now() const override {
+    return Instant() + absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+  }
 };
 
 // Stands still until told. Not thread safe.
 class ManualClock final : public Clock {
  public:
-  absl::Time now() const override { return now_; }
+  Instant now() const override { return now_; }
   void advance(absl::Duration by) { now_ += by; }
 
  private:
-  absl::Time now_ = absl::UnixEpoch();
+  Instant now_;
 };
 
 }  // namespace millrace

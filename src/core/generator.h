@@ -10,6 +10,7 @@
 #include <absl/status/statusor.h>
 #include <absl/time/time.h>
 
+#include "base/clock.h"
 #include "base/ids.h"
 #include "core/draw_order.h"
 #include "core/request.h"
@@ -35,7 +36,9 @@ struct RequestUsage {
 };
 
 struct RequestTimes {
-  absl::Time arrived, started, first_token, finished;  // InfinitePast where it did not happen
+  // Each is infinite_past() where it did not happen.
+  Instant arrived = Instant::infinite_past(), started = arrived, first_token = arrived,
+          finished = arrived;
 };
 
 // The end of a request. `status` is OK when every choice has finished by itself; CANCELLED, or the
@@ -61,7 +64,7 @@ struct ModelCard {
   std::string id;
   int64_t context_max = 0;  // tokens of prompt and answer together
   int32_t vocab_size = 0;
-  absl::Time created;
+  absl::Time created;        // the date that clients are told
   int32_t block_tokens = 0;  // of the cache; the engine fills it in, as the next
   bool prefix_caching = false;
 };

@@ -6,8 +6,7 @@
 #include <span>
 #include <vector>
 
-#include <absl/time/time.h>
-
+#include "base/clock.h"
 #include "base/ids.h"
 #include "core/request.h"
 
@@ -29,7 +28,7 @@ struct Sequence {
                          // preempted
   int64_t prompt_scored = 0;  // prompt rows whose log-probabilities have been reported
   int32_t preemptions = 0;
-  absl::Time last_token = absl::InfinitePast();  // when the last generated one was there
+  Instant last_token = Instant::infinite_past();  // when the last generated one was there
 
   int64_t known() const { return static_cast<int64_t>(tokens.size()); }
   int64_t prompt() const { return static_cast<int64_t>(request->prompt.size()); }

@@ -212,7 +212,7 @@ void Engine::collect_tokens(const Flight& flight) {
     LiveRequest& live = live_.of(*outcome.sequence);
     live.usage.generated_tokens += outcome.draws.size();
     counters_.add_generated(outcome.draws.size());
-    if (live.times.first_token == absl::InfinitePast()) {
+    if (live.times.first_token == Instant::infinite_past()) {
       live.times.first_token = computed_;
       first_tokens_.push_back(computed_ - live.times.arrived);
     }
@@ -225,7 +225,7 @@ void Engine::collect_tokens(const Flight& flight) {
 }
 
 void Engine::time_tokens(Sequence& sequence, int32_t count) {
-  const bool first = sequence.last_token == absl::InfinitePast();
+  const bool first = sequence.last_token == Instant::infinite_past();
   const absl::Duration took = first ? absl::ZeroDuration() : computed_ - sequence.last_token;
   const int32_t gaps = first ? count - 1 : count;
   if (gaps > 0) gaps_.push_back({took, gaps});

@@ -118,15 +118,15 @@ class Engine final : public Generator {
   std::vector<LiveRequest*> owed_;  // in this step, by their sinks
   std::vector<const LiveRequest*> late_;
   std::vector<Failure> failures_;  // of this step
-  absl::Time began_;               // this step
-  absl::Time computed_;            // its tokens were there
+  Instant began_;                  // this step
+  Instant computed_;               // its tokens were there
   std::vector<TokenGap> gaps_;     // that its tokens ended
   std::vector<absl::Duration> first_tokens_;
 
   ServiceRate service_rate_;
-  absl::Time busy_since_;  // what the rate has not counted yet began
-  bool resting_ = true;    // there was nothing to do after the last step
-  int64_t departed_ = 0;   // sequences, from the batch, since the last report
+  Instant busy_since_;    // what the rate has not counted yet began
+  bool resting_ = true;   // there was nothing to do after the last step
+  int64_t departed_ = 0;  // sequences, from the batch, since the last report
 
   Counters counters_;
   std::atomic<int64_t> requests_ever_ = 0;

@@ -5,8 +5,7 @@
 #include <mutex>
 #include <vector>
 
-#include <absl/time/time.h>
-
+#include "base/clock.h"
 #include "base/status.h"
 #include "core/generator.h"
 
@@ -17,7 +16,7 @@ struct Arrival {
   RequestId first;  // of those that were submitted with it
   std::shared_ptr<const Request> request;
   std::shared_ptr<TokenSink> sink;
-  absl::Time arrived;
+  Instant arrived;
 };
 
 struct Mail {

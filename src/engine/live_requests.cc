@@ -14,9 +14,7 @@ LiveRequest& LiveRequests::open(const Arrival& arrival) {
   live.sink = arrival.sink;
   live.unfinished = arrival.request->choices;
   live.usage.prompt_tokens = static_cast<int64_t>(arrival.request->prompt.size());
-  const absl::Time never = absl::InfinitePast();
-  live.times = {
-      .arrived = arrival.arrived, .started = never, .first_token = never, .finished = never};
+  live.times.arrived = arrival.arrived;
   live.sequences.resize(static_cast<size_t>(arrival.request->choices));
   int32_t choice = 0;
   for (Sequence& sequence : live.sequences) {
@@ -53,7 +51,7 @@ bool LiveRequests::began_any(const LiveRequest& live) const {
   return first == requests_.end() || first->second->started();
 }
 
-void LiveRequests::find_late(absl::Time now, absl::Duration waiting_age_max,
+void LiveRequests::find_late(Instant now, absl::Duration waiting_age_max,
                              std::vector<const LiveRequest*>& late) const {
   late.clear();
   for (const auto& [id, live] : requests_) {

@@ -27,7 +27,7 @@ struct LiveRequest {
   RequestTimes times;
   std::vector<TokenEvent> events;  // of this step, not yet handed over
 
-  bool started() const { return times.started != absl::InfinitePast(); }
+  bool started() const { return times.started != Instant::infinite_past(); }
 };
 
 // Every request that was admitted and has not ended, and which of their sequences still run.
@@ -44,7 +44,7 @@ class LiveRequests {
   std::span<Sequence* const> sequences() const { return live_; }
   std::vector<RequestId> all() const;
   // Those that did not begin within `waiting_age_max`, nor did any that were submitted with them.
-  void find_late(absl::Time now, absl::Duration waiting_age_max,
+  void find_late(Instant now, absl::Duration waiting_age_max,
                  std::vector<const LiveRequest*>& late) const;
 
  private:

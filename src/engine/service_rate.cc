@@ -11,8 +11,7 @@ constexpr double kFadingS = 30;
 }  // namespace
 
 void ServiceRate::add(absl::Duration busy, int64_t departed) {
-  // The clock may be set back.
-  const double busy_s = std::max(absl::ToDoubleSeconds(busy), 0.0);
+  const double busy_s = absl::ToDoubleSeconds(busy);
   const double kept = std::exp(-busy_s / kFadingS);
   busy_s_ = busy_s_ * kept + busy_s;
   departed_ = departed_ * kept + static_cast<double>(departed);

@@ -14,8 +14,7 @@ Planner::Planner(std::unique_ptr<Policy> policy, Limits limits)
         "a step must be able to do something");
 }
 
-void Planner::plan(std::span<Sequence* const> live, Ledger& ledger, absl::Time now,
-                   Flight& flight) {
+void Planner::plan(std::span<Sequence* const> live, Ledger& ledger, Instant now, Flight& flight) {
   flight.clear();
   rank(live, ledger, now);
   share_rows(ledger);
@@ -23,7 +22,7 @@ void Planner::plan(std::span<Sequence* const> live, Ledger& ledger, absl::Time n
   CHECK(ranked_.empty() || !flight.plan.slices.empty(), "a step that computes nothing");
 }
 
-void Planner::rank(std::span<Sequence* const> live, const Ledger& ledger, absl::Time now) {
+void Planner::rank(std::span<Sequence* const> live, const Ledger& ledger, Instant now) {
   ranked_.clear();
   for (Sequence* sequence : live) {
     if (sequence->awaits_fork()) continue;

@@ -5,8 +5,7 @@
 #include <span>
 #include <vector>
 
-#include <absl/time/time.h>
-
+#include "base/clock.h"
 #include "core/flight.h"
 #include "kv/ledger.h"
 #include "sched/limits.h"
@@ -23,7 +22,7 @@ class Planner {
   // Pre: the whole cache can hold what any one of them knows.
   // Post: slices by rank, each with blocks in the ledger for its rows; at least one if any sequence
   // has tokens.
-  void plan(std::span<Sequence* const> live, Ledger& ledger, absl::Time now, Flight& flight);
+  void plan(std::span<Sequence* const> live, Ledger& ledger, Instant now, Flight& flight);
 
  private:
   struct Candidate {
@@ -33,7 +32,7 @@ class Planner {
     int64_t rows = 0;  // of this step
   };
 
-  void rank(std::span<Sequence* const> live, const Ledger& ledger, absl::Time now);
+  void rank(std::span<Sequence* const> live, const Ledger& ledger, Instant now);
   void share_rows(const Ledger& ledger);
   Candidate* share_among_decoding(const Ledger& ledger);
   void sort_by_length();

@@ -10,7 +10,7 @@ namespace {
 // The later it came, the sooner it goes.
 class LastFirst final : public Policy {
  public:
-  Rank rank(const Sequence& sequence, absl::Time) const override {
+  Rank rank(const Sequence& sequence, Instant) const override {
     return {.level = 0, .key = -sequence.id.value};
   }
 };
@@ -18,7 +18,7 @@ class LastFirst final : public Policy {
 // Ranks by what a test chose.
 class ByChoice final : public Policy {
  public:
-  Rank rank(const Sequence& sequence, absl::Time) const override {
+  Rank rank(const Sequence& sequence, Instant) const override {
     return {.level = 0, .key = sequence.choice};
   }
 };
@@ -26,7 +26,7 @@ class ByChoice final : public Policy {
 // Each later arrival on a lower level.
 class Levels final : public Policy {
  public:
-  Rank rank(const Sequence& sequence, absl::Time) const override {
+  Rank rank(const Sequence& sequence, Instant) const override {
     return {.level = static_cast<int32_t>(sequence.id.value), .key = 0};
   }
 };
@@ -58,7 +58,7 @@ class PlannerTest : public testing::Test {
 
   // Plans, and computes what was planned. Who was planned for how many rows.
   std::vector<std::pair<int64_t, int32_t>> step() {
-    planner_->plan(live_, *ledger_, absl::UnixEpoch(), flight_);
+    planner_->plan(live_, *ledger_, Instant(), flight_);
     ledger_->check_integrity();
     std::vector<std::pair<int64_t, int32_t>> planned;
     for (const PlannedSlice& slice : flight_.plan.slices) {

@@ -6,8 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include <absl/time/time.h>
-
+#include "base/clock.h"
 #include "base/status.h"
 #include "core/sequence.h"
 
@@ -24,7 +23,7 @@ struct Rank {
 class Policy {
  public:
   virtual ~Policy() = default;
-  virtual Rank rank(const Sequence& sequence, absl::Time now) const = 0;
+  virtual Rank rank(const Sequence& sequence, Instant now) const = 0;
 };
 
 std::vector<std::string_view> policy_names();

@@ -7,11 +7,11 @@
 #include <string>
 
 #include <CLI/CLI.hpp>
-#include <absl/time/clock.h>
 #include <fmt/format.h>
 
 #include "apps/input/loaded.h"
 #include "apps/terminal/progress.h"
+#include "base/clock.h"
 #include "base/random.h"
 #include "exec/fixed_sequences.h"
 
@@ -102,12 +102,13 @@ class BenchDriver {
 template <typename Work>
 absl::StatusOr<BenchResult> measure(std::string test, int64_t tokens, int64_t repeat, Work work) {
   BenchResult result = {std::move(test), {}};
+  const RealClock clock;
   RETURN_IF_ERROR(work());
   for (int64_t i = 0; i < repeat; ++i) {
-    const absl::Time start = absl::Now();
+    const Instant start = clock.now();
     RETURN_IF_ERROR(work());
     result.tokens_per_s.push_back(static_cast<double>(tokens) /
-                                  absl::ToDoubleSeconds(absl::Now() - start));
+                                  absl::ToDoubleSeconds(clock.now() - start));
   }
   return result;
 }

@@ -95,7 +95,7 @@ std::string Session::timings() const {
   const RequestTimes& times = last_.times;
   const RequestUsage& usage = last_.usage;
   const int64_t computed = usage.prompt_tokens - usage.cached_tokens;
-  if (times.first_token == absl::InfinitePast()) return "stopped before the first token";
+  if (times.first_token == Instant::infinite_past()) return "stopped before the first token";
   std::string line = fmt::format("{} prompt tokens in {}", computed,
                                  rate(computed, times.first_token - times.arrived));
   if (usage.cached_tokens > 0) line += fmt::format(", {} more cached", usage.cached_tokens);

@@ -4,7 +4,6 @@
 #include <unistd.h>
 #include <utility>
 
-#include <absl/time/clock.h>
 #include <fmt/format.h>
 
 namespace millrace {
@@ -23,7 +22,7 @@ Progress::~Progress() {
 }
 
 void Progress::update(double fraction, std::string_view note) {
-  const absl::Time now = absl::Now();
+  const Instant now = RealClock().now();
   if (!on_terminal_ || now - last_ < kRedrawInterval) return;
   last_ = now;
   drawn_ = true;

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include <absl/time/time.h>
+#include "base/clock.h"
 
 namespace millrace {
 
@@ -24,7 +24,7 @@ class Progress {
   std::string label_;
   bool on_terminal_;
   bool drawn_ = false;
-  absl::Time last_ = absl::InfinitePast();
+  Instant last_ = Instant::infinite_past();
 };
 
 }  // namespace millrace

@@ -2,7 +2,7 @@
 
 namespace millrace {
 
-Rank Fcfs::rank(const Sequence& sequence, absl::Time /*now*/) const {
+Rank Fcfs::rank(const Sequence& sequence, Instant /*now*/) const {
   return {.level = 0, .key = sequence.id.value};
 }
 

@@ -7,7 +7,7 @@ namespace millrace {
 // First come, first served: who arrived earlier keeps going.
 class Fcfs final : public Policy {
  public:
-  Rank rank(const Sequence& sequence, absl::Time now) const override;
+  Rank rank(const Sequence& sequence, Instant now) const override;
 };
 
 }  // namespace millrace

@@ -7,11 +7,11 @@
 #include <tuple>
 #include <unistd.h>
 
-#include <absl/time/clock.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "server/fixture_test.h"
 
@@ -239,10 +239,10 @@ TEST_F(TlsTest, StopsWithConnectionsOpen) {
   start();
   TlsClient idle(server->port());
   TestClient silent(server->port());
-  const absl::Time begin = absl::Now();
+  const Instant begin = RealClock().now();
   server->begin_drain();
   server->stop();
-  EXPECT_LT(absl::Now() - begin, absl::Seconds(2));
+  EXPECT_LT(RealClock().now() - begin, absl::Seconds(2));
 }
 
 TEST_F(TlsTest, WhatIsWrongIsSaid) {

@@ -196,7 +196,8 @@ void EngineMetrics::stepped(const StepReport& report) {
 
 void EngineMetrics::finished(const RequestReport& report) {
   const auto& [status, usage, times] = report.finish;
-  const bool refused = absl::IsResourceExhausted(status) && times.started == absl::InfinitePast();
+  const bool refused =
+      absl::IsResourceExhausted(status) && times.started == Instant::infinite_past();
   if (refused) return;
   for (size_t i = 0; i < std::size(kFinishReasons); ++i) {
     if (kFinishReasons[i].first == report.reason) finish_reasons_[i].Increment();
@@ -205,7 +206,7 @@ void EngineMetrics::finished(const RequestReport& report) {
   const auto observe = [this](HistogramId id, double value) {
     histograms_[static_cast<size_t>(id)].Observe(value);
   };
-  const auto time = [&](HistogramId id, absl::Time from, absl::Time to) {
+  const auto time = [&](HistogramId id, Instant from, Instant to) {
     observe(id, absl::ToDoubleSeconds(to - from));
   };
   time(HistogramId::kWhole, times.arrived, times.finished);

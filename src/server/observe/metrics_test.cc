@@ -60,7 +60,7 @@ class MetricsTest : public testing::Test {
     return samples.contains(key) ? samples.at(key) : -1;
   }
   static RequestReport report_of(FinishReason reason, absl::Status status = absl::OkStatus()) {
-    const absl::Time start = absl::UnixEpoch();
+    const Instant start;
     RequestReport report;
     report.reason = reason;
     report.finish.status = std::move(status);
@@ -234,11 +234,11 @@ TEST_F(MetricsTest, AFinishedRequestIsCountedOnceEverywhere) {
 
 TEST_F(MetricsTest, WhoLeavesIsAnAbortAndWhoIsRefusedIsNothing) {
   RequestReport queued = report_of(FinishReason::kAbort, absl::CancelledError("left"));
-  queued.finish.times.started = queued.finish.times.first_token = absl::InfinitePast();
+  queued.finish.times.started = queued.finish.times.first_token = Instant::infinite_past();
   metrics.finished(queued);
   metrics.finished(report_of(FinishReason::kAbort, absl::CancelledError("left")));
   RequestReport refused = report_of(FinishReason::kError, absl::ResourceExhaustedError("late"));
-  refused.finish.times.started = absl::InfinitePast();
+  refused.finish.times.started = Instant::infinite_past();
   metrics.finished(refused);
   metrics.finished(report_of(FinishReason::kError, absl::InternalError("broken")));
   EXPECT_EQ(of_engine("request_success_total", ",finished_reason=\"abort\""), 2);

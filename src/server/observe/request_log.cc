@@ -51,9 +51,9 @@ void log_event(std::string_view event, const Json& members,
 // Tenths are as fine as a log needs.
 double rounded(double value) { return std::round(value * 10) / 10; }
 
-void add_span(Json& members, const char* name, absl::Time from, absl::Time to) {
-  const auto happened = [](absl::Time time) {
-    return time != absl::InfinitePast() && time != absl::InfiniteFuture();
+void add_span(Json& members, const char* name, Instant from, Instant to) {
+  const auto happened = [](Instant time) {
+    return time != Instant::infinite_past() && time != Instant::infinite_future();
   };
   if (happened(from) && happened(to)) {
     members[name] = rounded(absl::ToDoubleMilliseconds(to - from));

@@ -144,7 +144,7 @@ TEST_F(RequestLogTest, AClientThatLeavesIsAnAbort) {
 }
 
 TEST(GenerationReport, SpansAllPrompts) {
-  const absl::Time start = absl::UnixEpoch();
+  const Instant start;
   const auto at = [&](int seconds) { return start + absl::Seconds(seconds); };
   GenerationReport report;
   report.add({.status = {}, .usage = {5, 2, 9}, .times = {at(1), at(3), at(4), at(8)}});

@@ -17,8 +17,8 @@ struct Route;
 struct GenerationReport {
   RequestUsage usage;
   // The earliest arrival, start and first token and the latest end of what has ended by itself.
-  RequestTimes times = {absl::InfiniteFuture(), absl::InfiniteFuture(), absl::InfiniteFuture(),
-                        absl::InfinitePast()};
+  RequestTimes times = {Instant::infinite_future(), Instant::infinite_future(),
+                        Instant::infinite_future(), Instant::infinite_past()};
   int64_t choices = 0;
   std::string error;  // what the server's own fault was, for the log alone
 

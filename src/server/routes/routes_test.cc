@@ -189,7 +189,7 @@ TEST_F(RoutesTest, ChatEchoRepeatsAMessageOfTheAnswersRole) {
 }
 
 TEST_F(RoutesTest, TimingsWhereAClientAsks) {
-  const absl::Time arrived = absl::FromUnixSeconds(1700000000);
+  const Instant arrived = Instant() + absl::Hours(1);
   echo->times = {.arrived = arrived,
                  .started = arrived + absl::Milliseconds(5),
                  .first_token = arrived + absl::Milliseconds(25),
