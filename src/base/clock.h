@@ -7,8 +7,8 @@
 
 namespace millrace {
 
-// A moment of a clock that nobody sets. It is no date: absl::Time, which is one and may jump, is
-// for what people and clients read.
+// A moment of a clock that cannot be set. It is no date: those are absl::Time, may jump, and are
+// only for people and clients to read.
 class Instant {
  public:
   constexpr Instant() = default;  // the clock's origin

@@ -13,7 +13,7 @@ enum class LogFormat {
 };
 
 // Sends spdlog's default logger to standard error at `level` (trace, debug, info, warn, error,
-// off). Nobody waits for who reads it: lines that find no room are dropped, and counted in the
+// off). It never waits for the reader: lines that find no room are dropped, and counted in the
 // next.
 void set_up_log(spdlog::level::level_enum level, LogFormat format = LogFormat::kText);
 

@@ -10,10 +10,10 @@
 
 namespace millrace {
 
-// Whose next token a draw is.
+// The sequence that a draw is for.
 struct DrawTarget {
   Sequence* sequence = nullptr;
-  int32_t slice = 0;  // of the plan: its own, or its parent's while it is yet to be forked
+  int32_t slice = 0;  // of the plan: its own, or its parent's before it is forked
 };
 
 // One step's data from plan to verdict. Reused, so that a step allocates nothing once its vectors

@@ -49,20 +49,21 @@ struct FinishEvent {
   RequestTimes times;
 };
 
-// Where a request's answer goes. Called on the engine's thread: never blocks, never throws.
+// Takes a request's tokens. Called on the engine's thread: never blocks, never throws.
 class TokenSink {
  public:
   virtual ~TokenSink() = default;
-  // False: nobody listens any more, cancel the request.
+  // False: the client has left, and the request is cancelled.
   virtual bool tokens(std::span<const TokenEvent> events) = 0;
-  // Once, and last.
+  // Called once, and last.
   virtual void finish(const FinishEvent& event) = 0;
 };
 
 // What is served. Constant.
 struct ModelCard {
   std::string id;
-  int64_t context_max = 0;  // tokens of prompt and answer together
+  int64_t context_max = 0;  // tokens of prompt and answer together: what the model was made for,
+                            // or what the cache holds where that is less
   int32_t vocab_size = 0;
   absl::Time created;        // the date that clients are told
   int32_t block_tokens = 0;  // of the cache; the engine fills it in, as the next
@@ -72,7 +73,7 @@ struct ModelCard {
 // A moment's counts.
 struct GeneratorStats {
   int64_t running = 0;      // sequences in the batch
-  int64_t waiting = 0;      // sequences not yet started, or preempted
+  int64_t waiting = 0;      // sequences that have not started, or were preempted
   int64_t blocks_used = 0;  // referenced by sequences
   int64_t blocks_total = 0;
   int64_t preemptions = 0;    // since start
@@ -83,7 +84,7 @@ struct GeneratorStats {
   absl::Duration per_sequence = absl::ZeroDuration();
 };
 
-// One request and where its answer goes.
+// One request and the sink of its tokens.
 struct Submission {
   Request request;
   std::shared_ptr<TokenSink> sink;

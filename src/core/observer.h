@@ -10,14 +10,13 @@
 
 namespace millrace {
 
-// `tokens` more of a sequence, `took` after those that it had. A sequence's first token ends no
-// gap.
+// A sequence got `tokens` tokens, `took` after its last one. Its first token ends no gap.
 struct TokenGap {
   absl::Duration took = absl::ZeroDuration();
   int32_t tokens = 0;
 };
 
-// One step of the engine, after it. The spans are valid during the call.
+// What one step of the engine did. The spans are valid during the call.
 struct StepReport {
   absl::Duration took = absl::ZeroDuration();
   int32_t sequences = 0;
@@ -26,7 +25,7 @@ struct StepReport {
   int32_t generated = 0;    // tokens committed
   int32_t preempted = 0;
   int64_t waiting = 0;
-  std::span<const TokenGap> gaps;                // that this step's tokens ended
+  std::span<const TokenGap> gaps;                // that ended in this step
   std::span<const absl::Duration> first_tokens;  // of requests, since they arrived
 };
 

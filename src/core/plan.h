@@ -13,7 +13,7 @@ struct PlannedSlice {
   int32_t rows = 0;
 };
 
-// Who computes what in one step.
+// Which sequences compute how many rows in one step.
 struct Plan {
   std::vector<PlannedSlice> slices;  // by rank
   int32_t preempted = 0;

@@ -35,16 +35,17 @@ struct Sequence {
   int64_t generated() const { return known() - prompt(); }
   int64_t pending() const { return known() - computed; }
 
-  // One prompt pass serves all choices: the others begin where the first has computed the prompt.
+  // One prompt pass serves all choices: the others are forked from the first when it has computed
+  // the prompt.
   bool awaits_fork() const { return tokens.empty(); }
 
-  // Prompt rows that must be computed because their log-probabilities were asked for; the prompt's
-  // last row has no next prompt token to score.
+  // Leading rows of the prompt that are wanted for their log-probabilities; the last has no next
+  // prompt token to score.
   int64_t rows_to_score() const {
     return request->prompt_logprobs == kNoLogprobs || choice > 0 ? 0 : prompt() - 1;
   }
-  // Leading tokens whose rows nobody asks for, so that a prefix cache may stand in for them. The
-  // last known token's row is always asked for.
+  // Leading tokens whose rows are not wanted, so that a prefix cache may stand in for them. The
+  // last known token's row is always wanted.
   int64_t skippable() const {
     return prompt_scored < rows_to_score() ? prompt_scored : known() - 1;
   }

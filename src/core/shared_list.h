@@ -9,8 +9,8 @@
 
 namespace millrace {
 
-// A constant list that its copies share: what a client may make long, and each prompt of its
-// request has.
+// A constant list that its copies share: for lists that clients may make long and that each prompt
+// of a request has.
 template <typename T>
 class SharedList {
  public:

@@ -9,13 +9,13 @@
 
 namespace millrace {
 
-// What a step meant for one sequence.
+// What a step did to one sequence.
 struct Outcome {
   Sequence* sequence = nullptr;
-  Range draws = {};  // of Verdict::draws: the tokens that it now knows besides
+  Range draws = {};  // of Verdict::draws: the tokens that became known
   FinishReason finish = FinishReason::kNone;
   int32_t stop_string = -1;          // index into StopParams::strings
-  RowError error = RowError::kNone;  // then nothing was committed and its request fails
+  RowError error = RowError::kNone;  // if any, nothing was committed and its request fails
 };
 
 // `child` begins with everything that `parent` has computed.

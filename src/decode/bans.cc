@@ -5,13 +5,13 @@
 
 namespace millrace {
 
-void forbid_banned(std::span<const std::vector<TokenId>> banned, std::span<const TokenId> answer,
+void forbid_banned(std::span<const std::vector<TokenId>> banned, std::span<const TokenId> generated,
                    std::vector<TokenBias>& bias) {
-  for (const std::vector<TokenId>& sequence : banned) {
-    const auto begun = std::span(sequence).first(sequence.size() - 1);
+  for (const std::vector<TokenId>& run : banned) {
+    const auto begun = std::span(run).first(run.size() - 1);
     const bool ends_with_it =
-        begun.size() <= answer.size() && std::ranges::equal(begun, answer.last(begun.size()));
-    if (ends_with_it) bias.push_back({sequence.back(), -std::numeric_limits<float>::infinity()});
+        begun.size() <= generated.size() && std::ranges::equal(begun, generated.last(begun.size()));
+    if (ends_with_it) bias.push_back({run.back(), -std::numeric_limits<float>::infinity()});
   }
 }
 

@@ -9,8 +9,8 @@
 
 namespace millrace {
 
-// Forbids the last token of each banned sequence whose other tokens the answer ends with.
-void forbid_banned(std::span<const std::vector<TokenId>> banned, std::span<const TokenId> answer,
+// Forbids the last token of each banned run whose other tokens `generated` ends with.
+void forbid_banned(std::span<const std::vector<TokenId>> banned, std::span<const TokenId> generated,
                    std::vector<TokenBias>& bias);
 
 // The mask that allows only these tokens; of none, which allows all, no words.

@@ -134,7 +134,7 @@ void Sampling::commit(int32_t draw, Outcome& outcome, Flight& flight) {
   }
   sequence.tokens.push_back(token);
 
-  if (ends_answer(stop, tokenizer_.vocab(), token)) {
+  if (ends_sequence(stop, tokenizer_.vocab(), token)) {
     outcome.finish = FinishReason::kStop;
     return;
   }

@@ -22,12 +22,12 @@ class Sampling final : public Strategy {
   void forget(SeqId sequence) override { memories_.erase(sequence); }
 
  private:
-  // What all choices of a request look at, made once.
+  // What all choices of a request read, made once.
   struct Common {
     std::vector<uint32_t> mask;            // where not every token is allowed
     std::optional<TextStream> text_begin;  // where there are stop strings
   };
-  // What is remembered of an answer besides its tokens.
+  // What is remembered of a sequence besides its tokens.
   struct Memory {
     std::shared_ptr<const Common> common;
     std::optional<TokenCounts> counts;

@@ -5,7 +5,7 @@
 
 namespace millrace {
 
-bool ends_answer(const StopParams& params, const Vocab& vocab, TokenId token) {
+bool ends_sequence(const StopParams& params, const Vocab& vocab, TokenId token) {
   return (!params.ignore_eos && vocab.ends_generation(token)) || params.tokens.contains(token);
 }
 

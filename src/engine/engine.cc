@@ -149,7 +149,7 @@ const Batch& Engine::build_batch(Flight& flight) {
   return flight.batch;
 }
 
-// What a broken row wrote is shared with nobody.
+// What a broken row wrote is not shared.
 void Engine::settle(const Flight& flight) {
   for (size_t i = 0; i < flight.plan.slices.size(); ++i) {
     const Outcome& outcome = flight.verdict.outcomes[i];
@@ -256,7 +256,8 @@ void Engine::collect_failures(const Flight& flight) {
   }
 }
 
-// Observers hear of a step before its sinks do, so that whoever has an answer finds it counted.
+// Observers hear of a step before its sinks do, so that a client that has its answer finds it
+// counted.
 void Engine::report(const Flight& flight) {
   const Plan& plan = flight.plan;
   counters_.add_preemptions(plan.preempted);
@@ -291,7 +292,7 @@ void Engine::hand_over() {
     if (live->unfinished == 0) {
       end(live->id, absl::OkStatus(), live->reason);
     } else if (!heard) {
-      end(live->id, absl::CancelledError("nobody listens"), FinishReason::kAbort);
+      end(live->id, absl::CancelledError("the client has left"), FinishReason::kAbort);
     }
   }
   owed_.clear();
@@ -331,7 +332,7 @@ void Engine::end_all(const absl::Status& status) {
 }
 
 void Engine::count() {
-  // DrawOrders of one request may hold memory, that of their prompt, and have no place yet.
+  // Choices hold their prompt's blocks from the fork on, before there is room in a step.
   counters_.set_running(std::min<int64_t>(ledger_.sequences(), options_.sequences_max));
   counters_.set_blocks(ledger_.blocks_held(), ledger_.blocks());
 }

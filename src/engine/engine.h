@@ -36,14 +36,14 @@ struct EngineOptions {
   int64_t long_prefill_rows = 0;  // a prompt with more left to compute is long, and leaves shorter
                                   // ones half of a step; 0: a quarter of rows_max
   int64_t waiting_max = 256;      // sequences that may wait besides those running
-  absl::Duration waiting_age_max = absl::InfiniteDuration();  // then one that never ran gives up
+  absl::Duration waiting_age_max = absl::InfiniteDuration();  // then one that never ran is refused
   bool prefix_caching = true;
   std::string policy = "fcfs";  // one of policy_names()
 };
 
 // The control wing as one Generator. Its thread runs the steps; submit, cancel, card, stats,
-// healthy, start, stop and drain may be called from any thread. Without start() whoever made it may
-// call step() instead: so tests do.
+// healthy, start, stop and drain may be called from any thread. Without start() its owner may call
+// step() instead, as tests do.
 class Engine final : public Generator {
  public:
   // Everything referred to outlives the engine. Errors: limits beyond the executor's, a cache

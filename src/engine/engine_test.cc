@@ -231,7 +231,7 @@ TEST_F(EngineTest, ChoicesShareTheirPrompt) {
   }
 }
 
-TEST_F(EngineTest, ChoicesBeyondThePlacesWait) {
+TEST_F(EngineTest, ChoicesBeyondSequencesMaxWait) {
   options_.sequences_max = 1;
   Request request = request_of(2, 5);
   request.choices = 4;
@@ -284,7 +284,7 @@ TEST_F(EngineTest, AQueueOfNoneStillRuns) {
   run_dry();
 }
 
-TEST_F(EngineTest, GivesUpWhoWaitsTooLong) {
+TEST_F(EngineTest, RefusesWhatWaitsTooLong) {
   options_.waiting_age_max = absl::Seconds(1);
   options_.sequences_max = 1;
   const auto running = submit(request_of(2, 20));
@@ -296,7 +296,7 @@ TEST_F(EngineTest, GivesUpWhoWaitsTooLong) {
   EXPECT_EQ(end_of(*waiting), absl::StatusCode::kResourceExhausted);
 }
 
-TEST_F(EngineTest, NeverGivesUpAListThatHasBegun) {
+TEST_F(EngineTest, NeverRefusesAListThatHasBegun) {
   options_.waiting_age_max = absl::Seconds(1);
   options_.sequences_max = 1;
   std::vector<std::shared_ptr<Notebook>> sinks(3);
@@ -401,7 +401,7 @@ TEST_F(EngineTest, StopsWithRequestsOnTheirWay) {
 
 TEST_F(EngineTest, DrainsBeforeItStops) {
   const auto sink = submit(request_of(2, 20));
-  EXPECT_FALSE(engine().drain(absl::ZeroDuration()));  // nobody steps
+  EXPECT_FALSE(engine().drain(absl::ZeroDuration()));  // no thread steps
   EXPECT_EQ(refused(request_of(2, 1)).code(), absl::StatusCode::kUnavailable);
   engine().start();
   EXPECT_TRUE(engine().drain(absl::InfiniteDuration()));

@@ -7,19 +7,19 @@
 
 namespace millrace {
 
-// Counts who holds each block, and hands out those that nobody does. A block is free (in the free
-// list), held (by one or more), or let go: held by nobody but not given back, which is how the
-// prefix tree keeps what may be useful again.
+// Counts the holders of each block, and hands out free ones. A block is free (in the free list),
+// held (by one or more), or let go: without a holder but not given back, which is how the prefix
+// tree keeps what may be useful again.
 class BlockPool {
  public:
   explicit BlockPool(int32_t blocks);
 
   // A free block, held once; invalid when there is none.
   BlockId take();
-  void hold(BlockId block);
-  // True when this was the last holder.
+  void hold(BlockId block);  // pre: not free
+  // True when this was the last holder. Pre: held.
   bool let_go(BlockId block);
-  // A block that was let go becomes free.
+  // A block that was let go becomes free. Pre: no holder.
   void give_back(BlockId block);
 
   int32_t size() const { return static_cast<int32_t>(holders_.size()); }

@@ -238,7 +238,7 @@ TEST_F(LedgerTest, EvictsForNewcomers) {
   ledger_->check_integrity();
 }
 
-TEST_F(LedgerTest, UndoesCopiesOfWhoeverLeavesBeforeTheyAreMade) {
+TEST_F(LedgerTest, DropsCopiesOfASequenceThatLeavesBeforeTheyAreMade) {
   open(4, 4);
   Sequence& first = arrive({1, 2, 3, 4, 5});
   compute(first, 5);

@@ -14,7 +14,7 @@ namespace millrace {
 // to it spells the whole prefix. There is a root for each salt, so that prompts of different salts
 // never meet.
 //
-// A node is held while some sequence holds its block, otherwise idle. Whoever holds a block holds
+// A node is held while some sequence holds its block, otherwise idle. A holder of a block holds
 // all its ancestors, and lets go of the deepest first; so among idle nodes, in the order in which
 // they became so, a child always comes before its parent, and the first is always a leaf: the least
 // recently used one.
@@ -33,12 +33,12 @@ class PrefixTree {
   Match best_child(BlockId parent, uint64_t salt, std::span<const TokenId> tokens) const;
 
   // Adds a held block full of `tokens`. Returns the node that now stands for them: `block`, or the
-  // one that was there before.
+  // one that was there before. Pre: `block` is no node, and `parent` is one or invalid.
   BlockId insert(BlockId parent, uint64_t salt, std::span<const TokenId> tokens, BlockId block);
 
   bool contains(BlockId block) const { return node(block).in_tree; }
-  void make_idle(BlockId block);
-  void make_held(BlockId block);
+  void make_idle(BlockId block);  // pre: a held node without held descendants
+  void make_held(BlockId block);  // pre: an idle node
   // Takes the least recently used leaf out of the tree; invalid when no node is idle.
   BlockId evict();
 
@@ -63,7 +63,7 @@ class PrefixTree {
     std::span<const TokenId> tokens;
   };
   // Siblings lie side by side in the order of their tokens, so the one that agrees longest with
-  // some tokens is a neighbour of the place where these would stand.
+  // some tokens is a neighbour of where these would stand.
   struct Order {
     using is_transparent = void;
     const PrefixTree* tree;

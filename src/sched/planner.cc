@@ -35,8 +35,8 @@ void Planner::rank(std::span<Sequence* const> live, const Ledger& ledger, Instan
 }
 
 // After the sequences that decode, half of the rows go to the first prompt and half to those of its
-// level that have at most half as much left: then sharing brings more to them than it costs the
-// first. What they leave is the first's, and what the first leaves everybody's.
+// level that have at most half as much left: sharing then saves them more time than it costs the
+// first. What they do not take goes to the first, and what the first does not take to all.
 void Planner::share_rows(const Ledger& ledger) {
   Candidate* first = share_among_decoding(ledger);
   if (first == nullptr) return;
@@ -54,8 +54,8 @@ void Planner::share_rows(const Ledger& ledger) {
   for (Candidate* other : prompts_) give(*other, rows_left_, ledger);
 }
 
-// A row for each, and for the first prompt, so that whoever ranks first is served. Collects the
-// other prompts.
+// A row for each, and for the first prompt, so that the sequence that ranks first always computes.
+// Collects the other prompts.
 Planner::Candidate* Planner::share_among_decoding(const Ledger& ledger) {
   rows_left_ = limits_.rows_max;
   sequences_left_ = limits_.sequences_max;

@@ -56,7 +56,7 @@ class PlannerTest : public testing::Test {
     return sequence;
   }
 
-  // Plans, and computes what was planned. Who was planned for how many rows.
+  // Plans, and computes what was planned: which sequence, how many rows.
   std::vector<std::pair<int64_t, int32_t>> step() {
     planner_->plan(live_, *ledger_, Instant(), flight_);
     ledger_->check_integrity();
@@ -121,7 +121,7 @@ TEST_F(PlannerTest, TakesMemoryFromTheLowestRanked) {
   EXPECT_FALSE(ledger_->holds({2}));
 }
 
-TEST_F(PlannerTest, NobodyOvertakesWhoeverWaitsForMemory) {
+TEST_F(PlannerTest, NoNewcomerOvertakesOneThatWaitsForMemory) {
   open({.rows_max = 50, .sequences_max = 4}, 2, 6);
   arrive(6);
   arrive(7);
@@ -141,7 +141,7 @@ TEST_F(PlannerTest, ANewcomerOfHigherRankTakesWhatItNeeds) {
   EXPECT_EQ(sequences_[0].preemptions, 1);
 }
 
-TEST_F(PlannerTest, LeavesOutWhoAwaitsAFork) {
+TEST_F(PlannerTest, LeavesOutWhatAwaitsAFork) {
   open({.rows_max = 50, .sequences_max = 4}, 2, 4);
   arrive(2);
   arrive(2).tokens.clear();
@@ -205,7 +205,7 @@ TEST_F(PlannerTest, SequencesThatDecodeComeBeforePrompts) {
   EXPECT_EQ(step(), (Planned{{1, 1}, {2, 1}, {3, 1}}));
 }
 
-TEST_F(PlannerTest, WhoeverRanksFirstIsServedHoweverManyDecode) {
+TEST_F(PlannerTest, TheFirstInRankComputesHoweverManyDecode) {
   open({.rows_max = 2, .sequences_max = 4, .long_prefill_rows = 2}, 4, 200,
        std::make_unique<ByChoice>());
   for (int i = 0; i < 3; ++i) arrive(1, 1);

@@ -19,7 +19,8 @@ struct Rank {
   friend constexpr auto operator<=>(const Rank&, const Rank&) = default;
 };
 
-// Says who goes first and nothing else: it never allocates, and the planner never knows why.
+// Says which sequence goes first and nothing else: it never allocates, and the planner never knows
+// why.
 class Policy {
  public:
   virtual ~Policy() = default;

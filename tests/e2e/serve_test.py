@@ -333,6 +333,47 @@ class Queue(unittest.TestCase):
                 self.assertEqual(server.metric("vllm:request_success_total", 'finished_reason="length"'), 2)
 
 
+class SmallCache(unittest.TestCase):
+    """Of 208 tokens: 13 blocks of 16, 22.5 KiB a token."""
+
+    @classmethod
+    def setUpClass(cls):
+        program.need_model()
+        cls.server = Server("--kv-cache-memory-bytes", 13 * 16 * 23040)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    def test_the_context_is_what_the_cache_holds(self):
+        self.assertIn("208 tokens", self.server.table["context"])
+        self.assertIn("what the cache holds", self.server.table["context"])
+        (model,) = json.loads(self.server.request("GET", "/v1/models")[2])["data"]
+        self.assertEqual(model["max_model_len"], 208)
+        status, _, body = self.server.request("POST", COMPLETIONS, {"prompt": "a", "max_tokens": 300})
+        self.assertEqual(status, 400)
+        self.assertIn(b"maximum context length is 208 tokens", body)
+
+    def test_answers_that_fill_the_cache_end_with_length(self):
+        body = {"messages": user("Tell me a long story about a mill."), "ignore_eos": True, "temperature": 0}
+        alone = self.server.post(CHAT, body)
+        self.assertEqual(alone["choices"][0]["finish_reason"], "length")
+        self.assertEqual(alone["usage"]["total_tokens"], 208)
+        three = self.server.post(CHAT, {**body, "n": 3})
+        self.assertEqual([c["message"] for c in three["choices"]], [alone["choices"][0]["message"]] * 3)
+
+
+class Sharing(unittest.TestCase):
+    def test_a_short_prompt_does_not_wait_for_a_long_one(self):
+        program.need_model()
+        with Server("--max-num-batched-tokens", "64", "--max-model-len", "4K") as server:
+            long = server.send(COMPLETIONS, {"prompt": list(range(1000, 3000)), "max_tokens": 1, "stream": True})
+            with long:
+                program.wait_until(lambda: server.loads()[0] == 1)
+                server.post(COMPLETIONS, {"prompt": "a", "max_tokens": 1})
+                self.assertEqual(server.loads()[0], 1)  # the long one is still computed
+
+
 class SpecialTokens(unittest.TestCase):
     def test_begin_prompts_and_messages_and_not_content(self):
         model = program.need(program.SHARED / "models/llama-2-tiny-random.gguf")

@@ -4,7 +4,7 @@
 
 namespace millrace {
 
-// First come, first served: who arrived earlier keeps going.
+// First come, first served.
 class Fcfs final : public Policy {
  public:
   Rank rank(const Sequence& sequence, Instant now) const override;
