@@ -243,6 +243,26 @@ TEST(Sampler, ATopPOfZeroKeepsTheLikeliestAlone) {
   }
 }
 
+// At position 3 these seeds' random numbers have 24 leading zeros or ones: a token of probability
+// e^-80 at either end of the vocabulary is not drawn.
+TEST(Sampler, ImpossibleTokensAreNotDrawn) {
+  std::vector<float> logits(600, -80.0F * 0.2F);
+  logits[300] = 0;
+  logits[301] = -0.1F;
+  DrawOrder order;
+  order.temperature = 0.2F;
+  for (const uint64_t seed : {2812526U, 16449074U, 21731643U}) {
+    order.seed = seed;
+    EXPECT_LT(sampling_uniform(seed, 0, 3), 0x1p-24);
+    EXPECT_EQ(drawn(logits, order, 3), 300) << seed;
+  }
+  for (const uint64_t seed : {6072302U, 19335524U, 25333382U}) {
+    order.seed = seed;
+    EXPECT_GE(sampling_uniform(seed, 0, 3), 1 - 0x1p-24);
+    EXPECT_EQ(drawn(logits, order, 3), 301) << seed;
+  }
+}
+
 TEST(Sampler, FrequenciesFollowTheProbabilities) {
   constexpr int kDraws = 20000;
   const std::vector<float> logits = {1.0F, 0.0F, 2.0F, -1.0F, 0.5F, -kInfinity, 1.5F};
