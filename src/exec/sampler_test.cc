@@ -24,6 +24,7 @@ struct Round {
   std::vector<int32_t> positions = {};
   DrawOrders orders = {};
   StepOutput output = {};
+  int64_t wants_at_once = 64;
 
   DrawOrder& add(const std::vector<float>& row, int32_t position) {
     logits.insert(logits.end(), row.begin(), row.end());
@@ -36,9 +37,13 @@ struct Round {
     Sampler sampler(vocab, lanes);
     sampler.prepare(orders, output);
     LanePool pool(lanes);
-    const Rows<const float> rows = {logits.data(), static_cast<int64_t>(positions.size()), vocab,
-                                    vocab};
-    pool.run([&](Lane& lane) { sampler.sample(lane, rows, positions, orders, output); });
+    // Some wants at a time, as the head makes them.
+    for (int64_t first = 0; first < std::ssize(positions); first += wants_at_once) {
+      const int64_t count = std::min<int64_t>(wants_at_once, std::ssize(positions) - first);
+      const WantedLogits some = {static_cast<int32_t>(first),
+                                 {logits.data() + first * vocab, count, vocab, vocab}};
+      pool.run([&](Lane& lane) { sampler.sample(lane, some, positions, orders, output); });
+    }
   }
 };
 
@@ -417,10 +422,12 @@ TEST(Sampler, ResultsDependOnTheRowAlone) {
       EXPECT_TRUE(same(round.output.drawn[i], expected.drawn[i])) << lanes << " row " << i;
     }
   }
-  std::reverse(round.orders.draws.begin(), round.orders.draws.end());
-  round.run(3);
-  for (size_t i = 0; i < 40; ++i) {
-    EXPECT_TRUE(same(round.output.drawn[i], expected.drawn[39 - i])) << "row " << i;
+  for (const int64_t wants : {1, 7, 39}) {
+    round.wants_at_once = wants;
+    round.run(2);
+    for (size_t i = 0; i < 40; ++i) {
+      EXPECT_TRUE(same(round.output.drawn[i], expected.drawn[i])) << wants << " row " << i;
+    }
   }
 }
 

@@ -68,6 +68,13 @@ constexpr int64_t kSums = kTileRows * kPanelRows;
 
 }  // namespace
 
+void gather(Lane& lane, Rows<const float> in, std::span<const int32_t> indices, Rows<float> out) {
+  const WorkRange mine = lane.share(std::ssize(indices));
+  for (int64_t i = mine.begin; i < mine.end; ++i) {
+    std::copy_n(in.row(indices[static_cast<size_t>(i)]), in.width, out.row(i));
+  }
+}
+
 void embed(Lane& lane, const Kernels&, const PackedMatrix& table, std::span<const TokenId> tokens,
            Rows<float> out) {
   const WorkRange rows = lane.share(static_cast<int64_t>(tokens.size()));
