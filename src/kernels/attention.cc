@@ -98,13 +98,13 @@ struct Item {
   }
 };
 
-struct SplitSpan {
+struct SplitRange {
   int32_t begin;
   int32_t end;
   int32_t size() const { return end - begin; }
 };
 
-SplitSpan splits_of(const Item& item, int32_t window) {
+SplitRange splits_of(const Item& item, int32_t window) {
   return {item.first_key(window) / kKeySplit, item.last_position() / kKeySplit + 1};
 }
 
@@ -154,7 +154,7 @@ struct Division {
   int64_t owner(int32_t part) const {
     return (2 * parts * before + cost * (2 * part + 1)) * lanes / (2 * parts * total);
   }
-  SplitSpan owned_by(int64_t lane) const { return {first_from(lane), first_from(lane + 1)}; }
+  SplitRange owned_by(int64_t lane) const { return {first_from(lane), first_from(lane + 1)}; }
 
  private:
   // The first part of lane `lane` or a later one.
@@ -193,7 +193,7 @@ class Worker {
   }
 
   // The first parts, added up in the lane's total.
-  void begin(int64_t lane, SplitSpan parts) const {
+  void begin(int64_t lane, SplitRange parts) const {
     const SoftmaxState total = call_.memory.total(lane);
     std::fill_n(total.max, vectors(), -std::numeric_limits<float>::infinity());
     std::fill_n(total.sum, vectors(), 0.0F);
@@ -204,7 +204,7 @@ class Worker {
     }
   }
   // Parts of a row that another lane begins, each by itself.
-  void go_on(int64_t lane, SplitSpan parts) const {
+  void go_on(int64_t lane, SplitRange parts) const {
     for (int32_t part = parts.begin; part < parts.end; ++part) {
       attend(lane, part, call_.memory.later(lane, part - parts.begin));
     }
@@ -230,15 +230,15 @@ class Worker {
   const Item& item_;
   int32_t heads_;
   int64_t column_;  // of the first query head, in floats
-  SplitSpan splits_;
+  SplitRange splits_;
   KvHead cache_;
-  QueryTile queries_;
+  QueryRows queries_;
 };
 
 // A row that several lanes work on. The lane that is done last merges, in ascending order, so that
 // none waits.
 void run_shared(const Call& call, const Item& item, const Division& division, int64_t lane,
-                SplitSpan mine) {
+                SplitRange mine) {
   const Worker worker(call, item);
   const int64_t leader = division.owner(0);
   if (lane == leader) {
@@ -282,7 +282,7 @@ void attention(Lane& lane, const Kernels& kernels, const AttentionRows& rows,
     const int32_t splits = splits_of(item, shape.window).size();
     division.cost = cost_of(call, item);
     division.parts = item.rows == 1 ? splits : 1;
-    const SplitSpan mine = division.owned_by(lane.index());
+    const SplitRange mine = division.owned_by(lane.index());
     if (mine.size() == division.parts) {
       const Worker worker(call, item);
       worker.begin(lane.index(), {0, splits});
