@@ -29,12 +29,18 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 2> key, std::array<uint32_t,
 
 float uniform_float(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1.0p-24F; }
 
-float sampling_uniform(uint64_t seed, int32_t choice, int32_t position) {
+double uniform_double(uint32_t high, uint32_t low) {
+  const uint64_t bits = (uint64_t{high} << 32 | low) >> 11;
+  return static_cast<double>(bits) * 0x1.0p-53;
+}
+
+double sampling_uniform(uint64_t seed, int32_t choice, int32_t position) {
   const std::array<uint32_t, 2> key = {static_cast<uint32_t>(seed),
                                        static_cast<uint32_t>(seed >> 32)};
   const std::array<uint32_t, 4> counter = {static_cast<uint32_t>(position),
                                            static_cast<uint32_t>(choice), 0, 0};
-  return uniform_float(philox(key, counter)[0]);
+  const std::array<uint32_t, 4> words = philox(key, counter);
+  return uniform_double(words[0], words[1]);
 }
 
 }  // namespace millrace

@@ -16,13 +16,27 @@ TEST(Philox, KnownAnswers) {
 }
 
 TEST(SamplingUniform, DependsOnEveryPartOfItsKeyAndStaysBelowOne) {
-  const float base = sampling_uniform(1, 0, 0);
+  const double base = sampling_uniform(1, 0, 0);
   EXPECT_NE(base, sampling_uniform(2, 0, 0));
   EXPECT_NE(base, sampling_uniform(uint64_t{1} << 33, 0, 0));
   EXPECT_NE(base, sampling_uniform(1, 1, 0));
   EXPECT_NE(base, sampling_uniform(1, 0, 1));
-  EXPECT_LT(uniform_float(0xffffffff), 1.0F);
+}
+
+TEST(Uniform, StaysBelowOneAndKeepsEveryBitOfItsType) {
   EXPECT_EQ(uniform_float(0), 0.0F);
+  EXPECT_EQ(uniform_float(0xffffffff), 1 - 0x1p-24F);
+  EXPECT_EQ(uniform_double(0, 0), 0.0);
+  EXPECT_EQ(uniform_double(0, 1U << 11), 0x1p-53);
+  EXPECT_EQ(uniform_double(1, 0), 0x1p-32);
+  EXPECT_EQ(uniform_double(0xffffffff, 0xffffffff), 1 - 0x1p-53);
+}
+
+// The first word's leading 24 bits are zero, the number is not.
+TEST(SamplingUniform, HasMoreThanTwentyFourBits) {
+  const double uniform = sampling_uniform(2812526, 0, 3);
+  EXPECT_GT(uniform, 0);
+  EXPECT_LT(uniform, 0x1p-24);
 }
 
 }  // namespace

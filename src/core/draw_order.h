@@ -55,7 +55,7 @@ struct DrawOrder {
 
 // What to draw in one step.
 struct DrawOrders {
-  std::vector<DrawOrder> draws;
+  std::vector<DrawOrder> draws;  // their wants ascend
   std::vector<uint32_t> mask;
   std::vector<TokenBias> bias;
   std::vector<TokenCount> counts;

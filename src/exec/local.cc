@@ -105,8 +105,7 @@ absl::Status LocalExecutor::allocate() {
     }
     places_.push_back(place);
   }
-  ASSIGN_OR_RETURN(step_memory_,
-                   Buffer::allocate(forward_bytes(network, options_.rows_max, options_.rows_max)));
+  ASSIGN_OR_RETURN(step_memory_, Buffer::allocate(forward_bytes(network, options_.rows_max)));
   ASSIGN_OR_RETURN(carried_memory_,
                    Buffer::allocate(carried_bytes(network, places_, lanes_.lanes())));
   return absl::OkStatus();
@@ -137,19 +136,30 @@ void LocalExecutor::prepare(const Batch& batch) {
   }
 }
 
-Rows<const float> LocalExecutor::compute(Lane& lane) const {
+void LocalExecutor::compute(VisitLogits visit) {
+  CHECK(batch_ != nullptr, "no batch is in flight");
+  lanes_.run([&](Lane& lane) { compute_on(lane, visit); });
+  batch_ = nullptr;
+}
+
+void LocalExecutor::compute_on(Lane& lane, VisitLogits visit) const {
   if (!batch_->copies.empty()) {
     store_.copy(lane, batch_->copies);
     lane.barrier();
   }
-  const std::span<std::byte> carried(carried_memory_.data(),
-                                     static_cast<size_t>(carried_memory_.size()));
-  return forward(lane, kernels_, model_.network(),
-                 {.tokens = batch_->tokens,
-                  .positions = batch_->positions,
-                  .wants = batch_->wants,
-                  .places = places_},
-                 {.step = step_memory_.data(), .carried = carried});
+  const Network& network = model_.network();
+  const ForwardMemory memory = {
+      .step = step_memory_.data(),
+      .carried = {carried_memory_.data(), static_cast<size_t>(carried_memory_.size())}};
+  const Rows<const float> hidden = forward(
+      lane, kernels_, network,
+      {.tokens = batch_->tokens, .positions = batch_->positions, .places = places_}, memory);
+  const std::span<const int32_t> wants = batch_->wants;
+  for (size_t first = 0; first < wants.size(); first += kHeadRowsMax) {
+    const auto rows = wants.subspan(first, std::min<size_t>(kHeadRowsMax, wants.size() - first));
+    visit(lane, {.first = static_cast<int32_t>(first),
+                 .rows = head(lane, kernels_, network, hidden, rows, memory)});
+  }
 }
 
 absl::Status LocalExecutor::start(const Batch& batch) {
@@ -158,25 +168,23 @@ absl::Status LocalExecutor::start(const Batch& batch) {
 }
 
 absl::Status LocalExecutor::finish(const DrawOrders& orders, StepOutput& output) {
-  CHECK(batch_ != nullptr, "no batch is in flight");
   sampler_.prepare(orders, output);
-  lanes_.run([&](Lane& lane) {
-    const Rows<const float> logits = compute(lane);
+  compute([&](Lane& lane, const WantedLogits& logits) {
     sampler_.sample(lane, logits, want_positions_, orders, output);
   });
-  batch_ = nullptr;
   return absl::OkStatus();
 }
 
-Rows<const float> LocalExecutor::logits(const Batch& batch) {
+void LocalExecutor::visit_logits(const Batch& batch,
+                                 absl::FunctionRef<void(const WantedLogits&)> visit) {
   prepare(batch);
-  Rows<const float> out;
-  lanes_.run([&](Lane& lane) {
-    const Rows<const float> mine = compute(lane);
-    if (lane.index() == 0) out = mine;
+  compute([&](Lane& lane, const WantedLogits& logits) {
+    if (lane.index() == 0) visit(logits);
   });
-  batch_ = nullptr;
-  return out;
+}
+
+int64_t LocalExecutor::working_bytes() const {
+  return step_memory_.size() + carried_memory_.size() + sampler_.bytes();
 }
 
 }  // namespace millrace

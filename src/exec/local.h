@@ -4,6 +4,8 @@
 #include <memory>
 #include <vector>
 
+#include <absl/functional/function_ref.h>
+
 #include "base/system/lanes.h"
 #include "core/executor.h"
 #include "exec/sampler.h"
@@ -37,16 +39,23 @@ class LocalExecutor final : public Executor {
   absl::Status start(const Batch& batch) override;
   absl::Status finish(const DrawOrders& orders, StepOutput& output) override;
 
-  // Computes a batch and returns the logits of its wanted rows, valid until the next call: what an
-  // evaluation reads. [wants, vocab]
-  Rows<const float> logits(const Batch& batch);
+  // Computes a batch and shows the logits of its wanted rows, in order, on the caller's thread;
+  // they are gone when `visit` returns. For evaluation: what is drawn from leaves through finish().
+  void visit_logits(const Batch& batch, absl::FunctionRef<void(const WantedLogits&)> visit);
+
+  // Bytes of working memory, whatever the steps ask for.
+  int64_t working_bytes() const;
 
  private:
+  using VisitLogits = absl::FunctionRef<void(Lane&, const WantedLogits&)>;
+
   LocalExecutor(const Model& model, LanePool& lanes, const LocalOptions& options);
   absl::Status allocate();
   // Checks a batch against the capacity and brings its slices into the form of the kernels.
   void prepare(const Batch& batch);
-  Rows<const float> compute(Lane& lane) const;
+  // Runs the batch in flight on all lanes; `visit` is called on each of them.
+  void compute(VisitLogits visit);
+  void compute_on(Lane& lane, VisitLogits visit) const;
 
   const Model& model_;
   LanePool& lanes_;

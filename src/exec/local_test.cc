@@ -9,6 +9,7 @@
 
 #include "exec/fixed_sequences.h"
 #include "models/random.h"
+#include "tests/fixtures/exec/logits_of.h"
 
 namespace millrace {
 namespace {
@@ -68,11 +69,13 @@ std::vector<std::vector<float>> interleaved_logits(
       if (std::ranges::equal(done, sequences, {}, {}, &std::vector<TokenId>::size)) return logits;
       continue;
     }
-    const Rows<const float> out = executor.logits(batches.batch());
-    int64_t row = 0;
+    const std::vector<float> out = logits_of(executor, batches.batch());
+    const size_t vocab = out.size() / batches.batch().wants.size();
+    auto row = out.begin();
     for (const auto& [s, rows] : parts) {
-      logits[s].insert(logits[s].end(), out.row(row), out.row(row + static_cast<int64_t>(rows)));
-      row += static_cast<int64_t>(rows);
+      const auto end = row + static_cast<int64_t>(rows * vocab);
+      logits[s].insert(logits[s].end(), row, end);
+      row = end;
     }
   }
 }
@@ -134,11 +137,10 @@ TEST(LocalExecutor, RowsBelowWriteFromLeaveTheirBlocksAlone) {
   const auto last_logits = [&] {
     batches.clear();
     batches.add(0, 8, {&tokens[8], 1}, SliceWants::kLast);
-    const Rows<const float> out = executor->logits(batches.batch());
-    return std::vector<float>(out.row(0), out.row(1));
+    return logits_of(*executor, batches.batch());
   };
   batches.add(0, 0, std::span(tokens).first(8), SliceWants::kNone);
-  executor->logits(batches.batch());
+  logits_of(*executor, batches.batch());
   const std::vector<float> before = last_logits();
 
   batches.clear();
@@ -146,9 +148,9 @@ TEST(LocalExecutor, RowsBelowWriteFromLeaveTheirBlocksAlone) {
   const Batch overwriting = batches.batch();
   Batch computed_only = overwriting;
   computed_only.slices[0].write_from = 8;
-  executor->logits(computed_only);
+  logits_of(*executor, computed_only);
   EXPECT_EQ(last_logits(), before);
-  executor->logits(overwriting);
+  logits_of(*executor, overwriting);
   EXPECT_NE(last_logits(), before);
 }
 
@@ -164,11 +166,10 @@ TEST(LocalExecutor, CopiedBlocksAnswerLikeTheirOriginals) {
     batches.add(sequence, 5, {&tokens[5], 1}, SliceWants::kLast);
     Batch batch = batches.batch();
     batch.copies = std::move(copies);
-    const Rows<const float> out = executor->logits(batch);
-    return std::vector<float>(out.row(0), out.row(1));
+    return logits_of(*executor, batch);
   };
   batches.add(0, 0, std::span(tokens).first(5), SliceWants::kNone);
-  executor->logits(batches.batch());
+  logits_of(*executor, batches.batch());
   const std::vector<float> original = next_logits(0, {});
   // Sequence s has blocks s, s + 3, ...: five tokens lie in two of them.
   const std::vector<BlockCopy> copies = {{0, BlockId{0}, BlockId{2}, 4},
@@ -176,26 +177,31 @@ TEST(LocalExecutor, CopiedBlocksAnswerLikeTheirOriginals) {
   EXPECT_EQ(next_logits(2, copies), original);
 }
 
-TEST(LocalExecutor, DrawsTheLikeliestTokenOfItsLogits) {
+// More wanted rows than the head takes at once.
+TEST(LocalExecutor, DrawsFromTheLogitsOfEveryWantedRow) {
   const RandomModelShape shape;
   LanePool lanes(2);
   const auto model = make_model(shape, lanes);
   const auto executor = make_executor(*model, lanes, 16);
-  const std::vector<TokenId> tokens = random_tokens(9, shape.vocab, 1);
   FixedSequences batches(executor->capacity(), kTokensMax);
-  batches.add(0, 0, tokens, SliceWants::kAll);
-  const Rows<const float> logits = executor->logits(batches.batch());
-  std::vector<TokenId> likeliest;
-  for (int64_t i = 0; i < logits.rows; ++i) {
-    const float* row = logits.row(i);
-    likeliest.push_back(static_cast<TokenId>(std::max_element(row, row + logits.width) - row));
+  for (int32_t s = 0; s < kSequences; ++s) {
+    batches.add(s, 0, random_tokens(kTokensMax, shape.vocab, static_cast<uint32_t>(s)),
+                s == 1 ? SliceWants::kLast : SliceWants::kAll);
   }
+  const auto wants = static_cast<int32_t>(batches.batch().wants.size());
+  ASSERT_EQ(wants, 2 * kTokensMax + 1);
+  ASSERT_GT(wants, kHeadRowsMax);
+  const std::vector<float> logits = logits_of(*executor, batches.batch());
   DrawOrders orders;
-  for (int32_t i = 0; i < 9; ++i) {
-    DrawOrder greedy;
-    greedy.want = i;
-    greedy.temperature = 0;
-    orders.draws.push_back(greedy);
+  std::vector<TokenId> likeliest;
+  for (int32_t want = 0; want < wants; ++want) {
+    if (want % 7 == 3) continue;
+    const float* row = logits.data() + want * shape.vocab;
+    const auto best = static_cast<TokenId>(std::max_element(row, row + shape.vocab) - row);
+    for (int32_t twice = 0; twice < 2; ++twice) {
+      likeliest.push_back(best);
+      orders.draws.push_back({.want = want, .temperature = 0});
+    }
   }
   StepOutput output;
   ASSERT_TRUE(executor->start(batches.batch()).ok());
@@ -203,6 +209,48 @@ TEST(LocalExecutor, DrawsTheLikeliestTokenOfItsLogits) {
   std::vector<TokenId> drawn;
   for (const Drawn& chosen : output.drawn) drawn.push_back(chosen.token);
   EXPECT_EQ(drawn, likeliest);
+}
+
+// A wanted row's logits are the same bits whichever others are wanted.
+TEST(LocalExecutor, ALogitDoesNotDependOnTheOtherWants) {
+  RandomModelShape shape;
+  shape.format = DType::kQ4_0;
+  LanePool lanes(2);
+  const auto model = make_model(shape, lanes);
+  const auto executor = make_executor(*model, lanes, 16);
+  FixedSequences batches(executor->capacity(), kTokensMax);
+  for (int32_t s = 0; s < kSequences; ++s) {
+    batches.add(s, 0, random_tokens(kTokensMax, shape.vocab, static_cast<uint32_t>(s)),
+                SliceWants::kAll);
+  }
+  const std::vector<float> all = logits_of(*executor, batches.batch());
+  for (const int32_t step : {2, 5, 143}) {
+    Batch some = batches.batch();
+    std::vector<float> expected;
+    some.wants.clear();
+    for (int32_t row = step / 2; row < some.rows(); row += step) {
+      some.wants.push_back(row);
+      expected.insert(expected.end(), all.begin() + row * shape.vocab,
+                      all.begin() + (row + 1) * shape.vocab);
+    }
+    EXPECT_EQ(logits_of(*executor, some), expected) << step;
+  }
+}
+
+// A step of many wanted rows keeps the logits of few.
+TEST(LocalExecutor, WorkingMemoryDoesNotGrowWithTheWants) {
+  RandomModelShape shape;
+  shape.vocab = 20'000;
+  LanePool lanes(1);
+  const auto model = make_model(shape, lanes);
+  LocalOptions options;
+  options.kv_blocks = 1;
+  options.rows_max = kHeadRowsMax;
+  const int64_t few = LocalExecutor::create(*model, lanes, options).value()->working_bytes();
+  options.rows_max = 1000;
+  const int64_t many = LocalExecutor::create(*model, lanes, options).value()->working_bytes();
+  EXPECT_GE(few, kHeadRowsMax * shape.vocab * 4);
+  EXPECT_LT(many, 2 * few);
 }
 
 TEST(LocalExecutor, SaysWhatABlockTakes) {
@@ -229,13 +277,13 @@ TEST(LocalExecutorDeathTest, RefusesBatchesThatDoNotFit) {
   batches.add(0, 0, tokens, SliceWants::kLast);
   Batch unknown_token = batches.batch();
   unknown_token.tokens[2] = static_cast<TokenId>(shape.vocab);
-  EXPECT_DEATH(executor->logits(unknown_token), "token 64 of 64");
+  EXPECT_DEATH(logits_of(*executor, unknown_token), "token 64 of 64");
   Batch beyond_table = batches.batch();
   beyond_table.slots[3] = 16;
-  EXPECT_DEATH(executor->logits(beyond_table), "1 blocks of 16 for slot 16");
+  EXPECT_DEATH(logits_of(*executor, beyond_table), "1 blocks of 16 for slot 16");
   Batch unknown_block = batches.batch();
   unknown_block.tables[0].values[0] = BlockId{1000};
-  EXPECT_DEATH(executor->logits(unknown_block), "block 1000 of 9");
+  EXPECT_DEATH(logits_of(*executor, unknown_block), "block 1000 of 9");
 }
 
 }  // namespace

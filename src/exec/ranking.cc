@@ -62,6 +62,10 @@ Ranking::Ranking(int64_t entries_max) : bins_(kBins) {
   keys_.reserve(static_cast<size_t>(entries_max));
 }
 
+int64_t Ranking::bytes() const {
+  return static_cast<int64_t>(bins_.size() * sizeof(Bin) + keys_.capacity() * sizeof(uint64_t));
+}
+
 // The bits of a float32 order as an unsigned integer when negative numbers are inverted and
 // positive ones get the sign bit; adding zero makes -0 the same as 0.
 uint64_t Ranking::key_of(float score, size_t index) {

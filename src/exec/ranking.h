@@ -16,6 +16,8 @@ class Ranking {
   // entries_max: the longest list.
   explicit Ranking(int64_t entries_max);
 
+  int64_t bytes() const;  // of its working memory
+
   // An entry's place in the ranking: larger is better.
   static uint64_t key_of(float score, size_t index);
   static size_t index_of(uint64_t key) { return ~static_cast<uint32_t>(key); }

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/check.h"
 #include "base/random.h"
 #include "exec/softmax.h"
 
@@ -73,6 +74,11 @@ Sampler::Workspace::Workspace(int64_t vocab)
       weights(static_cast<size_t>(vocab)),
       scores(static_cast<size_t>(vocab)),
       ranking(vocab) {}
+
+int64_t Sampler::Workspace::bytes() const {
+  const auto list = static_cast<int64_t>(tokens.size());
+  return list * static_cast<int64_t>(sizeof(TokenId) + 3 * sizeof(float)) + ranking.bytes();
+}
 
 // Takes all candidates that rank below `last` out of the running.
 void Sampler::Workspace::keep_until(uint64_t last, std::span<const float> ranked_by) {
@@ -166,6 +172,7 @@ Sampler::Sampler(int64_t vocab, int lanes) : vocab_(vocab) {
 }
 
 void Sampler::prepare(const DrawOrders& orders, StepOutput& output) const {
+  CHECK(std::ranges::is_sorted(orders.draws, {}, &DrawOrder::want), "wants that do not ascend");
   output.clear();
   output.drawn.resize(orders.draws.size());
   output.scored.resize(orders.scored.size());
@@ -176,14 +183,20 @@ void Sampler::prepare(const DrawOrders& orders, StepOutput& output) const {
   }
 }
 
-void Sampler::sample(Lane& lane, Rows<const float> logits, std::span<const int32_t> positions,
+void Sampler::sample(Lane& lane, const WantedLogits& logits, std::span<const int32_t> positions,
                      const DrawOrders& orders, StepOutput& output) {
+  const auto first_of = [&](int64_t want) {
+    return std::ranges::lower_bound(orders.draws, want, {}, &DrawOrder::want) -
+           orders.draws.begin();
+  };
+  const int64_t first = first_of(logits.first);
   Workspace& space = workspaces_[static_cast<size_t>(lane.index())];
-  const WorkRange mine = lane.share(static_cast<int64_t>(orders.draws.size()));
-  for (int64_t i = mine.begin; i < mine.end; ++i) {
+  const WorkRange mine = lane.share(first_of(logits.first + logits.rows.rows) - first);
+  for (int64_t i = first + mine.begin; i < first + mine.end; ++i) {
     const DrawOrder& order = orders.draws[static_cast<size_t>(i)];
     Drawn& drawn = output.drawn[static_cast<size_t>(i)];
-    const std::span<const float> row(logits.row(order.want), static_cast<size_t>(vocab_));
+    const std::span<const float> row(logits.rows.row(order.want - logits.first),
+                                     static_cast<size_t>(vocab_));
     const LogitScan scan = scan_logits(row);
     drawn.error = error_of(scan);
     if (drawn.error != RowError::kNone) continue;
@@ -193,6 +206,12 @@ void Sampler::sample(Lane& lane, Rows<const float> logits, std::span<const int32
     }
     space.report(row, scan.max, orders, static_cast<size_t>(i), output);
   }
+}
+
+int64_t Sampler::bytes() const {
+  int64_t bytes = 0;
+  for (const Workspace& space : workspaces_) bytes += space.bytes();
+  return bytes;
 }
 
 }  // namespace millrace

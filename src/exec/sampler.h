@@ -12,6 +12,12 @@
 
 namespace millrace {
 
+// Logits of some of the wanted rows that follow each other: of wants `first` and up.
+struct WantedLogits {
+  int32_t first = 0;
+  Rows<const float> rows;  // [wants, vocab]
+};
+
 // Draws tokens where the logits are. What a row gets depends on its logits, its orders and its
 // position alone: not on other rows nor on the number of lanes. A step allocates nothing once
 // `output` has grown to its size.
@@ -19,17 +25,20 @@ class Sampler {
  public:
   Sampler(int64_t vocab, int lanes);
 
-  // Gives `output` the shape that `choices` ask for: as many likeliest tokens as they want and the
+  // Gives `output` the shape that `orders` ask for: as many likeliest tokens as they want and the
   // vocabulary has. Once a step, before the lanes sample.
   void prepare(const DrawOrders& orders, StepOutput& output) const;
 
-  // Every lane calls it and fills its share of `output`. logits: [wants, vocab]; positions:
-  // [wants], of the wanted rows in their sequences. A row with an error gets token 0 and
-  // log-probability 0; where its logits themselves are at fault, its `top` and `scored` are zeros
-  // as well. The draw: the first token, in order of ids, at which the running sum of what was kept
-  // passes the row's random number.
-  void sample(Lane& lane, Rows<const float> logits, std::span<const int32_t> positions,
+  // Fills `output` for the draws from `logits`, which come in order of their wants: this lane's
+  // share; every lane calls it. positions: of all wanted rows in their sequences. A draw from a row
+  // with an error gets token 0 and log-probability 0; where its logits themselves are at fault, its
+  // `top` and `scored` are zeros as well. The draw: the first token, in order of ids, at which the
+  // running sum of what was kept passes the row's random number.
+  void sample(Lane& lane, const WantedLogits& logits, std::span<const int32_t> positions,
               const DrawOrders& orders, StepOutput& output);
+
+  // Bytes of its working memory, on all lanes together.
+  int64_t bytes() const;
 
  private:
   // One lane's working memory, and what it does for one row.
@@ -41,6 +50,7 @@ class Sampler {
     void keep_until(uint64_t last, std::span<const float> ranked_by);
     void report(std::span<const float> raw, float max, const DrawOrders& orders, size_t index,
                 StepOutput& output);
+    int64_t bytes() const;
 
     // The candidates, in the order of ids: the first `count` of each list.
     size_t count = 0;

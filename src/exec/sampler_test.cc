@@ -24,6 +24,7 @@ struct Round {
   std::vector<int32_t> positions = {};
   DrawOrders orders = {};
   StepOutput output = {};
+  int64_t wants_at_once = 64;
 
   DrawOrder& add(const std::vector<float>& row, int32_t position) {
     logits.insert(logits.end(), row.begin(), row.end());
@@ -36,9 +37,13 @@ struct Round {
     Sampler sampler(vocab, lanes);
     sampler.prepare(orders, output);
     LanePool pool(lanes);
-    const Rows<const float> rows = {logits.data(), static_cast<int64_t>(positions.size()), vocab,
-                                    vocab};
-    pool.run([&](Lane& lane) { sampler.sample(lane, rows, positions, orders, output); });
+    // Some wants at a time, as the head makes them.
+    for (int64_t first = 0; first < std::ssize(positions); first += wants_at_once) {
+      const int64_t count = std::min<int64_t>(wants_at_once, std::ssize(positions) - first);
+      const WantedLogits some = {static_cast<int32_t>(first),
+                                 {logits.data() + first * vocab, count, vocab, vocab}};
+      pool.run([&](Lane& lane) { sampler.sample(lane, some, positions, orders, output); });
+    }
   }
 };
 
@@ -243,6 +248,26 @@ TEST(Sampler, ATopPOfZeroKeepsTheLikeliestAlone) {
   }
 }
 
+// At position 3 these seeds' random numbers have 24 leading zeros or ones: a token of probability
+// e^-80 at either end of the vocabulary is not drawn.
+TEST(Sampler, ImpossibleTokensAreNotDrawn) {
+  std::vector<float> logits(600, -80.0F * 0.2F);
+  logits[300] = 0;
+  logits[301] = -0.1F;
+  DrawOrder order;
+  order.temperature = 0.2F;
+  for (const uint64_t seed : {2812526U, 16449074U, 21731643U}) {
+    order.seed = seed;
+    EXPECT_LT(sampling_uniform(seed, 0, 3), 0x1p-24);
+    EXPECT_EQ(drawn(logits, order, 3), 300) << seed;
+  }
+  for (const uint64_t seed : {6072302U, 19335524U, 25333382U}) {
+    order.seed = seed;
+    EXPECT_GE(sampling_uniform(seed, 0, 3), 1 - 0x1p-24);
+    EXPECT_EQ(drawn(logits, order, 3), 301) << seed;
+  }
+}
+
 TEST(Sampler, FrequenciesFollowTheProbabilities) {
   constexpr int kDraws = 20000;
   const std::vector<float> logits = {1.0F, 0.0F, 2.0F, -1.0F, 0.5F, -kInfinity, 1.5F};
@@ -397,10 +422,12 @@ TEST(Sampler, ResultsDependOnTheRowAlone) {
       EXPECT_TRUE(same(round.output.drawn[i], expected.drawn[i])) << lanes << " row " << i;
     }
   }
-  std::reverse(round.orders.draws.begin(), round.orders.draws.end());
-  round.run(3);
-  for (size_t i = 0; i < 40; ++i) {
-    EXPECT_TRUE(same(round.output.drawn[i], expected.drawn[39 - i])) << "row " << i;
+  for (const int64_t wants : {1, 7, 39}) {
+    round.wants_at_once = wants;
+    round.run(2);
+    for (size_t i = 0; i < 40; ++i) {
+      EXPECT_TRUE(same(round.output.drawn[i], expected.drawn[i])) << wants << " row " << i;
+    }
   }
 }
 

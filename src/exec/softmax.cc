@@ -31,6 +31,9 @@ class Sum4 {
 // index_at() looks for its place first among sums of this many weights.
 constexpr size_t kStretch = 256;
 
+// Fractions of 53 bits stand for the interval up to the next one: zero for its middle.
+constexpr double kLeastFraction = 0x1p-54;
+
 double stretch_sum(std::span<const float> weights, size_t start) {
   Sum4 sum;
   const size_t end = std::min(start + kStretch, weights.size());
@@ -38,15 +41,17 @@ double stretch_sum(std::span<const float> weights, size_t start) {
   return sum.total();
 }
 
-// As index_at, within the stretch at `start`, whose sum is above `target`. Its weights in another
-// order may sum to a little less: then the last one that is not zero.
+// The first index within the stretch at `start` at which its running sum passes `target`, which is
+// below its stretch_sum. Added one by one, the weights may sum to a little less than that: then the
+// last one that moves the running sum.
 int32_t index_within(std::span<const float> weights, size_t start, double target) {
   const size_t end = std::min(start + kStretch, weights.size());
   double passed = 0;
   size_t last = start;
   for (size_t i = start; i < end && passed <= target; ++i) {
-    passed += weights[i];
-    if (weights[i] > 0) last = i;
+    const double sum = passed + weights[i];
+    if (sum > passed) last = i;
+    passed = sum;
   }
   return static_cast<int32_t>(last);
 }
@@ -123,7 +128,7 @@ double sum_of(std::span<const float> weights) {
 }
 
 int32_t index_at(std::span<const float> weights, double fraction) {
-  const double target = fraction * sum_of(weights);
+  const double target = std::max(fraction, kLeastFraction) * sum_of(weights);
   double before = 0;
   for (size_t start = 0; start < weights.size(); start += kStretch) {
     const double stretch = stretch_sum(weights, start);

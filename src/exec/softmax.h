@@ -36,8 +36,9 @@ void exponentials(std::span<const float> scaled, std::span<float> weights);
 
 double sum_of(std::span<const float> weights);
 
-// The first index at which the running sum passes `fraction` (in [0, 1)) of the whole sum, which is
-// above zero; its weight is not zero.
+// The first index at which the running sum passes `fraction` (in [0, 1), of 53 bits) of the whole
+// sum, which is above zero. Its weight is not zero; and what is before it and itself, or itself and
+// what follows, is not less of the whole than 53 bits can tell from nothing.
 int32_t index_at(std::span<const float> weights, double fraction);
 
 }  // namespace millrace

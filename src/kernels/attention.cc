@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <ranges>
 
 #include <absl/functional/function_ref.h>
 
@@ -17,24 +18,28 @@ namespace {
 // cache.
 constexpr int32_t kVectorsMin = 48;
 
-// One row's splits may be shared by lanes up to this many, a context of 65536 tokens; beyond, or
-// with more rows, one lane does them all.
-constexpr int32_t kSharedSplitsMax = 128;
-
 constexpr int64_t kCacheLine = 64;
 
+// Splits that a row sees at most: of the whole cache, or of the window at its least convenient
+// place.
+int64_t splits_max(const AttentionShape& shape, const KvLayer& cache) {
+  const int64_t all = (cache.blocks * cache.block_tokens + kKeySplit - 1) / kKeySplit;
+  return shape.window > 0 ? std::min<int64_t>(all, shape.window / kKeySplit + 2) : all;
+}
+
 // Where a call's working memory lies: a counter for each lane, a cache line apart, then each lane's
-// states and tile.
-class Scratch {
+// states and key tile.
+class AttentionMemory {
  public:
-  Scratch(const AttentionShape& shape, const KvLayer& cache, int lanes)
+  AttentionMemory(const AttentionShape& shape, const KvLayer& cache, int lanes)
       : heads_(shape.query_heads / cache.heads),
-        vectors_(tile_rows() * heads_),
+        vectors_(item_rows() * heads_),
+        splits_(splits_max(shape, cache)),
         padded_(padded_head_dim(cache.head_dim)),
         lanes_(lanes) {}
 
   int32_t heads() const { return heads_; }  // query heads of a K/V head
-  int32_t tile_rows() const { return std::clamp(kVectorsMin / heads_, 1, kKeyTile); }
+  int32_t item_rows() const { return std::clamp(kVectorsMin / heads_, 1, kKeyTile); }
   int64_t bytes() const {
     return lanes_ * (kCacheLine + lane_floats() * static_cast<int64_t>(sizeof(float)));
   }
@@ -53,15 +58,15 @@ class Scratch {
   SoftmaxState later(int64_t lane, int32_t i) const {
     return state(lane_memory(lane) + 2 * state_floats(vectors_) + i * state_floats(heads_), heads_);
   }
-  float* tile(int64_t lane) const { return lane_memory(lane + 1) - tile_floats(); }
+  float* key_tile(int64_t lane) const { return lane_memory(lane + 1) - key_tile_floats(); }
 
  private:
   int64_t state_floats(int64_t vectors) const {
     return vectors * padded_ + padded_head_dim(2 * vectors);
   }
-  int64_t tile_floats() const { return 2 * kKeyTile * padded_; }
+  int64_t key_tile_floats() const { return 2 * kKeyTile * padded_; }
   int64_t lane_floats() const {
-    return 2 * state_floats(vectors_) + kSharedSplitsMax * state_floats(heads_) + tile_floats();
+    return 2 * state_floats(vectors_) + splits_ * state_floats(heads_) + key_tile_floats();
   }
   float* lane_memory(int64_t lane) const {
     return reinterpret_cast<float*>(memory_ + lanes_ * kCacheLine) + lane * lane_floats();
@@ -73,6 +78,7 @@ class Scratch {
 
   int32_t heads_;
   int32_t vectors_;  // of an item, at most
+  int64_t splits_;   // of a row, at most
   int64_t padded_;
   int64_t lanes_;
   std::byte* memory_ = nullptr;
@@ -108,13 +114,13 @@ struct Call {
   const AttentionShape& shape;
   Rows<const float> queries;
   const KvLayer& cache;
-  const Scratch& scratch;
+  const AttentionMemory& memory;
   Rows<float> out;
 };
 
 // In one fixed order.
 void for_each_item(const Call& call, absl::FunctionRef<void(const Item&)> visit) {
-  const int32_t height = call.scratch.tile_rows();
+  const int32_t height = call.memory.item_rows();
   for (const AttentionSlice& slice : call.rows.slices) {
     for (int32_t first = 0; first < slice.rows; first += height) {
       const int32_t row = slice.row + first;
@@ -133,7 +139,7 @@ void for_each_item(const Call& call, absl::FunctionRef<void(const Item&)> visit)
 int64_t cost_of(const Call& call, const Item& item) {
   const int64_t tiles =
       item.last_position() / kKeyTile - item.first_key(call.shape.window) / kKeyTile + 1;
-  return tiles * (item.rows * call.scratch.heads() + 3);
+  return tiles * (item.rows * call.memory.heads() + 3);
 }
 
 // Which lane does which part of an item: the lanes divide the cost of all items evenly, in their
@@ -148,12 +154,15 @@ struct Division {
   int64_t owner(int32_t part) const {
     return (2 * parts * before + cost * (2 * part + 1)) * lanes / (2 * parts * total);
   }
-  SplitRange owned_by(int64_t lane) const {
-    SplitRange range = {0, 0};
-    while (range.begin < parts && owner(range.begin) < lane) ++range.begin;
-    range.end = range.begin;
-    while (range.end < parts && owner(range.end) == lane) ++range.end;
-    return range;
+  SplitRange owned_by(int64_t lane) const { return {first_from(lane), first_from(lane + 1)}; }
+
+ private:
+  // The first part of lane `lane` or a later one.
+  int32_t first_from(int64_t lane) const {
+    const auto all = std::views::iota(0, parts);
+    const auto first =
+        std::ranges::partition_point(all, [&](int32_t part) { return owner(part) < lane; });
+    return static_cast<int32_t>(first - all.begin());
   }
 };
 
@@ -163,7 +172,7 @@ class Worker {
   Worker(const Call& call, const Item& item)
       : call_(call),
         item_(item),
-        heads_(call.scratch.heads()),
+        heads_(call.memory.heads()),
         column_(int64_t{item.head} * heads_ * call.cache.head_dim),
         splits_(splits_of(item, call.shape.window)),
         cache_{.dtype = call.cache.dtype,
@@ -185,19 +194,19 @@ class Worker {
 
   // The first parts, added up in the lane's total.
   void begin(int64_t lane, SplitRange parts) const {
-    const SoftmaxState total = call_.scratch.total(lane);
+    const SoftmaxState total = call_.memory.total(lane);
     std::fill_n(total.max, vectors(), -std::numeric_limits<float>::infinity());
     std::fill_n(total.sum, vectors(), 0.0F);
     std::fill_n(total.out, vectors() * padded_head_dim(cache_.head_dim), 0.0F);
     for (int32_t part = parts.begin; part < parts.end; ++part) {
-      attend(lane, part, call_.scratch.split(lane));
-      add(call_.scratch.split(lane), total);
+      attend(lane, part, call_.memory.split(lane));
+      add(call_.memory.split(lane), total);
     }
   }
   // Parts of a row that another lane begins, each by itself.
   void go_on(int64_t lane, SplitRange parts) const {
     for (int32_t part = parts.begin; part < parts.end; ++part) {
-      attend(lane, part, call_.scratch.later(lane, part - parts.begin));
+      attend(lane, part, call_.memory.later(lane, part - parts.begin));
     }
   }
   void add(const SoftmaxState& later, const SoftmaxState& total) const {
@@ -213,7 +222,8 @@ class Worker {
  private:
   int32_t vectors() const { return item_.rows * heads_; }
   void attend(int64_t lane, int32_t part, const SoftmaxState& state) const {
-    call_.kernels.attend(cache_, queries_, splits_.begin + part, call_.scratch.tile(lane), state);
+    call_.kernels.attend(cache_, queries_, splits_.begin + part, call_.memory.key_tile(lane),
+                         state);
   }
 
   const Call& call_;
@@ -222,10 +232,11 @@ class Worker {
   int64_t column_;  // of the first query head, in floats
   SplitRange splits_;
   KvHead cache_;
-  QueryTile queries_;
+  QueryRows queries_;
 };
 
-// A row that several lanes work on. Whoever comes last merges, in ascending order, so nobody waits.
+// A row that several lanes work on. The lane that is done last merges, in ascending order, so that
+// none waits.
 void run_shared(const Call& call, const Item& item, const Division& division, int64_t lane,
                 SplitRange mine) {
   const Worker worker(call, item);
@@ -235,10 +246,10 @@ void run_shared(const Call& call, const Item& item, const Division& division, in
   } else {
     worker.go_on(lane, mine);
   }
-  const std::atomic_ref<int32_t> done = call.scratch.done(leader);
+  const std::atomic_ref<int32_t> done = call.memory.done(leader);
   if (done.fetch_add(mine.size(), std::memory_order_acq_rel) + mine.size() < division.parts) return;
   done.store(0, std::memory_order_relaxed);
-  const SoftmaxState total = call.scratch.total(leader);
+  const SoftmaxState total = call.memory.total(leader);
   int64_t owner = leader;
   int32_t first = 0;  // of the owner's parts
   for (int32_t part = division.owned_by(leader).end; part < division.parts; ++part) {
@@ -246,37 +257,36 @@ void run_shared(const Call& call, const Item& item, const Division& division, in
       owner = division.owner(part);
       first = part;
     }
-    worker.add(call.scratch.later(owner, part - first), total);
+    worker.add(call.memory.later(owner, part - first), total);
   }
   worker.finish(total);
 }
 
 }  // namespace
 
-int64_t attention_scratch_bytes(const AttentionShape& shape, const KvLayer& cache, int lanes) {
-  return Scratch(shape, cache, lanes).bytes();
+int64_t attention_memory_bytes(const AttentionShape& shape, const KvLayer& cache, int lanes) {
+  return AttentionMemory(shape, cache, lanes).bytes();
 }
 
 void attention(Lane& lane, const Kernels& kernels, const AttentionRows& rows,
                const AttentionShape& shape, Rows<const float> queries, const KvLayer& cache,
-               std::span<std::byte> scratch, Rows<float> out) {
+               std::span<std::byte> memory, Rows<float> out) {
   CHECK(shape.query_heads % cache.heads == 0 && cache.head_dim <= kHeadDimMax);
-  Scratch memory(shape, cache, lane.count());
-  CHECK(static_cast<int64_t>(scratch.size()) >= memory.bytes());
-  memory.place(scratch.data());
-  const Call call = {*kernels.attention, rows, shape, queries, cache, memory, out};
+  AttentionMemory layout(shape, cache, lane.count());
+  CHECK(static_cast<int64_t>(memory.size()) >= layout.bytes());
+  layout.place(memory.data());
+  const Call call = {*kernels.attention, rows, shape, queries, cache, layout, out};
   Division division = {.before = 0, .cost = 0, .total = 0, .lanes = lane.count(), .parts = 1};
   for_each_item(call, [&](const Item& item) { division.total += cost_of(call, item); });
   for_each_item(call, [&](const Item& item) {
     const int32_t splits = splits_of(item, shape.window).size();
-    const bool shared = item.rows == 1 && splits <= kSharedSplitsMax;
     division.cost = cost_of(call, item);
-    division.parts = shared ? splits : 1;
+    division.parts = item.rows == 1 ? splits : 1;
     const SplitRange mine = division.owned_by(lane.index());
     if (mine.size() == division.parts) {
       const Worker worker(call, item);
       worker.begin(lane.index(), {0, splits});
-      worker.finish(memory.total(lane.index()));
+      worker.finish(layout.total(lane.index()));
     } else if (mine.size() > 0) {
       run_shared(call, item, division, lane.index(), mine);
     }

@@ -31,7 +31,7 @@ struct KvHead {
 
 // The query heads that read one K/V head, of some neighbouring rows of one sequence. Vector (row,
 // head) is number row * heads + head.
-struct QueryTile {
+struct QueryRows {
   const float* data;   // vector (row, head) is at data + row * row_stride + head * head_dim
   int64_t row_stride;  // floats
   int32_t rows;
@@ -57,7 +57,7 @@ struct AttentionKernels {
   void (*round)(DType dtype, const float* in, int32_t count, std::byte* out);
   // Sets `state` to what the vectors see of the keys [split * kKeySplit, + kKeySplit). tile:
   // working memory, [kKeyTile, 2 * padded_head_dim].
-  void (*attend)(const KvHead& cache, const QueryTile& queries, int32_t split, float* tile,
+  void (*attend)(const KvHead& cache, const QueryRows& queries, int32_t split, float* tile,
                  const SoftmaxState& state);
   // Adds later keys to a state.
   void (*merge)(const SoftmaxState& later, int32_t vectors, int32_t head_dim,

@@ -70,15 +70,15 @@ struct AttentionShape {
 };
 
 // Bytes of working memory that attention() needs for `lanes` lanes, a multiple of 64.
-int64_t attention_scratch_bytes(const AttentionShape& shape, const KvLayer& cache, int lanes);
+int64_t attention_memory_bytes(const AttentionShape& shape, const KvLayer& cache, int lanes);
 
 // Causal attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): tiles of 32
 // keys anchored at position 0, splits of 512 keys merged in ascending order, whatever the blocks.
-// Masked lanes count as zero with V read as zero; a tile that a row cannot see is skipped. scratch:
+// Masked lanes count as zero with V read as zero; a tile that a row cannot see is skipped. memory:
 // aligned to 64 bytes, zero when first used, then the ops' own; one serves every layer, with a
 // barrier between two calls. out: [rows, query_heads * head_dim].
 void attention(Lane& lane, const Kernels& kernels, const AttentionRows& rows,
                const AttentionShape& shape, Rows<const float> queries, const KvLayer& cache,
-               std::span<std::byte> scratch, Rows<float> out);
+               std::span<std::byte> memory, Rows<float> out);
 
 }  // namespace millrace::ops

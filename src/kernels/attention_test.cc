@@ -224,6 +224,38 @@ TEST(Attention, BitsDoNotDependOnHowLanesShareALongContext) {
   }
 }
 
+// However long the context, its splits are shared: also where a row, or a window, has many.
+TEST(Attention, LanesShareContextsOfAnyLength) {
+  constexpr int32_t kLength = 70'001;
+  constexpr int kLanes = 3;
+  Runner alone(1);
+  for (const Isa isa : isas()) {
+    Config config = {.isa = isa,
+                     .dtype = DType::kF16,
+                     .shape = {16, 1, 1},
+                     .block_tokens = 16,
+                     .window = 0,
+                     .scale = 0.25F};
+    TestSequence sequence = make_sequence(config, kLength, 5);
+    for (const int32_t window : {0, 68'000}) {
+      config.window = window;
+      TestCache cache(config, kLength / config.block_tokens + 1);
+      cache.place(sequence);
+      alone.store(cache, {{&sequence, 0, kLength}});
+      const int32_t position = window == 0 ? 65'536 : kLength - 1;
+      const std::vector<Part> row = {{&sequence, position, position + 1}};
+      const std::vector<float> expected = alone.attend(cache, row);
+      Runner runner(kLanes);
+      EXPECT_TRUE(same_bits(runner.attend(cache, row), expected)) << config.name();
+      EXPECT_TRUE(same_bits(runner.attend(cache, row), expected)) << config.name();
+      EXPECT_EQ(runner.lanes_at_work(), kLanes) << config.name();
+      const std::vector<float> chunk =
+          alone.attend(cache, {{&sequence, position - 1, position + 1}});
+      EXPECT_TRUE(same_bits({chunk.end() - config.shape.head_dim, chunk.end()}, expected));
+    }
+  }
+}
+
 TEST(Attention, PortableTwinsGiveTheBitsOfTheirInstructionSets) {
   Runner runner(1);
   const std::pair<Isa, Isa> twins[] = {{Isa::kAvx2, Isa::kPortable8},
@@ -236,6 +268,10 @@ TEST(Attention, PortableTwinsGiveTheBitsOfTheirInstructionSets) {
       config.isa = twin;
       EXPECT_TRUE(same_bits(by_chunks(runner, config, 65, 20, 9), expected)) << config.name();
     }
+    Config config = config_of(isa, DType::kF16, 0);
+    const std::vector<float> expected = by_chunks(runner, config, 66'000, 65'998, 1);
+    config.isa = twin;
+    EXPECT_TRUE(same_bits(by_chunks(runner, config, 66'000, 65'998, 1), expected));
   }
 }
 

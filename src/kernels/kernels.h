@@ -14,7 +14,7 @@ namespace millrace {
 
 struct AttentionKernels;  // kernels/attention_kernels.h
 
-// One panel of weights times `columns` (at most kTileRows) rows of activations. Sets sums:
+// One panel of weights times `columns` (at most kGroupRows) rows of activations. Sets sums:
 // [columns, kPanelRows].
 using PanelTimesQ8 = void (*)(const std::byte* panel, int64_t width, const Q8Block* in,
                               int64_t columns, float* sums);  // in: [width / 32, columns]

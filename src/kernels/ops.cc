@@ -4,30 +4,30 @@
 
 #include "base/check.h"
 #include "kernels/kernels.h"
-#include "kernels/tiles.h"
+#include "kernels/row_groups.h"
 
 namespace millrace::ops {
 namespace {
 
 RowForms forms_of_row(const Activations& out, int64_t row) {
-  const Tile tile = tile_at(out.rows, row / kTileRows);
-  Q8Block* blocks = q8_of(out, tile);
+  const RowGroup group = row_group_at(out.rows, row / kGroupRows);
+  Q8Block* blocks = q8_of(out, group);
   return {.f32 = f32_of(out, row),
           .bf16 = bf16_of(out, row),
-          .q8 = blocks == nullptr ? nullptr : blocks + (row - tile.first),
-          .q8_stride = tile.rows};
+          .q8 = blocks == nullptr ? nullptr : blocks + (row - group.first),
+          .q8_stride = group.rows};
 }
 
-// Of a tile's first row, from column `first` on, a multiple of 32.
-RowForms forms_of_tile(const Activations& out, const Tile& tile, int64_t first) {
-  RowForms forms = forms_of_row(out, tile.first);
+// Of a group's first row, from column `first` on, a multiple of 32.
+RowForms forms_of_group(const Activations& out, const RowGroup& group, int64_t first) {
+  RowForms forms = forms_of_row(out, group.first);
   if (forms.f32 != nullptr) forms.f32 += first;
   if (forms.bf16 != nullptr) forms.bf16 += first;
-  if (forms.q8 != nullptr) forms.q8 += first / kQ8Width * tile.rows;
+  if (forms.q8 != nullptr) forms.q8 += first / kQ8Width * group.rows;
   return forms;
 }
 
-// Panels of one matrix times tiles of activations, in the form that the matrix reads.
+// Panels of one matrix times groups of activations, in the form that the matrix reads.
 struct PanelProduct {
   const PackedMatrix& weights;
   const Activations& in;
@@ -35,15 +35,15 @@ struct PanelProduct {
   PanelTimesBf16 times_bf16;
   PanelTimesF32 times_f32;
 
-  // sums: [tile.rows, kPanelRows]
-  void operator()(int64_t panel, const Tile& tile, float* sums) const {
+  // sums: [group.rows, kPanelRows]
+  void operator()(int64_t panel, const RowGroup& group, float* sums) const {
     const std::byte* bytes = weights.panel(panel);
     if (times_q8 != nullptr) {
-      times_q8(bytes, in.width, q8_of(in, tile), tile.rows, sums);
+      times_q8(bytes, in.width, q8_of(in, group), group.rows, sums);
     } else if (times_bf16 != nullptr) {
-      times_bf16(bytes, in.width, bf16_of(in, tile.first), in.width, tile.rows, sums);
+      times_bf16(bytes, in.width, bf16_of(in, group.first), in.width, group.rows, sums);
     } else {
-      times_f32(bytes, in.width, f32_of(in, tile.first), in.width, tile.rows, sums);
+      times_f32(bytes, in.width, f32_of(in, group.first), in.width, group.rows, sums);
     }
   }
 };
@@ -64,9 +64,16 @@ PanelProduct product_of(const Kernels& kernels, const PackedMatrix& weights,
           .times_f32 = q8 || bf16 ? nullptr : kernels.times_f32(format)};
 }
 
-constexpr int64_t kSums = kTileRows * kPanelRows;
+constexpr int64_t kSums = kGroupRows * kPanelRows;
 
 }  // namespace
+
+void gather(Lane& lane, Rows<const float> in, std::span<const int32_t> indices, Rows<float> out) {
+  const WorkRange mine = lane.share(std::ssize(indices));
+  for (int64_t i = mine.begin; i < mine.end; ++i) {
+    std::copy_n(in.row(indices[static_cast<size_t>(i)]), in.width, out.row(i));
+  }
+}
 
 void embed(Lane& lane, const Kernels&, const PackedMatrix& table, std::span<const TokenId> tokens,
            Rows<float> out) {
@@ -91,21 +98,21 @@ void convert(Lane& lane, const Kernels& kernels, Rows<const float> in, const Act
   }
 }
 
-// Tiles outside, so that a tile's activations stay in the second level cache while the lane's
+// Row groups outside, so that a group's activations stay in the second level cache while the lane's
 // weights stream by.
 void linear(Lane& lane, const Kernels& kernels, const PackedMatrix& weights, const Activations& in,
             std::span<const float> bias, Store store, Rows<float> out) {
   const PanelProduct product = product_of(kernels, weights, in);
   const WorkRange panels = lane.share(weights.panels());
   alignas(64) float sums[kSums];
-  for (int64_t t = 0; t < tiles_of(in.rows); ++t) {
-    const Tile tile = tile_at(in.rows, t);
+  for (int64_t t = 0; t < row_groups_of(in.rows); ++t) {
+    const RowGroup group = row_group_at(in.rows, t);
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
-      product(panel, tile, sums);
+      product(panel, group, sums);
       const int64_t first = panel * kPanelRows;
       const int64_t outputs = std::min<int64_t>(kPanelRows, weights.rows() - first);
-      kernels.store_panel(sums, tile.rows, outputs, bias.empty() ? nullptr : bias.data() + first,
-                          store == Store::kAdd, out.row(tile.first) + first, out.stride);
+      kernels.store_panel(sums, group.rows, outputs, bias.empty() ? nullptr : bias.data() + first,
+                          store == Store::kAdd, out.row(group.first) + first, out.stride);
     }
   }
 }
@@ -120,16 +127,16 @@ void gate_up(Lane& lane, const Kernels& kernels, const PackedMatrix& gate, const
   const WorkRange panels = lane.share(gate.panels(), 2);  // two make a block of the q8 form
   alignas(64) float gates[2 * kSums] = {};
   alignas(64) float ups[2 * kSums] = {};
-  for (int64_t t = 0; t < tiles_of(in.rows); ++t) {
-    const Tile tile = tile_at(in.rows, t);
+  for (int64_t t = 0; t < row_groups_of(in.rows); ++t) {
+    const RowGroup group = row_group_at(in.rows, t);
     for (int64_t panel = panels.begin; panel < panels.end; panel += 2) {
       for (int64_t i = 0; i < std::min<int64_t>(2, panels.end - panel); ++i) {
-        gate_product(panel + i, tile, gates + i * tile.rows * kPanelRows);
-        up_product(panel + i, tile, ups + i * tile.rows * kPanelRows);
+        gate_product(panel + i, group, gates + i * group.rows * kPanelRows);
+        up_product(panel + i, group, ups + i * group.rows * kPanelRows);
       }
       const int64_t first = panel * kPanelRows;
       const int64_t outputs = std::min<int64_t>(2 * kPanelRows, hidden - first);
-      kernels.swiglu(gates, ups, tile.rows, outputs, forms_of_tile(out, tile, first), out.width);
+      kernels.swiglu(gates, ups, group.rows, outputs, forms_of_group(out, group, first), out.width);
     }
   }
 }

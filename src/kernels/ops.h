@@ -22,6 +22,9 @@ namespace millrace::ops {
 void embed(Lane& lane, const Kernels& kernels, const PackedMatrix& table,
            std::span<const TokenId> tokens, Rows<float> out);
 
+// out[i] = row indices[i] of `in`. in: [rows, width]; out: [indices, width].
+void gather(Lane& lane, Rows<const float> in, std::span<const int32_t> indices, Rows<float> out);
+
 // RMSNorm (Zhang and Sennrich 2019): out = in / sqrt(mean(in^2) + epsilon) * weight, in every form
 // `out` has. in: [rows, width].
 void rms_norm(Lane& lane, const Kernels& kernels, Rows<const float> in,

@@ -5,9 +5,9 @@
 namespace millrace {
 
 inline constexpr int kQ8Width = 32;
-// Rows of activations that lie together. 64 rows of 1536 elements are 144 KiB and stay in a second
-// level cache of 512 KiB while panels of weights pass by.
-inline constexpr int kTileRows = 64;
+// A row group: rows of activations that lie together. 64 rows of 1536 elements are 144 KiB and stay
+// in a second level cache of 512 KiB while panels of weights pass by.
+inline constexpr int kGroupRows = 64;
 
 // 32 neighbours of one row of activations in 8 bits: x is q * scale, |q| at most 127. The sums
 // serve the products. Weights of 4 to 6 bits are multiplied as unsigned bytes; what that adds

@@ -34,6 +34,7 @@ KvLayer place_layer(DType dtype, const KvLayerShape& shape, const KvGroup& group
           .values = start + head_bytes,
           .block_stride = 2 * head_bytes * shape.heads,
           .head_stride = 2 * head_bytes,
+          .blocks = group.units,
           .block_tokens = group.block_tokens,
           .heads = shape.heads,
           .head_dim = shape.head_dim};

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/gather.h"
+#include "base/check.h"
 #include "kernels/ops.h"
 #include "nn/scratch.h"
 
@@ -12,31 +12,39 @@ namespace {
 struct StepMemory {
   Rows<float> residual;  // [rows, width]
   Rows<float> angles;    // [rows, rotated]
-  Rows<float> wanted;    // [wants, width] of the residual stream after the last layer
-  Activations head_in;   // [wants, width]
-  Rows<float> logits;    // [wants, vocab]
-  std::byte* sublayers;  // one after the other uses it
+  std::byte* rest;       // the sublayers use it one after the other, then the head
 };
 
-StepMemory place(const Network& network, int64_t rows, int64_t wants, Scratch& scratch) {
+StepMemory place_step(const Network& network, int64_t rows, Scratch& scratch) {
   return {.residual = scratch.rows(rows, network.width),
           .angles = scratch.rows(rows, network.rope.rotated),
-          .wanted = scratch.rows(wants, network.width),
-          .head_in = scratch.activations(network.head_forms, wants, network.width),
-          .logits = scratch.rows(wants, network.vocab_size),
-          .sublayers = scratch.rest()};
+          .rest = scratch.rest()};
+}
+
+struct HeadMemory {
+  Rows<float> hidden;  // [rows, width]
+  Activations normed;  // [rows, width]
+  Rows<float> logits;  // [rows, vocab]
+};
+
+HeadMemory place_head(const Network& network, int64_t rows, Scratch& scratch) {
+  return {.hidden = scratch.rows(rows, network.width),
+          .normed = scratch.activations(network.head_forms, rows, network.width),
+          .logits = scratch.rows(rows, network.vocab_size)};
 }
 
 }  // namespace
 
-int64_t forward_bytes(const Network& network, int64_t rows_max, int64_t wants_max) {
-  Scratch scratch(nullptr);
-  place(network, rows_max, wants_max, scratch);
-  int64_t sublayers = 0;
+int64_t forward_bytes(const Network& network, int64_t rows_max) {
+  Scratch head(nullptr);
+  place_head(network, std::min<int64_t>(rows_max, kHeadRowsMax), head);
+  int64_t rest = head.bytes();
   for (const auto& sublayer : network.sublayers) {
-    sublayers = std::max(sublayers, sublayer->scratch_bytes(rows_max));
+    rest = std::max(rest, sublayer->scratch_bytes(rows_max));
   }
-  return scratch.bytes() + sublayers;
+  Scratch step(nullptr);
+  place_step(network, rows_max, step);
+  return step.bytes() + rest;
 }
 
 int64_t carried_bytes(const Network& network, std::span<const KvPlace> places, int lanes) {
@@ -50,8 +58,7 @@ int64_t carried_bytes(const Network& network, std::span<const KvPlace> places, i
 Rows<const float> forward(Lane& lane, const Kernels& kernels, const Network& network,
                           const ForwardInput& input, const ForwardMemory& memory) {
   Scratch scratch(memory.step);
-  const StepMemory step =
-      place(network, std::ssize(input.tokens), std::ssize(input.wants), scratch);
+  const StepMemory step = place_step(network, std::ssize(input.tokens), scratch);
   ops::embed(lane, kernels, network.embedding, input.tokens, step.residual);
   ops::rope_angles(lane, network.rope, input.positions, step.angles);
   lane.barrier();
@@ -61,18 +68,26 @@ Rows<const float> forward(Lane& lane, const Kernels& kernels, const Network& net
                                          .rope_pairs = network.rope.pairs,
                                          .rope_angles = step.angles,
                                          .place = input.places[i],
-                                         .scratch = step.sublayers,
+                                         .scratch = step.rest,
                                          .carried = memory.carried});
   }
-  if (input.wants.empty()) return step.logits;
-  ops::gather(lane, step.residual, input.wants, step.wanted);
+  return step.residual;
+}
+
+Rows<const float> head(Lane& lane, const Kernels& kernels, const Network& network,
+                       Rows<const float> hidden, std::span<const int32_t> rows,
+                       const ForwardMemory& memory) {
+  CHECK(!rows.empty() && std::ssize(rows) <= kHeadRowsMax, "{} rows for the head", rows.size());
+  Scratch scratch(memory.step);
+  Scratch rest(place_step(network, hidden.rows, scratch).rest);
+  const HeadMemory work = place_head(network, std::ssize(rows), rest);
+  ops::gather(lane, hidden, rows, work.hidden);
   lane.barrier();
-  ops::rms_norm(lane, kernels, step.wanted, network.output_norm, network.norm_epsilon,
-                step.head_in);
+  ops::rms_norm(lane, kernels, work.hidden, network.output_norm, network.norm_epsilon, work.normed);
   lane.barrier();
-  ops::linear(lane, kernels, network.head, step.head_in, {}, ops::Store::kSet, step.logits);
+  ops::linear(lane, kernels, network.head, work.normed, {}, ops::Store::kSet, work.logits);
   lane.barrier();
-  return step.logits;
+  return work.logits;
 }
 
 }  // namespace millrace

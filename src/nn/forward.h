@@ -31,13 +31,16 @@ struct Network {
 struct ForwardInput {
   std::span<const TokenId> tokens;     // [rows]
   std::span<const int32_t> positions;  // [rows]
-  std::span<const int32_t> wants;      // rows whose logits are needed
   std::span<const KvPlace> places;     // [sublayers]
 };
 
-// Bytes of working memory that a step of up to so many rows needs; only large steps touch all of
-// it.
-int64_t forward_bytes(const Network& network, int64_t rows_max, int64_t wants_max);
+// Rows that head() takes at most: as many as a matrix product takes together (kernels/q8.h), so
+// that the weights are read as seldom as if it took all. Their logits are what bounds its memory.
+inline constexpr int32_t kHeadRowsMax = 64;
+
+// Bytes of working memory that forward() of up to so many rows, and head(), need; only large steps
+// touch all of it.
+int64_t forward_bytes(const Network& network, int64_t rows_max);
 // Bytes of working memory that starts as zeros and is carried from step to step.
 int64_t carried_bytes(const Network& network, std::span<const KvPlace> places, int lanes);
 
@@ -48,10 +51,16 @@ struct ForwardMemory {
   std::span<std::byte> carried;
 };
 
-// The forward pass, for every architecture: embed; the sublayers in order; norm and head for the
-// wanted rows. Every lane calls it; it ends with a barrier. The logits lie in `memory`, in the
-// order of input.wants: [wants, vocab].
+// The layers of every architecture: embed; the sublayers in order. Every lane calls it; it ends
+// with a barrier. The residual stream behind the last layer, in `memory`: [rows, width].
 Rows<const float> forward(Lane& lane, const Kernels& kernels, const Network& network,
                           const ForwardInput& input, const ForwardMemory& memory);
+
+// Norm and head for `rows` of `hidden`, which is what forward() returned with this memory. Every
+// lane calls it; it ends with a barrier. rows: 1 to kHeadRowsMax. The logits, in `memory` until the
+// next call: [rows, vocab]; a lane may call again while others still read them.
+Rows<const float> head(Lane& lane, const Kernels& kernels, const Network& network,
+                       Rows<const float> hidden, std::span<const int32_t> rows,
+                       const ForwardMemory& memory);
 
 }  // namespace millrace

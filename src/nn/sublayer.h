@@ -42,7 +42,7 @@ class Sublayer {
   virtual absl::Status load(Weights& weights) = 0;
   // Working memory for a step of so many rows.
   virtual int64_t scratch_bytes(int64_t rows) const = 0;
-  // Working memory that is zero at first and that nobody but this kind of sublayer writes to.
+  // Working memory that is zero at first and that only this kind of sublayer writes to.
   virtual int64_t carried_bytes(const KvPlace& place, int lanes) const = 0;
   // Every lane calls it after a barrier, and it ends with one.
   virtual void forward(Lane& lane, const ForwardContext& context) const = 0;

@@ -22,6 +22,7 @@ struct KvLayer {
   std::byte* values = nullptr;
   int64_t block_stride = 0;  // bytes
   int64_t head_stride = 0;   // bytes
+  int64_t blocks = 0;
   int32_t block_tokens = 0;
   int32_t heads = 0;  // K/V heads
   int32_t head_dim = 0;

@@ -78,6 +78,11 @@ bool names_one_of(std::string_view text, std::initializer_list<std::string_view>
       names, [text](std::string_view name) { return text.find(name) != std::string_view::npos; });
 }
 
+// Phi-3's tokens that do not take the spaces behind them along.
+bool is_phi3_keeping(std::string_view text) {
+  return text == "<unk>" || text == "<s>" || text == "<|endoftext|>";
+}
+
 }  // namespace
 
 absl::StatusOr<Vocab> Vocab::from(const Metadata& metadata, std::string_view pre) {
@@ -223,9 +228,9 @@ absl::Status Vocab::read_strips(const Metadata& metadata, std::string_view pre) 
     if (const auto mask = find("[MASK]")) set_strips(*mask, {.left = true});
   } else if (names_one_of(name, {"phi-3", "phi3"})) {
     for (TokenId id = 0; id < size(); ++id) {
-      const bool special = kind(id) == TokenKind::kControl || kind(id) == TokenKind::kUserDefined;
-      const bool keeps = text(id) == "<s>" || text(id) == "<|endoftext|>";
-      set_strips(id, {.right = special && !keeps});
+      const bool special = kind(id) == TokenKind::kControl || kind(id) == TokenKind::kUserDefined ||
+                           kind(id) == TokenKind::kUnknown || text(id) == "</s>";
+      set_strips(id, {.right = special && !is_phi3_keeping(text(id))});
     }
   }
   return absl::OkStatus();

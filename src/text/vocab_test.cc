@@ -122,6 +122,19 @@ TEST(Vocab, KnowsWhichPublishedTokensStrip) {
   EXPECT_TRUE(stripping.strips(1).right);
   EXPECT_TRUE(stripping.strips(2).right);
   EXPECT_FALSE(stripping.strips(2).left);
+  // The unknown token does not, of whatever kind the file says it is.
+  for (const TokenKind kind : {TokenKind::kControl, TokenKind::kUserDefined, TokenKind::kUnknown}) {
+    TinyVocab other;
+    other.add("<unk>", kind);
+    other.add("</s>", TokenKind::kNormal);
+    other.add("<|endoftext|>", kind);
+    Metadata metadata = other.metadata("llama");
+    metadata.set_string("general.name", "Phi3 mini");
+    const Vocab vocab = vocab_of(metadata);
+    EXPECT_FALSE(vocab.strips(0).right);
+    EXPECT_TRUE(vocab.strips(1).right);
+    EXPECT_FALSE(vocab.strips(2).right);
+  }
   EXPECT_TRUE(vocab_of(tiny.metadata("gpt2", "jina-v2-code")).strips(3).left);
   EXPECT_FALSE(vocab_of(tiny.metadata("gpt2", "gpt-2")).strips(3).left);
 }

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "files/checkpoint.h"
+#include "tests/fixtures/exec/logits_of.h"
 
 namespace millrace {
 namespace {
@@ -50,9 +51,8 @@ std::vector<float> Runner::logits(const std::vector<TokenId>& tokens, int32_t fr
     sequences.add(0, at,
                   std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
                   wanted ? SliceWants::kAll : SliceWants::kNone);
-    const Rows<const float> out = (*executor)->logits(sequences.batch());
-    for (int64_t i = 0; i < out.rows; ++i)
-      all.insert(all.end(), out.row(i), out.row(i) + out.width);
+    const std::vector<float> out = logits_of(**executor, sequences.batch());
+    all.insert(all.end(), out.begin(), out.end());
     at += rows;
   }
   return all;

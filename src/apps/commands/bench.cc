@@ -76,7 +76,7 @@ class BenchDriver {
 
  private:
   TokenId random_token(int32_t i) const {
-    return static_cast<TokenId>(sampling_uniform(0, 0, i) * static_cast<float>(vocab_size_));
+    return static_cast<TokenId>(sampling_uniform(0, 0, i) * vocab_size_);
   }
 
   absl::Status step() {

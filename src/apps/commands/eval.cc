@@ -12,18 +12,18 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
-#include "apps/commands/perplexity.h"
 #include "apps/input/loaded.h"
 #include "apps/terminal/progress.h"
 #include "base/system/mapped_file.h"
 #include "exec/fixed_sequences.h"
+#include "exec/perplexity.h"
 #include "text/tokenizer.h"
 
 namespace millrace {
 namespace {
 
-// Rows whose logits are computed and written at once.
-constexpr int32_t kLogitRows = 64;
+// Tokens computed in one step: enough for the matrix products to run at their best.
+constexpr int32_t kStepRows = 512;
 
 std::string_view text_of(const MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
@@ -45,11 +45,13 @@ absl::Status evaluate_text(const EvalOptions& options, const Checkpoint& checkpo
     spdlog::warn("--context {} is beyond the {} positions that the model was trained for",
                  options.context, loaded.model->spec().context_max);
   }
+  ASSIGN_OR_RETURN(const auto executor,
+                   make_executor(loaded, options.compute, 1, order.context, kStepRows));
   Progress progress("perplexity");
   order.progress = [&](double part, double running) {
     progress.update(part, fmt::format("{:.4f}", running));
   };
-  ASSIGN_OR_RETURN(const Perplexity result, measure_perplexity(loaded, options.compute, order));
+  ASSIGN_OR_RETURN(const Perplexity result, measure_perplexity(*executor, order));
   if (options.json) {
     const nlohmann::json report = {{"perplexity", result.value},
                                    {"stderr", result.standard_error},
@@ -85,22 +87,22 @@ absl::Status write_logits(const EvalOptions& options, const Checkpoint& checkpoi
   ASSIGN_OR_RETURN(const std::vector<TokenId> tokens,
                    read_tokens(options.tokens, loaded.model->spec().vocab_size));
   const auto size = static_cast<int32_t>(tokens.size());
-  ASSIGN_OR_RETURN(const auto executor,
-                   make_executor(loaded, options.compute, 1, size, kLogitRows));
+  ASSIGN_OR_RETURN(const auto executor, make_executor(loaded, options.compute, 1, size, kStepRows));
   std::ofstream file(options.logits, std::ios::binary);
   FixedSequences sequences(executor->capacity(), size);
   Progress progress("logits");
-  for (int32_t at = 0; at < size && file; at += kLogitRows) {
-    const int32_t rows = std::min(kLogitRows, size - at);
+  for (int32_t at = 0; at < size && file; at += kStepRows) {
+    const int32_t rows = std::min(kStepRows, size - at);
     sequences.clear();
     sequences.add(0, at,
                   std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
                   SliceWants::kAll);
-    const Rows<const float> logits = executor->logits(sequences.batch());
-    for (int64_t i = 0; i < logits.rows; ++i) {
-      file.write(reinterpret_cast<const char*>(logits.row(i)),
-                 static_cast<std::streamsize>(logits.width * static_cast<int64_t>(sizeof(float))));
-    }
+    executor->visit_logits(sequences.batch(), [&](const WantedLogits& logits) {
+      const int64_t bytes = logits.rows.width * static_cast<int64_t>(sizeof(float));
+      for (int64_t i = 0; i < logits.rows.rows; ++i) {
+        file.write(reinterpret_cast<const char*>(logits.rows.row(i)), bytes);
+      }
+    });
     progress.update(static_cast<double>(at + rows) / size);
   }
   file.close();

@@ -11,7 +11,7 @@ namespace millrace {
 struct RunOptions {
   ComputeOptions compute;
   VocabularyOptions vocabulary;
-  EngineLimits limits;
+  EngineLimits limits = {.max_num_seqs = 1};  // one answer at a time
   std::string prompt;  // empty: a chat
   bool raw = false;    // the prompt goes to the model as it is
   std::string system;

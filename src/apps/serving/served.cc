@@ -10,7 +10,7 @@
 #include "apps/input/chat_source.h"
 #include "apps/terminal/amounts.h"
 #include "base/log.h"
-#include "base/system/cpus.h"
+#include "base/system/memory_limit.h"
 #include "files/checkpoint.h"
 
 namespace millrace {
@@ -48,7 +48,8 @@ struct CacheSize {
   std::string why;
 };
 
-// What was asked for, or all sequences at full length within a quarter of this process's memory.
+// What was asked for, or all sequences at full length within a quarter of this process's memory
+// and half of what its own limits leave: the rest of those is for the step and the threads.
 absl::StatusOr<CacheSize> cache_size(const EngineLimits& limits, int64_t context_max,
                                      int64_t block_bytes) {
   const int64_t memory = usable_memory_bytes();
@@ -58,11 +59,18 @@ absl::StatusOr<CacheSize> cache_size(const EngineLimits& limits, int64_t context
                               bytes_text(asked), bytes_text(memory));
   }
   const int64_t of_sequence = (context_max + limits.block_size - 1) / limits.block_size;
-  const int64_t of_all = limits.max_num_seqs * of_sequence;
-  const int64_t in_a_quarter = memory / 4 / block_bytes;
-  if (of_all <= in_a_quarter) return CacheSize{of_all, "every sequence at its longest"};
-  return CacheSize{in_a_quarter, fmt::format("a quarter of the {} that this process may use",
-                                             bytes_text(memory))};
+  CacheSize size = {limits.max_num_seqs * of_sequence, limits.max_num_seqs > 1
+                                                           ? "every sequence at its longest"
+                                                           : "one sequence at its longest"};
+  if (const int64_t blocks = memory / 4 / block_bytes; blocks < size.blocks) {
+    size = {blocks,
+            fmt::format("a quarter of the {} that this process may use", bytes_text(memory))};
+  }
+  const int64_t left = reservable_bytes().value_or(std::numeric_limits<int64_t>::max());
+  if (const int64_t blocks = left / 2 / block_bytes; blocks < size.blocks) {
+    size = {blocks, fmt::format("half of the {} that ulimit leaves", bytes_text(left))};
+  }
+  return size;
 }
 
 absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const ModelSpec& spec,
@@ -85,7 +93,8 @@ absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const M
                             std::numeric_limits<int32_t>::max());
   }
   if (local.kv_blocks < 1) {
-    return resource_exhausted("the cache's memory holds no block of {} bytes", block_bytes);
+    return resource_exhausted("no memory for a cache: {} hold no block of {}", served.kv_why,
+                              bytes_text(block_bytes));
   }
   return local;
 }

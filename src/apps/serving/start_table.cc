@@ -37,6 +37,8 @@ std::string start_table(const ServedOptions& options, const Served& served) {
                 "--max-num-seqs, --max-queue");
   table += line("step", grouped(limits.max_num_batched_tokens) + " tokens",
                 "--max-num-batched-tokens; longer prompts take several");
+  table += line("step's memory", bytes_text(served.executor->working_bytes()),
+                "touched as far as steps need it");
   return table;
 }
 

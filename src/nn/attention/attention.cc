@@ -56,7 +56,7 @@ ops::AttentionShape Attention::shape() const {
 }
 
 int64_t Attention::carried_bytes(const KvPlace& place, int lanes) const {
-  return ops::attention_scratch_bytes(shape(), *place.cache, lanes);
+  return ops::attention_memory_bytes(shape(), *place.cache, lanes);
 }
 
 void Attention::forward(Lane& lane, const ForwardContext& context) const {

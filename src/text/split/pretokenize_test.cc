@@ -144,6 +144,27 @@ TEST(SplitPatterns, NoTwoHaveTheSameName) {
   for (const std::string& name : names) EXPECT_NE(find_split_pattern(name), nullptr) << name;
 }
 
+// U+3000 is a space, which may stand before a word, and punctuation, which is cut out of it again.
+// Expected: what the published tokenizer's own library makes of it.
+TEST(SplitPatterns, IdeographicSpacesOfDeepseekAreCutOut) {
+  const Pretokenizer deepseek = made(steps_of(*find_split_pattern("deepseek-llm")));
+  const std::vector<std::pair<std::string_view, Words>> cases = {
+      {"a\u3000b", {"a", "\u3000", "b"}},
+      {"\u3000a", {"\u3000", "a"}},
+      {"\u3000\u3000a", {"\u3000", "\u3000", "a"}},
+      {" \u3000a", {" ", "\u3000", "a"}},
+      {"\u3000 a", {"\u3000", " a"}},
+      {"\u3000!", {"\u3000", "!"}},
+      {"a\u3000\n", {"a", "\u3000", "\n"}},
+      {"\u3000\u3000", {"\u3000\u3000"}},
+      {"漢\u3000字", {"漢", "\u3000", "字"}},
+      {"1\u30002", {"1", "\u3000", "2"}},
+      {"a \u3000 b", {"a", " ", "\u3000", " b"}},
+      {"\u3001\u3000x", {"\u3001", "\u3000", "x"}},
+      {"\u2028a", {"\u2028", "a"}}};
+  for (const auto& [text, words] : cases) EXPECT_EQ(split(deepseek, text), words) << text;
+}
+
 TEST(SplitPatterns, NumbersInThreesCountFromTheirEnds) {
   const auto words = [](const char* name, std::string_view text) {
     return split(made(steps_of(*find_split_pattern(name))), text);

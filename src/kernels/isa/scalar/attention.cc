@@ -90,7 +90,7 @@ void attend_vector(const KvHead& cache, const float* query, double scale, int64_
   for (int32_t d = 0; d < cache.head_dim; ++d) out[d] = static_cast<float>(mixed[d] * moved);
 }
 
-void attend(const KvHead& cache, const QueryTile& queries, int32_t split, float*,
+void attend(const KvHead& cache, const QueryRows& queries, int32_t split, float*,
             const SoftmaxState& state) {
   for (int32_t row = 0; row < queries.rows; ++row) {
     const int64_t position = queries.position + row;

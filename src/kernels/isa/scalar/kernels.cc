@@ -92,7 +92,7 @@ void times(const std::byte* bytes, int64_t width, int64_t columns, Activation ac
            float* sums) {
   const auto* panels = reinterpret_cast<const Panel*>(bytes);
   for (int row = 0; row < kPanelRows; ++row) {
-    double totals[kTileRows] = {};
+    double totals[kGroupRows] = {};
     for (int64_t first = 0; first < width; first += kElements) {
       float weights[kElements];
       get(panels[first / kElements], row, weights);

@@ -1,18 +1,13 @@
-#include "apps/commands/perplexity.h"
+#include "exec/perplexity.h"
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
 #include <span>
 
 #include "exec/fixed_sequences.h"
-#include "exec/softmax.h"
 
 namespace millrace {
 namespace {
-
-// Rows computed in one step: enough for the matrix products to run at their best.
-constexpr int32_t kStepRows = 512;
 
 // Sums over the negative log-likelihoods of the scored tokens.
 struct Tally {
@@ -37,67 +32,74 @@ struct Tally {
 
 class Scorer {
  public:
-  Scorer(LocalExecutor& executor, LanePool& lanes, int32_t context)
-      : executor_(executor),
-        lanes_(lanes),
-        sequences_(executor.capacity(), context),
-        nlls_(static_cast<size_t>(kStepRows)) {}
+  Scorer(Executor& executor, int32_t context)
+      : executor_(executor), sequences_(executor.capacity(), context) {}
 
-  void score(std::span<const TokenId> window, int32_t scored_from, Tally& tally) {
+  // Adds the tokens behind position `scored_from`.
+  absl::Status score(std::span<const TokenId> window, int32_t scored_from, Tally& tally) {
     const auto size = static_cast<int32_t>(window.size());
     for (int32_t at = 0; at < size;) {
       const bool scored = at >= scored_from;
-      const int32_t rows = std::min(kStepRows, (scored ? size : scored_from) - at);
+      const int32_t left = (scored ? size : scored_from) - at;
+      const int32_t rows = std::min(executor_.capacity().rows_max, left);
       sequences_.clear();
       sequences_.add(0, at, window.subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
                      scored ? SliceWants::kAll : SliceWants::kNone);
-      const Rows<const float> logits = executor_.logits(sequences_.batch());
-      if (scored) score_rows(logits, window.subspan(static_cast<size_t>(at) + 1), tally);
+      order_scores(window.subspan(static_cast<size_t>(at) + 1));
+      RETURN_IF_ERROR(executor_.start(sequences_.batch()));
+      RETURN_IF_ERROR(executor_.finish(orders_, output_));
+      RETURN_IF_ERROR(add_scores(at, tally));
       at += rows;
     }
+    return absl::OkStatus();
   }
 
  private:
-  // Row i predicts targets[i]; the window's last row predicts nothing that the window holds.
-  void score_rows(Rows<const float> logits, std::span<const TokenId> targets, Tally& tally) {
-    const int64_t rows = std::min<int64_t>(logits.rows, std::ssize(targets));
-    lanes_.run([&](Lane& lane) {
-      const WorkRange mine = lane.share(rows);
-      for (int64_t i = mine.begin; i < mine.end; ++i) {
-        const std::span<const float> row(logits.row(i), static_cast<size_t>(logits.width));
-        const float max = scan_logits(row).max;
-        const double target = row[static_cast<size_t>(targets[static_cast<size_t>(i)])];
-        nlls_[static_cast<size_t>(i)] = softmax_sums(row, max).log_weight() + max - target;
-      }
-    });
-    for (int64_t i = 0; i < rows; ++i) tally.add(nlls_[static_cast<size_t>(i)]);
+  // Want i predicts targets[i]; the window's last token predicts nothing that the window holds.
+  void order_scores(std::span<const TokenId> targets) {
+    orders_.clear();
+    const auto wants = std::min(std::ssize(sequences_.batch().wants), std::ssize(targets));
+    for (int32_t i = 0; i < wants; ++i) {
+      orders_.scored.push_back(targets[static_cast<size_t>(i)]);
+      orders_.draws.push_back({.want = i, .kind = DrawKind::kScore, .scored = {i, i + 1}});
+    }
   }
 
-  LocalExecutor& executor_;
-  LanePool& lanes_;
+  absl::Status add_scores(int32_t position, Tally& tally) const {
+    for (size_t i = 0; i < output_.drawn.size(); ++i) {
+      const double logprob = output_.scored[i];
+      if (output_.drawn[i].error != RowError::kNone || !std::isfinite(logprob)) {
+        return invalid_argument(
+            "the model gives token {} at position {} of a window no probability", orders_.scored[i],
+            position + static_cast<int32_t>(i) + 1);
+      }
+      tally.add(-logprob);
+    }
+    return absl::OkStatus();
+  }
+
+  Executor& executor_;
   FixedSequences sequences_;
-  std::vector<double> nlls_;  // [kStepRows]
+  DrawOrders orders_;
+  StepOutput output_;
 };
 
 }  // namespace
 
-absl::StatusOr<Perplexity> measure_perplexity(const Loaded& loaded, const ComputeOptions& compute,
-                                              const PerplexityOrder& order) {
+absl::StatusOr<Perplexity> measure_perplexity(Executor& executor, const PerplexityOrder& order) {
   const int64_t filled = std::ssize(order.tokens) / order.context;
   if (filled < 1) {
     return invalid_argument("the text has {} tokens, fewer than one window of {}",
                             order.tokens.size(), order.context);
   }
   const int64_t chunks = order.chunks_max > 0 ? std::min(order.chunks_max, filled) : filled;
-  ASSIGN_OR_RETURN(const auto executor,
-                   make_executor(loaded, compute, 1, order.context, kStepRows));
-  Scorer scorer(*executor, *loaded.lanes, order.context);
+  Scorer scorer(executor, order.context);
   Tally tally;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const auto begin = order.tokens.begin() + chunk * order.context;
     std::vector<TokenId> window(begin, begin + order.context);
     if (order.first_token) window[0] = *order.first_token;
-    scorer.score(window, order.context / 2, tally);
+    RETURN_IF_ERROR(scorer.score(window, order.context / 2, tally));
     if (order.progress) {
       order.progress(static_cast<double>(chunk + 1) / static_cast<double>(chunks),
                      tally.perplexity());

@@ -5,9 +5,9 @@
 #include <optional>
 #include <vector>
 
-#include "apps/input/loaded.h"
 #include "base/ids.h"
 #include "base/status.h"
+#include "core/executor.h"
 
 namespace millrace {
 
@@ -28,7 +28,8 @@ struct Perplexity {
 
 // Windows as llama-perplexity cuts them: one after the other without overlap, each computed by
 // itself; the tokens after its first half are scored, so that each has at least that much context.
-absl::StatusOr<Perplexity> measure_perplexity(const Loaded& loaded, const ComputeOptions& compute,
-                                              const PerplexityOrder& order);
+// `executor` is idle and has room for a sequence of order.context tokens. INVALID_ARGUMENT where
+// the text does not fill a window or the model gives a token no probability.
+absl::StatusOr<Perplexity> measure_perplexity(Executor& executor, const PerplexityOrder& order);
 
 }  // namespace millrace
