@@ -35,12 +35,14 @@ absl::StatusOr<std::vector<std::byte>> edited(const RandomModelShape& shape, con
   });
   std::vector<TensorPlan> plans;
   for (const NamedTensor& tensor : tensors) {
-    const auto& shape_of = tensor.view.shape;
-    plans.push_back(
-        {tensor.name, tensor.view.dtype, {shape_of.begin(), shape_of.begin() + tensor.view.rank}});
+    const auto& shape_of = tensor.layout.shape;
+    plans.push_back({tensor.name,
+                     tensor.layout.dtype,
+                     {shape_of.begin(), shape_of.begin() + tensor.layout.rank}});
   }
   RETURN_IF_ERROR(writer.begin(metadata, plans));
-  for (const NamedTensor& tensor : tensors) RETURN_IF_ERROR(writer.write(tensor.view.span()));
+  for (const NamedTensor& tensor : tensors)
+    RETURN_IF_ERROR(writer.write(checkpoint.read(tensor).value()));
   RETURN_IF_ERROR(writer.end());
   return out;
 }
@@ -105,7 +107,7 @@ TEST(LoadModel, NamesWhatIsWrong) {
     std::string_view message;
   } cases[] = {
       {set_string("general.architecture", "mamba"), absl::StatusCode::kUnimplemented,
-       "architecture 'mamba' is not supported; supported are: llama, qwen2, qwen3"},
+       "architecture 'mamba' is not supported yet; supported are: llama, qwen2, qwen3"},
       {set_integer("llama.block_count", 1'000'000), absl::StatusCode::kInvalidArgument,
        "llama.block_count"},
       {set_integer("llama.block_count", 3), absl::StatusCode::kNotFound,

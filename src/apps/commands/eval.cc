@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -13,10 +15,11 @@
 #include <spdlog/spdlog.h>
 
 #include "apps/commands/perplexity.h"
+#include "apps/input/input_text.h"
 #include "apps/input/loaded.h"
 #include "apps/terminal/progress.h"
-#include "base/system/mapped_file.h"
 #include "exec/fixed_sequences.h"
+#include "models/spec.h"
 #include "text/tokenizer.h"
 
 namespace millrace {
@@ -25,18 +28,14 @@ namespace {
 // Rows whose logits are computed and written at once.
 constexpr int32_t kLogitRows = 64;
 
-std::string_view text_of(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
 absl::Status evaluate_text(const EvalOptions& options, const Checkpoint& checkpoint,
                            std::FILE* out) {
-  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(options.text));
+  ASSIGN_OR_RETURN(const std::string text, read_file(options.text));
   ASSIGN_OR_RETURN(const auto tokenizer,
                    Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
   const Vocab& vocab = tokenizer->vocab();
   PerplexityOrder order;
-  order.tokens = tokenizer->encode(text_of(file), {.add_special = true, .parse_special = false});
+  order.tokens = tokenizer->encode(text, {.add_special = true, .parse_special = false});
   order.context = static_cast<int32_t>(options.context);
   order.chunks_max = options.chunks;
   if (vocab.add_bos()) order.first_token = vocab.bos();
@@ -64,8 +63,8 @@ absl::Status evaluate_text(const EvalOptions& options, const Checkpoint& checkpo
 }
 
 absl::StatusOr<std::vector<TokenId>> read_tokens(const std::string& path, int32_t vocab_size) {
-  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
-  const auto json = nlohmann::json::parse(text_of(file), nullptr, false);
+  ASSIGN_OR_RETURN(const std::string text, read_file(path));
+  const auto json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_array() || json.empty()) {
     return invalid_argument("'{}' is not a JSON list of token ids", path);
   }
@@ -98,6 +97,12 @@ absl::Status write_logits(const EvalOptions& options, const Checkpoint& checkpoi
                   SliceWants::kAll);
     const Rows<const float> logits = executor->logits(sequences.batch());
     for (int64_t i = 0; i < logits.rows; ++i) {
+      const std::span<const float> row(logits.row(i), static_cast<size_t>(logits.width));
+      if (!std::ranges::all_of(row, [](float logit) { return std::isfinite(logit); })) {
+        file.close();
+        std::remove(options.logits.c_str());
+        return internal_error("the logits of token {} are not all numbers", at + i);
+      }
       file.write(reinterpret_cast<const char*>(logits.row(i)),
                  static_cast<std::streamsize>(logits.width * static_cast<int64_t>(sizeof(float))));
     }
@@ -145,6 +150,7 @@ absl::Status run_eval(const EvalOptions& options, std::FILE* out) {
     return invalid_argument("eval needs --text FILE, or --tokens FILE with --logits FILE");
   }
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
+  RETURN_IF_ERROR(read_spec(checkpoint).status());  // before the vocabulary, which may be absent
   if (!options.tokens.empty()) return write_logits(options, checkpoint);
   return evaluate_text(options, checkpoint, out);
 }

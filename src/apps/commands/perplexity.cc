@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <span>
 
@@ -43,7 +44,8 @@ class Scorer {
         sequences_(executor.capacity(), context),
         nlls_(static_cast<size_t>(kStepRows)) {}
 
-  void score(std::span<const TokenId> window, int32_t scored_from, Tally& tally) {
+  // INTERNAL: a row's logits are not numbers, and so would be whatever was made of them.
+  absl::Status score(std::span<const TokenId> window, int32_t scored_from, Tally& tally) {
     const auto size = static_cast<int32_t>(window.size());
     for (int32_t at = 0; at < size;) {
       const bool scored = at >= scored_from;
@@ -52,9 +54,16 @@ class Scorer {
       sequences_.add(0, at, window.subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
                      scored ? SliceWants::kAll : SliceWants::kNone);
       const Rows<const float> logits = executor_.logits(sequences_.batch());
-      if (scored) score_rows(logits, window.subspan(static_cast<size_t>(at) + 1), tally);
+      if (scored) {
+        score_rows(logits, window.subspan(static_cast<size_t>(at) + 1), tally);
+        if (!std::isfinite(tally.sum)) {
+          return internal_error("the logits of tokens {} to {} of a window are not all numbers", at,
+                                at + rows - 1);
+        }
+      }
       at += rows;
     }
+    return absl::OkStatus();
   }
 
  private:
@@ -65,6 +74,10 @@ class Scorer {
       const WorkRange mine = lane.share(rows);
       for (int64_t i = mine.begin; i < mine.end; ++i) {
         const std::span<const float> row(logits.row(i), static_cast<size_t>(logits.width));
+        if (!std::ranges::all_of(row, [](float logit) { return std::isfinite(logit); })) {
+          nlls_[static_cast<size_t>(i)] = std::numeric_limits<double>::quiet_NaN();
+          continue;
+        }
         const float max = scan_logits(row).max;
         const double target = row[static_cast<size_t>(targets[static_cast<size_t>(i)])];
         nlls_[static_cast<size_t>(i)] = softmax_sums(row, max).log_weight() + max - target;
@@ -97,7 +110,8 @@ absl::StatusOr<Perplexity> measure_perplexity(const Loaded& loaded, const Comput
     const auto begin = order.tokens.begin() + chunk * order.context;
     std::vector<TokenId> window(begin, begin + order.context);
     if (order.first_token) window[0] = *order.first_token;
-    scorer.score(window, order.context / 2, tally);
+    const absl::Status scored = scorer.score(window, order.context / 2, tally);
+    if (!scored.ok()) return internal_error("window {}: {}", chunk + 1, message_of(scored));
     if (order.progress) {
       order.progress(static_cast<double>(chunk + 1) / static_cast<double>(chunks),
                      tally.perplexity());

@@ -28,6 +28,7 @@ struct Perplexity {
 
 // Windows as llama-perplexity cuts them: one after the other without overlap, each computed by
 // itself; the tokens after its first half are scored, so that each has at least that much context.
+// INTERNAL, naming the window: the model's logits are not all numbers.
 absl::StatusOr<Perplexity> measure_perplexity(const Loaded& loaded, const ComputeOptions& compute,
                                               const PerplexityOrder& order);
 
