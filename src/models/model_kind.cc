@@ -71,9 +71,9 @@ absl::Status check_is_model(const Checkpoint& checkpoint) {
   RETURN_IF_ERROR(check_is_whole(metadata));
   RETURN_IF_ERROR(check_type(metadata));
   if (checkpoint.tensors().empty() && checkpoint.unknown_tensors().empty()) {
-    return unimplemented("the file holds no weights: it is {}, and no model",
-                         metadata.has("tokenizer.ggml.tokens") ? "a vocabulary alone"
-                                                               : "metadata alone");
+    return unimplemented(
+        "the file holds no weights: it is {}, and no model",
+        metadata.has("tokenizer.ggml.tokens") ? "a vocabulary alone" : "metadata alone");
   }
   ASSIGN_OR_RETURN(const std::string_view name, metadata.string("general.architecture"));
   return check_architecture(name);

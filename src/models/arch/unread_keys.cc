@@ -87,6 +87,9 @@ std::string shown(const MetaValue& value) {
     return fmt::format("'{}'", escape_for_log(text->substr(0, 40)));
   }
   if (value.type == MetaType::kBool) return std::get<int64_t>(value.value) != 0 ? "true" : "false";
+  if (value.type == MetaType::kF32) {
+    return fmt::to_string(static_cast<float>(std::get<double>(value.value)));
+  }
   if (const std::optional<double> number = number_of(value)) return fmt::to_string(*number);
   return "an array";
 }
