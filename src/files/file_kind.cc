@@ -30,18 +30,14 @@ constexpr FileKind kKinds[] = {
     {"algg"sv, 0, "an adapter of the old format GGLA"},
     {"\x1f\x8b"sv, 0, "compressed with gzip: unpack it first"},
     {"\x28\xb5\x2f\xfd"sv, 0, "compressed with zstd: unpack it first"},
-    {"\xfd"
-     "7zXZ"sv,
-     0, "compressed with xz: unpack it first"},
+    {"\3757zXZ"sv, 0, "compressed with xz: unpack it first"},
     {"BZh"sv, 0, "compressed with bzip2: unpack it first"},
     {"7z\xbc\xaf\x27\x1c"sv, 0, "a 7-Zip archive: unpack it first"},
     {"ustar"sv, 257, "a tar archive: unpack it first"},
     {"\x89HDF\r\n\x1a\n"sv, 0, "an HDF5 file, as Keras writes: convert it to GGUF"},
     {"\x93NUMPY"sv, 0, "a NumPy array"},
     {"TFL3"sv, 4, "a TensorFlow Lite model"},
-    {"\x7f"
-     "ELF"sv,
-     0, "a program"},
+    {"\177ELF"sv, 0, "a program"},
     {"#!"sv, 0, "a script"},
 };
 

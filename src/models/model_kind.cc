@@ -42,6 +42,15 @@ absl::Status check_type(const Metadata& metadata) {
                        escape_for_log(type.substr(0, 40)));
 }
 
+// How blocks of quantised formats lie.
+absl::Status check_quantisation(const Metadata& metadata) {
+  constexpr std::string_view kKey = "general.quantization_version";
+  constexpr int64_t kVersion = 2;
+  ASSIGN_OR_RETURN(const int64_t version, metadata.integer_or(kKey, 0, UINT32_MAX, kVersion));
+  if (version == kVersion) return absl::OkStatus();
+  return unimplemented("key '{}' is {}: only {} is supported", kKey, version, kVersion);
+}
+
 std::string supported_archs() {
   std::string names;
   for (const Arch& arch : all_archs()) {
@@ -70,6 +79,7 @@ absl::Status check_is_model(const Checkpoint& checkpoint) {
   const Metadata& metadata = checkpoint.metadata();
   RETURN_IF_ERROR(check_is_whole(metadata));
   RETURN_IF_ERROR(check_type(metadata));
+  RETURN_IF_ERROR(check_quantisation(metadata));
   if (checkpoint.tensors().empty() && checkpoint.unknown_tensors().empty()) {
     return unimplemented(
         "the file holds no weights: it is {}, and no model",

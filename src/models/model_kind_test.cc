@@ -30,6 +30,7 @@ TEST(ModelKind, SaysWhatElseAFileIs) {
       {set_string("general.type", "mmproj"), "vision or audio projector"},
       {set_string("general.architecture", "clip"), "vision or audio projector"},
       {set_string("general.type", "poem"), "of the type 'poem'"},
+      {set_integer("general.quantization_version", 3), "only 2 is supported"},
       {nothing, "the file holds no weights: it is metadata alone"},
       {vocabulary, "the file holds no weights: it is a vocabulary alone"},
       {set_string("general.architecture", "gemma3"),
@@ -46,6 +47,7 @@ TEST(ModelKind, SaysWhatElseAFileIs) {
   }
   EXPECT_TRUE(load_edited({}, set_integer("split.count", 1)).ok());
   EXPECT_TRUE(load_edited({}, set_string("general.type", "model")).ok());
+  EXPECT_TRUE(load_edited({}, set_integer("general.quantization_version", 2)).ok());
 }
 
 }  // namespace
