@@ -1,6 +1,8 @@
 #include "base/metadata.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -17,11 +19,24 @@ absl::Status wrong_type(std::string_view key, const MetaValue& value, std::strin
   return invalid_argument("metadata key '{}' is {}, expected {}", key, name_of(value.type), wanted);
 }
 
-// The array's values as `Element`s, or null where the value is anything else.
+template <typename T>
+auto widen(T value) {
+  if constexpr (std::is_floating_point_v<T>) {
+    return static_cast<double>(value);
+  } else {
+    return static_cast<int64_t>(value);  // u64 wraps, as MetaValue says
+  }
+}
+
+// The array's values as `Element`s; nothing where the value is anything else.
 template <typename Element>
-const std::vector<Element>* array_of(const MetaValue& value) {
+std::optional<std::vector<Element>> array_of(const MetaValue& value) {
   const auto* array = std::get_if<MetaArray>(&value.value);
-  return array == nullptr ? nullptr : std::get_if<std::vector<Element>>(&array->values);
+  if (array == nullptr) return std::nullopt;
+  auto values = array->first(array->size());
+  auto* const elements = std::get_if<std::vector<Element>>(&values);
+  if (elements == nullptr) return std::nullopt;
+  return std::move(*elements);
 }
 
 }  // namespace
@@ -59,7 +74,33 @@ std::string_view name_of(MetaType type) {
 }
 
 int64_t MetaArray::size() const {
-  return std::visit([](const auto& v) { return static_cast<int64_t>(v.size()); }, values);
+  if (const auto* texts = std::get_if<std::vector<std::string_view>>(&values)) {
+    return std::ssize(*texts);
+  }
+  const auto bytes = std::ssize(std::get<std::span<const std::byte>>(values));
+  return visit_number_type(element, [bytes]<typename T>(std::type_identity<T>) -> int64_t {
+    return bytes / static_cast<int64_t>(sizeof(T));
+  });
+}
+
+std::variant<std::vector<std::string_view>, std::vector<int64_t>, std::vector<double>>
+MetaArray::first(int64_t count) const {
+  using Elements = decltype(first(count));
+  const int64_t taken = std::min(count, size());
+  if (const auto* texts = std::get_if<std::vector<std::string_view>>(&values)) {
+    return std::vector<std::string_view>(texts->begin(), texts->begin() + taken);
+  }
+  const std::byte* bytes = std::get<std::span<const std::byte>>(values).data();
+  return visit_number_type(element, [&]<typename T>(std::type_identity<T>) -> Elements {
+    std::vector<decltype(widen(T()))> numbers(static_cast<size_t>(taken));
+    for (auto& number : numbers) {
+      T value;
+      std::memcpy(&value, bytes, sizeof(T));
+      number = widen(value);
+      bytes += sizeof(T);
+    }
+    return numbers;
+  });
 }
 
 const MetaValue* Metadata::find(std::string_view key) const {
@@ -113,23 +154,25 @@ absl::StatusOr<std::string_view> Metadata::string(std::string_view key) const {
 
 absl::StatusOr<std::span<const std::string_view>> Metadata::strings(std::string_view key) const {
   FIND_OR_RETURN(value, key);
-  const auto* array = array_of<std::string_view>(*value);
-  if (array == nullptr) return wrong_type(key, *value, "an array of strings");
-  return std::span<const std::string_view>(*array);
+  const auto* array = std::get_if<MetaArray>(&value->value);
+  if (array == nullptr || array->element != MetaType::kString) {
+    return wrong_type(key, *value, "an array of strings");
+  }
+  return std::span(std::get<std::vector<std::string_view>>(array->values));
 }
 
-absl::StatusOr<std::span<const int64_t>> Metadata::integers(std::string_view key) const {
+absl::StatusOr<std::vector<int64_t>> Metadata::integers(std::string_view key) const {
   FIND_OR_RETURN(value, key);
-  const auto* array = array_of<int64_t>(*value);
-  if (array == nullptr) return wrong_type(key, *value, "an array of integers");
-  return std::span<const int64_t>(*array);
+  auto array = array_of<int64_t>(*value);
+  if (!array) return wrong_type(key, *value, "an array of integers");
+  return *std::move(array);
 }
 
-absl::StatusOr<std::span<const double>> Metadata::numbers(std::string_view key) const {
+absl::StatusOr<std::vector<double>> Metadata::numbers(std::string_view key) const {
   FIND_OR_RETURN(value, key);
-  const auto* array = array_of<double>(*value);
-  if (array == nullptr) return wrong_type(key, *value, "an array of floats");
-  return std::span<const double>(*array);
+  auto array = array_of<double>(*value);
+  if (!array) return wrong_type(key, *value, "an array of floats");
+  return *std::move(array);
 }
 
 #undef FIND_OR_RETURN
@@ -184,11 +227,24 @@ void Metadata::set_strings(std::string key, std::span<const std::string> values)
   for (const std::string& value : values) views.push_back(keep(value));
   set(std::move(key), {MetaType::kArray, MetaArray{MetaType::kString, std::move(views)}});
 }
-void Metadata::set_integers(std::string key, MetaType element, std::vector<int64_t> values) {
-  set(std::move(key), {MetaType::kArray, MetaArray{element, std::move(values)}});
+template <typename Number>
+void Metadata::set_array(std::string key, MetaType element, std::span<const Number> values) {
+  std::string bytes;
+  visit_number_type(element, [&]<typename T>(std::type_identity<T>) {
+    CHECK(std::is_floating_point_v<T> == std::is_floating_point_v<Number>, "{}", name_of(element));
+    for (const Number value : values) {
+      const auto narrow = static_cast<T>(value);
+      bytes.append(reinterpret_cast<const char*>(&narrow), sizeof narrow);
+    }
+  });
+  const std::string_view kept = keep(std::move(bytes));
+  set(std::move(key), {MetaType::kArray, MetaArray{element, std::as_bytes(std::span(kept))}});
 }
-void Metadata::set_numbers(std::string key, std::vector<double> values) {
-  set(std::move(key), {MetaType::kArray, MetaArray{MetaType::kF32, std::move(values)}});
+void Metadata::set_integers(std::string key, MetaType element, std::span<const int64_t> values) {
+  set_array(std::move(key), element, values);
+}
+void Metadata::set_numbers(std::string key, std::span<const double> values) {
+  set_array(std::move(key), MetaType::kF32, values);
 }
 
 }  // namespace millrace

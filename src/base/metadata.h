@@ -1,13 +1,18 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <variant>
 #include <vector>
 
+#include "base/check.h"
 #include "base/status.h"
 #include "base/string_map.h"
 
@@ -31,13 +36,48 @@ enum class MetaType : uint32_t {
 };
 std::string_view name_of(MetaType type);  // "u8", "string", ...
 
-// One dimension of scalars or strings. Numbers of every integer type are held as int64 (u64 wraps),
-// floats as double.
+// Calls visitor(std::type_identity<T>()) for the C++ type that stores a number or bool of `type`.
+template <typename Visitor>
+decltype(auto) visit_number_type(MetaType type, Visitor&& visitor) {
+  switch (type) {
+    case MetaType::kU8:
+    case MetaType::kBool:
+      return visitor(std::type_identity<uint8_t>());
+    case MetaType::kI8:
+      return visitor(std::type_identity<int8_t>());
+    case MetaType::kU16:
+      return visitor(std::type_identity<uint16_t>());
+    case MetaType::kI16:
+      return visitor(std::type_identity<int16_t>());
+    case MetaType::kU32:
+      return visitor(std::type_identity<uint32_t>());
+    case MetaType::kI32:
+      return visitor(std::type_identity<int32_t>());
+    case MetaType::kU64:
+      return visitor(std::type_identity<uint64_t>());
+    case MetaType::kI64:
+      return visitor(std::type_identity<int64_t>());
+    case MetaType::kF32:
+      return visitor(std::type_identity<float>());
+    case MetaType::kF64:
+      return visitor(std::type_identity<double>());
+    case MetaType::kString:
+    case MetaType::kArray:
+      break;
+  }
+  check_failed(__FILE__, __LINE__, "type is a number", name_of(type));
+}
+
+// One dimension of strings, or of numbers or bools as the bytes that `element` has in memory, which
+// need no alignment: an array takes no more memory than in its file.
 struct MetaArray {
   MetaType element;
-  std::variant<std::vector<int64_t>, std::vector<double>, std::vector<std::string_view>> values;
+  std::variant<std::vector<std::string_view>, std::span<const std::byte>> values;
 
   int64_t size() const;
+  // Its first elements, at most `count`: integers and bools as int64 (u64 wraps), floats as double.
+  std::variant<std::vector<std::string_view>, std::vector<int64_t>, std::vector<double>> first(
+      int64_t count) const;
 };
 
 // `type` says how a file stores it; the variant holds integers and bools as int64 (u64 wraps),
@@ -47,9 +87,9 @@ struct MetaValue {
   std::variant<int64_t, double, std::string_view, MetaArray> value;
 };
 
-// What a model file says about its model: an ordered map from keys to values. Strings are views:
-// into the file that was read (which must outlive this object), or into this object for those that
-// were set by the program.
+// What a model file says about its model: an ordered map from keys to values. Strings and arrays
+// are views: into the file that was read (which must outlive this object), or into this object for
+// those that were set by the program.
 //
 // Getters: NOT_FOUND when the key is absent, INVALID_ARGUMENT naming the key when its type or range
 // is wrong.
@@ -66,8 +106,8 @@ class Metadata {
   absl::StatusOr<bool> boolean(std::string_view key) const;
   absl::StatusOr<std::string_view> string(std::string_view key) const;
   absl::StatusOr<std::span<const std::string_view>> strings(std::string_view key) const;
-  absl::StatusOr<std::span<const int64_t>> integers(std::string_view key) const;
-  absl::StatusOr<std::span<const double>> numbers(std::string_view key) const;
+  absl::StatusOr<std::vector<int64_t>> integers(std::string_view key) const;
+  absl::StatusOr<std::vector<double>> numbers(std::string_view key) const;
 
   // The same with a value for an absent key; a present key of the wrong type is still an error.
   absl::StatusOr<int64_t> integer_or(std::string_view key, int64_t min, int64_t max,
@@ -84,11 +124,19 @@ class Metadata {
   void set_boolean(std::string key, bool value);
   void set_string(std::string key, std::string value);
   void set_strings(std::string key, std::span<const std::string> values);
-  void set_integers(std::string key, MetaType element, std::vector<int64_t> values);
-  void set_numbers(std::string key, std::vector<double> values);  // stored as f32
+  void set_integers(std::string key, MetaType element, std::span<const int64_t> values);
+  void set_integers(std::string key, MetaType element, std::initializer_list<int64_t> values) {
+    set_integers(std::move(key), element, std::span(values.begin(), values.size()));
+  }
+  void set_numbers(std::string key, std::span<const double> values);  // stored as f32
+  void set_numbers(std::string key, std::initializer_list<double> values) {
+    set_numbers(std::move(key), std::span(values.begin(), values.size()));
+  }
 
  private:
   std::string_view keep(std::string text);
+  template <typename Number>
+  void set_array(std::string key, MetaType element, std::span<const Number> values);
   void set(std::string key, MetaValue value);
 
   std::vector<std::pair<std::string, MetaValue>> entries_;

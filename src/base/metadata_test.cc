@@ -94,6 +94,11 @@ TEST(Metadata, ArraysComeBack) {
   EXPECT_THAT(metadata.numbers("numbers").value(), ElementsAre(0.5));
   EXPECT_THAT(metadata.strings("strings").value(), ElementsAre("", "b"));
   EXPECT_EQ(std::get<MetaArray>(metadata.find("strings")->value).size(), 2);
+  const auto& integers = std::get<MetaArray>(metadata.find("integers")->value);
+  EXPECT_EQ(integers.size(), 2);
+  EXPECT_EQ(std::get<std::span<const std::byte>>(integers.values).size(), 2 * sizeof(int32_t));
+  EXPECT_THAT(std::get<std::vector<int64_t>>(integers.first(1)), ElementsAre(3));
+  EXPECT_THAT(std::get<std::vector<int64_t>>(integers.first(9)), ElementsAre(3, -1));
 }
 
 TEST(Metadata, AddRefusesWhatSetReplaces) {

@@ -69,9 +69,8 @@ class Scorer {
     for (size_t i = 0; i < output_.drawn.size(); ++i) {
       const double logprob = output_.scored[i];
       if (output_.drawn[i].error != RowError::kNone || !std::isfinite(logprob)) {
-        return invalid_argument(
-            "the model gives token {} at position {} of a window no probability", orders_.scored[i],
-            position + static_cast<int32_t>(i) + 1);
+        return internal_error("the logits of token {} are not all numbers",
+                              position + static_cast<int32_t>(i));
       }
       tally.add(-logprob);
     }
@@ -99,7 +98,8 @@ absl::StatusOr<Perplexity> measure_perplexity(Executor& executor, const Perplexi
     const auto begin = order.tokens.begin() + chunk * order.context;
     std::vector<TokenId> window(begin, begin + order.context);
     if (order.first_token) window[0] = *order.first_token;
-    RETURN_IF_ERROR(scorer.score(window, order.context / 2, tally));
+    const absl::Status scored = scorer.score(window, order.context / 2, tally);
+    if (!scored.ok()) return internal_error("window {}: {}", chunk + 1, message_of(scored));
     if (order.progress) {
       order.progress(static_cast<double>(chunk + 1) / static_cast<double>(chunks),
                      tally.perplexity());

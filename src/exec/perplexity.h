@@ -29,7 +29,7 @@ struct Perplexity {
 // Windows as llama-perplexity cuts them: one after the other without overlap, each computed by
 // itself; the tokens after its first half are scored, so that each has at least that much context.
 // `executor` is idle and has room for a sequence of order.context tokens. INVALID_ARGUMENT where
-// the text does not fill a window or the model gives a token no probability.
+// the text does not fill a window; INTERNAL, naming the window, where logits are not all numbers.
 absl::StatusOr<Perplexity> measure_perplexity(Executor& executor, const PerplexityOrder& order);
 
 }  // namespace millrace

@@ -105,7 +105,7 @@ TEST(Perplexity, RowsThatAreNotNumbersAreRefused) {
   order.tokens = tokens_of(kContext, shape.vocab);
   order.context = kContext;
   EXPECT_EQ(message_of(measure_perplexity(executor, order).status()),
-            "the model gives token 57 at position 11 of a window no probability");
+            "window 1: the logits of token 10 are not all numbers");
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,14 +11,15 @@
 
 #include "base/metadata.h"
 #include "base/status.h"
-#include "base/system/mapped_file.h"
+#include "base/system/file_bytes.h"
+#include "files/file_head.h"
 #include "tensor/view.h"
 
 namespace millrace {
 
 struct NamedTensor {
   std::string name;
-  TensorView view;  // into the mapped file; aligned as far as the file aligns it
+  TensorLayout layout;
   uint64_t file_offset = 0;
 };
 
@@ -27,34 +28,40 @@ struct UnknownTensor {
   std::string name;
   uint32_t gguf_type = 0;
   int32_t rank = 0;
-  std::array<int64_t, 4> shape = {1, 1, 1, 1};  // as in TensorView
+  std::array<int64_t, 4> shape = {1, 1, 1, 1};  // as in TensorLayout
   uint64_t file_offset = 0;
 };
 
 // A model file whatever its format: metadata and named tensors, all bounds proven against the
-// file's size. Movable.
+// file's size. Movable; any number of threads may read tensors.
 class Checkpoint {
  public:
-  // Opens by content. INVALID_ARGUMENT names the key or tensor and the byte offset at fault.
+  // Opens by content. INVALID_ARGUMENT names the key or tensor and the byte offset at fault, or
+  // says what else the file is.
   static absl::StatusOr<Checkpoint> open(const std::string& path);
   // The same for the bytes of a file, which outlive the checkpoint.
   static absl::StatusOr<Checkpoint> parse(std::span<const std::byte> bytes);
+  static absl::StatusOr<Checkpoint> parse(FileBytes file);
 
   std::string_view format() const { return format_; }  // "GGUF v3"
   const Metadata& metadata() const { return metadata_; }
   std::span<const NamedTensor> tensors() const { return tensors_; }  // file order
   std::span<const UnknownTensor> unknown_tensors() const { return unknown_; }
   const NamedTensor* find(std::string_view name) const;
-  int64_t file_bytes() const { return static_cast<int64_t>(bytes_.size()); }
-  // The tensor's pages will not be read again.
-  void drop(const NamedTensor& tensor) const;
+  int64_t file_bytes() const { return static_cast<int64_t>(file_.size()); }
+
+  // Fills `out` from byte `offset` of the tensor on. DATA_LOSS, naming the tensor: the file has
+  // become shorter since it was opened, or cannot be read.
+  absl::Status read(const NamedTensor& tensor, int64_t offset, std::span<std::byte> out) const;
+  // All of it.
+  absl::StatusOr<std::vector<std::byte>> read(const NamedTensor& tensor) const;
 
  private:
   friend class GgufReader;
-  Checkpoint() = default;
+  explicit Checkpoint(FileBytes file) : file_(std::move(file)) {}
 
-  std::optional<MappedFile> file_;    // none where somebody else owns the bytes
-  std::span<const std::byte> bytes_;  // of the whole file
+  FileBytes file_;
+  FileHead head_;
   std::string format_;
   Metadata metadata_;
   std::vector<NamedTensor> tensors_;

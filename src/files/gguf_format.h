@@ -3,10 +3,6 @@
 #include <bit>
 #include <cstdint>
 #include <string_view>
-#include <type_traits>
-
-#include "base/check.h"
-#include "base/metadata.h"
 
 // What reader and writer of GGUF share (github.com/ggml-org/ggml, docs/gguf.md): a header (magic,
 // version, number of tensors, number of keys), the keys with their values, a description of each
@@ -30,43 +26,15 @@ inline constexpr uint64_t kTensorNameBytesMax = 64;  // as the format says
 inline constexpr uint64_t kStringBytesMax = uint64_t{1} << 30;
 inline constexpr uint64_t kArrayElementsMax = uint64_t{1} << 30;
 inline constexpr uint32_t kDimensionsMax = 4;
+// Each takes more memory than its few bytes in the file; published files have some dozens of keys
+// and at most some ten thousand tensors.
+inline constexpr uint64_t kEntriesMax = uint64_t{1} << 16;
+inline constexpr uint64_t kTensorsMax = uint64_t{1} << 17;
 inline constexpr uint64_t kAlignmentMax = uint64_t{1} << 20;
 
 // The fewest bytes that each can take in a file, which bounds every count.
 inline constexpr uint64_t kStringBytesMin = 8;              // an empty one
 inline constexpr uint64_t kEntryBytesMin = 8 + 4 + 1;       // key, type, an 8-bit value
 inline constexpr uint64_t kTensorBytesMin = 8 + 4 + 4 + 8;  // name, rank, type, offset
-
-// Calls visitor(std::type_identity<T>()) for the C++ type that stores a number or bool of `type`.
-template <typename Visitor>
-decltype(auto) visit_number_type(MetaType type, Visitor&& visitor) {
-  switch (type) {
-    case MetaType::kU8:
-    case MetaType::kBool:
-      return visitor(std::type_identity<uint8_t>());
-    case MetaType::kI8:
-      return visitor(std::type_identity<int8_t>());
-    case MetaType::kU16:
-      return visitor(std::type_identity<uint16_t>());
-    case MetaType::kI16:
-      return visitor(std::type_identity<int16_t>());
-    case MetaType::kU32:
-      return visitor(std::type_identity<uint32_t>());
-    case MetaType::kI32:
-      return visitor(std::type_identity<int32_t>());
-    case MetaType::kU64:
-      return visitor(std::type_identity<uint64_t>());
-    case MetaType::kI64:
-      return visitor(std::type_identity<int64_t>());
-    case MetaType::kF32:
-      return visitor(std::type_identity<float>());
-    case MetaType::kF64:
-      return visitor(std::type_identity<double>());
-    case MetaType::kString:
-    case MetaType::kArray:
-      break;
-  }
-  check_failed(__FILE__, __LINE__, "type is a number", name_of(type));
-}
 
 }  // namespace millrace::gguf

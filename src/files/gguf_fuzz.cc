@@ -19,12 +19,12 @@ std::string written(const Checkpoint& checkpoint) {
   });
   std::vector<TensorPlan> plan;
   for (const NamedTensor& tensor : checkpoint.tensors()) {
-    const auto* shape = tensor.view.shape.data();
-    plan.push_back({tensor.name, tensor.view.dtype, {shape, shape + tensor.view.rank}});
+    const auto* shape = tensor.layout.shape.data();
+    plan.push_back({tensor.name, tensor.layout.dtype, {shape, shape + tensor.layout.rank}});
   }
   CHECK(writer.begin(checkpoint.metadata(), std::move(plan)).ok());
   for (const NamedTensor& tensor : checkpoint.tensors()) {
-    CHECK(writer.write(tensor.view.span()).ok());
+    CHECK(writer.write(checkpoint.read(tensor).value()).ok());
   }
   CHECK(writer.end().ok());
   return file;

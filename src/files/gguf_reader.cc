@@ -24,33 +24,11 @@ std::string shown(std::string_view name) {
   return escape_for_log(name.substr(0, kShown)) + (name.size() > kShown ? "..." : "");
 }
 
-template <typename T>
-auto widen(T value) {
-  if constexpr (std::is_floating_point_v<T>) {
-    return static_cast<double>(value);
-  } else {
-    return static_cast<int64_t>(value);  // u64 wraps, as MetaValue says
-  }
-}
-
-template <typename T>
-std::vector<decltype(widen(T()))> widen_all(const std::byte* bytes, uint64_t count) {
-  std::vector<decltype(widen(T()))> values(count);
-  for (uint64_t i = 0; i < count; ++i) {
-    T value;
-    std::memcpy(&value, bytes + i * sizeof(T), sizeof(T));
-    values[i] = widen(value);
-  }
-  return values;
-}
-
 }  // namespace
 
-GgufReader::GgufReader(std::span<const std::byte> bytes, Checkpoint& into)
-    : bytes_(bytes), into_(into) {}
+GgufReader::GgufReader(Checkpoint& into) : into_(into), size_(into.file_.size()) {}
 
 absl::Status GgufReader::read() {
-  into_.bytes_ = bytes_;
   RETURN_IF_ERROR(read_header());
   RETURN_IF_ERROR(read_metadata());
   RETURN_IF_ERROR(read_alignment());
@@ -68,13 +46,7 @@ absl::Status GgufReader::fail(uint64_t at, fmt::format_string<Args...> format,
 
 absl::Status GgufReader::read_header() {
   subject_ = "header";
-  if (bytes_.empty()) return invalid_argument("the file is empty");
-  if (!text_of(bytes_).starts_with(gguf::kMagic)) {
-    constexpr size_t kShown = 16;
-    return invalid_argument("not a GGUF file: begins with \"{}\"",
-                            escape_for_log(text_of(bytes_).substr(0, kShown)));
-  }
-  at_ = gguf::kMagic.size();
+  RETURN_IF_ERROR(take(gguf::kMagic.size()).status());
   ASSIGN_OR_RETURN(const uint32_t version, read_number<uint32_t>());
   const uint32_t swapped = __builtin_bswap32(version);
   if (swapped >= 1 && swapped <= gguf::kVersionMax) {
@@ -85,18 +57,18 @@ absl::Status GgufReader::read_header() {
                          gguf::kVersionMin, gguf::kVersionMax);
   }
   into_.format_ = fmt::format("GGUF v{}", version);
-  ASSIGN_OR_RETURN(tensors_, read_count("tensors", gguf::kTensorBytesMin));
-  ASSIGN_OR_RETURN(entries_, read_count("metadata keys", gguf::kEntryBytesMin));
+  ASSIGN_OR_RETURN(tensors_, read_count("tensors", gguf::kTensorBytesMin, gguf::kTensorsMax));
+  ASSIGN_OR_RETURN(entries_, read_count("metadata keys", gguf::kEntryBytesMin, gguf::kEntriesMax));
   return absl::OkStatus();
 }
 
 absl::Status GgufReader::read_metadata() {
   for (uint64_t i = 0; i < entries_; ++i) {
     subject_ = fmt::format("metadata key {} of {}", i + 1, entries_);
-    const uint64_t at = at_;
+    const uint64_t from = at();
     ASSIGN_OR_RETURN(const std::string_view key, read_string(gguf::kKeyBytesMax));
     subject_ = fmt::format("metadata key '{}'", shown(key));
-    if (into_.metadata_.has(key)) return fail(at, "appears twice");
+    if (into_.metadata_.has(key)) return fail(from, "appears twice");
     ASSIGN_OR_RETURN(MetaValue value, read_value());
     RETURN_IF_ERROR(into_.metadata_.add(std::string(key), std::move(value)));
   }
@@ -118,40 +90,46 @@ absl::Status GgufReader::read_alignment() {
 template <typename T>
 absl::StatusOr<T> GgufReader::read_number() {
   if (left() < sizeof(T)) {
-    return fail(at_, "{} bytes are needed, but the file ends at byte {}", sizeof(T), bytes_.size());
+    return fail(at(), "{} bytes are needed, but the file ends at byte {}", sizeof(T), size_);
   }
+  ASSIGN_OR_RETURN(const auto bytes, take(sizeof(T)));
   T value;
-  std::memcpy(&value, bytes_.data() + at_, sizeof(T));
-  at_ += sizeof(T);
+  std::memcpy(&value, bytes.data(), sizeof(T));
   return value;
 }
 
-absl::StatusOr<uint64_t> GgufReader::read_count(std::string_view things, uint64_t bytes_each) {
-  const uint64_t at = at_;
+absl::StatusOr<std::span<const std::byte>> GgufReader::take(uint64_t size) {
+  return into_.head_.take(into_.file_, size);
+}
+
+absl::StatusOr<uint64_t> GgufReader::read_count(std::string_view things, uint64_t bytes_each,
+                                                uint64_t count_max) {
+  const uint64_t from = at();
   ASSIGN_OR_RETURN(const uint64_t count, read_number<uint64_t>());
   if (count > left() / bytes_each) {
-    return fail(at, "{} {} do not fit into the {} bytes that are left", count, things, left());
+    return fail(from, "{} {} do not fit into the {} bytes that are left", count, things, left());
   }
+  if (count > count_max) return fail(from, "{} {}, at most {} expected", count, things, count_max);
   return count;
 }
 
 absl::StatusOr<std::string_view> GgufReader::read_string(uint64_t bytes_max) {
-  const uint64_t at = at_;
+  const uint64_t from = at();
   ASSIGN_OR_RETURN(const uint64_t size, read_number<uint64_t>());
   if (size > left()) {
-    return fail(at, "a string of {} bytes, but {} are left in the file", size, left());
+    return fail(from, "a string of {} bytes, but {} are left in the file", size, left());
   }
   if (size > bytes_max)
-    return fail(at, "a string of {} bytes, at most {} expected", size, bytes_max);
-  const std::string_view text = text_of(bytes_.subspan(at_, size));
-  at_ += size;
-  return text;
+    return fail(from, "a string of {} bytes, at most {} expected", size, bytes_max);
+  ASSIGN_OR_RETURN(const auto bytes, take(size));
+  return text_of(bytes);
 }
 
 absl::StatusOr<MetaType> GgufReader::read_type() {
-  const uint64_t at = at_;
+  const uint64_t from = at();
   ASSIGN_OR_RETURN(const uint32_t type, read_number<uint32_t>());
-  if (type > static_cast<uint32_t>(MetaType::kF64)) return fail(at, "unknown value type {}", type);
+  if (type > static_cast<uint32_t>(MetaType::kF64))
+    return fail(from, "unknown value type {}", type);
   return static_cast<MetaType>(type);
 }
 
@@ -165,51 +143,46 @@ absl::StatusOr<MetaValue> GgufReader::read_value() {
     ASSIGN_OR_RETURN(const std::string_view text, read_string(gguf::kStringBytesMax));
     return MetaValue{type, text};
   }
-  return gguf::visit_number_type(
+  return visit_number_type(
       type, [&]<typename T>(std::type_identity<T>) -> absl::StatusOr<MetaValue> {
-        const uint64_t at = at_;
+        const uint64_t from = at();
         ASSIGN_OR_RETURN(const T number, read_number<T>());
-        if (type == MetaType::kBool && number > T{1}) return fail(at, "a bool is {}", number);
-        return MetaValue{type, widen(number)};
+        if (type == MetaType::kBool && number > T{1}) return fail(from, "a bool is {}", number);
+        using Held = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
+        return MetaValue{type, static_cast<Held>(number)};  // u64 wraps
       });
 }
 
 absl::StatusOr<MetaArray> GgufReader::read_array() {
-  const uint64_t at = at_;
+  const uint64_t from = at();
   ASSIGN_OR_RETURN(const MetaType element, read_type());
-  if (element == MetaType::kArray) return fail(at, "arrays of arrays are not supported");
+  if (element == MetaType::kArray) return fail(from, "arrays of arrays are not supported");
   const uint64_t element_bytes =
       element == MetaType::kString
           ? gguf::kStringBytesMin
-          : gguf::visit_number_type(
+          : visit_number_type(
                 element, []<typename T>(std::type_identity<T>) -> uint64_t { return sizeof(T); });
-  ASSIGN_OR_RETURN(const uint64_t count, read_count("elements", element_bytes));
-  if (count > gguf::kArrayElementsMax) {
-    return fail(at, "{} elements, at most {} expected", count, gguf::kArrayElementsMax);
-  }
-  MetaArray array{element, {}};
+  ASSIGN_OR_RETURN(const uint64_t count,
+                   read_count("elements", element_bytes, gguf::kArrayElementsMax));
   if (element == MetaType::kString) {
     std::vector<std::string_view> texts;
     texts.reserve(count);
     for (uint64_t i = 0; i < count; ++i) {
       ASSIGN_OR_RETURN(texts.emplace_back(), read_string(gguf::kStringBytesMax));
     }
-    array.values = std::move(texts);
-    return array;
+    return MetaArray{element, std::move(texts)};
   }
-  array.values = gguf::visit_number_type(
-      element, [&]<typename T>(std::type_identity<T>) -> decltype(array.values) {
-        return widen_all<T>(bytes_.data() + at_, count);
-      });
+  const uint64_t values_at = at();
+  ASSIGN_OR_RETURN(const auto bytes, take(count * element_bytes));
   if (element == MetaType::kBool) {
-    const auto& values = std::get<std::vector<int64_t>>(array.values);
-    const auto wrong = std::ranges::find_if(values, [](int64_t value) { return value > 1; });
-    if (wrong != values.end()) {
-      return fail(at_ + static_cast<uint64_t>(wrong - values.begin()), "a bool is {}", *wrong);
+    const auto wrong =
+        std::ranges::find_if(bytes, [](std::byte value) { return value > std::byte{1}; });
+    if (wrong != bytes.end()) {
+      return fail(values_at + static_cast<uint64_t>(wrong - bytes.begin()), "a bool is {}",
+                  static_cast<int>(*wrong));
     }
   }
-  at_ += count * element_bytes;
-  return array;
+  return MetaArray{element, bytes};
 }
 
 absl::Status GgufReader::read_tensors() {
@@ -222,54 +195,54 @@ absl::Status GgufReader::read_tensors() {
 }
 
 absl::Status GgufReader::read_tensor() {
-  const uint64_t at = at_;
+  const uint64_t from = at();
   ASSIGN_OR_RETURN(const std::string_view name, read_string(gguf::kTensorNameBytesMax));
   subject_ = fmt::format("tensor '{}'", shown(name));
-  const uint64_t rank_at = at_;
+  const uint64_t rank_at = at();
   ASSIGN_OR_RETURN(const uint32_t rank, read_number<uint32_t>());
   if (rank > gguf::kDimensionsMax) {
     return fail(rank_at, "{} dimensions, at most {} expected", rank, gguf::kDimensionsMax);
   }
-  TensorView view;
-  view.rank = static_cast<int32_t>(rank);
-  const uint64_t shape_at = at_;
+  TensorLayout layout;
+  layout.rank = static_cast<int32_t>(rank);
+  const uint64_t shape_at = at();
   for (uint32_t i = rank; i-- > 0;) {  // the file lists the contiguous one first
-    const uint64_t dimension_at = at_;
+    const uint64_t dimension_at = at();
     ASSIGN_OR_RETURN(const uint64_t dimension, read_number<uint64_t>());
     if (dimension == 0 || dimension > uint64_t{std::numeric_limits<int64_t>::max()}) {
       return fail(dimension_at, "a dimension is {}", dimension);
     }
-    view.shape[i] = static_cast<int64_t>(dimension);
+    layout.shape[i] = static_cast<int64_t>(dimension);
   }
   ASSIGN_OR_RETURN(const uint32_t type, read_number<uint32_t>());
-  const uint64_t offset_at = at_;
+  const uint64_t offset_at = at();
   ASSIGN_OR_RETURN(const uint64_t offset, read_number<uint64_t>());
   if (offset % alignment_ != 0) {
     return fail(offset_at, "its offset {} is not a multiple of {}", offset, alignment_);
   }
-  if (!names_.insert(name).second) return fail(at, "appears twice");
+  if (!names_.insert(name).second) return fail(from, "appears twice");
   const std::optional<DType> dtype = dtype_of_gguf(type);
   if (!dtype) {
-    into_.unknown_.push_back({std::string(name), type, view.rank, view.shape, offset});
+    into_.unknown_.push_back({std::string(name), type, layout.rank, layout.shape, offset});
     return absl::OkStatus();
   }
-  view.dtype = *dtype;
-  RETURN_IF_ERROR(check_shape(view, shape_at));
+  layout.dtype = *dtype;
+  RETURN_IF_ERROR(check_shape(layout, shape_at));
   into_.index_.emplace(name, into_.tensors_.size());
-  into_.tensors_.push_back({std::string(name), view, offset});
+  into_.tensors_.push_back({std::string(name), layout, offset});
   return absl::OkStatus();
 }
 
-absl::Status GgufReader::check_shape(const TensorView& view, uint64_t at) const {
-  const DTypeInfo& info = info_of(view.dtype);
-  const auto shape = std::span(view.shape).first(static_cast<size_t>(view.rank));
+absl::Status GgufReader::check_shape(const TensorLayout& layout, uint64_t from) const {
+  const DTypeInfo& info = info_of(layout.dtype);
+  const auto shape = std::span(layout.shape).first(static_cast<size_t>(layout.rank));
   // No product that TensorView forms exceeds this one.
   std::optional<int64_t> bound = info.block_bytes;
   for (const int64_t dimension : shape) bound = bound ? checked_multiply(*bound, dimension) : bound;
-  if (!bound) return fail(at, "the size of its shape [{}] overflows", fmt::join(shape, ", "));
-  if (view.width() % info.block_elements != 0) {
-    return fail(at, "rows of {} elements are not whole blocks of {}, which hold {}", view.width(),
-                info.name, info.block_elements);
+  if (!bound) return fail(from, "the size of its shape [{}] overflows", fmt::join(shape, ", "));
+  if (layout.width() % info.block_elements != 0) {
+    return fail(from, "rows of {} elements are not whole blocks of {}, which hold {}",
+                layout.width(), info.name, info.block_elements);
   }
   return absl::OkStatus();
 }
@@ -277,12 +250,11 @@ absl::Status GgufReader::check_shape(const TensorView& view, uint64_t at) const 
 // Until here file_offset counts from the beginning of the data section.
 absl::Status GgufReader::place_tensors() {
   subject_ = "tensor data";
-  const std::optional<uint64_t> begin = checked_align_up(at_, alignment_);
-  if (!begin) return fail(at_, "no room for padding to {}", alignment_);
+  const std::optional<uint64_t> begin = checked_align_up(at(), alignment_);
+  if (!begin) return fail(at(), "no room for padding to {}", alignment_);
   for (NamedTensor& tensor : into_.tensors_) {
-    const auto bytes = static_cast<uint64_t>(tensor.view.bytes());
+    const auto bytes = static_cast<uint64_t>(tensor.layout.bytes());
     RETURN_IF_ERROR(place(tensor.name, *begin, bytes, tensor.file_offset));
-    tensor.view.data = bytes_.data() + tensor.file_offset;
   }
   for (UnknownTensor& tensor : into_.unknown_) {
     RETURN_IF_ERROR(place(tensor.name, *begin, 0, tensor.file_offset));
@@ -294,10 +266,10 @@ absl::Status GgufReader::place(std::string_view name, uint64_t begin, uint64_t b
                                uint64_t& offset) {
   const std::optional<uint64_t> from = checked_add(begin, offset);
   const std::optional<uint64_t> to = from ? checked_add(*from, bytes) : std::nullopt;
-  if (!to || *to > bytes_.size()) {
+  if (!to || *to > size_) {
     subject_ = fmt::format("tensor '{}'", shown(name));
     return fail(from.value_or(begin), "its {} bytes (offset {}) do not lie within the file of {}",
-                bytes, offset, bytes_.size());
+                bytes, offset, size_);
   }
   offset = *from;
   return absl::OkStatus();
@@ -311,7 +283,7 @@ absl::Status GgufReader::check_overlaps() const {
   for (size_t i = 1; i < order.size(); ++i) {
     const NamedTensor& before = *order[i - 1];
     const NamedTensor& tensor = *order[i];
-    if (before.file_offset + static_cast<uint64_t>(before.view.bytes()) > tensor.file_offset) {
+    if (before.file_offset + static_cast<uint64_t>(before.layout.bytes()) > tensor.file_offset) {
       return invalid_argument("tensor '{}' at byte {}: overlaps tensor '{}' at byte {}",
                               shown(tensor.name), tensor.file_offset, shown(before.name),
                               before.file_offset);

@@ -19,8 +19,8 @@ namespace millrace {
 // that appears twice is refused.
 class GgufReader {
  public:
-  // `bytes` is the whole file and outlives `into`, an empty checkpoint.
-  GgufReader(std::span<const std::byte> bytes, Checkpoint& into);
+  // `into` holds a file whose kind is known (files/file_kind.h), and is empty but for it.
+  explicit GgufReader(Checkpoint& into);
 
   absl::Status read();
 
@@ -30,7 +30,7 @@ class GgufReader {
   absl::Status read_alignment();
   absl::Status read_tensors();
   absl::Status read_tensor();
-  absl::Status check_shape(const TensorView& view, uint64_t at) const;
+  absl::Status check_shape(const TensorLayout& layout, uint64_t from) const;
   absl::Status place_tensors();
   // Turns `offset`, counted from `begin`, into one within the file.
   absl::Status place(std::string_view name, uint64_t begin, uint64_t bytes, uint64_t& offset);
@@ -43,15 +43,17 @@ class GgufReader {
   template <typename T>
   absl::StatusOr<T> read_number();
   // A count of things that take at least `bytes_each` of what is left.
-  absl::StatusOr<uint64_t> read_count(std::string_view things, uint64_t bytes_each);
+  absl::StatusOr<uint64_t> read_count(std::string_view things, uint64_t bytes_each,
+                                      uint64_t count_max);
+  absl::StatusOr<std::span<const std::byte>> take(uint64_t size);  // which are left
 
   template <typename... Args>
   absl::Status fail(uint64_t at, fmt::format_string<Args...> format, Args&&... args) const;
-  uint64_t left() const { return bytes_.size() - at_; }
+  uint64_t at() const { return into_.head_.position(); }
+  uint64_t left() const { return size_ - at(); }
 
-  std::span<const std::byte> bytes_;
   Checkpoint& into_;
-  uint64_t at_ = 0;
+  uint64_t size_;        // of the file
   std::string subject_;  // what is being read, for errors
   uint64_t entries_ = 0;
   uint64_t tensors_ = 0;

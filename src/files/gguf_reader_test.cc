@@ -5,6 +5,7 @@
 #include <fstream>
 #include <functional>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -77,7 +78,7 @@ std::string honest_file() {
 uint64_t touch(const Checkpoint& checkpoint) {
   uint64_t sum = 0;
   for (const NamedTensor& tensor : checkpoint.tensors()) {
-    for (const std::byte byte : tensor.view.span()) sum += static_cast<uint64_t>(byte);
+    for (const std::byte byte : checkpoint.read(tensor).value()) sum += static_cast<uint64_t>(byte);
   }
   for (const auto& [key, value] : checkpoint.metadata().entries()) {
     sum += key.size();
@@ -106,9 +107,9 @@ TEST(GgufReader, ReadsWhatAFileSays) {
   ASSERT_EQ(checkpoint->tensors().size(), 2u);
   const NamedTensor* tensor = checkpoint->find("q8_0");
   ASSERT_NE(tensor, nullptr);
-  EXPECT_EQ(tensor->view.rank, 3);
-  EXPECT_THAT(tensor->view.shape, ::testing::ElementsAre(2, 1, 32, 1));
-  EXPECT_EQ(tensor->view.bytes(), 68);
+  EXPECT_EQ(tensor->layout.rank, 3);
+  EXPECT_THAT(tensor->layout.shape, ::testing::ElementsAre(2, 1, 32, 1));
+  EXPECT_EQ(tensor->layout.bytes(), 68);
   EXPECT_EQ(tensor->file_offset % 32, 0u);
   EXPECT_EQ(checkpoint->find("what"), nullptr);
   ASSERT_EQ(checkpoint->unknown_tensors().size(), 1u);
@@ -119,8 +120,8 @@ TEST(GgufReader, ReadsWhatAFileSays) {
 TEST(GgufReader, RefusesOtherFiles) {
   EXPECT_EQ(error_of(""), "the file is empty");
   EXPECT_EQ(error_of("GG"), "not a GGUF file: begins with \"GG\"");
-  EXPECT_EQ(error_of("PK\x03\x04 and more than sixteen"),
-            "not a GGUF file: begins with \"PK\\x03\\x04 and more th\"");
+  EXPECT_EQ(error_of("\x03\x04 and more than sixteen"),
+            "not a GGUF file: begins with \"\\x03\\x04 and more than\"");
   EXPECT_THAT(error_of("GGUF"), HasSubstr("the file ends at byte 4"));
   EXPECT_THAT(error_of(Liar().header(0, 0, 1).text), HasSubstr("GGUF version 1; only"));
   EXPECT_THAT(error_of(Liar().header(0, 0, 4).text), HasSubstr("GGUF version 4; only"));
@@ -249,6 +250,101 @@ TEST(GgufReader, RefusesLiesAboutTensors) {
   EXPECT_EQ(error_of(overlap.text), "tensor 'a' at byte 128: overlaps tensor 'b' at byte 96");
 }
 
+TEST(GgufReader, SaysWhatElseAFileIs) {
+  const auto kind_of = [](std::string start) {
+    start.resize(600, 'x');
+    return error_of(start);
+  };
+  using std::string_literals::operator""s;
+  EXPECT_THAT(kind_of("version https://git-lfs.github.com/spec/v1\n"),
+              HasSubstr("Git LFS pointer"));
+  EXPECT_THAT(kind_of("\n <!DOCTYPE html>"), HasSubstr("a web page"));
+  EXPECT_THAT(kind_of("<HTML>"), HasSubstr("a web page"));
+  EXPECT_THAT(kind_of("PK\x03\x04"), HasSubstr("PyTorch"));
+  EXPECT_THAT(kind_of("\x40\0\0\0\0\0\0\0{\"__meta"s), HasSubstr("a safetensors file"));
+  EXPECT_THAT(kind_of("tjgg"), HasSubstr("the old format GGJT"));
+  EXPECT_THAT(kind_of("lmgg"), HasSubstr("the old format GGML"));
+  EXPECT_THAT(kind_of("\x1f\x8b\x08"), HasSubstr("gzip"));
+  EXPECT_THAT(kind_of("{\"error\": 404}"), HasSubstr("JSON text"));
+  EXPECT_THAT(error_of(std::string(5000, '\0')), HasSubstr("download did not finish"));
+  EXPECT_EQ(error_of("Entry not found"), "not a GGUF file: begins with \"Entry not found\"");
+}
+
+TEST(GgufReader, BoundsWhatTakesMemory) {
+  Liar keys;
+  keys.header(0, gguf::kEntriesMax + 1).data(13 * (gguf::kEntriesMax + 1));
+  EXPECT_THAT(error_of(keys.text), HasSubstr("65537 metadata keys, at most 65536 expected"));
+  Liar tensors;
+  tensors.header(gguf::kTensorsMax + 1, 0).data(24 * (gguf::kTensorsMax + 1));
+  EXPECT_THAT(error_of(tensors.text), HasSubstr("131073 tensors, at most 131072 expected"));
+}
+
+// What the file holds decides what is kept of it: an array of numbers lies there as in the file.
+TEST(GgufReader, AnArrayOfNumbersIsNotCopied) {
+  Liar file;
+  file.header(0, 1).string("key").type(MetaType::kArray).type(MetaType::kU8).u64(1000);
+  file.data(1000, 1);
+  const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::parse(bytes_of(file.text));
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const auto& array = std::get<MetaArray>(checkpoint->metadata().find("key")->value);
+  EXPECT_EQ(array.size(), 1000);
+  const auto bytes = std::get<std::span<const std::byte>>(array.values);
+  EXPECT_EQ(bytes.data(), bytes_of(file.text).data() + file.text.size() - 1000);
+}
+
+class GgufFile : public testing::Test {
+ protected:
+  ~GgufFile() override { std::filesystem::remove(path_); }
+  void write(const std::string& text) const { std::ofstream(path_, std::ios::binary) << text; }
+
+  const std::string path_ =
+      std::filesystem::temp_directory_path() / fmt::format("millrace-reader-{}", ::getpid());
+};
+
+TEST_F(GgufFile, IsReadAsFromMemory) {
+  Liar file;
+  file.header(1, 3).string("long").type(MetaType::kString).string(std::string(300'000, 'a'));
+  file.string("texts").type(MetaType::kArray).type(MetaType::kString).u64(50'000);
+  for (int i = 0; i < 50'000; ++i) file.string(std::to_string(i));
+  file.string("numbers").type(MetaType::kArray).type(MetaType::kU16).u64(400'000);
+  for (int i = 0; i < 400'000; ++i) file.number(static_cast<uint16_t>(i));
+  write(file.tensor("t", {8}, 0, 0).data(32).text);
+  absl::StatusOr<Checkpoint> opened = Checkpoint::open(path_);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  const Checkpoint checkpoint = *std::move(opened);
+  EXPECT_EQ(checkpoint.metadata().string("long").value(), std::string(300'000, 'a'));
+  const auto texts = checkpoint.metadata().strings("texts");
+  const auto numbers = checkpoint.metadata().integers("numbers");
+  ASSERT_TRUE(texts.ok() && numbers.ok());
+  for (size_t i = 0; i < 50'000; ++i) ASSERT_EQ((*texts)[i], std::to_string(i));
+  for (size_t i = 0; i < 400'000; ++i) ASSERT_EQ((*numbers)[i], static_cast<int64_t>(i % 65536));
+  EXPECT_EQ(checkpoint.read(checkpoint.tensors()[0])->size(), 32U);
+}
+
+TEST_F(GgufFile, ThatShrinksWhileItIsReadIsAnError) {
+  const std::string text = honest_file();
+  for (size_t size = 0; size < text.size(); ++size) {
+    write(text);
+    absl::StatusOr<FileBytes> file = FileBytes::open(path_);
+    ASSERT_TRUE(file.ok()) << file.status();
+    std::filesystem::resize_file(path_, size);
+    EXPECT_EQ(Checkpoint::parse(*std::move(file)).status().code(), absl::StatusCode::kDataLoss);
+
+    write(text);
+    const absl::StatusOr<Checkpoint> checkpoint = Checkpoint::open(path_);
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    std::filesystem::resize_file(path_, size);
+    const NamedTensor& last = checkpoint->tensors()[1];
+    const absl::Status status = checkpoint->read(last).status();
+    const bool is_cut = size < last.file_offset + static_cast<uint64_t>(last.layout.bytes());
+    EXPECT_EQ(status.code(), is_cut ? absl::StatusCode::kDataLoss : absl::StatusCode::kOk) << size;
+    if (is_cut) {
+      EXPECT_THAT(message_of(status), HasSubstr("tensor 'q8_0': the file became shorter"));
+    }
+    EXPECT_EQ(checkpoint->metadata().string("general.architecture").value(), "llama");
+  }
+}
+
 TEST(GgufReader, OpensEveryPublishedFile) {
   const std::filesystem::path data = "../shared/data";
   if (!std::filesystem::exists(data)) GTEST_SKIP() << "no " << data;
@@ -260,7 +356,9 @@ TEST(GgufReader, OpensEveryPublishedFile) {
       ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
       EXPECT_TRUE(checkpoint->metadata().has("general.architecture")) << entry.path();
       EXPECT_TRUE(checkpoint->unknown_tensors().empty()) << entry.path();
-      for (const NamedTensor& tensor : checkpoint->tensors()) checkpoint->drop(tensor);
+      for (const NamedTensor& tensor : checkpoint->tensors()) {
+        EXPECT_TRUE(checkpoint->read(tensor).ok()) << tensor.name;
+      }
       ++files;
     }
   }

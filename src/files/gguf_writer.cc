@@ -41,7 +41,7 @@ class Encoder {
   // A number that a MetaValue holds, as its type is stored.
   template <typename Held>
   void narrow(MetaType type, Held held) {
-    gguf::visit_number_type(type, [&]<typename T>(std::type_identity<T>) {
+    visit_number_type(type, [&]<typename T>(std::type_identity<T>) {
       CHECK(std::is_floating_point_v<T> == std::is_floating_point_v<Held>, "{}", name_of(type));
       number(static_cast<T>(held));
     });
@@ -68,12 +68,9 @@ void Encoder::array(const MetaArray& array) {
   number<uint64_t>(static_cast<uint64_t>(array.size()));
   if (const auto* texts = std::get_if<std::vector<std::string_view>>(&array.values)) {
     for (const std::string_view text : *texts) string(text);
-  } else if (const auto* integers = std::get_if<std::vector<int64_t>>(&array.values)) {
-    for (const int64_t integer : *integers) narrow(array.element, integer);
   } else {
-    for (const double real : std::get<std::vector<double>>(array.values)) {
-      narrow(array.element, real);
-    }
+    const auto bytes = std::get<std::span<const std::byte>>(array.values);
+    text_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
 }
 
@@ -121,7 +118,7 @@ absl::Status cannot_write(const std::string& path, int error) {
 }
 
 absl::Status write_to(const std::string& path, const Metadata& metadata,
-                      std::span<const NamedTensor> tensors) {
+                      std::span<const TensorSource> tensors) {
   std::unique_ptr<std::FILE, Close> file(std::fopen(path.c_str(), "wbe"));
   if (file == nullptr) return cannot_write(path, errno);
   GgufWriter writer([&](std::span<const std::byte> bytes) {
@@ -129,12 +126,12 @@ absl::Status write_to(const std::string& path, const Metadata& metadata,
     return written == bytes.size() ? absl::OkStatus() : cannot_write(path, errno);
   });
   std::vector<TensorPlan> plan;
-  for (const NamedTensor& tensor : tensors) {
+  for (const TensorSource& tensor : tensors) {
     const auto* shape = tensor.view.shape.data();
     plan.push_back({tensor.name, tensor.view.dtype, {shape, shape + tensor.view.rank}});
   }
   RETURN_IF_ERROR(writer.begin(metadata, std::move(plan)));
-  for (const NamedTensor& tensor : tensors) RETURN_IF_ERROR(writer.write(tensor.view.span()));
+  for (const TensorSource& tensor : tensors) RETURN_IF_ERROR(writer.write(tensor.view.span()));
   RETURN_IF_ERROR(writer.end());
   if (std::fclose(file.release()) != 0) return cannot_write(path, errno);
   return absl::OkStatus();
@@ -224,7 +221,7 @@ absl::Status GgufWriter::pad() {
 }
 
 absl::Status write_gguf(const std::string& path, const Metadata& metadata,
-                        std::span<const NamedTensor> tensors) {
+                        std::span<const TensorSource> tensors) {
   const std::string partial = path + ".partial";
   absl::Status status = write_to(partial, metadata, tensors);
   std::error_code error;

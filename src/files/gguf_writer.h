@@ -9,18 +9,23 @@
 
 #include "base/metadata.h"
 #include "base/status.h"
-#include "files/checkpoint.h"
 #include "tensor/dtype.h"
+#include "tensor/view.h"
 
 namespace millrace {
 
-// A tensor to be written: shape as in TensorView, the slowest dimension first.
+// A tensor to be written: shape as in TensorLayout, the slowest dimension first.
 struct TensorPlan {
   std::string name;
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;  // at most 4; rows are whole blocks
 
   int64_t bytes() const;
+};
+
+struct TensorSource {
+  std::string name;
+  TensorView view;
 };
 
 // Writes GGUF piece by piece, so that a model need not fit into memory: begin, the tensors' data in
@@ -53,6 +58,6 @@ class GgufWriter {
 
 // Writes a whole file. The path holds either what it held before or the whole new file.
 absl::Status write_gguf(const std::string& path, const Metadata& metadata,
-                        std::span<const NamedTensor> tensors);
+                        std::span<const TensorSource> tensors);
 
 }  // namespace millrace

@@ -5,6 +5,7 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "kernels/kernels.h"
 #include "kernels/ops.h"
 #include "quant/format.h"
@@ -35,11 +36,8 @@ const Subject& subject(DType format, int64_t rows, int64_t width) {
   for (float& x : values) x = normal(random);
   std::vector<std::byte> blocks(static_cast<size_t>(kDifferent * row_bytes(format, width)));
   pack_row(format, values.data(), kDifferent * width, blocks.data());
-  const TensorView source{
-      .data = blocks.data(), .dtype = format, .rank = 2, .shape = {kDifferent, width, 1, 1}};
-  LanePool(1).run([&](Lane& lane) {
-    for (int64_t row = 0; row < rows; row += kDifferent) made.weights.pack(lane, source, row);
-  });
+  const TensorView source{{format, 2, {kDifferent, width, 1, 1}}, blocks.data()};
+  for (int64_t row = 0; row < rows; row += kDifferent) CHECK(made.weights.pack(source, row));
   return made;
 }
 

@@ -23,8 +23,9 @@ struct LoadOptions {
   std::function<void(double)> progress;
 };
 
-// Packs the file's weights into huge-page memory of the model's own, on all lanes, and gives the
-// mapped pages back as it goes: the checkpoint may be closed afterwards. Errors name the tensor.
+// Packs the file's weights into huge-page memory of the model's own, on all lanes: the checkpoint
+// may be closed afterwards. Errors name the tensor: what the file holds is used or refused before
+// anything is packed, and values that are not numbers are INVALID_ARGUMENT.
 absl::StatusOr<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint,
                                                   const LoadOptions& options, LanePool& lanes);
 

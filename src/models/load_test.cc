@@ -1,70 +1,22 @@
 #include "models/load.h"
 
 #include <cmath>
-#include <functional>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <unistd.h>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "files/gguf_writer.h"
 #include "models/random.h"
+#include "tests/fixtures/models/edited_model.h"
 
 namespace millrace {
 namespace {
 
-// A random model's file with something about it changed.
-struct Edit {
-  std::function<void(Metadata&)> metadata = [](Metadata&) {};
-  std::function<void(std::vector<NamedTensor>&)> tensors = [](std::vector<NamedTensor>&) {};
-};
-
-absl::StatusOr<std::vector<std::byte>> edited(const RandomModelShape& shape, const Edit& edit) {
-  ASSIGN_OR_RETURN(const auto file, random_model(shape));
-  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::parse(file));
-  Metadata metadata;
-  for (const auto& [key, value] : checkpoint.metadata().entries()) {
-    RETURN_IF_ERROR(metadata.add(key, value));
-  }
-  edit.metadata(metadata);
-  std::vector<NamedTensor> tensors(checkpoint.tensors().begin(), checkpoint.tensors().end());
-  edit.tensors(tensors);
-  std::vector<std::byte> out;
-  GgufWriter writer([&](std::span<const std::byte> bytes) {
-    out.insert(out.end(), bytes.begin(), bytes.end());
-    return absl::OkStatus();
-  });
-  std::vector<TensorPlan> plans;
-  for (const NamedTensor& tensor : tensors) {
-    const auto& shape_of = tensor.view.shape;
-    plans.push_back(
-        {tensor.name, tensor.view.dtype, {shape_of.begin(), shape_of.begin() + tensor.view.rank}});
-  }
-  RETURN_IF_ERROR(writer.begin(metadata, plans));
-  for (const NamedTensor& tensor : tensors) RETURN_IF_ERROR(writer.write(tensor.view.span()));
-  RETURN_IF_ERROR(writer.end());
-  return out;
-}
-
 absl::StatusOr<std::unique_ptr<Model>> load(const RandomModelShape& shape, const Edit& edit = {}) {
-  ASSIGN_OR_RETURN(const auto file, edited(shape, edit));
-  ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::parse(file));
-  LanePool lanes(2);
-  return load_model(checkpoint, {}, lanes);
-}
-
-Edit set_integer(std::string key, int64_t value) {
-  return {.metadata = [=](Metadata& m) { m.set_integer(key, MetaType::kU32, value); }};
-}
-Edit set_number(std::string key, double value) {
-  return {.metadata = [=](Metadata& m) { m.set_number(key, value); }};
-}
-Edit set_string(std::string key, std::string value) {
-  return {.metadata = [=](Metadata& m) { m.set_string(key, value); }};
-}
-Edit without(std::string name) {
-  return {.tensors = [=](std::vector<NamedTensor>& tensors) {
-    std::erase_if(tensors, [&](const NamedTensor& tensor) { return tensor.name == name; });
-  }};
+  return load_edited(shape, edit);
 }
 
 TEST(LoadModel, ReadsTheShapeOfEachArchitecture) {
@@ -105,7 +57,7 @@ TEST(LoadModel, NamesWhatIsWrong) {
     std::string_view message;
   } cases[] = {
       {set_string("general.architecture", "mamba"), absl::StatusCode::kUnimplemented,
-       "architecture 'mamba' is not supported; supported are: llama, qwen2, qwen3"},
+       "architecture 'mamba' is not supported yet; supported are: llama, qwen2, qwen3"},
       {set_integer("llama.block_count", 1'000'000), absl::StatusCode::kInvalidArgument,
        "llama.block_count"},
       {set_integer("llama.block_count", 3), absl::StatusCode::kNotFound,
@@ -130,6 +82,10 @@ TEST(LoadModel, NamesWhatIsWrong) {
        "rope scaling 'longrope'"},
       {set_integer("llama.expert_count", 8), absl::StatusCode::kUnimplemented,
        "llama.expert_count"},
+      {set_array("llama.attention.head_count", {4, 2}), absl::StatusCode::kUnimplemented,
+       "key 'llama.attention.head_count' is an array: layers that differ are not supported"},
+      {set_integer("llama.vocab_size", 65), absl::StatusCode::kInvalidArgument,
+       "tensor 'token_embd.weight' has 64 rows, but key 'llama.vocab_size' is 65"},
       {without("output_norm.weight"), absl::StatusCode::kNotFound,
        "tensor 'output_norm.weight' is missing"},
       {without("blk.1.ffn_down.weight"), absl::StatusCode::kNotFound,
@@ -143,6 +99,65 @@ TEST(LoadModel, NamesWhatIsWrong) {
     EXPECT_EQ(model.status().code(), c.code) << model.status();
     EXPECT_NE(message_of(model.status()).find(c.message), std::string_view::npos) << model.status();
   }
+}
+
+// One value of each tensor in turn, so that matrices, norms and biases all are.
+TEST(LoadModel, NamesTheTensorWhoseValuesAreNotNumbers) {
+  RandomModelShape shape;
+  shape.architecture = "qwen2";
+  const auto file = random_model(shape).value();
+  const auto checkpoint = Checkpoint::parse(file).value();
+  for (const NamedTensor& tensor : checkpoint.tensors()) {
+    for (const float value : {std::nanf(""), INFINITY, -INFINITY}) {
+      std::vector<std::byte> wrong = file;
+      const auto at = static_cast<size_t>(tensor.file_offset) +
+                      static_cast<size_t>(tensor.layout.elements() / 2) * sizeof(float);
+      std::memcpy(wrong.data() + at, &value, sizeof value);
+      LanePool lanes(2);
+      const absl::Status status = load_model(Checkpoint::parse(wrong).value(), {}, lanes).status();
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+      EXPECT_EQ(message_of(status),
+                fmt::format("tensor '{}' holds values that are not numbers (NaN or infinite)",
+                            tensor.name));
+    }
+  }
+}
+
+TEST(LoadModel, RopeFactorsArePositiveNumbers) {
+  const auto load_with = [](std::vector<float> factors) {
+    Edit edit = with("rope_freqs.weight", {std::ssize(factors)});
+    const auto add = edit.tensors;
+    edit.tensors = [=](EditedTensors& tensors) {
+      add(tensors);
+      std::memcpy(tensors.back().bytes.data(), factors.data(), factors.size() * sizeof(float));
+    };
+    return load_edited({}, edit).status();
+  };
+  EXPECT_TRUE(load_with({1, 2, 3, 4, 5, 6, 7, 8}).ok());
+  EXPECT_NE(message_of(load_with({1, 2, 3, 0, 5, 6, 7, 8})).find("must be positive"),
+            std::string_view::npos);
+  EXPECT_NE(message_of(load_with({1, INFINITY, 3, 4, 5, 6, 7, 8})).find("rope_freqs.weight"),
+            std::string_view::npos);
+  EXPECT_NE(message_of(load_with({1, 2, 3, 4})).find("'rope_freqs.weight' is 4, but"),
+            std::string_view::npos);
+}
+
+TEST(LoadModel, AFileThatShrinksIsAnError) {
+  const std::string path =
+      std::filesystem::temp_directory_path() / fmt::format("millrace-load-{}", ::getpid());
+  const auto file = random_model({}).value();
+  for (const size_t part : {0, 1, 2, 3}) {
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(file.data()), std::ssize(file));
+    const auto checkpoint = Checkpoint::open(path);
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    std::filesystem::resize_file(path, file.size() / 4 * part);
+    LanePool lanes(2);
+    const absl::Status status = load_model(*checkpoint, {}, lanes).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+    EXPECT_NE(message_of(status).find("became shorter"), std::string_view::npos) << status;
+  }
+  std::filesystem::remove(path);
 }
 
 TEST(LoadModel, ReportsProgressUpToAllOfIt) {

@@ -5,6 +5,8 @@
 #include <numbers>
 
 #include "models/arch/arch.h"
+#include "models/model_kind.h"
+#include "models/weights_plan.h"
 
 namespace millrace {
 namespace {
@@ -28,14 +30,13 @@ double yarn_share_kept(const RopeSpec& rope, int32_t pair) {
 }  // namespace
 
 absl::StatusOr<ModelSpec> read_spec(const Checkpoint& checkpoint) {
-  ASSIGN_OR_RETURN(const std::string_view name,
-                   checkpoint.metadata().string("general.architecture"));
-  std::string known;
-  for (const Arch& arch : all_archs()) {
-    if (arch.name == name) return arch.read(checkpoint);
-    known += fmt::format("{}{}", known.empty() ? "" : ", ", arch.name);
-  }
-  return unimplemented("architecture '{}' is not supported; supported are: {}", name, known);
+  RETURN_IF_ERROR(check_is_model(checkpoint));
+  ASSIGN_OR_RETURN(ArchReader reader, ArchReader::create(checkpoint));
+  const auto arch = std::ranges::find(all_archs(), reader.architecture(), &Arch::name);
+  ASSIGN_OR_RETURN(ModelSpec spec, arch->read(reader));
+  RETURN_IF_ERROR(reader.check_all_read());
+  RETURN_IF_ERROR(plan_weights(checkpoint, spec).status());
+  return spec;
 }
 
 int64_t kv_token_bytes(const ModelSpec& spec, DType cache) {

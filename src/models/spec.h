@@ -52,8 +52,10 @@ struct ModelSpec {
   std::string (*tensor_name)(Role role, int32_t layer) = nullptr;
 };
 
-// Reads what the file says about its model. INVALID_ARGUMENT names the key at fault; UNIMPLEMENTED
-// says what Millrace cannot run yet.
+// Reads what the file says about its model. INVALID_ARGUMENT names the key or tensor at fault;
+// UNIMPLEMENTED says what Millrace cannot run yet, or what else the file is than a model. A key of
+// the architecture or a tensor that nothing reads is UNIMPLEMENTED too, unless it asks for nothing.
+// A file that passes loads, if its weights are numbers.
 absl::StatusOr<ModelSpec> read_spec(const Checkpoint& checkpoint);
 
 // Bytes of cache that one token takes in all layers together.

@@ -1,98 +1,86 @@
 #include "models/tensor_packer.h"
 
-#include <cstring>
+#include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
-#include "tensor/float_bits.h"
+#include "quant/format.h"
 
 namespace millrace {
 namespace {
 
-constexpr int64_t kCacheLine = 64;
+// A lane reads and packs so much of a tensor at once: small enough to stay in its cache.
+constexpr int64_t kPieceBytes = 256 << 10;
 
-int64_t whole_lines(int64_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine; }
-
-int64_t memory_bytes(const TensorView& view) {
-  if (view.rank < 2) return whole_lines(view.elements() * static_cast<int64_t>(sizeof(float)));
-  return whole_lines(PackedMatrix::bytes(view.dtype, view.rows(), view.width()));
-}
-
-void copy_as_f32(const TensorView& view, float* out) {
-  const int64_t size = view.elements();
-  if (view.dtype == DType::kF32) {
-    std::memcpy(out, view.data, static_cast<size_t>(size) * sizeof(float));
-    return;
-  }
-  for (int64_t i = 0; i < size; ++i) {
-    uint16_t bits = 0;
-    std::memcpy(&bits, view.data + i * 2, sizeof(bits));
-    out[i] = view.dtype == DType::kF16 ? f32_of_f16(bits) : f32_of_bf16(bits);
-  }
+absl::Status not_numbers(const NamedTensor& tensor) {
+  return invalid_argument("tensor '{}' holds values that are not numbers (NaN or infinite)",
+                          tensor.name);
 }
 
 }  // namespace
 
 absl::StatusOr<TensorPacker> TensorPacker::create(const Checkpoint& checkpoint,
+                                                  const WeightsPlan& plan,
                                                   const LoadOptions& options, LanePool& lanes) {
-  TensorPacker packer(checkpoint, options, lanes);
-  int64_t bytes = 0;
-  for (const NamedTensor& tensor : checkpoint.tensors()) {
-    bytes += memory_bytes(tensor.view);
-    packer.bytes_total_ += tensor.view.bytes();
-  }
-  ASSIGN_OR_RETURN(packer.memory_, Buffer::allocate(bytes));
+  TensorPacker packer(checkpoint, plan, options, lanes);
+  ASSIGN_OR_RETURN(packer.memory_, Buffer::allocate(plan.packed_bytes()));
   return packer;
 }
 
-absl::StatusOr<const NamedTensor*> TensorPacker::find(std::string_view name, int64_t rows,
-                                                      int64_t width) const {
-  const NamedTensor* tensor = checkpoint_->find(name);
-  if (tensor == nullptr) {
-    for (const UnknownTensor& unknown : checkpoint_->unknown_tensors()) {
-      if (unknown.name == name) {
-        return unimplemented("tensor '{}' has element type {}, which Millrace does not know", name,
-                             unknown.gguf_type);
-      }
-    }
-    return not_found("tensor '{}' is missing", name);
-  }
-  if (tensor->view.rows() != rows || tensor->view.width() != width) {
-    return invalid_argument("tensor '{}' is {} x {}, but the metadata asks for {} x {}", name,
-                            tensor->view.rows(), tensor->view.width(), rows, width);
-  }
-  return tensor;
-}
-
-PackedMatrix TensorPacker::pack(std::span<const NamedTensor* const> tensors) {
-  const TensorView& first = tensors[0]->view;
+absl::StatusOr<PackedMatrix> TensorPacker::pack(std::span<const NamedTensor* const> tensors) {
+  const TensorLayout& first = tensors[0]->layout;
   int64_t rows = 0;
-  for (const NamedTensor* tensor : tensors) rows += tensor->view.rows();
+  for (const NamedTensor* tensor : tensors) rows += tensor->layout.rows();
   PackedMatrix matrix(first.dtype, rows, first.width(),
                       take(PackedMatrix::bytes(first.dtype, rows, first.width())));
   int64_t row = 0;
   for (const NamedTensor* tensor : tensors) {
-    lanes_->run([&](Lane& lane) { matrix.pack(lane, tensor->view, row); });
-    row += tensor->view.rows();
+    RETURN_IF_ERROR(pack_rows(*tensor, row, matrix));
+    row += tensor->layout.rows();
     done_with(*tensor);
   }
   return matrix;
 }
 
+absl::Status TensorPacker::pack_rows(const NamedTensor& tensor, int64_t first_row,
+                                     PackedMatrix& matrix) {
+  const TensorLayout& layout = tensor.layout;
+  const int64_t row_size = row_bytes(layout.dtype, layout.width());
+  const int64_t piece_rows = std::max<int64_t>(1, kPieceBytes / row_size / kPanelRows) * kPanelRows;
+  std::vector<absl::Status> results(pieces_.size());
+  lanes_->run([&](Lane& lane) {
+    const auto index = static_cast<size_t>(lane.index());
+    std::vector<std::byte>& piece = pieces_[index];
+    const WorkRange mine = lane.share(layout.rows(), kPanelRows);
+    for (int64_t row = mine.begin; row < mine.end && results[index].ok(); row += piece_rows) {
+      const int64_t rows = std::min(piece_rows, mine.end - row);
+      const auto bytes = static_cast<size_t>(rows * row_size);
+      if (piece.size() < bytes) piece.resize(bytes);
+      results[index] = checkpoint_->read(tensor, row * row_size, std::span(piece).first(bytes));
+      if (!results[index].ok()) return;
+      const TensorView view{{layout.dtype, 2, {rows, layout.width(), 1, 1}}, piece.data()};
+      if (!matrix.pack(view, first_row + row)) results[index] = not_numbers(tensor);
+    }
+  });
+  for (const absl::Status& result : results) RETURN_IF_ERROR(result);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::span<const float>> TensorPacker::join(
     std::span<const NamedTensor* const> tensors) {
   int64_t size = 0;
-  for (const NamedTensor* tensor : tensors) {
-    if (is_quantised(tensor->view.dtype)) {
-      return unimplemented("tensor '{}' is {}, but vectors must be F32, F16 or BF16", tensor->name,
-                           info_of(tensor->view.dtype).name);
-    }
-    size += tensor->view.elements();
-  }
+  for (const NamedTensor* tensor : tensors) size += tensor->layout.elements();
   auto* const out = reinterpret_cast<float*>(take(size * static_cast<int64_t>(sizeof(float))));
-  int64_t at = 0;
+  float* at = out;
   for (const NamedTensor* tensor : tensors) {
-    copy_as_f32(tensor->view, out + at);
-    at += tensor->view.elements();
+    const int64_t elements = tensor->layout.elements();
+    ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, checkpoint_->read(*tensor));
+    unpack_row(tensor->layout.dtype, bytes.data(), elements, at);
+    const std::span<const float> values(at, static_cast<size_t>(elements));
+    if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
+      return not_numbers(*tensor);
+    }
+    at += elements;
     done_with(*tensor);
   }
   return std::span<const float>(out, static_cast<size_t>(size));
@@ -101,38 +89,33 @@ absl::StatusOr<std::span<const float>> TensorPacker::join(
 std::byte* TensorPacker::take(int64_t bytes) {
   std::byte* const piece = memory_.data() + used_;
   used_ += whole_lines(bytes);
-  CHECK(used_ <= memory_.size(), "a tensor was packed twice");
+  CHECK(used_ <= memory_.size(), "more is packed than was planned");
   return piece;
 }
 
 void TensorPacker::done_with(const NamedTensor& tensor) {
-  checkpoint_->drop(tensor);
-  bytes_done_ += tensor.view.bytes();
+  bytes_done_ += tensor.layout.bytes();
   if (options_->progress) {
-    options_->progress(static_cast<double>(bytes_done_) / static_cast<double>(bytes_total_));
+    options_->progress(static_cast<double>(bytes_done_) / static_cast<double>(plan_.file_bytes()));
   }
 }
 
 absl::StatusOr<PackedMatrix> LayerWeights::matrix(const MatrixOrder& order) {
-  ASSIGN_OR_RETURN(const NamedTensor* tensor, find(order.role, order.rows, order.width));
-  return packer_.pack({&tensor, 1});
+  ASSIGN_OR_RETURN(const auto packed, matrices({&order, 1}));
+  return packed[0];
 }
 
 absl::StatusOr<std::vector<PackedMatrix>> LayerWeights::matrices(
     std::span<const MatrixOrder> orders) {
   std::vector<const NamedTensor*> tensors;
   for (const MatrixOrder& order : orders) {
-    ASSIGN_OR_RETURN(tensors.emplace_back(), find(order.role, order.rows, order.width));
+    ASSIGN_OR_RETURN(
+        tensors.emplace_back(),
+        packer_.plan().find_matrix(tensor_name_(order.role, layer_), order.rows, order.width));
   }
   std::vector<PackedMatrix> packed;
-  for (size_t begin = 0, end = 0; begin < tensors.size(); begin = end) {
-    const TensorView& first = tensors[begin]->view;
-    int64_t rows = 0;
-    do {
-      rows += tensors[end++]->view.rows();
-    } while (end < tensors.size() && rows % kPanelRows == 0 &&
-             tensors[end]->view.dtype == first.dtype);
-    packed.push_back(packer_.pack(std::span(tensors).subspan(begin, end - begin)));
+  for (const auto& stack : WeightsPlan::stacks(tensors)) {
+    ASSIGN_OR_RETURN(packed.emplace_back(), packer_.pack(stack));
   }
   return packed;
 }
@@ -140,7 +123,8 @@ absl::StatusOr<std::vector<PackedMatrix>> LayerWeights::matrices(
 absl::StatusOr<std::span<const float>> LayerWeights::vectors(std::span<const VectorOrder> orders) {
   std::vector<const NamedTensor*> tensors;
   for (const VectorOrder& order : orders) {
-    ASSIGN_OR_RETURN(tensors.emplace_back(), find(order.role, 1, order.size));
+    ASSIGN_OR_RETURN(tensors.emplace_back(),
+                     packer_.plan().find_vector(tensor_name_(order.role, layer_), order.size));
   }
   return packer_.join(tensors);
 }

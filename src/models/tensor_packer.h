@@ -9,21 +9,24 @@
 #include "files/checkpoint.h"
 #include "kernels/kernels.h"
 #include "models/load.h"
+#include "models/weights_plan.h"
 #include "nn/weights.h"
 #include "tensor/buffer.h"
 
 namespace millrace {
 
-// Moves tensors from a mapped file into packed form in one stretch of huge-page memory.
+// Moves tensors from a file into packed form in one stretch of huge-page memory.
 class TensorPacker {
  public:
-  static absl::StatusOr<TensorPacker> create(const Checkpoint& checkpoint,
+  // The plan is of everything that will be packed.
+  static absl::StatusOr<TensorPacker> create(const Checkpoint& checkpoint, const WeightsPlan& plan,
                                              const LoadOptions& options, LanePool& lanes);
 
-  // NOT_FOUND, UNIMPLEMENTED or INVALID_ARGUMENT, naming the tensor.
-  absl::StatusOr<const NamedTensor*> find(std::string_view name, int64_t rows, int64_t width) const;
+  WeightsPlan& plan() { return plan_; }
+  // Errors of both name the tensor. INVALID_ARGUMENT: its values are not all numbers; DATA_LOSS: it
+  // cannot be read.
   // The tensors, of one format and width, stacked into one matrix.
-  PackedMatrix pack(std::span<const NamedTensor* const> tensors);
+  absl::StatusOr<PackedMatrix> pack(std::span<const NamedTensor* const> tensors);
   // The tensors, each a vector, one after the other as float32.
   absl::StatusOr<std::span<const float>> join(std::span<const NamedTensor* const> tensors);
 
@@ -32,17 +35,24 @@ class TensorPacker {
   Buffer take_memory() { return std::move(memory_); }
 
  private:
-  TensorPacker(const Checkpoint& checkpoint, const LoadOptions& options, LanePool& lanes)
-      : checkpoint_(&checkpoint), options_(&options), lanes_(&lanes) {}
+  TensorPacker(const Checkpoint& checkpoint, const WeightsPlan& plan, const LoadOptions& options,
+               LanePool& lanes)
+      : checkpoint_(&checkpoint),
+        plan_(plan),
+        options_(&options),
+        lanes_(&lanes),
+        pieces_(static_cast<size_t>(lanes.lanes())) {}
+  absl::Status pack_rows(const NamedTensor& tensor, int64_t first_row, PackedMatrix& matrix);
   std::byte* take(int64_t bytes);
   void done_with(const NamedTensor& tensor);
 
   const Checkpoint* checkpoint_;
+  WeightsPlan plan_;
   const LoadOptions* options_;
   LanePool* lanes_;
+  std::vector<std::vector<std::byte>> pieces_;  // [lanes] what each has read of a tensor
   Buffer memory_;
   int64_t used_ = 0;
-  int64_t bytes_total_ = 0;
   int64_t bytes_done_ = 0;
 };
 
@@ -58,10 +68,6 @@ class LayerWeights final : public Weights {
   ActivationForms input_forms(DType format) const override;
 
  private:
-  absl::StatusOr<const NamedTensor*> find(Role role, int64_t rows, int64_t width) const {
-    return packer_.find(tensor_name_(role, layer_), rows, width);
-  }
-
   TensorPacker& packer_;
   std::string (*tensor_name_)(Role, int32_t);
   int32_t layer_;

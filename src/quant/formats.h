@@ -17,10 +17,14 @@
 #include "tensor/dtype.h"
 
 // Every format that weights can have. Format X of tensor/dtypes.def is a struct BlockX, laid out
-// bit for bit as in GGUF:
+// bit for bit as in GGUF, in a header of its own:
 //   kType, kElements              its element type, and how many neighbours a block holds
+//   bool is_finite() const        every value is a number
 //   void unpack(float*) const     the block's values, exact
 //   static BlockX pack(const float*)  the block that comes close to these values
+// and how a row of such blocks lies in the panels that the kernels read (PanelX of quant/panel.h):
+//   put(PanelX&, int row, const BlockX&)
+//   get(const PanelX&, int row, float*)  as float32, exactly what unpack gives
 // Blocks in a file need not be aligned: copy them out (load_block in quant/format.h).
 
 namespace millrace {

@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "quant/format.h"
-#include "quant/panel_rows.h"
+#include "quant/formats.h"
 
 namespace millrace {
 namespace {
@@ -29,21 +29,26 @@ int64_t bytes_of_panel(DType format, int64_t width) {
   });
 }
 
-// Rows [first, first + kPanelRows) of the source; those it does not have become zero.
+// Rows [first, first + kPanelRows) of the source; those it does not have become zero. False: some
+// of the values are not numbers.
 template <typename Block>
-void pack_panel(const TensorView& source, int64_t first, std::byte* out) {
+bool pack_panel(const TensorView& source, int64_t first, std::byte* out) {
   using Panel = typename PanelOf<Block>::Type;
   auto* panels = reinterpret_cast<Panel*>(out);
   const int64_t blocks = source.width() / Block::kElements;
   const auto block_bytes = static_cast<int64_t>(sizeof(Block));
   const auto rows = static_cast<int>(std::min<int64_t>(kPanelRows, source.rows() - first));
+  bool is_finite = true;
   for (int64_t b = 0; b < blocks; ++b) {
     for (int row = 0; row < rows; ++row) {
       const int64_t offset = ((first + row) * blocks + b) * block_bytes;
-      put(panels[b], row, load_block<Block>(source.data + offset));
+      const auto block = load_block<Block>(source.data + offset);
+      is_finite &= block.is_finite();
+      put(panels[b], row, block);
     }
     for (int row = rows; row < kPanelRows; ++row) put(panels[b], row, Block{});
   }
+  return is_finite;
 }
 
 }  // namespace
@@ -59,17 +64,18 @@ PackedMatrix::PackedMatrix(DType format, int64_t rows, int64_t width, std::byte*
       panel_bytes_(bytes_of_panel(format, width)),
       storage_(storage) {}
 
-void PackedMatrix::pack(Lane& lane, const TensorView& source, int64_t first_row) {
+bool PackedMatrix::pack(const TensorView& source, int64_t first_row) {
   CHECK(source.dtype == format_ && source.width() == width_, "a source of another format or width");
   CHECK(first_row % kPanelRows == 0 && first_row + source.rows() <= rows_,
         "{} rows at {} do not fit {}", source.rows(), first_row, rows_);
-  const WorkRange share = lane.share(panels_of(source.rows()));
+  bool is_finite = true;
   visit_format(format_, [&]<typename Block>(std::type_identity<Block>) {
-    for (int64_t i = share.begin; i < share.end; ++i) {
+    for (int64_t i = 0; i < panels_of(source.rows()); ++i) {
       std::byte* out = storage_ + (first_row / kPanelRows + i) * panel_bytes_;
-      pack_panel<Block>(source, i * kPanelRows, out);
+      is_finite &= pack_panel<Block>(source, i * kPanelRows, out);
     }
   });
+  return is_finite;
 }
 
 void PackedMatrix::unpack_row(int64_t row, float* out) const {

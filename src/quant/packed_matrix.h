@@ -3,7 +3,6 @@
 #include <cstdint>
 
 #include "base/status.h"
-#include "base/system/lanes.h"
 #include "quant/panel.h"
 #include "tensor/buffer.h"
 #include "tensor/view.h"
@@ -23,9 +22,10 @@ class PackedMatrix {
   PackedMatrix(DType format, int64_t rows, int64_t width, std::byte* storage);
   PackedMatrix() = default;
 
-  // Packs this lane's share of the source's rows, a tensor of the same format and width, into rows
-  // [first_row, ...), first_row a multiple of kPanelRows. Padding rows become zero.
-  void pack(Lane& lane, const TensorView& source, int64_t first_row = 0);
+  // Packs the source, a tensor of the same format and width, into rows [first_row, ...), first_row
+  // a multiple of kPanelRows. Padding rows become zero. Different rows may be packed at once.
+  // False: some of the values are not numbers.
+  [[nodiscard]] bool pack(const TensorView& source, int64_t first_row = 0);
   // Row i back as float32: exact. out: [width].
   void unpack_row(int64_t row, float* out) const;
 

@@ -3,10 +3,10 @@
 #include <cstdint>
 #include <cstring>
 
-#include "quant/formats.h"
 #include "quant/panel.h"
 
-// A row's block into a panel (put) and back as float32 (get): get gives exactly block.unpack().
+// Where a row's codes lie in a panel's block, and how they get there: what formats' put and get
+// have in common.
 
 namespace millrace {
 
@@ -58,147 +58,6 @@ inline void put_fifth_bits(PanelFifthBits& bits, int row, const uint8_t* qh) {
     word |= (four * 0x00204081 & 0x01010101) << n;  // bit j goes to byte j
   }
   store_word(bits + place_of(0, row), word);
-}
-
-inline void put(PanelF32& panel, int row, const BlockF32& block) {
-  panel.values[row] = block.value;
-}
-inline void put(PanelF16& panel, int row, const BlockF16& block) { panel.values[row] = block.bits; }
-inline void put(PanelBF16& panel, int row, const BlockBF16& block) {
-  panel.values[row] = block.bits;
-}
-inline void put(PanelQ8_0& panel, int row, const BlockQ8_0& block) {
-  for (int i = 0; i < 8; ++i) std::memcpy(panel.codes + place_of(i, row), block.qs + 4 * i, 4);
-  panel.d[row] = block.d;
-}
-inline void put(PanelQ4_0& panel, int row, const BlockQ4_0& block) {
-  put_nibbles(panel.nibbles, row, block.qs);
-  panel.d[row] = block.d;
-}
-inline void put(PanelQ4_1& panel, int row, const BlockQ4_1& block) {
-  put_nibbles(panel.nibbles, row, block.qs);
-  panel.d[row] = block.d;
-  panel.m[row] = block.m;
-}
-inline void put(PanelQ5_0& panel, int row, const BlockQ5_0& block) {
-  put_nibbles(panel.nibbles, row, block.qs);
-  put_fifth_bits(panel.bits, row, block.qh);
-  panel.d[row] = block.d;
-}
-inline void put(PanelQ5_1& panel, int row, const BlockQ5_1& block) {
-  put_nibbles(panel.nibbles, row, block.qs);
-  put_fifth_bits(panel.bits, row, block.qh);
-  panel.d[row] = block.d;
-  panel.m[row] = block.m;
-}
-inline void put(PanelQ4_K& panel, int row, const BlockQ4_K& block) {
-  for (int j = 0; j < 8; ++j) {
-    PanelQ4_K::Sub& sub = panel.sub[j];
-    put_halved_nibbles(sub.nibbles, row, block.qs + j / 2 * 32, j % 2 == 1);
-    const ScaleMin pair = block.scale_min(j);
-    sub.scale[row] = static_cast<uint8_t>(pair.scale);
-    sub.min[row] = static_cast<uint8_t>(pair.min);
-  }
-  panel.d[row] = block.d;
-  panel.dmin[row] = block.dmin;
-}
-inline void put(PanelQ5_K& panel, int row, const BlockQ5_K& block) {
-  for (int j = 0; j < 8; ++j) {
-    PanelQ5_K::Sub& sub = panel.sub[j];
-    put_halved_nibbles(sub.nibbles, row, block.qs + j / 2 * 32, j % 2 == 1);
-    uint32_t bits = 0;
-    for (int n = 0; n < 8; ++n) bits |= (load_word(block.qh + 4 * n) >> j & 0x01010101) << n;
-    store_word(sub.bits + place_of(0, row), bits);
-    const ScaleMin pair = block.scale_min(j);
-    sub.scale[row] = static_cast<uint8_t>(pair.scale);
-    sub.min[row] = static_cast<uint8_t>(pair.min);
-  }
-  panel.d[row] = block.d;
-  panel.dmin[row] = block.dmin;
-}
-inline void put(PanelQ6_K& panel, int row, const BlockQ6_K& block) {
-  for (int j = 0; j < 8; ++j) {
-    PanelQ6_K::Sub& sub = panel.sub[j];
-    const int half = j / 4;
-    const int quarter = j % 4;
-    put_halved_nibbles(sub.nibbles, row, block.ql + 64 * half + 32 * (quarter % 2), quarter >= 2);
-    uint32_t words[2] = {};
-    for (int n = 0; n < 8; ++n) {
-      const uint32_t top = load_word(block.qh + 32 * half + 4 * n) >> (2 * quarter) & 0x03030303;
-      words[n / 4] |= top << (n % 4 * 2);
-    }
-    for (int part = 0; part < 2; ++part) {
-      store_word(sub.bits + place_of(part, row), words[part]);
-      sub.scale[part][row] = block.scales[2 * j + part];
-    }
-  }
-  panel.d[row] = block.d;
-}
-
-inline void get(const PanelF32& panel, int row, float* out) { *out = panel.values[row]; }
-inline void get(const PanelF16& panel, int row, float* out) {
-  *out = f32_of_f16(panel.values[row]);
-}
-inline void get(const PanelBF16& panel, int row, float* out) {
-  *out = f32_of_bf16(panel.values[row]);
-}
-inline void get(const PanelQ8_0& panel, int row, float* out) {
-  const float scale = f32_of_f16(panel.d[row]);
-  for (int k = 0; k < 32; ++k) {
-    out[k] = scale * static_cast<float>(panel.codes[place_of(k / 4, row) + k % 4]);
-  }
-}
-inline void get(const PanelQ4_0& panel, int row, float* out) {
-  const float scale = f32_of_f16(panel.d[row]);
-  for (int k = 0; k < 32; ++k) {
-    out[k] = scale * static_cast<float>(nibble_at(panel.nibbles, row, k) - 8);
-  }
-}
-inline void get(const PanelQ4_1& panel, int row, float* out) {
-  const float scale = f32_of_f16(panel.d[row]);
-  const float offset = f32_of_f16(panel.m[row]);
-  for (int k = 0; k < 32; ++k) {
-    out[k] = scale * static_cast<float>(nibble_at(panel.nibbles, row, k)) + offset;
-  }
-}
-inline void get(const PanelQ5_0& panel, int row, float* out) {
-  const float scale = f32_of_f16(panel.d[row]);
-  for (int k = 0; k < 32; ++k) {
-    out[k] = scale * static_cast<float>(code_at(panel.nibbles, panel.bits, row, k) - 16);
-  }
-}
-inline void get(const PanelQ5_1& panel, int row, float* out) {
-  const float scale = f32_of_f16(panel.d[row]);
-  const float offset = f32_of_f16(panel.m[row]);
-  for (int k = 0; k < 32; ++k) {
-    out[k] = scale * static_cast<float>(code_at(panel.nibbles, panel.bits, row, k)) + offset;
-  }
-}
-inline void get(const PanelQ4_K& panel, int row, float* out) {
-  for (const PanelQ4_K::Sub& sub : panel.sub) {
-    const float scale = f32_of_f16(panel.d[row]) * static_cast<float>(sub.scale[row]);
-    const float min = f32_of_f16(panel.dmin[row]) * static_cast<float>(sub.min[row]);
-    for (int k = 0; k < 32; ++k) {
-      *out++ = scale * static_cast<float>(nibble_at(sub.nibbles, row, k)) - min;
-    }
-  }
-}
-inline void get(const PanelQ5_K& panel, int row, float* out) {
-  for (const PanelQ5_K::Sub& sub : panel.sub) {
-    const float scale = f32_of_f16(panel.d[row]) * static_cast<float>(sub.scale[row]);
-    const float min = f32_of_f16(panel.dmin[row]) * static_cast<float>(sub.min[row]);
-    for (int k = 0; k < 32; ++k) {
-      *out++ = scale * static_cast<float>(code_at(sub.nibbles, sub.bits, row, k)) - min;
-    }
-  }
-}
-inline void get(const PanelQ6_K& panel, int row, float* out) {
-  for (const PanelQ6_K::Sub& sub : panel.sub) {
-    for (int k = 0; k < 32; ++k) {
-      const float scale = f32_of_f16(panel.d[row]) * static_cast<float>(sub.scale[k / 16][row]);
-      *out++ = scale * static_cast<float>(code_at(sub.nibbles, sub.bits, row, k) - 32);
-    }
-  }
 }
 
 }  // namespace millrace

@@ -44,13 +44,13 @@ TEST(Buffer, WhatTheSystemRefusesIsAStatus) {
   EXPECT_EQ(buffer.status().code(), absl::StatusCode::kResourceExhausted);
 }
 
-TEST(TensorView, CountsRowsAndBytes) {
-  const TensorView matrix{nullptr, DType::kQ4_0, 3, {2, 3, 64, 1}};
+TEST(TensorLayout, CountsRowsAndBytes) {
+  const TensorLayout matrix{DType::kQ4_0, 3, {2, 3, 64, 1}};
   EXPECT_EQ(matrix.elements(), 384);
   EXPECT_EQ(matrix.width(), 64);
   EXPECT_EQ(matrix.rows(), 6);
   EXPECT_EQ(matrix.bytes(), 6 * 2 * 18);
-  const TensorView scalar{nullptr, DType::kF32, 0, {1, 1, 1, 1}};
+  const TensorLayout scalar{DType::kF32, 0, {1, 1, 1, 1}};
   EXPECT_EQ(scalar.width(), 1);
   EXPECT_EQ(scalar.bytes(), 4);
 }

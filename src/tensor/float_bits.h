@@ -8,6 +8,11 @@
 
 namespace millrace {
 
+// Neither a NaN nor infinite: the exponent's bits are not all set.
+constexpr bool finite_f32(uint32_t bits) { return (bits & 0x7f800000) != 0x7f800000; }
+constexpr bool finite_bf16(uint16_t bits) { return (bits & 0x7f80) != 0x7f80; }
+constexpr bool finite_f16(uint16_t bits) { return (bits & 0x7c00) != 0x7c00; }
+
 constexpr float f32_of_bf16(uint16_t bits) { return std::bit_cast<float>(uint32_t{bits} << 16); }
 
 constexpr uint16_t bf16_of_f32(float value) {

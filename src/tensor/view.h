@@ -21,10 +21,10 @@ struct Rows {
   operator Rows<const T>() const { return {data, rows, width, stride}; }
 };
 
-// A tensor as a file holds it. shape[0] is the slowest dimension and shape[rank - 1] the contiguous
-// one (GGUF lists them the other way round): a weight of a linear layer is [out, in].
-struct TensorView {
-  const std::byte* data = nullptr;
+// A tensor's type and shape as a file has them. shape[0] is the slowest dimension and
+// shape[rank - 1] the contiguous one (GGUF lists them the other way round): a weight of a linear
+// layer is [out, in].
+struct TensorLayout {
   DType dtype = DType::kF32;
   int32_t rank = 0;
   std::array<int64_t, 4> shape = {1, 1, 1, 1};
@@ -33,6 +33,12 @@ struct TensorView {
   int64_t width() const { return rank == 0 ? 1 : shape[static_cast<size_t>(rank) - 1]; }
   int64_t rows() const { return width() == 0 ? 0 : elements() / width(); }
   int64_t bytes() const { return rows() * row_bytes(dtype, width()); }
+};
+
+// A tensor in somebody else's memory.
+struct TensorView : TensorLayout {
+  const std::byte* data = nullptr;
+
   std::span<const std::byte> span() const { return {data, static_cast<size_t>(bytes())}; }
 };
 

@@ -22,6 +22,52 @@ class BadInput(unittest.TestCase):
         for word in words:
             self.assertIn(word, done.stderr)
 
+    def test_files_that_are_no_models(self):
+        def text(value):
+            return struct.pack("<Q", len(value)) + value.encode()
+
+        def gguf(**entries):
+            head = b"GGUF" + struct.pack("<IQQ", 3, 0, len(entries))
+            for key, value in entries.items():
+                is_text = isinstance(value, str)
+                head += text(key.replace("_", ".")) + struct.pack("<I", 8 if is_text else 4)
+                head += text(value) if is_text else struct.pack("<I", value)
+            return head
+
+        kinds = {
+            "part 2 of 3 of a split model": gguf(split_no=1, split_count=3),
+            "is an adapter": gguf(general_architecture="llama", general_type="adapter"),
+            "is an importance matrix": gguf(general_type="imatrix"),
+            "projector": gguf(general_architecture="clip", general_type="mmproj"),
+            "no weights": gguf(general_architecture="llama"),
+            "Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
+            "a web page": b"<!DOCTYPE html>\n<html>",
+            "PyTorch": b"PK\x03\x04" + bytes(30),
+            "a safetensors file": struct.pack("<Q", 2) + b'{"a":1}   ',
+            "gzip": b"\x1f\x8b\x08" + bytes(30),
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            for words, content in kinds.items():
+                path = os.path.join(folder, "model.gguf")
+                with open(path, "wb") as file:
+                    file.write(content)
+                for command in (("run", "x"), ("serve",), ("eval", "--text", path)):
+                    self.assert_refused(run(command[0], path, *command[1:]), words)
+                done = run("inspect", path)
+                self.assertIn(words, done.stdout + done.stderr)
+
+    def test_models_that_would_answer_wrongly(self):
+        folder = program.need(program.SHARED / "models/awkward")
+        for name, words in (
+            ("mlp-bias", "biases of the feed-forward network"),
+            ("half-the-layers", "block_count"),
+            ("softcap", "soft-capping"),
+            ("nan-weight", "not numbers"),
+        ):
+            for command in (("run", "x"), ("serve",), ("eval", "--text", __file__)):
+                done = run(command[0], folder / f"{name}.gguf", *command[1:])
+                self.assert_refused(done, words)
+
     def test_missing_file(self):
         for command in ("inspect", "tokenize", "detokenize", "render", "run", "serve", "bench", "eval"):
             with self.subTest(command=command):

@@ -42,9 +42,11 @@ class Reference {
     const std::string name = spec_.tensor_name(role, layer);
     const NamedTensor* tensor = checkpoint_.find(name);
     CHECK(tensor != nullptr, "{}", name);
-    const TensorView& view = tensor->view;
-    std::vector<float> out(static_cast<size_t>(view.elements()));
-    unpack_row(view.dtype, view.data, view.elements(), out.data());
+    const int64_t elements = tensor->layout.elements();
+    std::vector<float> out(static_cast<size_t>(elements));
+    const auto bytes = checkpoint_.read(*tensor);
+    CHECK(bytes.ok(), "{}", name);
+    unpack_row(tensor->layout.dtype, bytes->data(), elements, out.data());
     return out;
   }
 

@@ -153,9 +153,9 @@ FileSummary summarise(const Checkpoint& checkpoint) {
   FileSummary summary;
   std::map<DType, int64_t> bytes_of;
   for (const NamedTensor& tensor : checkpoint.tensors()) {
-    summary.bytes += tensor.view.bytes();
-    summary.parameters += tensor.view.elements();
-    bytes_of[tensor.view.dtype] += tensor.view.bytes();
+    summary.bytes += tensor.layout.bytes();
+    summary.parameters += tensor.layout.elements();
+    bytes_of[tensor.layout.dtype] += tensor.layout.bytes();
   }
   const auto most = std::ranges::max_element(bytes_of, {}, [](const auto& e) { return e.second; });
   if (most != bytes_of.end()) summary.format = info_of(most->first).name;

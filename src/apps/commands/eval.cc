@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -12,11 +15,12 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
+#include "apps/input/input_text.h"
 #include "apps/input/loaded.h"
 #include "apps/terminal/progress.h"
-#include "base/system/mapped_file.h"
 #include "exec/fixed_sequences.h"
 #include "exec/perplexity.h"
+#include "models/spec.h"
 #include "text/tokenizer.h"
 
 namespace millrace {
@@ -25,18 +29,14 @@ namespace {
 // Tokens computed in one step: enough for the matrix products to run at their best.
 constexpr int32_t kStepRows = 512;
 
-std::string_view text_of(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
 absl::Status evaluate_text(const EvalOptions& options, const Checkpoint& checkpoint,
                            std::FILE* out) {
-  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(options.text));
+  ASSIGN_OR_RETURN(const std::string text, read_file(options.text));
   ASSIGN_OR_RETURN(const auto tokenizer,
                    Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
   const Vocab& vocab = tokenizer->vocab();
   PerplexityOrder order;
-  order.tokens = tokenizer->encode(text_of(file), {.add_special = true, .parse_special = false});
+  order.tokens = tokenizer->encode(text, {.add_special = true, .parse_special = false});
   order.context = static_cast<int32_t>(options.context);
   order.chunks_max = options.chunks;
   if (vocab.add_bos()) order.first_token = vocab.bos();
@@ -66,8 +66,8 @@ absl::Status evaluate_text(const EvalOptions& options, const Checkpoint& checkpo
 }
 
 absl::StatusOr<std::vector<TokenId>> read_tokens(const std::string& path, int32_t vocab_size) {
-  ASSIGN_OR_RETURN(const MappedFile file, MappedFile::open(path));
-  const auto json = nlohmann::json::parse(text_of(file), nullptr, false);
+  ASSIGN_OR_RETURN(const std::string text, read_file(path));
+  const auto json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_array() || json.empty()) {
     return invalid_argument("'{}' is not a JSON list of token ids", path);
   }
@@ -97,12 +97,24 @@ absl::Status write_logits(const EvalOptions& options, const Checkpoint& checkpoi
     sequences.add(0, at,
                   std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
                   SliceWants::kAll);
+    std::optional<int64_t> faulty;  // the first token whose logits are not numbers
     executor->visit_logits(sequences.batch(), [&](const WantedLogits& logits) {
-      const int64_t bytes = logits.rows.width * static_cast<int64_t>(sizeof(float));
-      for (int64_t i = 0; i < logits.rows.rows; ++i) {
-        file.write(reinterpret_cast<const char*>(logits.rows.row(i)), bytes);
+      const auto width = static_cast<size_t>(logits.rows.width);
+      for (int64_t i = 0; i < logits.rows.rows && !faulty; ++i) {
+        const std::span<const float> row(logits.rows.row(i), width);
+        if (!std::ranges::all_of(row, [](float logit) { return std::isfinite(logit); })) {
+          faulty = at + logits.first + i;
+          continue;
+        }
+        file.write(reinterpret_cast<const char*>(row.data()),
+                   static_cast<std::streamsize>(row.size_bytes()));
       }
     });
+    if (faulty) {
+      file.close();
+      std::remove(options.logits.c_str());
+      return internal_error("the logits of token {} are not all numbers", *faulty);
+    }
     progress.update(static_cast<double>(at + rows) / size);
   }
   file.close();
@@ -147,6 +159,7 @@ absl::Status run_eval(const EvalOptions& options, std::FILE* out) {
     return invalid_argument("eval needs --text FILE, or --tokens FILE with --logits FILE");
   }
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
+  RETURN_IF_ERROR(read_spec(checkpoint).status());  // before the vocabulary, which may be absent
   if (!options.tokens.empty()) return write_logits(options, checkpoint);
   return evaluate_text(options, checkpoint, out);
 }

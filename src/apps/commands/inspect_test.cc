@@ -13,6 +13,7 @@
 #include "apps/terminal/amounts.h"
 #include "apps/terminal/one_line.h"
 #include "models/random.h"
+#include "tests/fixtures/models/edited_model.h"
 
 namespace millrace {
 namespace {
@@ -104,6 +105,26 @@ TEST_F(Inspect, NamesWhatItCannotRead) {
   std::memcpy(&*found + kName.size() + kRankAndDimensions, &kIq4Xs, sizeof kIq4Xs);
   write_model(file);
   EXPECT_THAT(report(), HasSubstr("element type IQ4_XS is not supported; tensors that have it: 1"));
+}
+
+TEST_F(Inspect, SaysWhyAModelWouldNotLoad) {
+  const struct {
+    Edit edit;
+    std::string_view message;
+  } cases[] = {
+      {with("blk.0.ffn_up.bias", {96}), "biases of the feed-forward network"},
+      {set_number("llama.final_logit_softcapping", 30), "soft-capping of logits"},
+      {with("output_norm.weight", {63}), "tensor 'output_norm.weight' is 63, but"},
+      {set_integer("split.count", 2), "the file is part 1 of 2 of a split model"},
+      {set_string("general.architecture", "gemma3"), "'gemma3' is not supported yet"},
+  };
+  for (const auto& c : cases) {
+    write_model(edited({}, c.edit).value());
+    const std::string text = report();
+    const size_t obstacles = text.find("Cannot be run");
+    ASSERT_NE(obstacles, std::string::npos);
+    EXPECT_THAT(text.substr(obstacles), HasSubstr(std::string(c.message)));
+  }
 }
 
 TEST_F(Inspect, RefusesWhatIsNoModelAndWhatNoMemoryHolds) {

@@ -25,7 +25,7 @@ std::vector<TypeTotal> totals_of(const Checkpoint& checkpoint) {
     total.bytes += bytes;
   };
   for (const NamedTensor& tensor : checkpoint.tensors()) {
-    count(std::string(info_of(tensor.view.dtype).name), tensor.view.bytes());
+    count(std::string(info_of(tensor.layout.dtype).name), tensor.layout.bytes());
   }
   for (const UnknownTensor& tensor : checkpoint.unknown_tensors()) {
     count(gguf_type_name(tensor.gguf_type), 0);
@@ -40,9 +40,9 @@ std::vector<TypeTotal> totals_of(const Checkpoint& checkpoint) {
 int64_t weight_bytes_of(const Checkpoint& checkpoint) {
   int64_t bytes = 0;
   for (const NamedTensor& tensor : checkpoint.tensors()) {
-    const TensorView& view = tensor.view;
-    bytes += view.rank >= 2 ? PackedMatrix::bytes(view.dtype, view.rows(), view.width())
-                            : row_bytes(DType::kF32, view.elements());
+    const TensorLayout& layout = tensor.layout;
+    bytes += layout.rank >= 2 ? PackedMatrix::bytes(layout.dtype, layout.rows(), layout.width())
+                              : row_bytes(DType::kF32, layout.elements());
   }
   return bytes;
 }
@@ -71,12 +71,6 @@ void note_tensors(const Checkpoint& checkpoint, Inspection& inspection) {
   for (const auto& [type, count] : unknown) {
     inspection.obstacles.push_back(fmt::format(
         "element type {} is not supported; tensors that have it: {}", gguf_type_name(type), count));
-  }
-  if (checkpoint.tensors().empty()) inspection.obstacles.push_back("the file holds no weights");
-  const absl::StatusOr<int64_t> parts =
-      checkpoint.metadata().integer_or("split.count", 0, UINT16_MAX, 1);
-  if (!parts.ok() || *parts > 1) {
-    inspection.obstacles.push_back("the file is one part of a split model: join the parts first");
   }
 }
 

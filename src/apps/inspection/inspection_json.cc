@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include <nlohmann/json.hpp>
 
 #include "apps/inspection/inspection_text.h"
@@ -10,7 +8,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr size_t kElementsShown = 16;  // of an array
+constexpr int64_t kElementsShown = 16;  // of an array
 
 // The key is known to be new: ordered_json would look for it among all the others.
 void add_new(Json& object, std::string key, Json value) {
@@ -31,11 +29,9 @@ Json array_json(const MetaArray& array) {
   Json first = Json::array();
   std::visit(
       [&](const auto& values) {
-        for (size_t i = 0; i < std::min(values.size(), kElementsShown); ++i) {
-          first.push_back(number_json(array.element, values[i]));
-        }
+        for (const auto& value : values) first.push_back(number_json(array.element, value));
       },
-      array.values);
+      array.first(kElementsShown));
   return {{"elements", array.size()}, {"of", name_of(array.element)}, {"first", std::move(first)}};
 }
 
@@ -59,11 +55,11 @@ Json metadata_json(const Metadata& metadata) {
 Json tensors_json(const Checkpoint& checkpoint) {
   Json list = Json::array();
   for (const NamedTensor& tensor : checkpoint.tensors()) {
-    const auto* shape = tensor.view.shape.data();
+    const auto* shape = tensor.layout.shape.data();
     list.push_back({{"name", tensor.name},
-                    {"type", info_of(tensor.view.dtype).name},
-                    {"shape", std::vector<int64_t>(shape, shape + tensor.view.rank)},
-                    {"bytes", tensor.view.bytes()},
+                    {"type", info_of(tensor.layout.dtype).name},
+                    {"shape", std::vector<int64_t>(shape, shape + tensor.layout.rank)},
+                    {"bytes", tensor.layout.bytes()},
                     {"offset", tensor.file_offset}});
   }
   for (const UnknownTensor& tensor : checkpoint.unknown_tensors()) {

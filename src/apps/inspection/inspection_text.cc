@@ -38,14 +38,12 @@ std::string array_text(const MetaArray& array) {
   std::string text = "[";
   std::visit(
       [&](const auto& values) {
-        const auto shown = std::min<size_t>(values.size(), kElementsShown);
-        for (size_t i = 0; i < shown; ++i) {
+        for (size_t i = 0; i < values.size(); ++i) {
           text += (i == 0 ? "" : ", ") + number_text(array.element, values[i]);
         }
-        text += values.size() > shown ? ", ...]" : "]";
       },
-      array.values);
-  return text;
+      array.first(kElementsShown));
+  return text + (array.size() > kElementsShown ? ", ...]" : "]");
 }
 
 std::string type_text(const MetaValue& value) {
@@ -104,8 +102,9 @@ void print_tensors(const Checkpoint& checkpoint, const Inspection& inspection, s
   out += fmt::format("\nTensors: {} (shapes with the contiguous dimension last)\n", count);
   Table table;
   for (const NamedTensor& tensor : checkpoint.tensors()) {
-    table.row({one_line(tensor.name), std::string(info_of(tensor.view.dtype).name),
-               shape_text(tensor.view.shape, tensor.view.rank), grouped(tensor.view.bytes())});
+    table.row({one_line(tensor.name), std::string(info_of(tensor.layout.dtype).name),
+               shape_text(tensor.layout.shape, tensor.layout.rank),
+               grouped(tensor.layout.bytes())});
   }
   for (const UnknownTensor& tensor : checkpoint.unknown_tensors()) {
     table.row({one_line(tensor.name), gguf_type_name(tensor.gguf_type),

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/system/memory_limit.h"
 #include "files/checkpoint.h"
+#include "models/spec.h"
 
 namespace millrace {
 namespace {
@@ -125,6 +126,7 @@ std::string Served::eos_text() const { return text_of(*tokenizer, tokenizer->voc
 absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& options) {
   auto served = std::make_unique<Served>();
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
+  RETURN_IF_ERROR(read_spec(checkpoint).status());  // before the vocabulary, which may be absent
   ASSIGN_OR_RETURN(served->tokenizer,
                    Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
   ASSIGN_OR_RETURN(

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "models/arch/arch_reader.h"
 #include "models/spec.h"
 
 namespace millrace {
@@ -13,13 +14,13 @@ namespace millrace {
 // its file beside this one and its line in archs.cc.
 struct Arch {
   std::string_view name;  // general.architecture
-  absl::StatusOr<ModelSpec> (*read)(const Checkpoint& checkpoint);
+  absl::StatusOr<ModelSpec> (*read)(ArchReader& reader);
 };
 
 std::span<const Arch> all_archs();
 
-absl::StatusOr<ModelSpec> read_llama(const Checkpoint& checkpoint);
-absl::StatusOr<ModelSpec> read_qwen2(const Checkpoint& checkpoint);
-absl::StatusOr<ModelSpec> read_qwen3(const Checkpoint& checkpoint);
+absl::StatusOr<ModelSpec> read_llama(ArchReader& reader);
+absl::StatusOr<ModelSpec> read_qwen2(ArchReader& reader);
+absl::StatusOr<ModelSpec> read_qwen3(ArchReader& reader);
 
 }  // namespace millrace

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "models/arch/arch_reader.h"
 #include "models/spec.h"
 
 namespace millrace {
@@ -18,7 +19,7 @@ struct FamilyTraits {
   bool window = false;  // every layer has the sliding window that the file names
 };
 
-absl::StatusOr<ModelSpec> read_family(const Checkpoint& checkpoint, const FamilyTraits& traits);
+absl::StatusOr<ModelSpec> read_family(ArchReader& reader, const FamilyTraits& traits);
 
 // The names that GGUF files give to the weights of a decoder. A role outside the layers ignores
 // `layer`.

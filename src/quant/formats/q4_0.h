@@ -3,6 +3,8 @@
 #include <cstdint>
 
 #include "quant/codes.h"
+#include "quant/panel.h"
+#include "quant/panel_rows.h"
 #include "tensor/dtype.h"
 #include "tensor/float_bits.h"
 
@@ -16,6 +18,8 @@ struct BlockQ4_0 {
 
   static constexpr DType kType = DType::kQ4_0;
   static constexpr int kElements = 32;
+
+  bool is_finite() const { return finite_f16(d); }
 
   void unpack(float* out) const {
     const float scale = f32_of_f16(d);
@@ -39,5 +43,17 @@ struct BlockQ4_0 {
   }
 };
 static_assert(sizeof(BlockQ4_0) == 18);
+
+inline void put(PanelQ4_0& panel, int row, const BlockQ4_0& block) {
+  put_nibbles(panel.nibbles, row, block.qs);
+  panel.d[row] = block.d;
+}
+
+inline void get(const PanelQ4_0& panel, int row, float* out) {
+  const float scale = f32_of_f16(panel.d[row]);
+  for (int k = 0; k < 32; ++k) {
+    out[k] = scale * static_cast<float>(nibble_at(panel.nibbles, row, k) - 8);
+  }
+}
 
 }  // namespace millrace

@@ -3,6 +3,8 @@
 #include <cstdint>
 
 #include "quant/codes.h"
+#include "quant/panel.h"
+#include "quant/panel_rows.h"
 #include "tensor/dtype.h"
 #include "tensor/float_bits.h"
 
@@ -17,6 +19,8 @@ struct BlockQ4_1 {
 
   static constexpr DType kType = DType::kQ4_1;
   static constexpr int kElements = 32;
+
+  bool is_finite() const { return finite_f16(d) && finite_f16(m); }
 
   void unpack(float* out) const {
     const float scale = f32_of_f16(d);
@@ -41,5 +45,19 @@ struct BlockQ4_1 {
   }
 };
 static_assert(sizeof(BlockQ4_1) == 20);
+
+inline void put(PanelQ4_1& panel, int row, const BlockQ4_1& block) {
+  put_nibbles(panel.nibbles, row, block.qs);
+  panel.d[row] = block.d;
+  panel.m[row] = block.m;
+}
+
+inline void get(const PanelQ4_1& panel, int row, float* out) {
+  const float scale = f32_of_f16(panel.d[row]);
+  const float offset = f32_of_f16(panel.m[row]);
+  for (int k = 0; k < 32; ++k) {
+    out[k] = scale * static_cast<float>(nibble_at(panel.nibbles, row, k)) + offset;
+  }
+}
 
 }  // namespace millrace

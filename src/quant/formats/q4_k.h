@@ -4,6 +4,8 @@
 
 #include "quant/block_search.h"
 #include "quant/formats/k_scales.h"
+#include "quant/panel.h"
+#include "quant/panel_rows.h"
 #include "tensor/dtype.h"
 #include "tensor/float_bits.h"
 
@@ -20,6 +22,8 @@ struct BlockQ4_K {
 
   static constexpr DType kType = DType::kQ4_K;
   static constexpr int kElements = 256;
+
+  bool is_finite() const { return finite_f16(d) && finite_f16(dmin); }
 
   ScaleMin scale_min(int j) const { return scale_min_at(scales, j); }
 
@@ -50,5 +54,27 @@ struct BlockQ4_K {
   }
 };
 static_assert(sizeof(BlockQ4_K) == 144);
+
+inline void put(PanelQ4_K& panel, int row, const BlockQ4_K& block) {
+  for (int j = 0; j < 8; ++j) {
+    PanelQ4_K::Sub& sub = panel.sub[j];
+    put_halved_nibbles(sub.nibbles, row, block.qs + j / 2 * 32, j % 2 == 1);
+    const ScaleMin pair = block.scale_min(j);
+    sub.scale[row] = static_cast<uint8_t>(pair.scale);
+    sub.min[row] = static_cast<uint8_t>(pair.min);
+  }
+  panel.d[row] = block.d;
+  panel.dmin[row] = block.dmin;
+}
+
+inline void get(const PanelQ4_K& panel, int row, float* out) {
+  for (const PanelQ4_K::Sub& sub : panel.sub) {
+    const float scale = f32_of_f16(panel.d[row]) * static_cast<float>(sub.scale[row]);
+    const float min = f32_of_f16(panel.dmin[row]) * static_cast<float>(sub.min[row]);
+    for (int k = 0; k < 32; ++k) {
+      *out++ = scale * static_cast<float>(nibble_at(sub.nibbles, row, k)) - min;
+    }
+  }
+}
 
 }  // namespace millrace

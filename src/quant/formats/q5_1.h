@@ -3,6 +3,8 @@
 #include <cstdint>
 
 #include "quant/codes.h"
+#include "quant/panel.h"
+#include "quant/panel_rows.h"
 #include "tensor/dtype.h"
 #include "tensor/float_bits.h"
 
@@ -18,6 +20,8 @@ struct BlockQ5_1 {
 
   static constexpr DType kType = DType::kQ5_1;
   static constexpr int kElements = 32;
+
+  bool is_finite() const { return finite_f16(d) && finite_f16(m); }
 
   int code(int e) const {
     const int low = e < 16 ? qs[e] & 15 : qs[e - 16] >> 4;
@@ -44,5 +48,20 @@ struct BlockQ5_1 {
   }
 };
 static_assert(sizeof(BlockQ5_1) == 24);
+
+inline void put(PanelQ5_1& panel, int row, const BlockQ5_1& block) {
+  put_nibbles(panel.nibbles, row, block.qs);
+  put_fifth_bits(panel.bits, row, block.qh);
+  panel.d[row] = block.d;
+  panel.m[row] = block.m;
+}
+
+inline void get(const PanelQ5_1& panel, int row, float* out) {
+  const float scale = f32_of_f16(panel.d[row]);
+  const float offset = f32_of_f16(panel.m[row]);
+  for (int k = 0; k < 32; ++k) {
+    out[k] = scale * static_cast<float>(code_at(panel.nibbles, panel.bits, row, k)) + offset;
+  }
+}
 
 }  // namespace millrace

@@ -4,6 +4,8 @@
 
 #include "quant/block_search.h"
 #include "quant/formats/k_scales.h"
+#include "quant/panel.h"
+#include "quant/panel_rows.h"
 #include "tensor/dtype.h"
 #include "tensor/float_bits.h"
 
@@ -22,6 +24,8 @@ struct BlockQ5_K {
 
   static constexpr DType kType = DType::kQ5_K;
   static constexpr int kElements = 256;
+
+  bool is_finite() const { return finite_f16(d) && finite_f16(dmin); }
 
   ScaleMin scale_min(int j) const { return scale_min_at(scales, j); }
 
@@ -54,5 +58,30 @@ struct BlockQ5_K {
   }
 };
 static_assert(sizeof(BlockQ5_K) == 176);
+
+inline void put(PanelQ5_K& panel, int row, const BlockQ5_K& block) {
+  for (int j = 0; j < 8; ++j) {
+    PanelQ5_K::Sub& sub = panel.sub[j];
+    put_halved_nibbles(sub.nibbles, row, block.qs + j / 2 * 32, j % 2 == 1);
+    uint32_t bits = 0;
+    for (int n = 0; n < 8; ++n) bits |= (load_word(block.qh + 4 * n) >> j & 0x01010101) << n;
+    store_word(sub.bits + place_of(0, row), bits);
+    const ScaleMin pair = block.scale_min(j);
+    sub.scale[row] = static_cast<uint8_t>(pair.scale);
+    sub.min[row] = static_cast<uint8_t>(pair.min);
+  }
+  panel.d[row] = block.d;
+  panel.dmin[row] = block.dmin;
+}
+
+inline void get(const PanelQ5_K& panel, int row, float* out) {
+  for (const PanelQ5_K::Sub& sub : panel.sub) {
+    const float scale = f32_of_f16(panel.d[row]) * static_cast<float>(sub.scale[row]);
+    const float min = f32_of_f16(panel.dmin[row]) * static_cast<float>(sub.min[row]);
+    for (int k = 0; k < 32; ++k) {
+      *out++ = scale * static_cast<float>(code_at(sub.nibbles, sub.bits, row, k)) - min;
+    }
+  }
+}
 
 }  // namespace millrace

@@ -3,6 +3,8 @@
 #include <cstdint>
 
 #include "quant/block_search.h"
+#include "quant/panel.h"
+#include "quant/panel_rows.h"
 #include "tensor/dtype.h"
 #include "tensor/float_bits.h"
 
@@ -20,6 +22,8 @@ struct BlockQ6_K {
 
   static constexpr DType kType = DType::kQ6_K;
   static constexpr int kElements = 256;
+
+  bool is_finite() const { return finite_f16(d); }
 
   int code(int e) const {
     const Place place = place_of(e);
@@ -59,5 +63,33 @@ struct BlockQ6_K {
   }
 };
 static_assert(sizeof(BlockQ6_K) == 210);
+
+inline void put(PanelQ6_K& panel, int row, const BlockQ6_K& block) {
+  for (int j = 0; j < 8; ++j) {
+    PanelQ6_K::Sub& sub = panel.sub[j];
+    const int half = j / 4;
+    const int quarter = j % 4;
+    put_halved_nibbles(sub.nibbles, row, block.ql + 64 * half + 32 * (quarter % 2), quarter >= 2);
+    uint32_t words[2] = {};
+    for (int n = 0; n < 8; ++n) {
+      const uint32_t top = load_word(block.qh + 32 * half + 4 * n) >> (2 * quarter) & 0x03030303;
+      words[n / 4] |= top << (n % 4 * 2);
+    }
+    for (int part = 0; part < 2; ++part) {
+      store_word(sub.bits + place_of(part, row), words[part]);
+      sub.scale[part][row] = block.scales[2 * j + part];
+    }
+  }
+  panel.d[row] = block.d;
+}
+
+inline void get(const PanelQ6_K& panel, int row, float* out) {
+  for (const PanelQ6_K::Sub& sub : panel.sub) {
+    for (int k = 0; k < 32; ++k) {
+      const float scale = f32_of_f16(panel.d[row]) * static_cast<float>(sub.scale[k / 16][row]);
+      *out++ = scale * static_cast<float>(code_at(sub.nibbles, sub.bits, row, k) - 32);
+    }
+  }
+}
 
 }  // namespace millrace

@@ -2,8 +2,11 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "quant/codes.h"
+#include "quant/panel.h"
+#include "quant/panel_rows.h"
 #include "tensor/dtype.h"
 #include "tensor/float_bits.h"
 
@@ -16,6 +19,8 @@ struct BlockQ8_0 {
 
   static constexpr DType kType = DType::kQ8_0;
   static constexpr int kElements = 32;
+
+  bool is_finite() const { return finite_f16(d); }
 
   void unpack(float* out) const {
     const float scale = f32_of_f16(d);
@@ -33,5 +38,17 @@ struct BlockQ8_0 {
   }
 };
 static_assert(sizeof(BlockQ8_0) == 34);
+
+inline void put(PanelQ8_0& panel, int row, const BlockQ8_0& block) {
+  for (int i = 0; i < 8; ++i) std::memcpy(panel.codes + place_of(i, row), block.qs + 4 * i, 4);
+  panel.d[row] = block.d;
+}
+
+inline void get(const PanelQ8_0& panel, int row, float* out) {
+  const float scale = f32_of_f16(panel.d[row]);
+  for (int k = 0; k < 32; ++k) {
+    out[k] = scale * static_cast<float>(panel.codes[place_of(k / 4, row) + k % 4]);
+  }
+}
 
 }  // namespace millrace

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "kernels/attention_kernels.h"
-#include "quant/panel_rows.h"
+#include "quant/formats.h"
 
 // The reference: plain loops, sums in double, never optimised.
 

@@ -1,0 +1,71 @@
+#include "base/system/file_bytes.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <utility>
+
+#include "base/check.h"
+
+namespace millrace {
+
+absl::StatusOr<FileBytes> FileBytes::open(const std::string& path) {
+  FileBytes file;
+  // O_NONBLOCK: opening a pipe would wait for its writer.
+  file.descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file.descriptor_ < 0) {
+    const int error = errno;
+    const auto code =
+        error == ENOENT ? absl::StatusCode::kNotFound : absl::StatusCode::kInvalidArgument;
+    return make_error(code, "cannot open '{}': {}", path, std::strerror(error));
+  }
+  struct stat status = {};
+  if (::fstat(file.descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) {
+    return invalid_argument("'{}' is {}", path,
+                            S_ISDIR(status.st_mode) ? "a folder" : "not a regular file");
+  }
+  file.size_ = static_cast<uint64_t>(status.st_size);
+  return file;
+}
+
+FileBytes& FileBytes::operator=(FileBytes&& other) noexcept {
+  std::swap(memory_, other.memory_);
+  std::swap(size_, other.size_);
+  std::swap(descriptor_, other.descriptor_);
+  return *this;
+}
+
+FileBytes::~FileBytes() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+absl::Status FileBytes::read(uint64_t offset, std::span<std::byte> out) const {
+  CHECK(offset <= size_ && out.size() <= size_ - offset, "{} bytes at {} of {}", out.size(), offset,
+        size_);
+  if (descriptor_ < 0) {
+    std::ranges::copy(memory_.subspan(offset, out.size()), out.begin());
+    return absl::OkStatus();
+  }
+  while (!out.empty()) {
+    const ssize_t got = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      return make_error(absl::StatusCode::kDataLoss, "the file cannot be read at byte {}: {}",
+                        offset, std::strerror(errno));
+    }
+    if (got == 0) {
+      return make_error(absl::StatusCode::kDataLoss,
+                        "the file became shorter while it was read: it ends at or before byte {}, "
+                        "and had {} bytes when it was opened",
+                        offset, size_);
+    }
+    out = out.subspan(static_cast<size_t>(got));
+    offset += static_cast<uint64_t>(got);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace millrace

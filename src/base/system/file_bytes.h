@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "base/status.h"
+
+namespace millrace {
+
+// The bytes of a regular file, or of memory that outlives this object. A file is read piece by
+// piece and never mapped: one that shrinks meanwhile is an error instead of a signal. Movable; any
+// number of threads may read.
+class FileBytes {
+ public:
+  // Errors: NOT_FOUND or INVALID_ARGUMENT (a folder, unreadable), with the path and the system's
+  // reason.
+  static absl::StatusOr<FileBytes> open(const std::string& path);
+  explicit FileBytes(std::span<const std::byte> memory) : memory_(memory), size_(memory.size()) {}
+
+  FileBytes(FileBytes&& other) noexcept { *this = std::move(other); }
+  FileBytes& operator=(FileBytes&& other) noexcept;
+  FileBytes(const FileBytes&) = delete;
+  FileBytes& operator=(const FileBytes&) = delete;
+  ~FileBytes();
+
+  uint64_t size() const { return size_; }  // when it was opened
+  // Empty where the bytes are a file's.
+  std::span<const std::byte> memory() const { return memory_; }
+
+  // Fills `out` from `offset` on; [offset, offset + out.size()) lies within size(). DATA_LOSS: the
+  // file has become shorter, or cannot be read.
+  absl::Status read(uint64_t offset, std::span<std::byte> out) const;
+
+ private:
+  FileBytes() = default;
+
+  std::span<const std::byte> memory_;
+  uint64_t size_ = 0;
+  int descriptor_ = -1;
+};
+
+}  // namespace millrace

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <absl/container/flat_hash_set.h>
+
+#include "base/status.h"
+#include "files/checkpoint.h"
+#include "models/spec.h"
+#include "nn/weights.h"
+
+namespace millrace {
+
+// How many cache lines' bytes a piece of packed memory takes.
+int64_t whole_lines(int64_t bytes);
+
+// Finds the weights that a spec asks for, and checks type and shape, without reading them. Of two
+// shapes those are equal that differ in slowest dimensions of 1 alone: GGUF's writers drop these.
+class WeightsPlan {
+ public:
+  // The checkpoint outlives the plan.
+  explicit WeightsPlan(const Checkpoint& checkpoint) : checkpoint_(&checkpoint) {}
+
+  // NOT_FOUND, UNIMPLEMENTED or INVALID_ARGUMENT, naming the tensor.
+  absl::StatusOr<const NamedTensor*> find_matrix(std::string_view name, int64_t rows,
+                                                 int64_t width);
+  absl::StatusOr<const NamedTensor*> find_vector(std::string_view name, int64_t size);
+  // Neighbours that become one matrix: of one format, where their rows fill whole panels.
+  static std::vector<std::span<const NamedTensor* const>> stacks(
+      std::span<const NamedTensor* const> tensors);
+
+  void add_matrix(std::span<const NamedTensor* const> stack);
+  void add_vectors(int64_t elements);
+
+  int64_t packed_bytes() const { return packed_bytes_; }  // of all that was added
+  int64_t file_bytes() const { return file_bytes_; }      // of all that was found
+  bool has_found(std::string_view name) const { return found_.contains(name); }
+
+ private:
+  absl::StatusOr<const NamedTensor*> find(std::string_view name, std::span<const int64_t> shape);
+
+  const Checkpoint* checkpoint_;
+  int64_t packed_bytes_ = 0;
+  int64_t file_bytes_ = 0;
+  absl::flat_hash_set<std::string_view> found_;
+};
+
+// What loading this spec from the checkpoint will need. Fails where loading would, but for what
+// only the weights' values tell, and where the file holds weights that the spec does not use:
+// UNIMPLEMENTED, naming the tensor.
+absl::StatusOr<WeightsPlan> plan_weights(const Checkpoint& checkpoint, const ModelSpec& spec);
+
+}  // namespace millrace
