@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "chat/jinja/source.h"
+#include "chat/jinja/syntax/source.h"
 #include "chat/jinja/template.h"
 #include "chat/messages.h"
 

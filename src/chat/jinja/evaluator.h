@@ -4,10 +4,10 @@
 #include <vector>
 
 #include "base/status.h"
-#include "chat/jinja/ast.h"
-#include "chat/jinja/call.h"
-#include "chat/jinja/value.h"
-#include "chat/jinja/workspace.h"
+#include "chat/jinja/library/library.h"
+#include "chat/jinja/syntax/ast.h"
+#include "chat/jinja/values/value.h"
+#include "chat/jinja/values/workspace.h"
 
 namespace millrace::jinja {
 
@@ -51,7 +51,7 @@ class Evaluator {
  private:
   enum class Flow { kNext, kBreak, kContinue };
 
-  // Statements (evaluator.cc).
+  // Statements (statements.cc).
   absl::StatusOr<Flow> execute(const Body& body);
   absl::StatusOr<Flow> execute(const Stmt& stmt);
   absl::StatusOr<Flow> execute(const Data& data);
@@ -100,7 +100,7 @@ class Evaluator {
   absl::StatusOr<bool> compare(CompareOp op, const Value& left, const Value& right);
   Value lookup(NameId name);
 
-  // Calls (calls.cc).
+  // Calls.
   struct Given {
     std::vector<Value> positional;
     std::vector<NamedValue> named;
