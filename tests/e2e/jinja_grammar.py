@@ -73,7 +73,7 @@ class Maker:
 
     def integer(self):
         if self.chance(0.04):
-            return self.pick("0x1F", "0b101", "0o17", "1_000", "00", "0xdead_beef")
+            return self.pick("1_000", "00", "0x1F" if self.noise else "7")
         if self.chance(self.noise / 4):
             return str(self.random.choice(LONG_INTEGERS))
         return str(self.random.choice(INTEGERS if self.chance(0.3) else INTEGERS[:8]))
@@ -150,8 +150,8 @@ class Maker:
         )()
 
     def loop_name(self):
-        return self.pick("index", "index0", "revindex", "revindex0", "first", "last", "length", "depth", "depth0", "previtem", "nextitem",
-                         f"cycle({self.string()}, {self.integer()})", f"changed({self.random.choice(self.names)})", "nope")
+        return self.pick("index", "index0", "revindex", "revindex0", "first", "last", "length", "previtem", "nextitem",
+                         "cycle(1, 2)" if self.noise else "index", "nope")
 
     def operator(self):
         return self.pick("+", "-", "*", "/", "//", "%", "**", "~", "==", "!=", "<", "<=", ">", ">=", "in", "not in", "and", "or")
@@ -214,10 +214,9 @@ class Maker:
             return self.rough_text_method()
         s, n = self.string, self.small
         return self.pick("upper()", "lower()", "title()", "capitalize()", "strip()", f"strip({s()})", f"lstrip({s()})",
-                         f"rstrip({s()})", "lstrip()", "rstrip(none)", "split()|join('|')", f"split(none, {n()})|join('|')", f"rsplit(maxsplit={n()})|string",
+                         f"rstrip({s()})", "lstrip()", "rstrip(none)", "split()|join('|')", f"split(none, {n()})|join('|')", "rsplit()|string",
                          f"split(',', {n()})|string", "rsplit('a', 1)|join('|')", "splitlines()|string", "splitlines(true)|string",
-                         f"replace({s()}, {s()})", f"replace({s()}, {s()}, {n()})", f"removeprefix({s()})", f"removesuffix({s()})", "partition(' ')|string",
-                         "rpartition('a')|string", f"join({s()})")
+                         f"replace({s()}, {s()})", f"replace({s()}, {s()}, {n()})", f"removeprefix({s()})", f"removesuffix({s()})", f"join({s()})")
 
     def rough_text_method(self):
         s, n = self.string, self.small
@@ -227,7 +226,7 @@ class Maker:
                          f"startswith({s()})", f"endswith({s()})", f"startswith(({s()}, {s()}), {n()})", f"endswith({s()}, {n()}, {n()})",
                          f"find({s()})", f"rfind({s()}, {n()})", f"index({s()})", f"rindex({s()}, {n()}, {n()})", f"count({s()})",
                          f"count({s()}, {n()})", f"replace({s()}, {s()})", f"replace({s()}, {s()}, {n()})", f"removeprefix({s()})",
-                         f"removesuffix({s()})", f"partition({s()})", f"rpartition({s()})", "isdigit()", "isalpha()", "isalnum()", "isspace()",
+                         f"removesuffix({s()})", "isdigit()", "isalpha()", "isalnum()", "isspace()",
                          "isupper()", "islower()", f"format({s()}, a={n()})", "nope()", "upper", "__class__", f"join({s()})",
                          self.pick("swapcase()", "casefold()", f"center({n()})", f"ljust({n()}, 'é')", f"zfill({n()})", "expandtabs()", "isdecimal()",
                                    "isnumeric()", "istitle()", "isascii()", "isidentifier()", "isprintable()", "format_map(d)", "encode()",
@@ -275,14 +274,13 @@ class Maker:
             lambda: f"{x()} {self.pick('+', '-', '*')} {x()}",
             lambda: f"{x()} {self.pick('//', '%')} {self.pick('3', '7', '-2', x())}",
             lambda: f"{x()} ** {self.pick('0', '1', '2', '3')}",
-            lambda: f"{x()} ** {self.pick('-1', '0.5')}" if self.noise else x(),
             lambda: f"{self.pick('-', '+')}{x()}",
             lambda: f"{self.expression(self.pick('text', 'list', 'dict'), depth)}|length",
             lambda: f"{self.expression(self.pick('text', 'integer', 'float'), depth)}|int",
             lambda: f"{self.numbers(depth)}|{self.pick('abs', 'int', 'round|int', 'round(1)', 'string', 'float')}",
             lambda: f"({self.texts(depth)}).{self.pick('find', 'count')}({self.string()})",
             lambda: f"{self.pick('l|sum', 'l|sum(start=5)', 'rows|sum(' + repr('v') + ')', 'rows|map(attribute=' + repr('v') + ')|sum')}",
-            lambda: f"loop.{self.pick('index', 'index0', 'length', 'revindex', 'depth')}" if self.loops else x(),
+            lambda: f"loop.{self.pick('index', 'index0', 'length', 'revindex')}" if self.loops else x(),
         )()
 
     def make_float(self, depth):
@@ -290,11 +288,11 @@ class Maker:
         return self.pick(
             x, x,
             lambda: f"{x()} {self.pick('+', '-', '*')} {x()}",
-            lambda: f"{x()} {self.pick('/', '//', '%')} {self.pick('3', '0.7', '-2.5', '1e10', x())}",
+            lambda: f"{x()} / {self.pick('3', '0.7', '-2.5', '1e10', x())}",
             lambda: f"{x()}|float",
-            lambda: f"{x()}|round({self.pick('0', '1', '2', '3', '5')}{self.pick('', ', ' + repr('floor'), ', ' + repr('ceil'))})",
+            lambda: f"{x()}|round({self.pick('0', '1', '2', '3', '5')}{self.pick('', '', ', ' + repr('ceil') if self.noise else '')})",
             lambda: f"-{x()}",
-            lambda: f"{x()} ** {self.pick('2', '0.5', '-2')}" if self.noise else x(),
+            lambda: f"{x()} ** 2" if self.noise else x(),
         )()
 
     def make_flag(self, depth):
@@ -342,7 +340,7 @@ class Maker:
             lambda: f"({self.texts(depth)}).split({self.pick('', repr(','), repr(' '), self.string() if self.noise else '')})",
             lambda: f"range({', '.join(self.some(lambda: str(self.pick(1, 2, 3, 5, 9)), 1, 2))}){self.pick('', '|list')}",
             lambda: f"({x()}).{self.pick('count(1)', 'index(1)', 'append(1)', 'pop()', 'index(2, 1)')}" if self.noise else f"[{e()}, {e()}]",
-            lambda: f"({x()}).{self.pick('count(1)', 'copy()')}" if self.noise else x(),
+            lambda: f"({x()}).{self.pick('count(1)', 'append(1)')}" if self.noise else x(),
         )()
 
     def list_filter(self, depth):
@@ -406,14 +404,12 @@ class Maker:
 
     def statement(self, depth):
         return self.data() + self.pick(*[self.output] * 7, self.comment, self.raw,
-                                       *([self.conditional, self.loop, self.loop, self.set, self.set, self.set_block, self.namespace, self.macro, self.call,
-                                          self.filter_block, self.with_block, self.generation, self.control, self.print] if depth < 3 else [self.set]))(depth) + self.data()
+                                       *([self.conditional, self.loop, self.loop, self.set, self.set, self.set_block, self.namespace, self.macro,
+                                          self.call if self.noise else self.macro, self.filter_block if self.noise else self.set_block,
+                                          self.with_block if self.noise else self.set, self.generation, self.control] if depth < 3 else [self.set]))(depth) + self.data()
 
     def output(self, depth):
         return "{{" + self.pick("", "", "-", "+") + " " + self.expression() + " " + self.pick("", "", "-") + "}}"
-
-    def print(self, depth):
-        return self.tag(f"print {self.expression()}{self.pick('', ', ' + self.expression())}")
 
     def comment(self, depth):
         return self.pick("{# note #}", "{#- note -#}", "{#+ {{ x }} {% if %} +#}", "  {# two\nlines #}\n", "{##}", "{#-#}")
@@ -442,7 +438,7 @@ class Maker:
         if self.chance(0.1):
             iterable = self.pick("1, 2, 3", "s, t")
         condition = f" if {self.expression('flag')}" if self.chance(0.2) else ""
-        recursive = self.chance(0.15)
+        recursive = self.chance(self.noise)
         names = list(self.names)
         self.names += target.replace("(", "").replace(")", "").replace(",", "").split() * 3
         self.loops += 1
@@ -471,7 +467,7 @@ class Maker:
         return self.tag(f"set {name} = {value}{self.pick('', '', '', ', 1')}")
 
     def set_block(self, depth):
-        filters = self.pick("", "", " | trim", " | upper | replace('A', 'b')", "|length", " | indent(2)", " | title")
+        filters = self.pick("", " | trim") if self.noise else ""
         name = self.name()
         made = self.tag(f"set {name}{filters}") + self.scoped(depth) + self.tag("endset")
         self.names.append(name)
@@ -480,20 +476,19 @@ class Maker:
     def namespace(self, depth):
         made = self.tag(f"set ns = namespace({self.pick('a=1', 'a=1', 'a=2, b=s', 'd', '{' + repr('a') + ': 2}', '' if self.noise else 'a=0')})")
         made += self.tag(f"for x in {self.expression('list')}") + self.tag(f"set ns.{self.pick('b', 'c')} = {self.pick('x', '[x] + [1]', 'loop.index', 'ns.a + 1' if self.noise else 'ns.a')}")
-        return made + self.tag("endfor") + "{{ " + self.pick("ns.a", "ns.b", "ns", "ns.a|string", "ns.c is defined", "ns['a']") + " }}"
+        return made + self.tag("endfor") + "{{ " + self.pick("ns.a", "ns.b", "ns.a|string", "ns.c is defined", "ns['a']") + " }}"
 
     def macro(self, depth):
         parameters = self.pick("", "a", "a, b=1", "a=s, b=a", "a, b, c=[]", "s", "x='1'") if self.noise else self.pick("a", "a, b=1", "a=s, b=a", "a=2")
         name = self.pick("m", "show", "m2")
         names, macros, loops = list(self.names), list(self.macros), self.loops
-        self.names += [word.split("=")[0] for word in parameters.split(", ") if word] * 3 + ["varargs", "kwargs"]
+        self.names += [word.split("=")[0] for word in parameters.split(", ") if word] * 3
         self.loops = 0
-        body = "".join(self.body(depth + 1, 2)) + self.pick("", "", "{{ caller() if caller }}", "{{ caller(1) if caller }}" if self.noise else "",
-                                                            "{{ caller() }}" if self.noise else "", "{{ varargs }}{{ kwargs }}")
+        body = "".join(self.body(depth + 1, 2)) + (self.pick("", "{{ caller() }}", "{{ varargs }}{{ kwargs }}") if self.noise else "")
         self.names, self.macros, self.loops = names, macros, loops
         made = self.tag(f"macro {name}({parameters})") + body + self.tag(f"endmacro{self.pick('', '', ' ' + name)}")
         self.macros.append(name)
-        arguments = self.pick("1", "s", "a=l", "", "*[1]", "**{'a': 1}") if not self.noise else self.pick("", "1", "1, 2", "a=1", "1, b=2", "*l", "**{'a': 1}", "s, *[1], **{'b': 2}", "1, 2, 3, z=4", "l, s")
+        arguments = self.pick("1", "s", "a=l", "") if not self.noise else self.pick("", "1", "1, 2", "a=1", "1, b=2", "*l", "**{'a': 1}", "s, *[1], **{'b': 2}", "1, 2, 3, z=4", "l, s")
         return made + "{{ " + f"{name}({arguments})" + self.pick("", "", "|upper", "|length", " ~ 'x'", ".strip()") + " }}"
 
     def call(self, depth):

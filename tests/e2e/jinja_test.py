@@ -21,19 +21,21 @@ NOW = datetime.datetime(2026, 11, 22, 12, 34, 56)
 
 # Where we differ on purpose. What we refuse and jinja2 renders: our message, and why.
 REFUSED_BY_US = [
-    (r"complex numbers are not supported", "no template computes with them"),
     (r"integers beyond 64 bits are not supported", "no template counts so far"),
-    (r"a (generator|list_reverseiterator|function|LoopContext) cannot be printed", "Python prints an address, or the state of a loop"),
+    (r"a (generator|list_reverseiterator|function|LoopContext|Namespace) cannot be printed", "Python prints an address, or the state of an object"),
     (r"the (filter|test) '\w+' is not supported|'(cycler|joiner|lipsum|self)' is not supported", "no published template uses them"),
-    (r"the attribute '\w+' of (str|Markup|int|float|bool|dict|range|function|dict_\w+) is not supported", "no published template uses them"),
+    (r"the attribute '\w+' of (str|Markup|int|float|bool|list|tuple|dict|range|function|dict_\w+) is not supported", "no published template uses them"),
     (r"the format '.*' is not supported|a format of \w+ is not supported|a format's width is at most", "strings, integers and fixed decimals only"),
-    (r"(int with a base other than 10|round with a negative precision) is not supported", "no template counts in other bases, or in tens"),
+    (r"(int with a base other than 10|round with a negative precision|round's method '.*'|negative powers|numbers in other bases than 10|'(\*\*|//|%)' of floats) (is|are) not supported",
+     "no template computes so"),
+    (r"'recursive' loops|filters of a 'set' block|'\w+' of a macro|the attribute '\w+' of a loop|'\*+' before an argument|named arguments of format|a tuple as an index|rsplit at white space",
+     "no published template uses them"),
+    (r"range cannot be a key", "nothing has one"),
     (r"comparing views of dicts is not supported|slices of a range are not supported", "lists have both"),
     (r"the statement '\w+' is not supported", "there are no other templates; refused even where it is never reached"),
     (r"more than \d+|beyond \d+|nests deeper", "bounds of the sandbox"),
     (r"on a string marked safe is not supported", "nothing escapes by itself in chat templates"),
     (r"cannot be sliced like this", "of constants alone, which jinja2 folds as undefined"),
-    (r"slices in a tuple are not supported", "nothing has them as a key"),
 ]
 
 # What jinja2 refuses and we render: its message, and why.

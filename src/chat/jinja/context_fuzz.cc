@@ -31,7 +31,8 @@ constexpr std::string_view kSources[] = {
     "{{ '%s %r %d' % (messages, tools, tools) }}{{ '{0!r:>20} {1}'.format(tools, messages) }}",
     "{{ tools + tools }}{{ tools * 3 }}{{ tools // 7 }}{{ tools % 5 }}{{ tools ** 2 }}{{ -tools }}",
     "{{ tools == messages }}{{ tools in messages }}{{ tools < messages }}{{ {tools: 1}[tools] }}",
-    "{% for t in tools recursive %}{{ loop.index }}{{ loop(t) if t is iterable }}{% endfor %}",
+    "{% macro m(t) %}{% for u in t %}{{ m(u) if u is iterable }}{% endfor %}{% endmacro %}"
+    "{{ m(tools) }}",
     "{{ tools[::-1] }}{{ tools[1:] }}{{ tools.x.y }}{{ tools['x'] }}{{ tools[0][0] }}{{ tools.0 }}",
     "{{ tools | title }}{{ tools | trim('a') }}{{ tools | escape }}{{ tools | reverse | list }}",
     "{{ tools | int }}{{ tools | float }}{{ tools | round(2) }}{{ tools | abs }}{{ '%5.1f' % tools "

@@ -6,24 +6,6 @@
 
 namespace millrace::jinja {
 
-namespace {
-
-// Sets a place for as long as it lives.
-template <typename T>
-class Replace {
- public:
-  Replace(T& place, T value) : place_(place), before_(std::exchange(place, value)) {}
-  ~Replace() { place_ = before_; }
-  Replace(const Replace&) = delete;
-  Replace& operator=(const Replace&) = delete;
-
- private:
-  T& place_;
-  T before_;
-};
-
-}  // namespace
-
 Evaluator::Evaluator(const Tree& tree, Workspace& work) : tree_(tree), work_(work) {
   globals_.reserve(tree.names.size());
   for (const std::string_view name : tree.names) {
@@ -75,10 +57,8 @@ absl::StatusOr<Evaluator::Flow> Evaluator::execute(const Data& data) {
 }
 
 absl::StatusOr<Evaluator::Flow> Evaluator::execute(const Print& print) {
-  for (const ExprPtr& expr : print.values) {
-    ASSIGN_OR_RETURN(const Value value, evaluate(*expr));
-    RETURN_IF_ERROR(append_text(*out_, work_, value));
-  }
+  ASSIGN_OR_RETURN(const Value value, evaluate(*print.value));
+  RETURN_IF_ERROR(append_text(*out_, work_, value));
   RETURN_IF_ERROR(out_->check());
   return Flow::kNext;
 }
@@ -94,13 +74,8 @@ absl::StatusOr<Evaluator::Flow> Evaluator::execute(const If& node) {
 absl::StatusOr<Evaluator::Flow> Evaluator::execute(const For& node) {
   ASSIGN_OR_RETURN(const Value iterable, evaluate(*node.iterable));
   ASSIGN_OR_RETURN(const std::span<const Value> items, items_of(work_, iterable));
-  return run_loop(node, items, scope_, 1);
-}
-
-absl::StatusOr<Evaluator::Flow> Evaluator::run_loop(const For& node, std::span<const Value> items,
-                                                    Scope* around, int64_t depth) {
+  Scope* const around = scope_;
   Loop* loop = work_.arena().make<Loop>(&node, around, items);
-  loop->depth = depth;
   if (node.filter != nullptr) loop->accepted = work_.arena().make_array<Value>(items.size());
   const Replace scope_after(scope_, around);
   // In jinja2 an iteration that 'break' or 'continue' cut short does not keep `else` away.
@@ -148,53 +123,21 @@ absl::StatusOr<Evaluator::Flow> Evaluator::execute(const Set& node) {
 
 absl::StatusOr<Evaluator::Flow> Evaluator::execute(const SetBlock& node) {
   Flow flow = Flow::kNext;
-  ASSIGN_OR_RETURN(Value text, capture(node.body, flow));
+  ASSIGN_OR_RETURN(const Value text, capture(node.body, flow));
   if (flow != Flow::kNext) return flow;
-  if (node.filtered != nullptr) {
-    ASSIGN_OR_RETURN(text, filter_captured(*node.filtered, text));
-  }
   RETURN_IF_ERROR(assign(node.target, text));
   return Flow::kNext;
 }
 
-absl::StatusOr<Evaluator::Flow> Evaluator::execute(const FilterBlock& node) {
-  Flow flow = Flow::kNext;
-  ASSIGN_OR_RETURN(const Value text, capture(node.body, flow));
-  if (flow != Flow::kNext) return flow;
-  ASSIGN_OR_RETURN(const Value filtered, filter_captured(*node.filtered, text));
-  // jinja2 writes it as it is, so only a string will do.
-  if (as_text(filtered) == nullptr) {
-    return invalid_argument("a filter block must give a string, got {}", type_name(filtered));
-  }
-  RETURN_IF_ERROR(append_text(*out_, work_, filtered));
-  return Flow::kNext;
-}
-
-absl::StatusOr<Evaluator::Flow> Evaluator::execute(const With& node) {
-  Scope* inside = work_.arena().make<Scope>(scope_, nullptr);
-  for (const auto& [target, expr] : node.bindings) {
-    // Each value is read outside of the block.
-    ASSIGN_OR_RETURN(const Value value, evaluate(*expr));
-    const Replace scope_here(scope_, inside);
-    RETURN_IF_ERROR(assign(target, value));
-  }
-  const Replace scope_here(scope_, inside);
+absl::StatusOr<Evaluator::Flow> Evaluator::execute(const Generation& node) {
+  const Replace scope_here(scope_, work_.arena().make<Scope>(scope_, nullptr));
   bind_unset(node.body);
   return execute(node.body);
 }
 
 absl::StatusOr<Evaluator::Flow> Evaluator::execute(const MacroDefinition& node) {
-  bind_name(node.name, make_macro(node.macro, node.macro.name));
-  return Flow::kNext;
-}
-
-absl::StatusOr<Evaluator::Flow> Evaluator::execute(const CallBlock& node) {
-  const Call& expr = std::get<Call>(node.call->node);
-  ASSIGN_OR_RETURN(const Value callee, evaluate(*expr.callee));
-  ASSIGN_OR_RETURN(Given given, evaluate_arguments(expr.arguments));
-  given.named.push_back({kReservedNames[kCallerName], Value(make_macro(node.caller, {}))});
-  ASSIGN_OR_RETURN(const Value value, call(callee, given));
-  RETURN_IF_ERROR(append_text(*out_, work_, value));
+  bind_name(node.name, work_.arena().make<Callable>(node.macro.name, nullptr, Value(None{}),
+                                                    &node.macro, scope_));
   return Flow::kNext;
 }
 
@@ -205,12 +148,6 @@ absl::StatusOr<Value> Evaluator::capture(const Body& body, Flow& flow) {
   bind_unset(body);
   ASSIGN_OR_RETURN(flow, execute(body));
   return out.finish();
-}
-
-absl::StatusOr<Value> Evaluator::filter_captured(const Expr& filtered, const Value& captured) {
-  const Replace scope_here(scope_, work_.arena().make<Scope>(scope_, nullptr));
-  bind_name(kCaptured, captured);
-  return evaluate(filtered);
 }
 
 Value Evaluator::undefined_name(NameId name) const {

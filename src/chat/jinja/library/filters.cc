@@ -21,12 +21,6 @@ absl::StatusOr<Value> default_value(Workspace&, Value value, const Value* fallba
   return fallback == nullptr ? Value(Text{}) : *fallback;
 }
 
-// Only what is an attribute: the keys of a dict do not count.
-absl::StatusOr<Value> attr(Workspace& work, Value value, Text name) {
-  if (!std::holds_alternative<const Dict*>(value)) return get_attribute(work, value, name.view());
-  return get_attribute(work, Value(work.dict({})), name.view());
-}
-
 // Numbers.
 
 // What Python's int() and float() read: white space around, one underscore between digits.
@@ -109,29 +103,15 @@ absl::StatusOr<Value> absolute(Workspace&, Value value) {
   return Value(std::abs(number_of(value)));
 }
 
-// method(value * 10**digits) / 10**digits
-absl::StatusOr<Value> round_towards(Workspace& work, const Value& value, int64_t digits,
-                                    bool is_up) {
-  ASSIGN_OR_RETURN(const Value scale,
-                   binary(work, BinaryOp::kPower, Value(int64_t{10}), Value(digits)));
-  ASSIGN_OR_RETURN(Value scaled, binary(work, BinaryOp::kMultiply, value, scale));
-  if (const double* number = std::get_if<double>(&scaled)) {
-    ASSIGN_OR_RETURN(scaled, whole_part(is_up ? std::ceil(*number) : std::floor(*number)));
-  }
-  return binary(work, BinaryOp::kDivide, scaled, scale);
-}
-
 absl::StatusOr<Value> round_number(Workspace& work, Value value, std::optional<int64_t> precision,
                                    std::optional<Text> method) {
   const int64_t digits = precision.value_or(0);
-  const std::string_view how = method.has_value() ? method->view() : "common";
   if (is_undefined(value)) return undefined_error(value);
   if (!is_number(value)) return invalid_argument("round does not work on {}", type_name(value));
-  if (how != "common" && how != "ceil" && how != "floor") {
-    return invalid_argument("the method of round must be 'common', 'ceil' or 'floor'");
+  if (method.has_value() && method->view() != "common") {
+    return unimplemented("round's method '{}' is not supported", method->view());
   }
   if (digits < 0) return unimplemented("round with a negative precision is not supported");
-  if (how != "common") return round_towards(work, value, digits, how == "ceil");
   constexpr int64_t kDigitsMax = 330;  // a double has no more behind its point
   if (is_integer(value) || digits > kDigitsMax || !std::isfinite(number_of(value))) {
     return positive(value);
@@ -261,23 +241,13 @@ absl::StatusOr<Value> indent(Workspace& work, Text text, const Value* width, boo
 
 absl::StatusOr<Value> format(Workspace& work, const Routine&, const Value& value,
                              const Arguments& given) {
+  if (!given.named.empty()) return unimplemented("named arguments of format are not supported");
   ASSIGN_OR_RETURN(const Text pattern, to_text(work, value));
-  if (!given.named.empty() && !given.positional.empty()) {
-    return invalid_argument("format takes positional or named arguments, not both");
-  }
-  if (given.named.empty()) {
-    return format_percent(work, pattern, Value(work.tuple(given.positional)));
-  }
-  std::vector<Entry> entries;
-  for (const NamedValue& each : given.named) {
-    entries.push_back({Value(each.text()), each.value});
-  }
-  return format_percent(work, pattern, Value(work.dict(entries)));
+  return format_percent(work, pattern, Value(work.tuple(given.positional)));
 }
 
 constexpr Routine kFilters[] = {
     {"abs", kTyped<absolute>},
-    {"attr", kTyped<attr>, {"name"}},
     {"capitalize", kTyped<in_case<Case::kCapitalized>>},
     {"d", kTyped<default_value>, {"default_value", "boolean"}},
     {"default", kTyped<default_value>, {"default_value", "boolean"}},

@@ -104,14 +104,13 @@ absl::Status append_place(TextBuilder& out, Workspace& work, const Value& value,
   return append_number(out, work, fmt::format_int(integer_of(whole)).str(), place);
 }
 
-// The arguments of a % pattern, handed out one after another. As in CPython, a place with a name
-// makes what the name gives the only argument from there on.
+// The arguments of a % pattern, handed out one after another.
 class PercentArguments {
  public:
-  explicit PercentArguments(const Value& value) : value_(value), single_(value) {
+  explicit PercentArguments(const Value& value) {
     const auto* list = std::get_if<const List*>(&value);
     const bool is_tuple = list != nullptr && (*list)->is_tuple;
-    items_ = is_tuple ? (*list)->items : std::span(&single_, 1);
+    items_ = is_tuple ? (*list)->items : std::span(&value, 1);
     is_mapping_ = (list != nullptr && !is_tuple) || is_undefined(value) ||
                   std::holds_alternative<const Dict*>(value) ||
                   std::holds_alternative<const Range*>(value);
@@ -121,42 +120,22 @@ class PercentArguments {
     if (used_ < items_.size()) return items_[used_++];
     return invalid_argument("the format has more places than arguments");
   }
-  absl::Status choose(std::string_view name) {
-    const auto* dict = std::get_if<const Dict*>(&value_);
-    if (dict == nullptr) return invalid_argument("the format names '{}' and needs a dict", name);
-    const Value* found = (*dict)->find(name);
-    if (found == nullptr) {
-      return invalid_argument("the format names '{}', which is not given", name);
-    }
-    single_ = *found;
-    items_ = {&single_, 1};
-    used_ = 0;
-    return absl::OkStatus();
-  }
   absl::Status check_all_used() const {
-    // What has items may be there for names that the format does not use.
+    // Python lets what has items be there for names that the format does not use.
     if (is_mapping_ || used_ == items_.size()) return absl::OkStatus();
     return invalid_argument("not all arguments were converted by the format");
   }
 
  private:
-  const Value& value_;
-  Value single_;
   std::span<const Value> items_;
   bool is_mapping_ = false;
   size_t used_ = 0;
 };
 
-// %[(name)][-+0][width][.precision]type, `at` behind the sign; moves `at` behind the place.
+// %[-+0][width][.precision]type, `at` behind the sign; moves `at` behind the place.
 absl::Status append_percent_place(TextBuilder& out, Workspace& work, std::string_view view,
                                   size_t& at, PercentArguments& arguments) {
   const size_t begin = at;
-  if (at < view.size() && view[at] == '(') {
-    const size_t close = view.find(')', at);
-    if (close == std::string_view::npos) return invalid_argument("a format's '(' has no ')'");
-    RETURN_IF_ERROR(arguments.choose(view.substr(at + 1, close - at - 1)));
-    at = close + 1;
-  }
   Place place;
   for (; at < view.size(); ++at) {
     if (view[at] == '-') {

@@ -117,12 +117,6 @@ absl::Status bind_arguments(const Routine& routine, const Arguments& arguments,
   return absl::OkStatus();
 }
 
-Text NamedValue::text() const {
-  Text text = make_view(name);
-  text.marks = marks;
-  return text;
-}
-
 const Routine* find_in(std::span<const Routine> table, std::string_view name) {
   const auto at = std::find_if(table.begin(), table.end(),
                                [&](const Routine& each) { return each.name == name; });
@@ -133,9 +127,9 @@ namespace {
 
 // What jinja2 has and no published template uses.
 constexpr std::string_view kForeignFilters[] = {
-    "batch",     "center", "filesizeformat", "forceescape", "groupby",
-    "pprint",    "random", "slice",          "striptags",   "truncate",
-    "urlencode", "urlize", "wordcount",      "wordwrap",    "xmlattr"};
+    "attr",   "batch",     "center",   "filesizeformat", "forceescape", "groupby",
+    "pprint", "random",    "slice",    "striptags",      "truncate",    "urlencode",
+    "urlize", "wordcount", "wordwrap", "xmlattr"};
 
 }  // namespace
 
@@ -203,7 +197,7 @@ absl::StatusOr<std::vector<Entry>> entries_of(Workspace& work, const Routine& ro
     }
   }
   for (const NamedValue& named : arguments.named) {
-    entries.push_back({Value(named.text()), named.value});
+    entries.push_back({Value(make_view(named.name)), named.value});
   }
   RETURN_IF_ERROR(work.spend(std::ssize(entries) / 4));
   return entries;

@@ -21,9 +21,6 @@ struct Routine;
 struct NamedValue {
   std::string_view name;
   Value value;
-  const Marks* marks = nullptr;  // of the name, which ** takes from a dict
-
-  Text text() const;
 };
 
 // What a filter, test, method or function is called with.

@@ -152,22 +152,6 @@ absl::StatusOr<bool> all_are(Workspace& work, Text text) {
   return text.size > 0;
 }
 
-template <bool kLast>
-absl::StatusOr<Value> partition(Workspace& work, Text text, Text by) {
-  if (by.size == 0) return invalid_argument("the separator of partition is empty");
-  ASSIGN_OR_RETURN(const size_t found, kLast ? find_last(work, text.view(), by.view())
-                                             : find_first(work, text.view(), by.view()));
-  std::vector<Value> parts = {slice(work, text, 0, std::min<size_t>(found, text.size)), by, Text{}};
-  if (found != std::string_view::npos) {
-    parts[2] = slice(work, text, found + by.size, text.size);
-  } else if (kLast) {
-    parts = {Text{}, Text{}, text};
-  } else {
-    parts[1] = Text{};
-  }
-  return Value(work.tuple(work.keep(parts)));
-}
-
 absl::StatusOr<Value> format(Workspace& work, const Routine&, const Value& self,
                              const Arguments& given) {
   return format_braces(work, std::get<Text>(self), given);
@@ -189,13 +173,11 @@ constexpr Routine kTextMethods[] = {
     {"join", kTyped<join_texts>, {"/iterable"}},
     {"lower", kTyped<in_case<Case::kLower>>},
     {"lstrip", kTyped<strip_ends<Side::kLeft>>, {"/chars"}},
-    {"partition", kTyped<partition<false>>, {"/sep"}},
     {"removeprefix", kTyped<remove_affix<false>>, {"/prefix"}},
     {"removesuffix", kTyped<remove_affix<true>>, {"/suffix"}},
     {"replace", kTyped<replace_part>, {"/old", "/new", "/count"}},
     {"rfind", kTyped<find<true, false>>, {"/sub", "/start", "/end"}},
     {"rindex", kTyped<find<true, true>>, {"/sub", "/start", "/end"}},
-    {"rpartition", kTyped<partition<true>>, {"/sep"}},
     {"rsplit", kTyped<split_text<true>>, {"sep", "maxsplit"}},
     {"rstrip", kTyped<strip_ends<Side::kRight>>, {"/chars"}},
     {"split", kTyped<split_text<false>>, {"sep", "maxsplit"}},
@@ -235,31 +217,6 @@ absl::StatusOr<Value> view(Workspace& work, const Dict* dict) {
 // Values cannot change, so a copy is the thing itself.
 absl::StatusOr<Value> copy(Workspace&, Value self) { return self; }
 
-absl::StatusOr<int64_t> count_item(Workspace& work, Items list, Value wanted) {
-  int64_t count = 0;
-  for (const Value& item : list.items) {
-    RETURN_IF_ERROR(work.spend());
-    ASSIGN_OR_RETURN(const bool same, equal(work, item, wanted));
-    count += same ? 1 : 0;
-  }
-  return count;
-}
-
-absl::StatusOr<int64_t> index_of(Workspace& work, Items list, Value wanted,
-                                 std::optional<int64_t> start, std::optional<int64_t> stop) {
-  const int64_t size = std::ssize(list.items);
-  const auto place = [&](int64_t at) {
-    return std::clamp<int64_t>(at < 0 ? at + size : at, 0, size);
-  };
-  const int64_t end = place(stop.value_or(size));
-  for (int64_t at = place(start.value_or(0)); at < end; ++at) {
-    RETURN_IF_ERROR(work.spend());
-    ASSIGN_OR_RETURN(const bool same, equal(work, list.items[static_cast<size_t>(at)], wanted));
-    if (same) return at;
-  }
-  return invalid_argument("the value is not in the list");
-}
-
 constexpr Routine kDictMethods[] = {
     {"copy", kTyped<copy>},
     {"get", kTyped<get>, {"/key", "/default"}},
@@ -267,21 +224,17 @@ constexpr Routine kDictMethods[] = {
     {"keys", kTyped<view<Iterator::Type::kKeys>>},
     {"values", kTyped<view<Iterator::Type::kValues>>},
 };
-constexpr Routine kListMethods[] = {
-    {"copy", kTyped<copy>},  // the first; tuples have the others
-    {"count", kTyped<count_item>, {"/value"}},
-    {"index", kTyped<index_of>, {"/value", "/start", "/stop"}},
-};
-
 // jinja2's immutable sandbox refuses these.
 constexpr std::string_view kMutatingDict[] = {"clear", "pop", "popitem", "setdefault", "update"};
 constexpr std::string_view kMutatingList[] = {"append", "clear",  "extend",  "insert",
                                               "pop",    "remove", "reverse", "sort"};
 // What Python has and no published template uses.
 constexpr std::string_view kForeignText[] = {
-    "casefold",  "center",       "encode",    "expandtabs",  "format_map", "isascii",
-    "isdecimal", "isidentifier", "isnumeric", "isprintable", "istitle",    "ljust",
-    "maketrans", "rjust",        "swapcase",  "translate",   "zfill"};
+    "casefold",   "center",    "encode",       "expandtabs", "format_map",
+    "isascii",    "isdecimal", "isidentifier", "isnumeric",  "isprintable",
+    "istitle",    "ljust",     "maketrans",    "partition",  "rjust",
+    "rpartition", "swapcase",  "translate",    "zfill"};
+constexpr std::string_view kForeignList[] = {"copy", "count", "index"};
 constexpr std::string_view kForeignDict[] = {"fromkeys"};
 constexpr std::string_view kForeignNumber[] = {
     "as_integer_ratio", "bit_count", "bit_length", "conjugate", "denominator",
@@ -304,8 +257,8 @@ TypeTable table_of(const Value& object) {
     return {kDictMethods, kMutatingDict, kForeignDict};
   }
   if (const auto* list = std::get_if<const List*>(&object)) {
-    if ((*list)->is_tuple) return {std::span(kListMethods).subspan(1)};
-    return {kListMethods, kMutatingList};
+    if ((*list)->is_tuple) return {{}, {}, std::span(kForeignList).subspan(1)};  // but for copy
+    return {{}, kMutatingList, kForeignList};
   }
   if (auto* const* it = std::get_if<Iterator*>(&object); it != nullptr && (*it)->is_view()) {
     return {.foreign = kForeignView};

@@ -30,27 +30,9 @@ bool is_callable(const Value& value) {
   return is_undefined(value) || holds<const Callable*>(value) || holds<Loop*>(value);
 }
 
-absl::StatusOr<bool> is_equal(Workspace& work, Value left, Value right) {
-  return equal(work, left, right);
-}
-absl::StatusOr<bool> is_not_equal(Workspace& work, Value left, Value right) {
-  ASSIGN_OR_RETURN(const bool same, equal(work, left, right));
-  return !same;
-}
-absl::StatusOr<bool> is_less(Workspace& work, Value left, Value right) {
-  return less(work, left, right, "<");
-}
-absl::StatusOr<bool> is_less_or_equal(Workspace& work, Value left, Value right) {
-  return less_or_equal(work, left, right, "<=");
-}
-absl::StatusOr<bool> is_greater(Workspace& work, Value left, Value right) {
-  return less(work, right, left, ">");
-}
-absl::StatusOr<bool> is_greater_or_equal(Workspace& work, Value left, Value right) {
-  return less_or_equal(work, right, left, ">=");
-}
-absl::StatusOr<bool> is_in(Workspace& work, Value item, Value container) {
-  return contains(work, container, item);
+template <CompareOp kOp>
+absl::StatusOr<bool> compared(Workspace& work, Value left, Value right) {
+  return compare(work, kOp, left, right);
 }
 
 absl::StatusOr<bool> is_divisible(Workspace& work, Value value, Value divisor) {
@@ -71,33 +53,33 @@ absl::StatusOr<bool> is_of_case(Workspace& work, Printed printed) {
 }
 
 constexpr Routine kTests[] = {
-    {"!=", kTyped<is_not_equal>, {"/other"}},
-    {"<", kTyped<is_less>, {"/other"}},
-    {"<=", kTyped<is_less_or_equal>, {"/other"}},
-    {"==", kTyped<is_equal>, {"/other"}},
-    {">", kTyped<is_greater>, {"/other"}},
-    {">=", kTyped<is_greater_or_equal>, {"/other"}},
+    {"!=", kTyped<compared<CompareOp::kNotEqual>>, {"/other"}},
+    {"<", kTyped<compared<CompareOp::kLess>>, {"/other"}},
+    {"<=", kTyped<compared<CompareOp::kLessEqual>>, {"/other"}},
+    {"==", kTyped<compared<CompareOp::kEqual>>, {"/other"}},
+    {">", kTyped<compared<CompareOp::kGreater>>, {"/other"}},
+    {">=", kTyped<compared<CompareOp::kGreaterEqual>>, {"/other"}},
     {"boolean", kTyped<simple<holds<bool>>>},
     {"callable", kTyped<simple<is_callable>>},
     {"defined", kTyped<simple<is_defined>>},
     {"divisibleby", kTyped<is_divisible>, {"num"}},
-    {"eq", kTyped<is_equal>, {"/other"}},
-    {"equalto", kTyped<is_equal>, {"/other"}},
+    {"eq", kTyped<compared<CompareOp::kEqual>>, {"/other"}},
+    {"equalto", kTyped<compared<CompareOp::kEqual>>, {"/other"}},
     {"even", kTyped<is_even>},
     {"false", kTyped<simple<is_constant_false>>},
     {"float", kTyped<simple<holds<double>>>},
-    {"ge", kTyped<is_greater_or_equal>, {"/other"}},
-    {"greaterthan", kTyped<is_greater>, {"/other"}},
-    {"gt", kTyped<is_greater>, {"/other"}},
-    {"in", kTyped<is_in>, {"seq"}},
+    {"ge", kTyped<compared<CompareOp::kGreaterEqual>>, {"/other"}},
+    {"greaterthan", kTyped<compared<CompareOp::kGreater>>, {"/other"}},
+    {"gt", kTyped<compared<CompareOp::kGreater>>, {"/other"}},
+    {"in", kTyped<compared<CompareOp::kIn>>, {"seq"}},
     {"integer", kTyped<simple<is_int>>},
     {"iterable", kTyped<simple<is_iterable>>},
-    {"le", kTyped<is_less_or_equal>, {"/other"}},
-    {"lessthan", kTyped<is_less>, {"/other"}},
+    {"le", kTyped<compared<CompareOp::kLessEqual>>, {"/other"}},
+    {"lessthan", kTyped<compared<CompareOp::kLess>>, {"/other"}},
     {"lower", kTyped<is_of_case<Case::kLower>>},
-    {"lt", kTyped<is_less>, {"/other"}},
+    {"lt", kTyped<compared<CompareOp::kLess>>, {"/other"}},
     {"mapping", kTyped<simple<holds<const Dict*>>>},
-    {"ne", kTyped<is_not_equal>, {"/other"}},
+    {"ne", kTyped<compared<CompareOp::kNotEqual>>, {"/other"}},
     {"none", kTyped<simple<is_none>>},
     {"number", kTyped<simple<is_number>>},
     {"odd", kTyped<is_odd>},

@@ -45,7 +45,6 @@ struct Operands {
   void arguments(const CallArguments& given) {
     each(given.positional);
     for (const auto& [name, value] : given.named) these(value);
-    these(given.spread, given.named_spread);
   }
 };
 
@@ -167,9 +166,7 @@ struct Speak {
   }
 
   void operator()(const Data&) const {}
-  void operator()(const Print& node) const {
-    for (const ExprPtr& value : node.values) load(frame, value);
-  }
+  void operator()(const Print& node) const { load(frame, node.value); }
   void operator()(const If& node) const {
     load(frame, node.branches[0].condition);
     frame.branch([&](Frame& inner) { Speak{inner}.all(node.branches[0].body); },
@@ -190,11 +187,7 @@ struct Speak {
   }
   void operator()(const SetBlock& node) const { assign(frame, node.target); }
   void operator()(const MacroDefinition& node) const { frame.store(node.name); }
-  void operator()(const CallBlock& node) const { load(frame, node.call); }
-  void operator()(const FilterBlock& node) const { load(frame, node.filtered); }
-  void operator()(const With& node) const {
-    for (const auto& [target, value] : node.bindings) load(frame, value);
-  }
+  void operator()(const Generation&) const {}
   void operator()(const Break&) const {}
   void operator()(const Continue&) const {}
 };
@@ -231,24 +224,16 @@ struct Enter {
     load(filter, node.filter);
   }
   void operator()(SetBlock& node) const { plain(node.body); }
-  void operator()(FilterBlock& node) const { plain(node.body); }
-  void operator()(MacroDefinition& node) const { macro(node.macro); }
-  void operator()(CallBlock& node) const { macro(node.caller); }
-  void operator()(With& node) const {
-    Frame inner(&frame, &node.body);
-    for (const auto& [target, value] : node.bindings) assign(inner, target, true);
-    own(inner, node.body);
-  }
-  template <typename Plain>
-  void operator()(const Plain&) const {}
-
-  void macro(Macro& macro) const {
+  void operator()(MacroDefinition& node) const {
+    Macro& macro = node.macro;
     Frame inner(&frame, &macro.body);
     for (const Macro::Parameter& parameter : macro.parameters) inner.declare(parameter.name);
     for (const Macro::Parameter& parameter : macro.parameters) load(inner, parameter.fallback);
-    for (const NameId name : {kCallerName, kVarargsName, kKwargsName}) inner.declare(name);
     own(inner, macro.body);
   }
+  void operator()(Generation& node) const { plain(node.body); }
+  template <typename Plain>
+  void operator()(const Plain&) const {}
 };
 
 }  // namespace

@@ -26,8 +26,6 @@ using ExprPtr = std::unique_ptr<const Expr>;
 struct CallArguments {
   std::vector<ExprPtr> positional;
   std::vector<std::pair<std::string_view, ExprPtr>> named;
-  ExprPtr spread;        // *x; null: none
-  ExprPtr named_spread;  // **x; null: none
 };
 
 struct Literal {
@@ -148,10 +146,6 @@ struct Macro {
   };
   std::string_view name;
   std::vector<Parameter> parameters;
-  // Whether the body speaks of these names, and so takes what they hold.
-  bool uses_caller = false;
-  bool uses_kwargs = false;
-  bool uses_varargs = false;
   Body body;
 };
 
@@ -159,7 +153,7 @@ struct Data {
   std::string_view text;
 };
 struct Print {
-  std::vector<ExprPtr> values;
+  ExprPtr value;
 };
 struct IfBranch {
   ExprPtr condition;
@@ -173,7 +167,6 @@ struct For {
   Target target;
   ExprPtr iterable;
   ExprPtr filter;  // null: every item
-  bool is_recursive = false;
   Body body;
   Body otherwise;  // when there was no item
 };
@@ -183,38 +176,25 @@ struct Set {
 };
 struct SetBlock {
   Target target;
-  ExprPtr filtered;  // of the name kCaptured; null: as it is
   Body body;
 };
 struct MacroDefinition {
   NameId name;
   Macro macro;
 };
-struct CallBlock {
-  ExprPtr call;  // a Call
-  Macro caller;
-};
-struct FilterBlock {
-  ExprPtr filtered;  // of the name kCaptured
-  Body body;
-};
-struct With {
-  std::vector<std::pair<Target, ExprPtr>> bindings;
+struct Generation {
   Body body;
 };
 struct Break {};
 struct Continue {};
 
 struct Stmt {
-  std::variant<Data, Print, If, For, Set, SetBlock, MacroDefinition, CallBlock, FilterBlock, With,
-               Break, Continue>
+  std::variant<Data, Print, If, For, Set, SetBlock, MacroDefinition, Generation, Break, Continue>
       node;
   size_t offset = 0;
 };
 
-// Names that the evaluator itself binds.
-enum ReservedName : NameId { kLoopName, kCallerName, kVarargsName, kKwargsName, kCaptured };
-inline constexpr std::string_view kReservedNames[] = {"loop", "caller", "varargs", "kwargs", ""};
+constexpr NameId kLoopName = 0;  // of `loop`, which the evaluator binds
 
 struct Tree {
   Body body;

@@ -61,7 +61,7 @@ absl::StatusOr<ExprPtr> Parser::tuple(bool with_conditional) {
   std::vector<ExprPtr> items;
   items.push_back(std::move(first));
   while (take_operator(",")) {
-    if (ends_tuple() || peek().is_name("recursive")) break;
+    if (ends_tuple()) break;
     ASSIGN_OR_RETURN(ExprPtr next, item());
     items.push_back(std::move(next));
   }
@@ -348,12 +348,8 @@ absl::StatusOr<ExprPtr> Parser::subscript(ExprPtr object) {
       continue;
     }
     if (parts[part] != nullptr && !peek().is_operator(",")) return expected("']'");
-    if (part > 0 && peek().is_operator(",")) {
-      return fail(peek().offset, unimplemented("slices in a tuple are not supported"));
-    }
-    if (parts[part] != nullptr) {
-      ASSIGN_OR_RETURN(parts[part], rest_of_tuple(std::move(parts[part]), offset));
-      continue;
+    if (peek().is_operator(",")) {
+      return fail(peek().offset, unimplemented("a tuple as an index is not supported"));
     }
     ASSIGN_OR_RETURN(parts[part], expression());
   }
@@ -365,46 +361,15 @@ absl::StatusOr<ExprPtr> Parser::subscript(ExprPtr object) {
       offset);
 }
 
-// object[a, b]: a tuple is the key.
-absl::StatusOr<ExprPtr> Parser::rest_of_tuple(ExprPtr first, size_t offset) {
-  std::vector<ExprPtr> items;
-  items.push_back(std::move(first));
-  while (take_operator(",")) {
-    if (peek().is_operator(":")) {
-      return fail(peek().offset, unimplemented("slices in a tuple are not supported"));
-    }
-    ASSIGN_OR_RETURN(ExprPtr next, expression());
-    items.push_back(std::move(next));
-    if (peek().is_operator(":")) {
-      return fail(peek().offset, unimplemented("slices in a tuple are not supported"));
-    }
-  }
-  return make(ListDisplay{std::move(items), true}, offset);
-}
-
 absl::StatusOr<ExprPtr> Parser::call(ExprPtr callee) {
   const size_t offset = callee->offset;
   ASSIGN_OR_RETURN(CallArguments given, arguments());
   return make(Call{std::move(callee), std::move(given)}, offset);
 }
 
-// Names of filters and tests may have dots in them.
-absl::StatusOr<std::string_view> Parser::dotted_name(std::string_view what) {
-  ASSIGN_OR_RETURN(std::string_view name, expect_name(what));
-  while (take_operator(".")) {
-    ASSIGN_OR_RETURN(const std::string_view part, expect_name(what));
-    if (std::ssize(name) + std::ssize(part) >= limits_.name_bytes_max) {
-      return fail(peek().offset,
-                  resource_exhausted("this name has more than {} bytes", limits_.name_bytes_max));
-    }
-    name = tree_.strings.emplace_back(fmt::format("{}.{}", name, part));
-  }
-  return name;
-}
-
 absl::StatusOr<ExprPtr> Parser::filter(ExprPtr subject) {
   const size_t offset = peek().offset;
-  ASSIGN_OR_RETURN(const std::string_view name, dotted_name("the name of a filter"));
+  ASSIGN_OR_RETURN(const std::string_view name, expect_name("the name of a filter"));
   CallArguments given;
   if (peek().is_operator("(")) {
     ASSIGN_OR_RETURN(given, arguments());
@@ -413,8 +378,6 @@ absl::StatusOr<ExprPtr> Parser::filter(ExprPtr subject) {
   if (known == nullptr) unknown_.push_back({offset, no_filter(name)});
   return make(FilterCall{std::move(subject), name, known, std::move(given)}, offset);
 }
-
-absl::StatusOr<ExprPtr> Parser::make_captured() { return make(NameRef{kCaptured}, peek().offset); }
 
 bool Parser::begins_test_argument() const {
   const Token& next = peek();
@@ -434,7 +397,7 @@ absl::StatusOr<ExprPtr> Parser::test(ExprPtr subject) {
   take();
   const bool is_negated = take_name("not");
   const size_t offset = peek().offset;
-  ASSIGN_OR_RETURN(const std::string_view name, dotted_name("the name of a test"));
+  ASSIGN_OR_RETURN(const std::string_view name, expect_name("the name of a test"));
   CallArguments given;
   if (peek().is_operator("(")) {
     ASSIGN_OR_RETURN(given, arguments());

@@ -50,25 +50,6 @@ size_t skip_digits(std::string_view text, size_t at) {
   return at;
 }
 
-struct Base {
-  std::string_view lower, upper;
-  uint32_t base;
-};
-constexpr Base kBases[] = {{"0x", "0X", 16}, {"0o", "0O", 8}, {"0b", "0B", 2}};
-
-// Each digit may have one underscore before it.
-size_t skip_digits_of(std::string_view text, size_t at, uint32_t base) {
-  const auto is_digit_at = [&](size_t place) {
-    if (place >= text.size()) return false;
-    const char c = text[place];
-    const char lower = c >= 'A' && c <= 'F' ? static_cast<char>(c + 32) : c;
-    return std::string_view("0123456789abcdef").substr(0, base).find(lower) !=
-           std::string_view::npos;
-  };
-  while (is_digit_at(at) || (at < text.size() && text[at] == '_' && is_digit_at(at + 1))) ++at;
-  return at;
-}
-
 struct SimpleEscape {
   char letter;
   std::string_view meaning;
@@ -77,8 +58,6 @@ constexpr SimpleEscape kSimpleEscapes[] = {
     {'\n', ""},  {'\\', "\\"}, {'\'', "'"}, {'"', "\""}, {'a', "\a"}, {'b', "\b"},
     {'f', "\f"}, {'n', "\n"},  {'r', "\r"}, {'t', "\t"}, {'v', "\v"},
 };
-
-bool is_octal(char c) { return c >= '0' && c <= '7'; }
 
 // Reads the digits of \x, \u or \U at `at` and moves it behind them.
 absl::Status append_hex(std::string_view literal, size_t& at, size_t digits, std::string& text) {
@@ -104,13 +83,8 @@ absl::Status append_escape(std::string_view literal, size_t& at, std::string& te
       return absl::OkStatus();
     }
   }
-  if (is_octal(letter)) {
-    uint32_t value = static_cast<uint32_t>(letter - '0');
-    for (int i = 0; i < 2 && at < literal.size() && is_octal(literal[at]); ++i) {
-      value = value * 8 + static_cast<uint32_t>(literal[at++] - '0');
-    }
-    append_utf8(value, text);
-    return absl::OkStatus();
+  if (letter >= '0' && letter <= '7') {
+    return unimplemented("octal escapes are not supported; write \\x");
   }
   if (letter == 'x') return append_hex(literal, at, 2, text);
   if (letter == 'u') return append_hex(literal, at, 4, text);
@@ -166,8 +140,7 @@ class Lexer {
   absl::Status tag(bool is_variable);
   absl::Status token();
   absl::Status number();
-  // Digits up to `end`, where the token ends.
-  absl::Status integer(size_t digits_begin, size_t end, uint32_t base);
+  absl::Status integer(size_t begin, size_t end);
   absl::Status string();
   absl::Status sign();
 
@@ -328,12 +301,6 @@ absl::Status Lexer::token() {
 }
 
 absl::Status Lexer::number() {
-  const std::string_view prefix = text_.substr(at_, 2);
-  for (const Base& each : kBases) {
-    if (prefix != each.lower && prefix != each.upper) continue;
-    const size_t end = skip_digits_of(text_, at_ + 2, each.base);
-    if (end > at_ + 2) return integer(at_ + 2, end, each.base);
-  }
   const size_t begin = at_;
   size_t end = skip_digits(text_, begin);
   bool is_float = false;
@@ -350,7 +317,12 @@ absl::Status Lexer::number() {
       end = skip_digits(text_, digits);
     }
   }
-  if (!is_float) return integer(begin, end, 10);
+  const bool has_base = end == begin + 1 && text_[begin] == '0' && end < text_.size() &&
+                        std::string_view("xXoObB").find(text_[end]) != std::string_view::npos;
+  if (has_base) {
+    return source_.locate(unimplemented("numbers in other bases than 10 are not supported"), begin);
+  }
+  if (!is_float) return integer(begin, end);
   std::string digits(text_.substr(begin, end - begin));
   std::erase(digits, '_');
   add(TokenType::kFloat, begin, end);
@@ -360,23 +332,17 @@ absl::Status Lexer::number() {
   return absl::OkStatus();
 }
 
-absl::Status Lexer::integer(size_t digits_begin, size_t end, uint32_t base) {
-  const size_t begin = std::exchange(at_, end);
-  std::string digits(text_.substr(digits_begin, end - digits_begin));
+absl::Status Lexer::integer(size_t begin, size_t end) {
+  at_ = end;
+  std::string digits(text_.substr(begin, end - begin));
   std::erase(digits, '_');
-  const size_t zeros = std::min(digits.find_first_not_of('0'), digits.size() - 1);
-  if (base == 10 && zeros > 0 && digits[zeros] != '0') {
+  if (digits[0] == '0' && digits.find_first_not_of('0') != std::string::npos) {
     return fail(begin, "a number cannot begin with 0");
   }
-  int64_t value = 0;
-  const char* last = digits.data() + digits.size();
-  const auto [stop, error] = std::from_chars(digits.data(), last, value, static_cast<int>(base));
-  if (error == std::errc::result_out_of_range) {
-    return source_.locate(integer_overflow(), begin);
-  }
   add(TokenType::kInteger, begin, end);
-  tokens_.back().integer = value;
-  return absl::OkStatus();
+  const char* last = digits.data() + digits.size();
+  const auto [stop, error] = std::from_chars(digits.data(), last, tokens_.back().integer);
+  return error == std::errc() ? absl::OkStatus() : source_.locate(integer_overflow(), begin);
 }
 
 absl::Status Lexer::string() {

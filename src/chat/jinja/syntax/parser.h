@@ -73,14 +73,9 @@ class Parser {
   absl::Status for_statement(Body& out);
   absl::Status set_statement(Body& out);
   absl::Status macro_statement(Body& out);
-  absl::Status call_statement(Body& out);
-  absl::Status filter_statement(Body& out);
-  absl::Status with_statement(Body& out);
   absl::Status generation_statement(Body& out);
-  absl::Status print_statement(Body& out);
   absl::Status loop_control(Body& out);
   absl::Status signature(Macro& macro);
-  absl::StatusOr<Macro> function_body(Macro macro, std::string_view end);
   absl::StatusOr<Target> target(bool allow_attribute);
   absl::StatusOr<Target> single_target(bool allow_attribute);
 
@@ -106,12 +101,9 @@ class Parser {
   absl::StatusOr<ExprPtr> filters_and_tests(ExprPtr subject);
   absl::StatusOr<ExprPtr> attribute(ExprPtr object);
   absl::StatusOr<ExprPtr> subscript(ExprPtr object);
-  absl::StatusOr<ExprPtr> rest_of_tuple(ExprPtr first, size_t offset);
   absl::StatusOr<ExprPtr> call(ExprPtr callee);
-  absl::StatusOr<std::string_view> dotted_name(std::string_view what);
   absl::StatusOr<ExprPtr> filter(ExprPtr subject);  // at the filter's name
   absl::StatusOr<ExprPtr> test(ExprPtr subject);
-  absl::StatusOr<ExprPtr> make_captured();  // what a block's filters are given
   absl::StatusOr<CallArguments> arguments();
   absl::Status argument(CallArguments& arguments);
   bool begins_test_argument() const;

@@ -21,7 +21,8 @@ constexpr std::string_view kConstants[] = {"true", "false", "none", "True", "Fal
 
 // Statements of jinja2 that would reach for other templates or escape HTML.
 constexpr std::string_view kUnsupported[] = {"extends", "block",      "include", "import",
-                                             "from",    "autoescape", "do",      "trans"};
+                                             "from",    "autoescape", "do",      "trans",
+                                             "with",    "print",      "call",    "filter"};
 
 template <size_t N>
 bool is_one_of(std::string_view name, const std::string_view (&names)[N]) {
@@ -41,7 +42,7 @@ Parser::Parser(const Source& source, const Limits& limits, std::vector<Token> to
 absl::StatusOr<Tree> Parser::parse(const Source& source, const Limits& limits) {
   ASSIGN_OR_RETURN(std::vector<Token> tokens, tokenize(source, limits));
   Parser parser(source, limits, std::move(tokens));
-  for (const std::string_view name : kReservedNames) parser.intern(name);
+  parser.intern("loop");  // as kLoopName
   ASSIGN_OR_RETURN(parser.tree_.body, parser.body({}));
   RETURN_IF_ERROR(parser.refuse_unknown(0));
   find_unset_names(parser.tree_);
@@ -116,10 +117,8 @@ absl::StatusOr<Body> Parser::body(std::vector<std::string_view> ends) {
       out.statements.push_back({Data{token.text}, token.offset});
     } else if (token.type == TokenType::kVariableBegin) {
       const size_t offset = peek().offset;
-      Print print;
       ASSIGN_OR_RETURN(ExprPtr value, tuple(true));
-      print.values.push_back(std::move(value));
-      out.statements.push_back({std::move(print), offset});
+      out.statements.push_back({Print{std::move(value)}, offset});
       RETURN_IF_ERROR(expect_type(TokenType::kVariableEnd, "'}}'"));
     } else {
       const auto& waited = open_ends_.back();
@@ -159,11 +158,12 @@ absl::Status Parser::statement(Body& out) {
     absl::Status (Parser::*parse)(Body&);
   };
   static constexpr Statement kStatements[] = {
-      {"if", &Parser::if_statement},       {"for", &Parser::for_statement},
-      {"set", &Parser::set_statement},     {"macro", &Parser::macro_statement},
-      {"call", &Parser::call_statement},   {"filter", &Parser::filter_statement},
-      {"with", &Parser::with_statement},   {"generation", &Parser::generation_statement},
-      {"print", &Parser::print_statement}, {"break", &Parser::loop_control},
+      {"if", &Parser::if_statement},
+      {"for", &Parser::for_statement},
+      {"set", &Parser::set_statement},
+      {"macro", &Parser::macro_statement},
+      {"generation", &Parser::generation_statement},
+      {"break", &Parser::loop_control},
       {"continue", &Parser::loop_control},
   };
   const Token& token = peek();
@@ -213,7 +213,9 @@ absl::Status Parser::for_statement(Body& out) {
   if (take_name("if")) {
     ASSIGN_OR_RETURN(node.filter, expression());
   }
-  node.is_recursive = take_name("recursive");
+  if (peek().is_name("recursive")) {
+    return fail(peek().offset, unimplemented("'recursive' loops are not supported"));
+  }
   ++loops_;
   ASSIGN_OR_RETURN(node.body, block({"endfor", "else"}));
   --loops_;
@@ -236,32 +238,11 @@ absl::Status Parser::set_statement(Body& out) {
   }
   SetBlock node;
   node.target = std::move(where);
-  const size_t unknown = unknown_.size();
   if (peek().is_operator("|")) {
-    ASSIGN_OR_RETURN(ExprPtr captured, make_captured());
-    while (take_operator("|")) {
-      ASSIGN_OR_RETURN(captured, filter(std::move(captured)));
-    }
-    node.filtered = std::move(captured);
+    return fail(peek().offset, unimplemented("filters of a 'set' block are not supported"));
   }
   if (peek().type != TokenType::kBlockEnd) return expected("'=' or '%}'");
-  RETURN_IF_ERROR(refuse_unknown(unknown));
   ASSIGN_OR_RETURN(node.body, scoped_block("endset"));
-  out.statements.push_back({std::move(node), offset});
-  return absl::OkStatus();
-}
-
-absl::Status Parser::filter_statement(Body& out) {
-  const size_t offset = take().offset;
-  FilterBlock node;
-  const size_t unknown = unknown_.size();
-  ASSIGN_OR_RETURN(ExprPtr captured, make_captured());
-  do {
-    ASSIGN_OR_RETURN(captured, filter(std::move(captured)));
-  } while (take_operator("|"));
-  node.filtered = std::move(captured);
-  RETURN_IF_ERROR(refuse_unknown(unknown));
-  ASSIGN_OR_RETURN(node.body, scoped_block("endfilter"));
   out.statements.push_back({std::move(node), offset});
   return absl::OkStatus();
 }
@@ -292,25 +273,6 @@ absl::Status Parser::signature(Macro& macro) {
   return refuse_unknown(unknown);
 }
 
-absl::StatusOr<Macro> Parser::function_body(Macro macro, std::string_view end) {
-  const int32_t loops = std::exchange(loops_, 0);
-  const size_t loads = loads_.size();
-  ASSIGN_OR_RETURN(Body inside, scoped_block(end));
-  loops_ = loops;
-  const auto reads = [&](NameId name) {
-    const bool is_parameter =
-        std::any_of(macro.parameters.begin(), macro.parameters.end(),
-                    [&](const Macro::Parameter& parameter) { return parameter.name == name; });
-    return !is_parameter && std::find(loads_.begin() + static_cast<ptrdiff_t>(loads), loads_.end(),
-                                      name) != loads_.end();
-  };
-  macro.uses_caller = reads(kCallerName);
-  macro.uses_kwargs = reads(kKwargsName);
-  macro.uses_varargs = reads(kVarargsName);
-  macro.body = std::move(inside);
-  return macro;
-}
-
 absl::Status Parser::macro_statement(Body& out) {
   const size_t offset = take().offset;
   Macro macro;
@@ -321,61 +283,32 @@ absl::Status Parser::macro_statement(Body& out) {
   }
   const NameId name = intern(macro.name);
   RETURN_IF_ERROR(signature(macro));
-  ASSIGN_OR_RETURN(macro, function_body(std::move(macro), "endmacro"));
+  const int32_t loops = std::exchange(loops_, 0);
+  const auto loads = static_cast<ptrdiff_t>(loads_.size());
+  ASSIGN_OR_RETURN(macro.body, scoped_block("endmacro"));
+  loops_ = loops;
+  // Names that jinja2 gives to a macro that reads them.
+  for (const std::string_view given : {"caller", "varargs", "kwargs"}) {
+    const bool is_read =
+        std::find(loads_.begin() + loads, loads_.end(), intern(given)) != loads_.end();
+    const bool is_parameter = std::any_of(
+        macro.parameters.begin(), macro.parameters.end(),
+        [&](const Macro::Parameter& parameter) { return parameter.name == intern(given); });
+    if (!is_read || is_parameter) continue;
+    return fail(offset, unimplemented("'{}' of a macro is not supported", given));
+  }
   out.statements.push_back({MacroDefinition{name, std::move(macro)}, offset});
-  return absl::OkStatus();
-}
-
-absl::Status Parser::call_statement(Body& out) {
-  const size_t offset = take().offset;
-  Macro caller;
-  caller.name = kReservedNames[kCallerName];
-  if (peek().is_operator("(")) RETURN_IF_ERROR(signature(caller));
-  const size_t call_offset = peek().offset;
-  ASSIGN_OR_RETURN(ExprPtr called, expression());
-  if (!std::holds_alternative<Call>(called->node)) {
-    return fail(call_offset, invalid_argument("expected a call of a macro"));
-  }
-  ASSIGN_OR_RETURN(caller, function_body(std::move(caller), "endcall"));
-  out.statements.push_back({CallBlock{std::move(called), std::move(caller)}, offset});
-  return absl::OkStatus();
-}
-
-absl::Status Parser::with_statement(Body& out) {
-  const size_t offset = take().offset;
-  With node;
-  while (peek().type != TokenType::kBlockEnd) {
-    if (!node.bindings.empty()) RETURN_IF_ERROR(expect_comma("%}"));
-    ASSIGN_OR_RETURN(Target where, target(false));
-    RETURN_IF_ERROR(expect_operator("="));
-    ASSIGN_OR_RETURN(ExprPtr value, expression());
-    node.bindings.emplace_back(std::move(where), std::move(value));
-  }
-  ASSIGN_OR_RETURN(node.body, scoped_block("endwith"));
-  out.statements.push_back({std::move(node), offset});
   return absl::OkStatus();
 }
 
 // transformers marks with it what the assistant said; the text is what it would be without.
 absl::Status Parser::generation_statement(Body& out) {
   const size_t offset = take().offset;
-  With node;
+  Generation node;
   // There it is a call of a function, which no 'break' leaves.
   const int32_t loops = std::exchange(loops_, 0);
   ASSIGN_OR_RETURN(node.body, scoped_block("endgeneration"));
   loops_ = loops;
-  out.statements.push_back({std::move(node), offset});
-  return absl::OkStatus();
-}
-
-absl::Status Parser::print_statement(Body& out) {
-  const size_t offset = take().offset;
-  Print node;
-  while (peek().type != TokenType::kBlockEnd) {
-    if (!node.values.empty()) RETURN_IF_ERROR(expect_comma("%}"));
-    ASSIGN_OR_RETURN(ExprPtr value, expression());
-    node.values.push_back(std::move(value));
-  }
   out.statements.push_back({std::move(node), offset});
   return absl::OkStatus();
 }
@@ -451,39 +384,30 @@ absl::StatusOr<CallArguments> Parser::arguments() {
 
 absl::Status Parser::argument(CallArguments& given) {
   const size_t offset = peek().offset;
-  const auto misplaced = [&] {
-    return fail(offset, invalid_argument("this argument cannot come here; expected positional "
-                                         "arguments, then named ones, then *list and **dict"));
-  };
-  if (take_operator("*")) {
-    if (given.spread != nullptr || given.named_spread != nullptr) return misplaced();
-    ASSIGN_OR_RETURN(given.spread, expression());
-  } else if (take_operator("**")) {
-    if (given.named_spread != nullptr) return misplaced();
-    ASSIGN_OR_RETURN(given.named_spread, expression());
-  } else if (peek().type == TokenType::kName && peek(1).is_operator("=")) {
-    if (given.named_spread != nullptr) return misplaced();
-    const std::string_view name = take().text;
-    take();
-    ASSIGN_OR_RETURN(ExprPtr value, expression());
-    for (const auto& [known, expr] : given.named) {
-      if (known == name) {
-        return fail(offset, invalid_argument("the argument '{}' is given twice", name));
-      }
-    }
-    given.named.emplace_back(name, std::move(value));
-    if (std::ssize(given.named) > limits_.parameters_max) {
-      return fail(offset, resource_exhausted("a call takes at most {} named arguments",
-                                             limits_.parameters_max));
-    }
-  } else {
-    if (given.spread != nullptr || given.named_spread != nullptr || !given.named.empty()) {
-      return misplaced();
+  if (peek().is_operator("*") || peek().is_operator("**")) {
+    return fail(offset, unimplemented("'{}' before an argument is not supported", peek().text));
+  }
+  const bool is_named = peek().type == TokenType::kName && peek(1).is_operator("=");
+  if (!is_named) {
+    if (!given.named.empty()) {
+      return fail(offset, invalid_argument("a positional argument cannot follow a named one"));
     }
     ASSIGN_OR_RETURN(ExprPtr value, expression());
     given.positional.push_back(std::move(value));
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  const std::string_view name = take().text;
+  take();
+  ASSIGN_OR_RETURN(ExprPtr value, expression());
+  for (const auto& [known, expr] : given.named) {
+    if (known == name) {
+      return fail(offset, invalid_argument("the argument '{}' is given twice", name));
+    }
+  }
+  given.named.emplace_back(name, std::move(value));
+  if (std::ssize(given.named) <= limits_.parameters_max) return absl::OkStatus();
+  return fail(offset, resource_exhausted("a call takes at most {} named arguments",
+                                         limits_.parameters_max));
 }
 
 }  // namespace millrace::jinja

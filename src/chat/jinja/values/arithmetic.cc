@@ -34,36 +34,7 @@ absl::Status unsupported(BinaryOp op, const Value& left, const Value& right) {
                           type_name(right));
 }
 
-// float_divmod of CPython: the quotient is made from the exact remainder.
-struct Division {
-  double quotient;
-  double remainder;
-};
-Division floor_divide(double left, double right) {
-  double remainder = std::fmod(left, right);
-  double quotient = (left - remainder) / right;
-  if (remainder != 0) {
-    if ((right < 0) != (remainder < 0)) {
-      remainder += right;
-      quotient -= 1;
-    }
-  } else {
-    remainder = std::copysign(0.0, right);
-  }
-  double whole = std::copysign(0.0, left / right);
-  if (quotient != 0) {
-    whole = std::floor(quotient);
-    if (quotient - whole > 0.5) whole += 1;
-  }
-  return {whole, remainder};
-}
-
-// An exact remainder takes time by the quotient's bits.
-int64_t remainder_steps(double left, double right) {
-  constexpr int kBitsAStep = 32;
-  if (!std::isfinite(left) || !std::isfinite(right) || left == 0 || right == 0) return 0;
-  return std::max(std::ilogb(left) - std::ilogb(right), 0) / kBitsAStep;
-}
+absl::Status division_by_zero() { return invalid_argument("division by zero"); }
 
 absl::StatusOr<Value> floats(BinaryOp op, double left, double right) {
   switch (op) {
@@ -73,36 +44,20 @@ absl::StatusOr<Value> floats(BinaryOp op, double left, double right) {
       return Value(left - right);
     case BinaryOp::kMultiply:
       return Value(left * right);
-    case BinaryOp::kPower: {
-      if (left == 0 && right < 0) {
-        return invalid_argument("0.0 cannot be raised to a negative power");
-      }
-      if (left < 0 && std::trunc(right) != right) {
-        return unimplemented("complex numbers are not supported");
-      }
-      const double power = std::pow(left, right);
-      if (std::isinf(power) && std::isfinite(left) && std::isfinite(right)) {
-        return invalid_argument("the result of '**' is too large for a float");
-      }
-      return Value(power);
-    }
     case BinaryOp::kDivide:
+      if (right == 0) return division_by_zero();
+      return Value(left / right);
     case BinaryOp::kFloorDivide:
     case BinaryOp::kModulo:
+    case BinaryOp::kPower:
       break;
   }
-  if (right == 0) return invalid_argument("division by zero");
-  if (op == BinaryOp::kDivide) return Value(left / right);
-  const Division division = floor_divide(left, right);
-  return Value(op == BinaryOp::kModulo ? division.remainder : division.quotient);
+  return unimplemented("'{}' of floats is not supported", sign_of(op));
 }
-
-absl::Status division_by_zero() { return invalid_argument("division by zero"); }
 
 absl::StatusOr<Value> integer_power(int64_t base, int64_t exponent) {
   if (exponent < 0) {
-    if (base == 0) return invalid_argument("0 cannot be raised to a negative power");
-    return Value(std::pow(static_cast<double>(base), static_cast<double>(exponent)));
+    return unimplemented("negative powers are not supported");
   }
   int64_t result = 1;
   while (exponent > 0) {
@@ -158,15 +113,11 @@ absl::StatusOr<Value> integers(BinaryOp op, int64_t left, int64_t right) {
   return Value(result);
 }
 
-absl::StatusOr<Value> numbers(Workspace& work, BinaryOp op, const Value& left, const Value& right) {
+absl::StatusOr<Value> numbers(BinaryOp op, const Value& left, const Value& right) {
   if (is_integer(left) && is_integer(right)) {
     return integers(op, integer_of(left), integer_of(right));
   }
-  const double a = number_of(left);
-  const double b = number_of(right);
-  const bool divides = op == BinaryOp::kFloorDivide || op == BinaryOp::kModulo;
-  if (divides) RETURN_IF_ERROR(work.spend(remainder_steps(a, b)));
-  return floats(op, a, b);
+  return floats(op, number_of(left), number_of(right));
 }
 
 absl::StatusOr<Value> repeat_text(Workspace& work, const Text& text, int64_t times) {
@@ -241,7 +192,7 @@ absl::StatusOr<Value> whole_part(double number) {
 }
 
 absl::StatusOr<Value> add(Workspace& work, const Value& left, const Value& right) {
-  if (is_number(left) && is_number(right)) return numbers(work, BinaryOp::kAdd, left, right);
+  if (is_number(left) && is_number(right)) return numbers(BinaryOp::kAdd, left, right);
   const Text* text = as_text(left);
   const Text* other_text = as_text(right);
   if (text != nullptr && other_text != nullptr) return join_texts(work, *text, *other_text);
@@ -267,7 +218,7 @@ absl::StatusOr<Value> binary(Workspace& work, BinaryOp op, const Value& left, co
     if (is_undefined(*side)) return undefined_error(*side);
   }
   if (op == BinaryOp::kAdd) return add(work, left, right);
-  if (is_number(left) && is_number(right)) return numbers(work, op, left, right);
+  if (is_number(left) && is_number(right)) return numbers(op, left, right);
   if (op == BinaryOp::kMultiply) return multiply(work, left, right);
   return unsupported(op, left, right);
 }

@@ -46,6 +46,7 @@ absl::StatusOr<bool> less(Workspace& work, const Value& left, const Value& right
 // Not the opposite of greater: a NaN is neither.
 absl::StatusOr<bool> less_or_equal(Workspace& work, const Value& left, const Value& right,
                                    std::string_view sign = "<=");
+absl::StatusOr<bool> compare(Workspace& work, CompareOp op, const Value& left, const Value& right);
 absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Value& item);
 
 // Whether the value can be a key of a dict (all but lists, dicts and what holds them); counts the

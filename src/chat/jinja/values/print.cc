@@ -82,18 +82,6 @@ absl::Status append_dict(TextBuilder& out, Workspace& work, const Dict& dict) {
   return absl::OkStatus();
 }
 
-absl::Status append_namespace(TextBuilder& out, Workspace& work, const Namespace& space) {
-  out.append("<Namespace {");
-  for (const Namespace::Attribute* at = space.first; at != nullptr; at = at->next) {
-    if (at != space.first) out.append(", ");
-    append_text_repr(out, at->name);
-    out.append(": ");
-    RETURN_IF_ERROR(append_repr(out, work, at->value));
-  }
-  out.append("}>");
-  return absl::OkStatus();
-}
-
 absl::Status no_text(const Value& value) {
   return invalid_argument("a {} cannot be printed", type_name(value));
 }
@@ -166,16 +154,10 @@ absl::Status append_text(TextBuilder& out, Workspace& work, const Value& value) 
     const auto& [start, stop, step] = **range;
     out.append(step == 1 ? fmt::format("range({}, {})", start, stop)
                          : fmt::format("range({}, {}, {})", start, stop, step));
-  } else if (const auto* space = std::get_if<Namespace*>(&value)) {
-    return append_namespace(out, work, **space);
   } else if (const auto* it = std::get_if<Iterator*>(&value); it != nullptr && (*it)->is_view()) {
     out.append(fmt::format("{}(", type_name(value)));
     RETURN_IF_ERROR(append_items(out, work, (*it)->items, "[", "]"));
     out.append(")");
-  } else if (const auto* callable = std::get_if<const Callable*>(&value);
-             callable != nullptr && (*callable)->macro != nullptr) {
-    const std::string_view name = (*callable)->name;
-    out.append(name.empty() ? "<Macro anonymous>" : fmt::format("<Macro '{}'>", name));
   } else {
     return no_text(value);
   }

@@ -280,36 +280,21 @@ absl::StatusOr<std::vector<Value>> split(Workspace& work, const Text& text, cons
 absl::StatusOr<std::vector<Value>> split_from_right(Workspace& work, const Text& text,
                                                     const Text* separator, int64_t splits) {
   if (splits < 0) return split(work, text, separator, splits);
-  const std::string_view view = text.view();
-  std::vector<Value> pieces;
-  size_t end = view.size();
-  const auto add = [&](size_t begin, size_t stop) -> absl::Status {
-    pieces.emplace_back(slice(work, text, begin, stop));
-    return work.expect_items(std::ssize(pieces));
-  };
-  if (separator != nullptr) {
-    if (separator->size == 0) return invalid_argument("the separator of rsplit is empty");
-    for (; splits > 0; --splits) {
-      ASSIGN_OR_RETURN(const size_t found, find_last(work, view.substr(0, end), separator->view()));
-      if (found == kNone) break;
-      RETURN_IF_ERROR(add(found + separator->size, end));
-      end = found;
-    }
-    RETURN_IF_ERROR(add(0, end));
-  } else {
-    RETURN_IF_ERROR(work.spend_bytes(text.size, 8));
-    const auto is_space_before = [&](size_t at) {
-      return is_space(code_point_at(view, previous_boundary(view, at)).value);
-    };
-    while (true) {
-      while (end > 0 && is_space_before(end)) end = previous_boundary(view, end);
-      if (end == 0) break;
-      size_t begin = splits-- == 0 ? 0 : end;
-      while (begin > 0 && !is_space_before(begin)) begin = previous_boundary(view, begin);
-      RETURN_IF_ERROR(add(begin, end));
-      end = begin;
-    }
+  if (separator == nullptr) {
+    return unimplemented("rsplit at white space with a maximum is not supported");
   }
+  if (separator->size == 0) return invalid_argument("the separator of rsplit is empty");
+  std::vector<Value> pieces;
+  size_t end = text.size;
+  for (; splits > 0; --splits) {
+    ASSIGN_OR_RETURN(const size_t found,
+                     find_last(work, text.view().substr(0, end), separator->view()));
+    if (found == kNone) break;
+    pieces.emplace_back(slice(work, text, found + separator->size, end));
+    RETURN_IF_ERROR(work.expect_items(std::ssize(pieces)));
+    end = found;
+  }
+  pieces.emplace_back(slice(work, text, 0, end));
   std::reverse(pieces.begin(), pieces.end());
   return pieces;
 }

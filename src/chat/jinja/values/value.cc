@@ -78,58 +78,44 @@ double number_of(const Value& value) {
   return static_cast<double>(integer_of(value));
 }
 
+namespace {
+
+// In the order of Value's alternatives, as Python and as jinja2 name them.
+struct TypeNames {
+  std::string_view type;
+  const char* owner;
+};
+constexpr TypeNames kTypeNames[] = {
+    {"Undefined", "Undefined"},        {"NoneType", "None"},
+    {"bool", "bool object"},           {"int", "int object"},
+    {"float", "float object"},         {"str", "str object"},
+    {"list", "list object"},           {"dict", "dict object"},
+    {"range", "range object"},         {"generator", "iterator object"},
+    {"Namespace", "namespace object"}, {"LoopContext", "loop object"},
+    {"function", "function object"},
+};
+static_assert(std::size(kTypeNames) == std::variant_size_v<Value>);
+constexpr std::string_view kIteratorNames[] = {"generator", "list_reverseiterator", "dict_keys",
+                                               "dict_values", "dict_items"};
+
+bool is_tuple(const Value& value) {
+  const auto* list = std::get_if<const List*>(&value);
+  return list != nullptr && (*list)->is_tuple;
+}
+
+}  // namespace
+
 std::string_view type_name(const Value& value) {
-  struct Name {
-    std::string_view operator()(const Undefined&) { return "Undefined"; }
-    std::string_view operator()(const None&) { return "NoneType"; }
-    std::string_view operator()(bool) { return "bool"; }
-    std::string_view operator()(int64_t) { return "int"; }
-    std::string_view operator()(double) { return "float"; }
-    std::string_view operator()(const Text& text) { return text.is_markup ? "Markup" : "str"; }
-    std::string_view operator()(const List* list) { return list->is_tuple ? "tuple" : "list"; }
-    std::string_view operator()(const Dict*) { return "dict"; }
-    std::string_view operator()(const Range*) { return "range"; }
-    std::string_view operator()(const Iterator* it) {
-      switch (it->type) {
-        case Iterator::Type::kGenerator:
-          return "generator";
-        case Iterator::Type::kReversed:
-          return "list_reverseiterator";
-        case Iterator::Type::kKeys:
-          return "dict_keys";
-        case Iterator::Type::kValues:
-          return "dict_values";
-        case Iterator::Type::kItems:
-          return "dict_items";
-      }
-      return {};
-    }
-    std::string_view operator()(const Namespace*) { return "Namespace"; }
-    std::string_view operator()(const Loop*) { return "LoopContext"; }
-    std::string_view operator()(const Callable*) { return "function"; }
-  };
-  return std::visit(Name{}, value);
+  if (is_tuple(value)) return "tuple";
+  if (const Text* text = as_text(value); text != nullptr && text->is_markup) return "Markup";
+  if (auto* const* it = std::get_if<Iterator*>(&value)) {
+    return kIteratorNames[static_cast<size_t>((*it)->type)];
+  }
+  return kTypeNames[value.index()].type;
 }
 
 const char* owner_name(const Value& value) {
-  struct Name {
-    const char* operator()(const Undefined&) { return "Undefined"; }
-    const char* operator()(const None&) { return "None"; }
-    const char* operator()(bool) { return "bool object"; }
-    const char* operator()(int64_t) { return "int object"; }
-    const char* operator()(double) { return "float object"; }
-    const char* operator()(const Text&) { return "str object"; }
-    const char* operator()(const List* list) {
-      return list->is_tuple ? "tuple object" : "list object";
-    }
-    const char* operator()(const Dict*) { return "dict object"; }
-    const char* operator()(const Range*) { return "range object"; }
-    const char* operator()(const Iterator*) { return "iterator object"; }
-    const char* operator()(const Namespace*) { return "namespace object"; }
-    const char* operator()(const Loop*) { return "loop object"; }
-    const char* operator()(const Callable*) { return "function object"; }
-  };
-  return std::visit(Name{}, value);
+  return is_tuple(value) ? "tuple object" : kTypeNames[value.index()].owner;
 }
 
 namespace {
@@ -201,7 +187,8 @@ absl::StatusOr<bool> less_items(Workspace& work, std::span<const Value> left,
 bool is_hashable_leaf(const Value& value) {
   // Views compare by what they hold, which may change in Python.
   return !is_view(value) && !std::holds_alternative<const List*>(value) &&
-         !std::holds_alternative<const Dict*>(value);
+         !std::holds_alternative<const Dict*>(value) &&
+         !std::holds_alternative<const Range*>(value);
 }
 
 }  // namespace
@@ -281,6 +268,32 @@ absl::StatusOr<bool> less_or_equal(Workspace& work, const Value& left, const Val
   ASSIGN_OR_RETURN(const bool is_less, less(work, left, right, sign));
   if (is_less) return true;
   return equal(work, left, right);
+}
+
+absl::StatusOr<bool> compare(Workspace& work, CompareOp op, const Value& left, const Value& right) {
+  switch (op) {
+    case CompareOp::kEqual:
+      return equal(work, left, right);
+    case CompareOp::kNotEqual: {
+      ASSIGN_OR_RETURN(const bool same, equal(work, left, right));
+      return !same;
+    }
+    case CompareOp::kLess:
+      return less(work, left, right, "<");
+    case CompareOp::kGreater:
+      return less(work, right, left, ">");
+    case CompareOp::kLessEqual:
+      return less_or_equal(work, left, right, "<=");
+    case CompareOp::kGreaterEqual:
+      return less_or_equal(work, right, left, ">=");
+    case CompareOp::kIn:
+      return contains(work, right, left);
+    case CompareOp::kNotIn: {
+      ASSIGN_OR_RETURN(const bool is_in, contains(work, right, left));
+      return !is_in;
+    }
+  }
+  return false;
 }
 
 absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Value& item) {
@@ -365,11 +378,6 @@ size_t hash_of_number(const Value& key) {
   return absl::HashOf(integer_of(key));
 }
 
-size_t hash_of_range(const Range& range) {
-  const int64_t size = range.size();
-  return absl::HashOf(size, size == 0 ? 0 : range.start, size < 2 ? 0 : range.step);
-}
-
 }  // namespace
 
 // Seeded anew in every process, so that no file can bring keys that collide.
@@ -386,7 +394,6 @@ size_t hash_of(const Value& key) {
       for (const Value& item : list->items) hash = absl::HashOf(hash, hash_of(item));
       return hash;
     }
-    size_t operator()(const Range* range) { return hash_of_range(*range); }
     // Equal only to themselves.
     size_t operator()(const void* object) { return absl::HashOf(object); }
   };
@@ -396,32 +403,20 @@ size_t hash_of(const Value& key) {
 bool keys_equal(const Value& left, const Value& right) {
   if (is_number(left) && is_number(right)) return compare_numbers(left, right) == 0;
   if (left.index() != right.index()) return false;
-  struct Same {
-    const Value& right;
-    bool operator()(const Undefined&) { return true; }
-    bool operator()(const None&) { return true; }
-    bool operator()(bool) { return false; }
-    bool operator()(int64_t) { return false; }
-    bool operator()(double) { return false; }
-    bool operator()(const Text& text) { return text.view() == std::get<Text>(right).view(); }
-    bool operator()(const List* list) {
-      const List* other = std::get<const List*>(right);
-      return list->is_tuple == other->is_tuple &&
-             std::equal(list->items.begin(), list->items.end(), other->items.begin(),
-                        other->items.end(), keys_equal);
-    }
-    bool operator()(const Dict* dict) { return dict == std::get<const Dict*>(right); }
-    bool operator()(const Range* range) {
-      return equal_ranges(*range, *std::get<const Range*>(right));
-    }
-    bool operator()(Iterator* it) { return it == std::get<Iterator*>(right); }
-    bool operator()(Namespace* space) { return space == std::get<Namespace*>(right); }
-    bool operator()(Loop* loop) { return loop == std::get<Loop*>(right); }
-    bool operator()(const Callable* callable) {
-      return callable == std::get<const Callable*>(right);
-    }
-  };
-  return std::visit(Same{right}, left);
+  if (const Text* text = as_text(left)) return text->view() == std::get<Text>(right).view();
+  if (const auto* list = std::get_if<const List*>(&left)) {
+    const List& other = *std::get<const List*>(right);
+    return (*list)->is_tuple == other.is_tuple &&
+           std::equal((*list)->items.begin(), (*list)->items.end(), other.items.begin(),
+                      other.items.end(), keys_equal);
+  }
+  return std::visit(
+      [&](const auto& held) {
+        using Held = std::decay_t<decltype(held)>;
+        if constexpr (std::is_pointer_v<Held>) return held == std::get<Held>(right);
+        return true;  // Undefined, None
+      },
+      left);
 }
 
 }  // namespace millrace::jinja
