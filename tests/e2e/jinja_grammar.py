@@ -382,7 +382,7 @@ class Maker:
             lambda: "{" + ", ".join(f"{key()}: {e()}" for _ in range(self.random.randint(0, 3))) + "}",
             lambda: f"dict(d, a={e()})",
             lambda: f"dict([('a', {e()}), ({key()}, 2)])",
-            lambda: f"{self.pick('d.copy()', 'd.get(' + repr('a') + ', {})', 'deep.get(' + repr('a') + ')', 'deep.a')}",
+            lambda: f"{self.pick('d', 'd.get(' + repr('a') + ', {})', 'deep.get(' + repr('a') + ')', 'deep.a')}",
             lambda: "d" if not self.noise else f"{self.dict_expression(depth)}.{self.pick('copy()', 'get(' + key() + ')', 'get(' + key() + ', ' + e() + ')', 'update({})', 'pop(1)', 'fromkeys(l)', 'setdefault(1)')}",
             lambda: f"{self.dict_expression(depth)}[{key()}]" if self.noise else "deep",
         )()

@@ -269,6 +269,7 @@ TEST(ErrorPlaces, OfValuesThatAreNotSupported) {
 
 TEST(ErrorPlaces, OfNumbersAndFormatsThatAreNotSupported) {
   constexpr Case kCases[] = {
+      {"{{ {}.copy() }}", "      ^", "the attribute 'copy' of dict is not supported"},
       {"{{ {}.fromkeys([]) }}", "      ^", "the attribute 'fromkeys' of dict is not supported"},
       {"{{ range(3).start }}", "            ^", "the attribute 'start' of range is not supported"},
       {"{{ range(3)[1:] }}", "           ^",

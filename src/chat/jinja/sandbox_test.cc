@@ -104,6 +104,7 @@ TEST(Hostile, WorkIsCounted) {
        "{% set ns.l = [ns.l] %}{% endfor %}",
        "{{ ns.l|tojson(indent=0)|length }}"},
       {"{% set l = range(20000)|list %}", "{% set y = l|unique|list %}"},
+      {"{% set l = ([[1]] * 20000)|map('map', 'string')|list %}", "{% set y = l|unique|list %}"},
       {"{% set t = ('a' * 60,) * 1000 %}{% set d = {t + (1,): 1, t + (2,): 1, t + (3,): 1} %}"
        "{% set k = t + (9,) %}",
        "{% set y = k in d %}"},

@@ -214,11 +214,7 @@ absl::StatusOr<Value> view(Workspace& work, const Dict* dict) {
   return Value(work.iterator(items, kType));
 }
 
-// Values cannot change, so a copy is the thing itself.
-absl::StatusOr<Value> copy(Workspace&, Value self) { return self; }
-
 constexpr Routine kDictMethods[] = {
-    {"copy", kTyped<copy>},
     {"get", kTyped<get>, {"/key", "/default"}},
     {"items", kTyped<view<Iterator::Type::kItems>>},
     {"keys", kTyped<view<Iterator::Type::kKeys>>},
@@ -235,7 +231,7 @@ constexpr std::string_view kForeignText[] = {
     "istitle",    "ljust",     "maketrans",    "partition",  "rjust",
     "rpartition", "swapcase",  "translate",    "zfill"};
 constexpr std::string_view kForeignList[] = {"copy", "count", "index"};
-constexpr std::string_view kForeignDict[] = {"fromkeys"};
+constexpr std::string_view kForeignDict[] = {"copy", "fromkeys"};
 constexpr std::string_view kForeignNumber[] = {
     "as_integer_ratio", "bit_count", "bit_length", "conjugate", "denominator",
     "from_bytes",       "fromhex",   "hex",        "imag",      "is_integer",

@@ -22,7 +22,7 @@ absl::StatusOr<Value> character_at(Workspace& work, const Text& text, int64_t in
   size_t begin = is_from_end ? view.size() : offset_of(view, index);
   for (; index < 0 && begin > 0; ++index) begin = previous_boundary(view, begin);
   RETURN_IF_ERROR(is_from_end ? work.spend_bytes(view.size() - begin, 8)
-                              : work.spend_bytes(begin, 128));
+                              : work.spend_bytes(begin, 64));
   if (index < 0 || begin == view.size()) return Value(Undefined{});
   return Value(slice(work, text, begin, begin + code_point_at(view, begin).size));
 }

@@ -344,13 +344,10 @@ absl::Status JsonWriter::write_key(const Value& key) {
   if (const Text* text = as_text(key)) {
     RETURN_IF_ERROR(work_.spend_bytes(text->size, 2));
     write_text(*text);
-  } else if (is_none(key)) {
-    out_.append("\"null\"");
-  } else if (const bool* flag = std::get_if<bool>(&key)) {
-    out_.append(*flag ? "\"true\"" : "\"false\"");
-  } else if (is_number(key)) {
-    ASSIGN_OR_RETURN(const std::string number, number_text(work_, key));
-    out_.append(fmt::format("\"{}\"", number));
+  } else if (is_none(key) || is_number(key)) {
+    out_.append("\"");
+    RETURN_IF_ERROR(write(key));
+    out_.append("\"");
   } else {
     return invalid_argument("{} cannot be a key in JSON", type_name(key));
   }

@@ -1,7 +1,6 @@
 #include "chat/jinja/values/text.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <iterator>
 #include <limits>
@@ -16,16 +15,6 @@ namespace millrace::jinja {
 namespace {
 
 bool is_continuation(char byte) { return (static_cast<uint8_t>(byte) & 0xC0) == 0x80; }
-
-constexpr size_t kWordBytes = sizeof(uint64_t);
-// Characters that begin in the first word of a text.
-int64_t count_in_word(std::string_view text) {
-  constexpr uint64_t kLowest = 0x0101'0101'0101'0101;
-  uint64_t word = 0;
-  std::memcpy(&word, text.data(), kWordBytes);
-  const uint64_t continuations = (word >> 7) & ~(word >> 6) & kLowest;
-  return static_cast<int64_t>(kWordBytes) - std::popcount(continuations);
-}
 
 utf8proc_category_t category(int32_t code_point) { return utf8proc_category(code_point); }
 
@@ -56,21 +45,11 @@ size_t previous_boundary(std::string_view text, size_t end) {
 }
 
 int64_t count_code_points(std::string_view text) {
-  int64_t count = 0;
-  for (; text.size() >= kWordBytes; text.remove_prefix(kWordBytes)) count += count_in_word(text);
-  return count +
-         std::count_if(text.begin(), text.end(), [](char byte) { return !is_continuation(byte); });
+  return std::count_if(text.begin(), text.end(), [](char byte) { return !is_continuation(byte); });
 }
 
 size_t offset_of(std::string_view text, int64_t index) {
   size_t at = 0;
-  // Words that lie before the character, and cannot hold its beginning.
-  for (; at + kWordBytes <= text.size() && index > 0; at += kWordBytes) {
-    const int64_t count = count_in_word(text.substr(at));
-    if (count >= index) break;
-    index -= count;
-  }
-  while (at > 0 && at < text.size() && is_continuation(text[at])) ++at;
   for (; index > 0 && at < text.size(); --index) {
     ++at;
     while (at < text.size() && is_continuation(text[at])) ++at;

@@ -311,19 +311,13 @@ absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Val
     return (*dict)->find(item) != nullptr;
   }
   if (is_undefined(container)) return false;
-  if (const auto* range = std::get_if<const Range*>(&container)) {
-    if (!is_number(item)) return false;
-    for (int64_t i = 0; i < (*range)->size(); ++i) {
-      RETURN_IF_ERROR(work.spend());
-      if (compare_numbers((*range)->at(i), item) == 0) return true;
-    }
-    return false;
-  }
   std::span<const Value> items;
   const Iterator::Failure* failure = nullptr;
   auto* const* it = std::get_if<Iterator*>(&container);
   if (const auto* list = std::get_if<const List*>(&container)) {
     items = (*list)->items;
+  } else if (std::holds_alternative<const Range*>(container)) {
+    ASSIGN_OR_RETURN(items, items_of(work, container));
   } else if (it == nullptr) {
     return invalid_argument("'in' cannot look into {}", type_name(container));
   } else if (!(*it)->is_spent) {
@@ -382,22 +376,19 @@ size_t hash_of_number(const Value& key) {
 
 // Seeded anew in every process, so that no file can bring keys that collide.
 size_t hash_of(const Value& key) {
-  struct Hash {
-    size_t operator()(const Undefined&) { return 1; }
-    size_t operator()(const None&) { return 2; }
-    size_t operator()(bool flag) { return hash_of_number(Value(flag)); }
-    size_t operator()(int64_t number) { return hash_of_number(Value(number)); }
-    size_t operator()(double number) { return hash_of_number(Value(number)); }
-    size_t operator()(const Text& text) { return absl::HashOf(to_absl(text.view())); }
-    size_t operator()(const List* list) {
-      size_t hash = list->items.size();
-      for (const Value& item : list->items) hash = absl::HashOf(hash, hash_of(item));
-      return hash;
-    }
-    // Equal only to themselves.
-    size_t operator()(const void* object) { return absl::HashOf(object); }
-  };
-  return std::visit(Hash{}, key);
+  if (is_number(key)) return hash_of_number(key);
+  if (const Text* text = as_text(key)) return absl::HashOf(to_absl(text->view()));
+  if (const auto* list = std::get_if<const List*>(&key)) {
+    size_t hash = (*list)->items.size();
+    for (const Value& item : (*list)->items) hash = absl::HashOf(hash, hash_of(item));
+    return hash;
+  }
+  return std::visit(
+      [](const auto& held) {
+        if constexpr (std::is_pointer_v<std::decay_t<decltype(held)>>) return absl::HashOf(held);
+        return size_t{0};  // Undefined, None
+      },
+      key);
 }
 
 bool keys_equal(const Value& left, const Value& right) {
