@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Words that no template writes of its own.
+// Words that no template contains.
 constexpr std::string_view kUserWord = "Zquser";
 constexpr std::string_view kOtherWord = "Zqother";
 constexpr std::string_view kAnswerWord = "Zqanswer";
@@ -170,7 +170,7 @@ void Prober::find_others() {
   can_.assistant = forms_of([&](Json content) {
     return Json::array({user(), message("assistant", std::move(content)), user(kOtherWord)});
   });
-  // A template that writes whatever role it is given was not made for developers.
+  // A template that writes any role's name does not support developers in particular.
   constexpr std::string_view kStranger = "zqstranger";
   const Json content = can_.system.text || !can_.system.parts
                            ? Json(kAnswerWord)

@@ -66,7 +66,9 @@ void put_behind(Json& content, const Json& more) {
   if (content.is_array()) {
     content.push_back(text_part(std::string(kBetween) + text_of(more)));
   } else {
-    content = content.get_ref<const std::string&>() + std::string(kBetween) + text_of(more);
+    auto& text = content.get_ref<std::string&>();
+    text += kBetween;
+    text += text_of(more);
   }
 }
 
@@ -106,7 +108,7 @@ class Fitter {
   absl::Status fit_calls(Json& message) const;
   void fit_arguments(Json& arguments) const;
   void fit_reasoning(Json& message) const;
-  bool takes_system(Json& content);
+  bool takes_system(const Json& content);
   void push(Json message);
   const ContentForms& forms_of(std::string_view role) const;
 
@@ -114,8 +116,9 @@ class Fitter {
 
   const ChatCapabilities& can_;
   size_t next_ = 0;
-  std::string folded_;  // what the system said and no message holds yet
+  std::string folded_;  // system content that waits for the next user message
   Json::array_t fitted_;
+  bool are_all_systems_ = true;  // those in fitted_
 };
 
 const ContentForms& Fitter::forms_of(std::string_view role) const {
@@ -179,26 +182,26 @@ void Fitter::fit_reasoning(Json& message) const {
   }
 }
 
-// Whether the template shows a message of the system as the next one; if not, what it says is kept
-// where the template does show it.
-bool Fitter::takes_system(Json& content) {
+// Whether the template shows a system message at this place. If not, its content is merged into
+// the system message before it, or kept for the next user message.
+bool Fitter::takes_system(const Json& content) {
   const bool is_first = fitted_.empty();
-  const bool is_leading =
-      !is_first && std::ranges::all_of(fitted_, [](const Json& each) { return is_system(each); });
-  if (can_.system.any()) {
-    if (is_first || (is_leading ? can_.several_systems : can_.later_systems)) return true;
-    if (is_leading) {
-      put_behind(fitted_.back()["content"], content);
-      return false;
-    }
+  const bool is_leading = !is_first && are_all_systems_;
+  const bool is_shown = is_first || (is_leading ? can_.several_systems : can_.later_systems);
+  if (can_.system.any() && is_shown) return true;
+  if (text_of(content).empty()) return false;
+  if (can_.system.any() && is_leading) {
+    put_behind(fitted_.back()["content"], content);
+    return false;
   }
   if (!folded_.empty()) folded_ += kBetween;
   folded_ += text_of(content);
   return false;
 }
 
-// A template that refuses two users' messages in a row gets one of both.
+// Merges two user messages in a row where the template refuses them.
 void Fitter::push(Json message) {
+  are_all_systems_ = are_all_systems_ && is_system(message);
   const bool is_joined = can_.alternating && !fitted_.empty() && message["role"] == "user" &&
                          fitted_.back()["role"] == "user";
   if (is_joined) {
@@ -212,7 +215,7 @@ Json Fitter::finish() {
   if (folded_.empty()) return Json(std::move(fitted_));
   Json content = std::exchange(folded_, {});
   give_form(content, can_.user);
-  // Between a user's message and what its calls brought no second one may come.
+  // Calls and their results do not count as turns.
   const auto is_turn = [](const Json& each) {
     return each["role"] == "user" ||
            (each["role"] == "assistant" && find_member(each, "tool_calls") == nullptr);

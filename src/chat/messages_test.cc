@@ -160,6 +160,17 @@ TEST(Messages, SeveralSystemsAtTheStart) {
             R"({"type":"text","text":"\n\nd"}]},{"role":"user","content":"u"}])");
 }
 
+TEST(Messages, AnEmptySystemMessageAddsNothing) {
+  constexpr std::string_view kGiven =
+      R"([{"role":"system","content":"s"},{"role":"system","content":""},)"
+      R"({"role":"system"},{"role":"user","content":"u"}])";
+  ChatCapabilities can = all_text();
+  can.several_systems = false;
+  EXPECT_EQ(fit(kGiven, can), R"([{"role":"system","content":"s"},{"role":"user","content":"u"}])");
+  can.system = {};
+  EXPECT_EQ(fit(kGiven, can), R"([{"role":"user","content":"s\n\nu"}])");
+}
+
 TEST(Messages, ALaterSystemThatWouldBeLostBeginsTheUsersMessage) {
   constexpr std::string_view kLater =
       R"([{"role":"user","content":"u"},{"role":"system","content":"s"},)"

@@ -17,7 +17,7 @@ namespace millrace::jinja {
 enum class Origin : uint8_t {
   kTrusted,   // the model's files or the caller's own words
   kWritten,   // somebody wrote every string and key in it
-  kMessages,  // as kWritten, but for each message's `role` where it is one that everybody knows
+  kMessages,  // as kWritten, but for each message's `role` where it is a standard one
 };
 
 // A variable of the context.

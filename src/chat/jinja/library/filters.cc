@@ -29,7 +29,7 @@ struct NumberText {
   std::string digits;  // and whatever else follows the sign
 };
 absl::StatusOr<NumberText> number_text(Workspace& work, const Text& given) {
-  // A digit is copied, and then read with all that came before it.
+  // Each digit is copied and parsed.
   RETURN_IF_ERROR(work.spend(4 + int64_t{given.size} / 2));
   ASSIGN_OR_RETURN(const Text stripped, strip(work, given, nullptr, Side::kBoth));
   std::string_view text = stripped.view();

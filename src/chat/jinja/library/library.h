@@ -37,7 +37,7 @@ using Function = absl::StatusOr<Value> (*)(Workspace& work, const Routine& routi
 struct Routine {
   std::string_view name;
   Function function;
-  // A name that begins with '/' belongs to a parameter that is given by its place only.
+  // A name that begins with '/' is that of a positional-only parameter.
   std::array<std::string_view, 4> parameters{};
 };
 
@@ -78,7 +78,7 @@ const Routine* find_in(std::span<const Routine> table, std::string_view name);
 
 absl::Status set_attribute(Workspace& work, Namespace& space, const Text& name, const Value& value);
 
-// pattern % arguments, in simple forms: a tuple holds several arguments, a dict named ones.
+// pattern % arguments, in simple forms: a tuple holds several arguments.
 absl::StatusOr<Value> format_percent(Workspace& work, const Text& pattern, const Value& arguments);
 // pattern.format(...), in simple forms.
 absl::StatusOr<Value> format_braces(Workspace& work, const Text& pattern,

@@ -25,7 +25,7 @@ bool is_sequence(const Value& value) {
   return is_undefined(value) || holds<Text>(value) || holds<const Dict*>(value) ||
          holds<const List*>(value) || holds<const Range*>(value);
 }
-// jinja2 judges by __call__, which Undefined and its loops have.
+// Python's callable(): Undefined and loops have __call__.
 bool is_callable(const Value& value) {
   return is_undefined(value) || holds<const Callable*>(value) || holds<Loop*>(value);
 }

@@ -56,8 +56,8 @@ void for_each_operand(const Expr& expr, absl::FunctionRef<void(const Expr&)> vis
 
 namespace {
 
-// The names that a body with variables of its own speaks of itself, in the order of its statements:
-// jinja2's Symbols and FrameSymbolVisitor (jinja2/idtracking.py).
+// The names that a body with variables of its own reads and assigns, in the order of its
+// statements: jinja2's Symbols and FrameSymbolVisitor (jinja2/idtracking.py).
 class Frame {
  public:
   Frame(Frame* parent, Body* body) : parent_(parent), body_(body) {}

@@ -55,8 +55,8 @@ class Parser {
   static absl::StatusOr<Tree> parse(const Source& source, const Limits& limits);
 
  private:
-  // An unknown filter or test. jinja2 minds it when it compiles, except in a branch that may never
-  // be taken.
+  // An unknown filter or test. jinja2 rejects it when it compiles, except in a branch that may
+  // never be taken.
   struct Unknown {
     size_t offset;
     absl::Status status;

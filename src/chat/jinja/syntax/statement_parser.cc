@@ -19,7 +19,7 @@ std::string quoted_list(std::span<const std::string_view> names, std::string_vie
 
 constexpr std::string_view kConstants[] = {"true", "false", "none", "True", "False", "None"};
 
-// Statements of jinja2 that would reach for other templates or escape HTML.
+// Statements of jinja2 that read other templates, escape HTML, or that no template uses.
 constexpr std::string_view kUnsupported[] = {"extends", "block",      "include", "import",
                                              "from",    "autoescape", "do",      "trans",
                                              "with",    "print",      "call",    "filter"};
@@ -178,7 +178,7 @@ absl::Status Parser::statement(Body& out) {
   return expected("a statement");
 }
 
-// What an unknown filter does in a branch is known when the branch is taken.
+// An unknown filter in a branch is an error only when the branch is taken.
 absl::Status Parser::if_statement(Body& out) {
   const size_t offset = take().offset;
   const size_t unknown = unknown_.size();
@@ -287,7 +287,7 @@ absl::Status Parser::macro_statement(Body& out) {
   const auto loads = static_cast<ptrdiff_t>(loads_.size());
   ASSIGN_OR_RETURN(macro.body, scoped_block("endmacro"));
   loops_ = loops;
-  // Names that jinja2 gives to a macro that reads them.
+  // jinja2 defines these names in a macro that reads them.
   for (const std::string_view given : {"caller", "varargs", "kwargs"}) {
     const bool is_read =
         std::find(loads_.begin() + loads, loads_.end(), intern(given)) != loads_.end();
@@ -305,7 +305,7 @@ absl::Status Parser::macro_statement(Body& out) {
 absl::Status Parser::generation_statement(Body& out) {
   const size_t offset = take().offset;
   Generation node;
-  // There it is a call of a function, which no 'break' leaves.
+  // transformers makes it a call of a function, which 'break' cannot leave.
   const int32_t loops = std::exchange(loops_, 0);
   ASSIGN_OR_RETURN(node.body, scoped_block("endgeneration"));
   loops_ = loops;

@@ -22,10 +22,9 @@ absl::StatusOr<Value> get_item(Workspace& work, const Value& object, const Value
 absl::StatusOr<Value> get_slice(Workspace& work, const Value& object, const Value* start,
                                 const Value* stop, const Value* step);
 
-// The items that a `for` over the value sees. What gives its items once is spent by it.
+// The items that a `for` over the value sees. Generators are consumed.
 absl::StatusOr<std::span<const Value>> items_of(Workspace& work, const Value& value);
-// The same for a filter that walks as far as it is asked to: what fails after the items is said
-// when they are done.
+// The same for filters that are generators: `end` is the error that follows the items.
 struct Walk {
   std::span<const Value> items;
   absl::Status end;

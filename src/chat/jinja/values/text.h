@@ -14,7 +14,7 @@ namespace millrace::jinja {
 
 // Linear in the bytes, whatever they are; npos where there is none. An empty needle is found at
 // once.
-// Of the dearest texts, so many bytes are searched in the time of a step.
+// Of the most expensive texts, so many bytes are searched in the time of a step.
 inline constexpr int64_t kSearchedBytesPerStep = 16;
 size_t find_bytes(std::string_view text, std::string_view needle, size_t from);
 

@@ -91,8 +91,8 @@ struct Range {
 struct Iterator {
   enum class Type : uint8_t { kGenerator, kReversed, kKeys, kValues, kItems };
 
-  // Of Python's generators only what is asked for is computed: what went wrong here goes wrong
-  // there when its turn comes.
+  // Python computes the items of a generator on demand: an error is reported when its item is
+  // reached.
   struct Failure {
     absl::StatusCode code;
     std::string_view message;
