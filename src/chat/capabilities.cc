@@ -1,5 +1,6 @@
 #include "chat/capabilities.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -11,7 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Words that no template writes of its own.
+// Words that no template contains.
 constexpr std::string_view kUserWord = "Zquser";
 constexpr std::string_view kOtherWord = "Zqother";
 constexpr std::string_view kAnswerWord = "Zqanswer";
@@ -51,12 +52,15 @@ Json definition(std::string_view name) {
 }
 
 // Some templates ask for ids of exactly nine letters and digits.
-Json call(std::string_view name, std::string_view id, bool text_arguments) {
-  Json arguments = {{kArgumentWord, kValueWord}};
-  if (text_arguments) arguments = arguments.dump();
+Json call(std::string_view name, std::string_view id, Json arguments) {
   return {{"id", id},
           {"type", "function"},
           {"function", {{"name", name}, {"arguments", std::move(arguments)}}}};
+}
+
+Json call(std::string_view name, std::string_view id, bool text_arguments) {
+  const Json arguments = {{kArgumentWord, kValueWord}};
+  return call(name, id, text_arguments ? Json(arguments.dump()) : arguments);
 }
 
 Json result(std::string_view name, std::string_view id, Json content) {
@@ -71,6 +75,7 @@ class Prober {
     find_users();
     find_others();
     find_tools();
+    find_systems();
     find_turns();
     find_reasoning();
     return can_;
@@ -84,6 +89,8 @@ class Prober {
   void find_tools();
   void find_arguments(const Json& content);
   void find_calls();
+  void find_systems();
+  bool shows_all(const Json& messages, const Json& extra);
   void find_reasoning();
   void find_turns();
 
@@ -163,7 +170,7 @@ void Prober::find_others() {
   can_.assistant = forms_of([&](Json content) {
     return Json::array({user(), message("assistant", std::move(content)), user(kOtherWord)});
   });
-  // A template that writes whatever role it is given was not made for developers.
+  // A template that writes any role's name does not support developers in particular.
   constexpr std::string_view kStranger = "zqstranger";
   const Json content = can_.system.text || !can_.system.parts
                            ? Json(kAnswerWord)
@@ -228,10 +235,57 @@ void Prober::find_calls() {
   const Text one = called({one_call()}, no_content());
   const Text both = called({one_call(), second}, no_content());
   can_.parallel_tool_calls = one && both && count(*both, kValueWord) == count(*one, kValueWord) + 1;
+  const Text plain = called({call(kToolWord, "call00001", Json(kValueWord))}, no_content());
+  can_.plain_arguments = shows(plain, kValueWord);
   if (can_.call_content == CallContent::kNull) return;
   const Text null = called({one_call()}, nullptr);
   const bool takes_null = null && one && count(*null, "None") == count(*one, "None");
   if (takes_null) can_.call_content = CallContent::kEither;
+}
+
+// Whether the content of every message is shown.
+bool Prober::shows_all(const Json& messages, const Json& extra) {
+  const Text text = render(messages, extra);
+  return text && std::ranges::all_of(messages, [&](const Json& each) {
+           const Json& content = each["content"];
+           const Json& word = content.is_array() ? content[0]["text"] : content;
+           return !word.is_string() || shows(text, word.get<std::string>());
+         });
+}
+
+void Prober::find_systems() {
+  if (!can_.system.any()) return;
+  const auto says = [&](std::string_view role, std::string_view word) {
+    if (can_.system.text) return message(role, word);
+    return message(role, Json::array({text_part(word)}));
+  };
+  std::vector<std::string_view> roles = {"system"};
+  if (can_.developer_role) roles.push_back("developer");
+  can_.several_systems = can_.later_systems = true;
+  for (const Json& extra : {Json::object(), tools_}) {
+    for (const std::string_view role : roles) {
+      for (const std::string_view first : roles) {
+        const Json both[] = {says(first, "Zqfirst"), says(role, "Zqsecond")};
+        can_.several_systems = can_.several_systems &&
+                               shows_all(Json::array({both[0], both[1], user()}), extra) &&
+                               shows_all(Json::array({both[0], both[1], both[0], user()}), extra);
+      }
+      const Json first = says("system", "Zqfirst");
+      const Json later = says(role, "Zqlater");
+      std::vector<Json> conversations = {
+          Json::array({first, user(), answer(), later, user(kOtherWord)}),
+          Json::array({user(), later, answer(), user(kOtherWord), answer(), later}),
+          Json::array({user(), later})};
+      if (can_.tool_calls) {
+        const Json done = result(kToolWord, "call00001", "1");
+        conversations.push_back(
+            Json::array({first, user(), calls({one_call()}), done, later, user(kOtherWord)}));
+      }
+      for (const Json& each : conversations) {
+        can_.later_systems = can_.later_systems && shows_all(each, extra);
+      }
+    }
+  }
 }
 
 void Prober::find_reasoning() {

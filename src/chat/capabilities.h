@@ -30,10 +30,13 @@ struct ChatCapabilities {
   ContentForms assistant;
   ContentForms tool;
   bool developer_role = false;  // has turns of its own for developers, not only for any role's name
-  bool tools = false;           // shows tool definitions
-  bool tool_calls = false;      // shows the calls of an assistant's message
+  bool several_systems = false;  // shows each of several system messages that begin a conversation
+  bool later_systems = false;    // shows system messages wherever they stand
+  bool tools = false;            // shows tool definitions
+  bool tool_calls = false;       // shows the calls of an assistant's message
   bool parallel_tool_calls = false;  // several in one message
   bool text_arguments = false;       // wants a call's arguments as JSON text, not as an object
+  bool plain_arguments = false;      // shows arguments that are any text, not an object
   CallContent call_content = CallContent::kEmpty;
   bool undefined_tools = false;    // fails where tools are none, and not where they are undefined
   bool generation_prompt = false;  // add_generation_prompt opens the answer

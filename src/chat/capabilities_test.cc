@@ -67,6 +67,24 @@ TEST(Capabilities, RolesThatARefusalHides) {
                   .developer_role);
 }
 
+TEST(Capabilities, WhereTheSystemIsShown) {
+  const ChatCapabilities everywhere = capabilities_of(kPlain);
+  EXPECT_TRUE(everywhere.several_systems);
+  EXPECT_TRUE(everywhere.later_systems);
+  const ChatCapabilities first = capabilities_of(
+      "{% if messages[0].role == 'system' %}{{ messages[0].content }}{% endif %}"
+      "{% for m in messages %}{% if m.role != 'system' %}{{ m.content }}{% endif %}{% endfor %}");
+  EXPECT_TRUE(first.system.text);
+  EXPECT_FALSE(first.several_systems);
+  EXPECT_FALSE(first.later_systems);
+  const ChatCapabilities leading = capabilities_of(
+      "{% for m in messages %}{% if m.role == 'system' and not loop.first and "
+      "loop.previtem.role != 'system' %}{{ raise_exception('late') }}{% endif %}{{ m.content }}"
+      "{% endfor %}");
+  EXPECT_TRUE(leading.several_systems);
+  EXPECT_FALSE(leading.later_systems);
+}
+
 // A template whose messages show `call` for each call.
 ChatCapabilities calling(std::string_view call) {
   return capabilities_of(
@@ -86,6 +104,9 @@ TEST(Capabilities, ShapesOfArguments) {
   EXPECT_FALSE(either.text_arguments);
   EXPECT_TRUE(either.tool_calls);
   EXPECT_TRUE(either.parallel_tool_calls);
+  EXPECT_TRUE(either.plain_arguments);
+  EXPECT_FALSE(
+      calling("{% for k, v in f.arguments.items() %}{{ k }}={{ v }}{% endfor %}").plain_arguments);
   EXPECT_FALSE(calling("{{ f.name }}").tool_calls);
   EXPECT_FALSE(capabilities_of("{% for m in messages %}{% if m.tool_calls %}"
                                "{% if m.tool_calls | length > 1 %}{{ raise_exception('one') }}"

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "chat/jinja/source.h"
+#include "chat/jinja/syntax/source.h"
 #include "chat/jinja/template.h"
 #include "chat/messages.h"
 
@@ -37,7 +37,7 @@ std::vector<Variable> variables_of(const Json& object) {
 
 bool is_given(const Json& tools) { return tools.is_array() && !tools.empty(); }
 
-// One source, and what it was found to do.
+// A compiled source and its capabilities.
 struct Variant {
   jinja::Template source;
   ChatCapabilities can;
@@ -127,7 +127,8 @@ absl::StatusOr<MarkedText> ChatTemplate::render(const ChatContext& context) cons
   const Json eos = context.eos_token;
   const Json add_generation_prompt = context.add_generation_prompt;
   std::vector<Variable> variables;
-  // What comes later replaces what has the same name: a client's words never replace ours.
+  // Later variables replace earlier ones of the same name, so that no keyword argument of a client
+  // replaces one of ours.
   if (context.extra.is_object()) {
     for (const auto& [name, value] : context.extra.get_ref<const Json::object_t&>()) {
       variables.push_back({name, &value, Origin::kWritten});

@@ -45,12 +45,12 @@ class ChatTemplate {
 
   // What the template makes of the context, its messages fitted to what the template wants (see
   // messages.h). Whatever a client wrote is marked as written: messages, tools and keyword
-  // arguments, but for the names of the roles that everybody knows. INVALID_ARGUMENT: the messages
+  // arguments, but for the names of the five standard roles. INVALID_ARGUMENT: the messages
   // have another shape, or the template knows no tools, refuses (raise_exception) or fails.
   // RESOURCE_EXHAUSTED: it went beyond its limits.
   absl::StatusOr<MarkedText> render(const ChatContext& context) const;
 
-  // Why render() failed, for whom the template is none of their business: nothing of its text.
+  // Why render() failed, for clients: without the name, place and text of the template.
   static std::string reason_of(const absl::Status& status);
 
   // What the template makes of exactly these variables, an object, as its authors' own code would

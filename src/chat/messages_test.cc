@@ -15,7 +15,12 @@ constexpr ContentForms kParts = {.text = false, .parts = true};
 constexpr ContentForms kBoth = {.text = true, .parts = true};
 
 ChatCapabilities all_text() {
-  return {.user = kText, .system = kText, .assistant = kText, .tool = kText};
+  return {.user = kText,
+          .system = kText,
+          .assistant = kText,
+          .tool = kText,
+          .several_systems = true,
+          .later_systems = true};
 }
 
 // The fitted messages as compact JSON, or `!` and the message.
@@ -39,9 +44,9 @@ TEST(Messages, ContentTakesTheFormThatTheTemplateWants) {
 
 TEST(Messages, NoContent) {
   constexpr std::string_view kNull =
-      R"([{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f"}}]}])";
+      R"([{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":{}}}]}])";
   constexpr std::string_view kEmpty =
-      R"([{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f"}}]}])";
+      R"([{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{}}}]}])";
   ChatCapabilities can = all_text();
   EXPECT_EQ(fit(kNull, can), kEmpty);
   EXPECT_EQ(fit(kEmpty, can), kEmpty);
@@ -66,6 +71,34 @@ TEST(Messages, ArgumentsBecomeObjectsOrStayText) {
   EXPECT_EQ(
       fit(kAsObject, can),
       R"([{"role":"assistant","content":"","tool_calls":[{"function":{"arguments":"{\"a\":1}"}}]}])");
+}
+
+// What models write when they fail, and what clients send for none.
+TEST(Messages, ArgumentsThatAreNoObject) {
+  const auto arguments_of = [](const Json& given, bool wants_text, bool shows_any_text) {
+    ChatCapabilities can = all_text();
+    can.text_arguments = wants_text;
+    can.plain_arguments = shows_any_text;
+    Json call = {{"function", {{"name", "f"}, {"arguments", given}}}};
+    Json message = {{"role", "assistant"}, {"content", ""}};
+    message["tool_calls"].push_back(std::move(call));
+    Json messages = Json::array();
+    messages.push_back(std::move(message));
+    const absl::StatusOr<Json> fitted = fit_messages(messages, can);
+    EXPECT_TRUE(fitted.ok()) << fitted.status();
+    return (*fitted)[0]["tool_calls"][0]["function"]["arguments"];
+  };
+  for (const Json& none : {Json(""), Json(" \n"), Json(), Json::object()}) {
+    EXPECT_EQ(arguments_of(none, false, true), Json::object()) << none;
+    EXPECT_EQ(arguments_of(none, true, true), "{}") << none;
+  }
+  for (const char* text : {"{", "no", "[1]", "3", "null", "\"x\"", "{} {}", "1e999"}) {
+    EXPECT_EQ(arguments_of(text, true, true), text);
+    EXPECT_EQ(arguments_of(text, false, true), text);
+    EXPECT_EQ(arguments_of(text, false, false), Json::object()) << text;
+  }
+  EXPECT_EQ(arguments_of(Json::array({1}), false, true), "[1]");
+  EXPECT_EQ(arguments_of(3, true, false), "3");
 }
 
 TEST(Messages, ReasoningGoesWhereTheTemplateLooks) {
@@ -109,6 +142,67 @@ TEST(Messages, ASystemWithoutARoleBeginsTheUsersMessage) {
             R"({"type":"text","text":"u"}]}])");
 }
 
+constexpr std::string_view kTwoSystems =
+    R"([{"role":"system","content":"s"},{"role":"developer","content":[{"type":"text","text":"d"}]},)"
+    R"({"role":"user","content":"u"}])";
+
+TEST(Messages, SeveralSystemsAtTheStart) {
+  ChatCapabilities can = all_text();
+  EXPECT_EQ(fit(kTwoSystems, can),
+            R"([{"role":"system","content":"s"},{"role":"system","content":"d"},)"
+            R"({"role":"user","content":"u"}])");
+  can.several_systems = false;
+  EXPECT_EQ(fit(kTwoSystems, can),
+            R"([{"role":"system","content":"s\n\nd"},{"role":"user","content":"u"}])");
+  can.system = kParts;
+  EXPECT_EQ(fit(kTwoSystems, can),
+            R"([{"role":"system","content":[{"type":"text","text":"s"},)"
+            R"({"type":"text","text":"\n\nd"}]},{"role":"user","content":"u"}])");
+}
+
+TEST(Messages, AnEmptySystemMessageAddsNothing) {
+  constexpr std::string_view kGiven =
+      R"([{"role":"system","content":"s"},{"role":"system","content":""},)"
+      R"({"role":"system"},{"role":"user","content":"u"}])";
+  ChatCapabilities can = all_text();
+  can.several_systems = false;
+  EXPECT_EQ(fit(kGiven, can), R"([{"role":"system","content":"s"},{"role":"user","content":"u"}])");
+  can.system = {};
+  EXPECT_EQ(fit(kGiven, can), R"([{"role":"user","content":"s\n\nu"}])");
+}
+
+TEST(Messages, ALaterSystemThatWouldBeLostBeginsTheUsersMessage) {
+  constexpr std::string_view kLater =
+      R"([{"role":"user","content":"u"},{"role":"system","content":"s"},)"
+      R"({"role":"assistant","content":"a"},{"role":"user","content":"v"}])";
+  ChatCapabilities can = all_text();
+  EXPECT_EQ(fit(kLater, can), kLater);
+  can.later_systems = false;
+  EXPECT_EQ(fit(kLater, can),
+            R"([{"role":"user","content":"u"},{"role":"assistant","content":"a"},)"
+            R"({"role":"user","content":"s\n\nv"}])");
+}
+
+TEST(Messages, AlternatingTemplatesGetOneOfTwoUsersMessages) {
+  constexpr std::string_view kUsers =
+      R"([{"role":"user","content":"u"},{"role":"system","content":"s"},)"
+      R"({"role":"user","content":"v"},{"role":"system","content":"t"}])";
+  ChatCapabilities can = all_text();
+  can.later_systems = false;
+  EXPECT_EQ(fit(kUsers, can),
+            R"([{"role":"user","content":"u"},{"role":"user","content":"s\n\nv"},)"
+            R"({"role":"user","content":"t"}])");
+  can.alternating = true;
+  EXPECT_EQ(fit(kUsers, can), R"([{"role":"user","content":"u\n\ns\n\nv\n\nt"}])");
+  // Not behind what a call brought.
+  EXPECT_EQ(fit(R"([{"role":"user","content":"u"},{"role":"assistant","content":"",)"
+                R"("tool_calls":[]},{"role":"tool","content":"1"},)"
+                R"({"role":"system","content":"s"}])",
+                can),
+            R"([{"role":"user","content":"u\n\ns"},{"role":"assistant","content":"",)"
+            R"("tool_calls":[]},{"role":"tool","content":"1"}])");
+}
+
 TEST(Messages, OtherMembersAreKept) {
   constexpr std::string_view kGiven =
       R"([{"role":"tool","content":"c","tool_call_id":"1","name":"f","x":[1]}])";
@@ -129,8 +223,6 @@ TEST(Messages, WrongShapesAreNamed) {
             "!messages[0].tool_calls must be a list");
   EXPECT_EQ(fit(R"([{"role":"assistant","tool_calls":[{}]}])", can),
             "!messages[0].tool_calls[0].function must be an object");
-  EXPECT_EQ(fit(R"([{"role":"assistant","tool_calls":[{"function":{"arguments":"{"}}]}])", can),
-            "!messages[0].tool_calls[0].function.arguments must be JSON text");
 }
 
 }  // namespace

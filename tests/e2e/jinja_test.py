@@ -21,30 +21,32 @@ NOW = datetime.datetime(2026, 11, 22, 12, 34, 56)
 
 # Where we differ on purpose. What we refuse and jinja2 renders: our message, and why.
 REFUSED_BY_US = [
-    (r"complex numbers are not supported", "no template computes with them"),
-    (r"a (generator|list_reverseiterator|function|LoopContext|Cycler) cannot be printed", "Python prints an address, or the state of a loop"),
-    (r"this filter is not supported", "pprint, random and urlize: for debugging, never the same, for HTML pages"),
-    (r"lipsum is not supported|'self' is not supported", "never the same; chat templates have no blocks"),
-    (r"the attribute '(encode|maketrans)' of (str|Markup) is not supported", "bytes are no value here"),
-    (r"the attribute '(as_integer_ratio|from_bytes|to_bytes|is_integer|fromhex|hex)' of (int|float|bool) is not supported", "bytes, and what Pythons differ in"),
-    (r"the attribute '\w+' of (function|dict_\w+) is not supported", "functions and views have no attributes here"),
+    (r"integers beyond 64 bits are not supported", "no template counts so far"),
+    (r"a (generator|list_reverseiterator|function|LoopContext|Namespace) cannot be printed", "Python prints an address, or the state of an object"),
+    (r"the (filter|test) '\w+' is not supported|'(cycler|joiner|lipsum|self)' is not supported", "no published template uses them"),
+    (r"the attribute '\w+' of (str|Markup|int|float|bool|list|tuple|dict|range|function|dict_\w+) is not supported", "no published template uses them"),
+    (r"the format '.*' is not supported|a format of \w+ is not supported|a format's width is at most", "strings, integers and fixed decimals only"),
+    (r"(int with a base other than 10|round with a negative precision|round's method '.*'|negative powers|numbers in other bases than 10|'(\*\*|//|%)' of floats) (is|are) not supported",
+     "no template computes so"),
+    (r"'recursive' loops|filters of a 'set' block|'\w+' of a macro|the attribute '\w+' of a loop|'\*+' before an argument|named arguments of format|a tuple as an index|rsplit at white space",
+     "no published template uses them"),
+    (r"range cannot be a key", "nothing has one"),
+    (r"comparing views of dicts is not supported|slices of a range are not supported", "lists have both"),
     (r"the statement '\w+' is not supported", "there are no other templates; refused even where it is never reached"),
-    (r"striptags knows no entity", "HTML has two thousand; only those that escaping makes are known"),
     (r"more than \d+|beyond \d+|nests deeper", "bounds of the sandbox"),
     (r"on a string marked safe is not supported", "nothing escapes by itself in chat templates"),
-    (r"the identity of a \w+ is not supported", "whether two equal strings are one object is CPython's affair"),
-    (r"halves of surrogate pairs", "text is UTF-8"),
     (r"cannot be sliced like this", "of constants alone, which jinja2 folds as undefined"),
-    (r"slices in a tuple are not supported", "nothing has them as a key"),
 ]
 
 # What jinja2 refuses and we render: its message, and why.
 RENDERED_BY_US = [
     (r"NameError: name '(inf|nan)' is not defined", "jinja2 folds constants to names that Python does not have"),
 ]
-# What comes out otherwise: the source, and why.
+# What comes out otherwise: the source and what the context holds, and why.
 OTHERWISE = [
-    (r"\b(e|escape|safe|forceescape)\b", "fewer operations keep a string marked safe than markupsafe has"),
+    (r"\b(e|escape|safe)\b", "fewer operations keep a string marked safe than markupsafe has"),
+    (r"(?s)(?=.*\b(upper|lower|title|capitalize|sort|unique|min|max|dictsort)\b)(?=.*[ßﬁΣİ])", "cases map one character to one"),
+    (r"(?s)(?=.*\bisdigit\b)(?=.*[²½])", "superscripts are no digits"),
 ]
 
 
@@ -108,7 +110,8 @@ def judge(case, text, error, ours):
             return None
         if text is None:
             return None if is_listed(RENDERED_BY_US, error) else "only jinja2 refuses"
-        return None if is_listed(OTHERWISE, case["source"]) else "the texts differ"
+        seen = case["source"] + json.dumps(case["context"], ensure_ascii=False)
+        return None if is_listed(OTHERWISE, seen) else "the texts differ"
     if text is None or is_listed(REFUSED_BY_US, ours["error"].split("\n")[0]):
         return None
     return "only we refuse"

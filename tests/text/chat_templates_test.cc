@@ -212,6 +212,106 @@ TEST_F(PublishedChats, WrittenSpellingsAreNoTokens) {
   }
 }
 
+// A conversation of these letters: s, d, u, a: a message of the system, a developer, a user, the
+// assistant; c: a call and its result. Every content is a word of its own.
+Json conversation_of(std::string_view letters, bool as_parts, const Json& arguments = "{}") {
+  const std::map<char, std::string_view> roles = {
+      {'s', "system"}, {'d', "developer"}, {'u', "user"}, {'a', "assistant"}};
+  Json messages = Json::array();
+  for (size_t i = 0; i < letters.size(); ++i) {
+    if (letters[i] == 'c') {
+      const std::string id = fmt::format("call{:05}", i);
+      const Json function = {{"name", "zqtool"}, {"arguments", arguments}};
+      Json call = {{"id", id}, {"type", "function"}, {"function", function}};
+      messages.push_back({{"role", "assistant"}, {"content", nullptr}});
+      messages.back()["tool_calls"].push_back(std::move(call));
+      messages.push_back(
+          {{"role", "tool"}, {"tool_call_id", id}, {"name", "zqtool"}, {"content", "18"}});
+      continue;
+    }
+    const std::string word = fmt::format("zqword{}q", i);
+    const Json part = {{"type", "text"}, {"text", word}};
+    Json content = word;
+    if (as_parts) {
+      content = Json::array();
+      content.push_back(part);
+    }
+    messages.push_back({{"role", roles.at(letters[i])}, {"content", std::move(content)}});
+  }
+  return messages;
+}
+
+ChatContext context_of(Json messages, bool has_tools) {
+  ChatContext context;
+  context.messages = std::move(messages);
+  context.bos_token = "<s>";
+  context.eos_token = "</s>";
+  context.now = absl::UnixEpoch();
+  if (has_tools) {
+    const Json parameters = {
+        {"type", "object"}, {"properties", Json::object()}, {"required", Json::array()}};
+    const Json function = {
+        {"name", "zqtool"}, {"description", "A tool"}, {"parameters", parameters}};
+    context.tools.push_back({{"type", "function"}, {"function", function}});
+  }
+  return context;
+}
+
+// Wherever in a conversation the system or a developer speaks, and however often.
+TEST_F(PublishedChats, NothingThatTheSystemSaysIsLost) {
+  for (const PublishedTemplate& each : templates_) {
+    const ChatCapabilities& can = each.chat.capabilities();
+    for (const std::string letters :
+         {"su",   "du",    "ssu",   "sdu",   "dsu",   "ddu",    "sssu",    "us",     "ud",
+          "usu",  "udu",   "sus",   "sud",   "dus",   "suas",   "suasu",   "suadu",  "duasu",
+          "duad", "ussdu", "uasau", "suasa", "uasda", "susasu", "suassau", "s",      "d",
+          "ssd",  "sasu",  "uca",   "sucsu", "sucds", "ducasu", "sucsaud", "suscsa", "sucas"}) {
+      const bool has_call = letters.find('c') != std::string::npos;
+      if (has_call && !(can.tool_calls && can.tool.any())) continue;
+      for (const bool as_parts : {false, true}) {
+        for (const bool has_tools : {false, true}) {
+          if (has_tools ? !can.tools : has_call && can.tools) continue;
+          SCOPED_TRACE(fmt::format("{} with {}{}{}", each.name, letters, as_parts ? ", parts" : "",
+                                   has_tools ? ", tools" : ""));
+          const auto text =
+              each.chat.render(context_of(conversation_of(letters, as_parts), has_tools));
+          if (!text.ok()) {
+            std::string others = letters;
+            std::erase_if(others, [](char c) { return c == 's' || c == 'd'; });
+            const Json rest = conversation_of(others, as_parts);
+            const bool is_refused =
+                others.empty() || !each.chat.render(context_of(rest, has_tools)).ok();
+            EXPECT_TRUE(is_refused) << text.status();
+            continue;
+          }
+          for (size_t i = 0; i < letters.size(); ++i) {
+            if (letters[i] != 's' && letters[i] != 'd' && letters[i] != 'u') continue;
+            EXPECT_EQ(count(text->text, fmt::format("zqword{}q", i)), 1) << text->text;
+          }
+        }
+      }
+    }
+  }
+}
+
+// What models make of arguments when they fail, and what clients make of none.
+TEST_F(PublishedChats, NoArgumentsOfACallAreRefused) {
+  const Json all = Json::parse(R"(["", " ", "{}", "{\"a\": 1}", "{\"a\": ", "no JSON", "[1]", "3",
+      "1.5", "true", "null", "\"x\"", "{} {}", "[]", "1e999", {}, {"a": null}, [1], [], 3, null, true])");
+  for (const PublishedTemplate& each : templates_) {
+    const ChatCapabilities& can = each.chat.capabilities();
+    if (!can.tool_calls) continue;
+    for (const Json& arguments : all) {
+      for (const std::string_view letters : {"uc", "ucau"}) {
+        SCOPED_TRACE(fmt::format("{} with {} in {}", each.name, arguments.dump(), letters));
+        const auto text =
+            each.chat.render(context_of(conversation_of(letters, false, arguments), can.tools));
+        EXPECT_TRUE(text.ok()) << text.status();
+      }
+    }
+  }
+}
+
 // What the probes find: the forms of the user's, the system's, the assistant's and a tool's content
 // (text, parts, both); tool definitions, calls, parallel calls, arguments as text; alternating
 // roles, a developer's role, a generation prompt; where reasoning goes, what turns it on.

@@ -24,18 +24,19 @@ constexpr std::string_view kSources[] = {
     "{% for k, v in messages[0] | items %}{{ k }}: {{ v | string | indent(2, true) }}{% endfor %}",
     "{{ messages | map(attribute='content') | select('string') | map('upper') | unique | join('|') "
     "}}",
-    "{{ messages | sort(attribute='role') | list }}{{ messages | groupby('role') }}{{ tools | max "
+    "{{ messages | sort(attribute='role') | list }}{{ messages | selectattr('role') | list }}{{ "
+    "tools | max "
     "}}",
     "{{ tools | sort }}{{ tools | sum }}{{ tools | first }}{{ tools | last }}{{ tools | min }}",
-    "{{ '%s %r %d' % (messages, tools, tools) }}{{ '{0!r:>20} {1[0]}'.format(tools, messages) }}",
+    "{{ '%s %r %d' % (messages, tools, tools) }}{{ '{0!r:>20} {1}'.format(tools, messages) }}",
     "{{ tools + tools }}{{ tools * 3 }}{{ tools // 7 }}{{ tools % 5 }}{{ tools ** 2 }}{{ -tools }}",
     "{{ tools == messages }}{{ tools in messages }}{{ tools < messages }}{{ {tools: 1}[tools] }}",
-    "{% for t in tools recursive %}{{ loop.index }}{{ loop(t) if t is iterable }}{% endfor %}",
+    "{% macro m(t) %}{% for u in t %}{{ m(u) if u is iterable }}{% endfor %}{% endmacro %}"
+    "{{ m(tools) }}",
     "{{ tools[::-1] }}{{ tools[1:] }}{{ tools.x.y }}{{ tools['x'] }}{{ tools[0][0] }}{{ tools.0 }}",
-    "{{ tools | wordwrap(7) }}{{ tools | striptags }}{{ tools | title }}{{ tools | truncate(9) }}",
-    "{{ tools | int }}{{ tools | float }}{{ tools | round(2) }}{{ tools | abs }}{{ tools | "
-    "filesizeformat"
-    " }}{{ tools | urlencode }}{{ tools | xmlattr }}",
+    "{{ tools | title }}{{ tools | trim('a') }}{{ tools | escape }}{{ tools | reverse | list }}",
+    "{{ tools | int }}{{ tools | float }}{{ tools | round(2) }}{{ tools | abs }}{{ '%5.1f' % tools "
+    "}}",
 };
 
 const std::vector<Template>& templates() {

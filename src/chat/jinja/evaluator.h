@@ -1,13 +1,14 @@
 #pragma once
 
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
-#include "chat/jinja/ast.h"
-#include "chat/jinja/call.h"
-#include "chat/jinja/value.h"
-#include "chat/jinja/workspace.h"
+#include "chat/jinja/library/library.h"
+#include "chat/jinja/syntax/ast.h"
+#include "chat/jinja/values/value.h"
+#include "chat/jinja/values/workspace.h"
 
 namespace millrace::jinja {
 
@@ -23,6 +24,20 @@ struct Scope {
   Binding* first;
 };
 
+// Sets a variable for as long as it lives.
+template <typename T>
+class Replace {
+ public:
+  Replace(T& place, T value) : place_(place), before_(std::exchange(place, value)) {}
+  ~Replace() { place_ = before_; }
+  Replace(const Replace&) = delete;
+  Replace& operator=(const Replace&) = delete;
+
+ private:
+  T& place_;
+  T before_;
+};
+
 // A loop as its body sees it. Items that a filter refuses are left out when they are reached, since
 // the filter may depend on what the body did before.
 struct Loop {
@@ -33,8 +48,6 @@ struct Loop {
   std::span<Value> accepted{};  // as large as source; without a filter not used
   size_t accepted_size = 0;
   size_t index0 = 0;
-  int64_t depth = 1;
-  const List* changed = nullptr;  // what loop.changed() was last called with
 };
 
 // Walks a template's tree and writes its text.
@@ -51,7 +64,7 @@ class Evaluator {
  private:
   enum class Flow { kNext, kBreak, kContinue };
 
-  // Statements (evaluator.cc).
+  // Statements (statements.cc).
   absl::StatusOr<Flow> execute(const Body& body);
   absl::StatusOr<Flow> execute(const Stmt& stmt);
   absl::StatusOr<Flow> execute(const Data& data);
@@ -61,13 +74,9 @@ class Evaluator {
   absl::StatusOr<Flow> execute(const Set& node);
   absl::StatusOr<Flow> execute(const SetBlock& node);
   absl::StatusOr<Flow> execute(const MacroDefinition& node);
-  absl::StatusOr<Flow> execute(const CallBlock& node);
-  absl::StatusOr<Flow> execute(const FilterBlock& node);
-  absl::StatusOr<Flow> execute(const With& node);
+  absl::StatusOr<Flow> execute(const Generation& node);
   absl::StatusOr<Flow> execute(const Break&) { return Flow::kBreak; }
   absl::StatusOr<Flow> execute(const Continue&) { return Flow::kContinue; }
-  absl::StatusOr<Flow> run_loop(const For& node, std::span<const Value> items, Scope* around,
-                                int64_t depth);
   // Whether the loop has an item at `index`, looking no further than that.
   absl::StatusOr<bool> reaches(Loop& loop, size_t index);
   Value item_of(const Loop& loop, size_t index) const;
@@ -77,7 +86,6 @@ class Evaluator {
   Value undefined_name(NameId name) const;
   // The text of a body in a scope of its own.
   absl::StatusOr<Value> capture(const Body& body, Flow& flow);
-  absl::StatusOr<Value> filter_captured(const Expr& filtered, const Value& captured);
 
   // Expressions (expressions.cc).
   absl::StatusOr<Value> evaluate(const Expr& expr);
@@ -97,10 +105,9 @@ class Evaluator {
   absl::StatusOr<Value> evaluate(const Comparison& node);
   absl::StatusOr<Value> evaluate(const Concat& node);
   absl::StatusOr<Value> evaluate(const Conditional& node);
-  absl::StatusOr<bool> compare(CompareOp op, const Value& left, const Value& right);
   Value lookup(NameId name);
 
-  // Calls (calls.cc).
+  // Calls.
   struct Given {
     std::vector<Value> positional;
     std::vector<NamedValue> named;
@@ -111,11 +118,7 @@ class Evaluator {
   absl::StatusOr<Value> call(const Value& callee, const Given& given);
   absl::StatusOr<Value> call_macro(const Callable& macro, const Given& given);
   absl::Status bind_parameters(const Macro& macro, const Given& given);
-  absl::Status bind_rest(const Macro& macro, const Given& given);
-  absl::StatusOr<Value> call_loop(const Loop& loop, const Given& given);
   absl::StatusOr<Value> loop_attribute(Loop& loop, std::string_view name);
-  // What `call` makes has no name.
-  const Callable* make_macro(const Macro& macro, std::string_view name);
 
   const Tree& tree_;
   Workspace& work_;

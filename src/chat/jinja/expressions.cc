@@ -1,13 +1,10 @@
+#include <algorithm>
 #include <array>
 #include <utility>
 
-#include "chat/jinja/access.h"
-#include "chat/jinja/arithmetic.h"
-#include "chat/jinja/compare.h"
 #include "chat/jinja/evaluator.h"
-#include "chat/jinja/filters.h"
-#include "chat/jinja/print.h"
-#include "chat/jinja/tests.h"
+#include "chat/jinja/library/library.h"
+#include "chat/jinja/values/operators.h"
 
 namespace millrace::jinja {
 
@@ -93,25 +90,24 @@ absl::StatusOr<Value> Evaluator::evaluate(const Call& node) {
 }
 
 absl::StatusOr<Value> Evaluator::evaluate(const FilterCall& node) {
-  if (node.filter == nullptr) return invalid_argument("no filter named '{}'", node.name);
+  if (node.filter == nullptr) return no_filter(node.name);
   ASSIGN_OR_RETURN(const Value subject, evaluate(*node.subject));
   ASSIGN_OR_RETURN(const Given given, evaluate_arguments(node.arguments));
-  return node.filter->function(work_, subject, given.view());
+  return node.filter->function(work_, *node.filter, subject, given.view());
 }
 
 absl::StatusOr<Value> Evaluator::evaluate(const TestCall& node) {
-  if (node.test == nullptr) return invalid_argument("no test named '{}'", node.name);
+  if (node.test == nullptr) return no_test(node.name);
   ASSIGN_OR_RETURN(const Value subject, evaluate(*node.subject));
   ASSIGN_OR_RETURN(const Given given, evaluate_arguments(node.arguments));
-  ASSIGN_OR_RETURN(const bool result, node.test->function(work_, subject, given.view()));
-  return Value(result);
+  return node.test->function(work_, *node.test, subject, given.view());
 }
 
 absl::StatusOr<Value> Evaluator::evaluate(const Unary& node) {
   ASSIGN_OR_RETURN(const Value value, evaluate(*node.operand));
   switch (node.op) {
     case Unary::Op::kMinus:
-      return negative(work_, value);
+      return negative(value);
     case Unary::Op::kPlus:
       return positive(value);
     case Unary::Op::kNot:
@@ -132,37 +128,11 @@ absl::StatusOr<Value> Evaluator::evaluate(const Logic& node) {
   return evaluate(*node.right);
 }
 
-absl::StatusOr<bool> Evaluator::compare(CompareOp op, const Value& left, const Value& right) {
-  switch (op) {
-    case CompareOp::kEqual:
-      return equal(work_, left, right);
-    case CompareOp::kNotEqual: {
-      ASSIGN_OR_RETURN(const bool same, equal(work_, left, right));
-      return !same;
-    }
-    case CompareOp::kLess:
-      return less(work_, left, right, "<");
-    case CompareOp::kGreater:
-      return less(work_, right, left, ">");
-    case CompareOp::kLessEqual:
-      return less_or_equal(work_, left, right, "<=");
-    case CompareOp::kGreaterEqual:
-      return less_or_equal(work_, right, left, ">=");
-    case CompareOp::kIn:
-      return contains(work_, right, left);
-    case CompareOp::kNotIn: {
-      ASSIGN_OR_RETURN(const bool is_in, contains(work_, right, left));
-      return !is_in;
-    }
-  }
-  return false;
-}
-
 absl::StatusOr<Value> Evaluator::evaluate(const Comparison& node) {
   ASSIGN_OR_RETURN(Value left, evaluate(*node.first));
   for (const auto& [op, expr] : node.rest) {
     ASSIGN_OR_RETURN(const Value right, evaluate(*expr));
-    ASSIGN_OR_RETURN(const bool holds, compare(op, left, right));
+    ASSIGN_OR_RETURN(const bool holds, compare(work_, op, left, right));
     if (!holds) return Value(false);
     left = right;
   }
@@ -184,6 +154,112 @@ absl::StatusOr<Value> Evaluator::evaluate(const Conditional& node) {
   if (node.otherwise != nullptr) return evaluate(*node.otherwise);
   return Value(undefined_because(
       "the inline if-expression evaluated to false and no else section was defined"));
+}
+
+absl::StatusOr<Evaluator::Given> Evaluator::evaluate_arguments(const CallArguments& node) {
+  Given given;
+  given.positional.reserve(node.positional.size());
+  for (const ExprPtr& expr : node.positional) {
+    ASSIGN_OR_RETURN(const Value value, evaluate(*expr));
+    given.positional.push_back(value);
+  }
+  for (const auto& [name, expr] : node.named) {
+    ASSIGN_OR_RETURN(const Value value, evaluate(*expr));
+    given.named.push_back({name, value});
+  }
+  return given;
+}
+
+absl::StatusOr<Value> Evaluator::call(const Value& callee, const Given& given) {
+  if (is_undefined(callee)) return undefined_error(callee);
+  const auto* callable = std::get_if<const Callable*>(&callee);
+  if (callable == nullptr) return invalid_argument("{} cannot be called", type_name(callee));
+  const Routine* routine = (*callable)->routine;
+  if (routine == nullptr) return call_macro(**callable, given);
+  return routine->function(work_, *routine, (*callable)->self, given.view());
+}
+
+absl::StatusOr<Value> Evaluator::call_macro(const Callable& callable, const Given& given) {
+  const Macro& macro = *callable.macro;
+  TextBuilder out(work_);
+  const Replace scope_here(scope_, work_.arena().make<Scope>(callable.scope, nullptr));
+  const Replace out_here(out_, &out);
+  RETURN_IF_ERROR(bind_parameters(macro, given));
+  bind_unset(macro.body);
+  RETURN_IF_ERROR(execute(macro.body).status());
+  return out.finish();
+}
+
+absl::Status Evaluator::bind_parameters(const Macro& macro, const Given& given) {
+  RETURN_IF_ERROR(work_.spend(std::ssize(macro.parameters) * (1 + std::ssize(given.named)) / 8));
+  const size_t taken = given.positional.size();
+  if (taken > macro.parameters.size()) {
+    return invalid_argument("macro '{}' takes at most {} arguments, got {}", macro.name,
+                            macro.parameters.size(), taken);
+  }
+  for (const NamedValue& named : given.named) {
+    const bool is_parameter =
+        std::any_of(macro.parameters.begin() + static_cast<ptrdiff_t>(taken),
+                    macro.parameters.end(), [&](const Macro::Parameter& parameter) {
+                      return tree_.names[static_cast<size_t>(parameter.name)] == named.name;
+                    });
+    if (!is_parameter) {
+      return invalid_argument("macro '{}' has no parameter '{}'", macro.name, named.name);
+    }
+  }
+  for (size_t i = 0; i < macro.parameters.size(); ++i) {
+    const Macro::Parameter& parameter = macro.parameters[i];
+    const std::string_view name = tree_.names[static_cast<size_t>(parameter.name)];
+    if (i < given.positional.size()) {
+      bind_name(parameter.name, given.positional[i]);
+      continue;
+    }
+    const auto named = std::find_if(given.named.begin(), given.named.end(),
+                                    [&](const NamedValue& each) { return each.name == name; });
+    if (named != given.named.end()) {
+      bind_name(parameter.name, named->value);
+    } else if (parameter.fallback != nullptr) {
+      ASSIGN_OR_RETURN(const Value value, evaluate(*parameter.fallback));
+      bind_name(parameter.name, value);
+    } else {
+      bind_name(parameter.name, undefined_name(parameter.name));
+    }
+  }
+  return absl::OkStatus();
+}
+
+namespace {
+
+Value integer(size_t number) { return static_cast<int64_t>(number); }
+
+}  // namespace
+
+absl::StatusOr<Value> Evaluator::loop_attribute(Loop& loop, std::string_view name) {
+  const size_t index0 = loop.index0;
+  if (name == "index") return integer(index0 + 1);
+  if (name == "index0") return integer(index0);
+  if (name == "first") return Value(index0 == 0);
+  if (name == "cycle" || name == "changed" || name == "depth" || name == "depth0") {
+    return unimplemented("the attribute '{}' of a loop is not supported", name);
+  }
+  if (name == "previtem") {
+    if (index0 == 0) return Value(undefined_because("there is no previous item"));
+    return item_of(loop, index0 - 1);
+  }
+  if (name == "last" || name == "nextitem") {
+    ASSIGN_OR_RETURN(const bool has_next, reaches(loop, index0 + 1));
+    if (name == "last") return Value(!has_next);
+    if (!has_next) return Value(undefined_because("there is no next item"));
+    return item_of(loop, index0 + 1);
+  }
+  if (name == "length" || name == "revindex" || name == "revindex0") {
+    RETURN_IF_ERROR(reaches(loop, loop.source.size()).status());
+    const size_t length =
+        loop.statement->filter == nullptr ? loop.source.size() : loop.accepted_size;
+    if (name == "length") return integer(length);
+    return integer(length - index0 - (name == "revindex0" ? 1 : 0));
+  }
+  return Value(missing_attribute(Value(&loop), name));
 }
 
 }  // namespace millrace::jinja

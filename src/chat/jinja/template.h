@@ -8,11 +8,17 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "base/status.h"
-#include "chat/jinja/json.h"
-#include "chat/jinja/limits.h"
+#include "chat/jinja/values/workspace.h"
 #include "text/marked_text.h"
 
 namespace millrace::jinja {
+
+// Where the strings of a JSON value come from.
+enum class Origin : uint8_t {
+  kTrusted,   // the model's files or the caller's own words
+  kWritten,   // somebody wrote every string and key in it
+  kMessages,  // as kWritten, but for each message's `role` where it is a standard one
+};
 
 // A variable of the context.
 struct Variable {
