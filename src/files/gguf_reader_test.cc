@@ -78,7 +78,8 @@ std::string honest_file() {
 uint64_t touch(const Checkpoint& checkpoint) {
   uint64_t sum = 0;
   for (const NamedTensor& tensor : checkpoint.tensors()) {
-    for (const std::byte byte : checkpoint.read(tensor).value()) sum += static_cast<uint64_t>(byte);
+    const std::vector<std::byte> bytes = checkpoint.read(tensor).value();
+    for (const std::byte byte : bytes) sum += static_cast<uint64_t>(byte);
   }
   for (const auto& [key, value] : checkpoint.metadata().entries()) {
     sum += key.size();

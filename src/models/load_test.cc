@@ -146,7 +146,7 @@ TEST(LoadModel, AFileThatShrinksIsAnError) {
   const std::string path =
       std::filesystem::temp_directory_path() / fmt::format("millrace-load-{}", ::getpid());
   const auto file = random_model({}).value();
-  for (const size_t part : {0, 1, 2, 3}) {
+  for (const size_t part : {0U, 1U, 2U, 3U}) {
     std::ofstream(path, std::ios::binary)
         .write(reinterpret_cast<const char*>(file.data()), std::ssize(file));
     const auto checkpoint = Checkpoint::open(path);
