@@ -38,9 +38,10 @@ REFUSED_BY_US = [
     (r"cannot be sliced like this", "of constants alone, which jinja2 folds as undefined"),
 ]
 
-# What jinja2 refuses and we render: its message, and why.
+# What jinja2 refuses and we render: its message and the source, and why.
 RENDERED_BY_US = [
     (r"NameError: name '(inf|nan)' is not defined", "jinja2 folds constants to names that Python does not have"),
+    (r"(?s)TypeError: unhashable type.*\.items\(\)", "a view of items compares its pairs one by one, without their hashes"),
 ]
 # What comes out otherwise: the source and what the context holds, and why.
 OTHERWISE = [
@@ -109,7 +110,7 @@ def judge(case, text, error, ours):
         if text == ours["output"]:
             return None
         if text is None:
-            return None if is_listed(RENDERED_BY_US, error) else "only jinja2 refuses"
+            return None if is_listed(RENDERED_BY_US, f"{error} {case['source']}") else "only jinja2 refuses"
         seen = case["source"] + json.dumps(case["context"], ensure_ascii=False)
         return None if is_listed(OTHERWISE, seen) else "the texts differ"
     if text is None or is_listed(REFUSED_BY_US, ours["error"].split("\n")[0]):

@@ -93,6 +93,7 @@ TEST(Expressions, RefuseWhatPythonRefuses) {
   EXPECT_EQ(render("{{ 'a' + 1 }}"), "!t:1:8: '+' does not work between str and int");
   EXPECT_EQ(render("{{ 1 // 0 }}"), "!t:1:6: division by zero");
   EXPECT_EQ(render("{{ {[]: 1} }}"), "!t:1:4: list cannot be a key");
+  EXPECT_EQ(render("{{ [] in {}.keys() }}"), "!t:1:7: list cannot be a key");
 }
 
 TEST(Integers, HaveSixtyFourBits) {

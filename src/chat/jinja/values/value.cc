@@ -324,6 +324,8 @@ absl::StatusOr<bool> contains(Workspace& work, const Value& container, const Val
     items = (*it)->items;
     failure = (*it)->failure;
   }
+  const bool looks_for_key = it != nullptr && (*it)->type == Iterator::Type::kKeys;
+  if (looks_for_key) RETURN_IF_ERROR(expect_key(work, item));
   const bool consumes = it != nullptr && !(*it)->is_view();
   for (const Value& each : items) {
     RETURN_IF_ERROR(work.spend());
