@@ -44,6 +44,7 @@ void Planner::share_rows(const Ledger& ledger) {
   if (is_long) {
     give(*first, rows_left_ / 2, ledger);
     for (Candidate* other : prompts_) {
+      if (rows_left_ == 0) break;
       const bool is_shorter =
           other->rank.level == first->rank.level && other->left <= first->left / 2;
       if (!is_shorter || ledger.will_share(*other->sequence, *first->sequence)) continue;
@@ -104,8 +105,9 @@ void Planner::place(Ledger& ledger, Plan& plan) {
     Sequence& sequence = *candidate.sequence;
     const bool holds = ledger.holds(sequence.id);
     if (holds) give(candidate, rows_left_, ledger);
-    if (candidate.rows == 0 || (plan.short_of_memory && !holds)) continue;
-    const int64_t rows = place_one(i, ledger, plan);
+    if (candidate.rows == 0) continue;
+    const bool waits = plan.short_of_memory && !holds;
+    const int64_t rows = waits ? 0 : place_one(i, ledger, plan);
     plan.short_of_memory |= rows < std::min(candidate.rows, sequence.pending());
     rows_left_ += candidate.rows - rows;
     if (rows > 0) {
@@ -127,9 +129,7 @@ int64_t Planner::place_one(size_t i, Ledger& ledger, Plan& plan) {
   if (victims_.empty()) return 0;
   for (Sequence* victim : victims_) ledger.preempt(*victim);
   plan.preempted += static_cast<int32_t>(victims_.size());
-  for (Candidate& below : std::span(ranked_).subspan(i + 1)) {
-    if (!ledger.holds(below.sequence->id)) below.rows = 0;
-  }
+  plan.short_of_memory = true;
   return ledger.place(*candidate.sequence, candidate.rows, spare);
 }
 
