@@ -118,30 +118,35 @@ void Planner::place(Ledger& ledger, Plan& plan) {
   }
 }
 
-// A newcomer leaves a free block to each sequence before it, so that it is not preempted at their
-// next block.
+// A newcomer leaves a free block to each sequence that runs, so that none is preempted at its next
+// block.
 int64_t Planner::place_one(size_t i, Ledger& ledger, Plan& plan) {
   const Candidate& candidate = ranked_[i];
-  const int64_t spare = std::ssize(plan.slices);
-  const int64_t rows = ledger.place(*candidate.sequence, candidate.rows, spare);
+  const auto spare = [&] { return std::min<int64_t>(ledger.sequences(), limits_.sequences_max); };
+  const int64_t rows = ledger.place(*candidate.sequence, candidate.rows, spare());
   if (rows > 0) return rows;
-  choose_victims(i, spare, ledger);
+  choose_victims(i, ledger);
   if (victims_.empty()) return 0;
   for (Sequence* victim : victims_) ledger.preempt(*victim);
   plan.preempted += static_cast<int32_t>(victims_.size());
   plan.short_of_memory = true;
-  return ledger.place(*candidate.sequence, candidate.rows, spare);
+  return ledger.place(*candidate.sequence, candidate.rows, spare());
 }
 
 // Of the holders ranked below, the lowest that make room together, without those whose blocks are
-// not needed for it; none if all together make none.
-void Planner::choose_victims(size_t i, int64_t spare, const Ledger& ledger) {
+// not needed for it; none if all together make none. A newcomer waits for those of its level: what
+// they computed would be lost for what it could begin later.
+void Planner::choose_victims(size_t i, const Ledger& ledger) {
   victims_.clear();
+  const bool is_new = !ledger.holds(ranked_[i].sequence->id);
   for (size_t below = ranked_.size(); --below > i;) {
-    Sequence* sequence = ranked_[below].sequence;
+    const auto& [rank, sequence, left, rows] = ranked_[below];
+    if (is_new && rank.level == ranked_[i].rank.level) break;
     if (ledger.holds(sequence->id)) victims_.push_back(sequence);
   }
   const auto has_room = [&](size_t victims) {
+    const int64_t spare = std::min<int64_t>(ledger.sequences() - static_cast<int64_t>(victims),
+                                            limits_.sequences_max);
     return ledger.has_room_without(std::span(victims_).first(victims), *ranked_[i].sequence, spare);
   };
   if (victims_.empty() || !has_room(victims_.size())) {
