@@ -118,19 +118,24 @@ void Planner::place(Ledger& ledger, Plan& plan) {
   }
 }
 
-// A newcomer leaves a free block to each sequence that runs, so that none is preempted at its next
-// block.
+// A newcomer leaves to each sequence that runs the blocks that it has yet to fill, so that none is
+// preempted for want of them.
 int64_t Planner::place_one(size_t i, Ledger& ledger, Plan& plan) {
   const Candidate& candidate = ranked_[i];
-  const auto spare = [&] { return std::min<int64_t>(ledger.sequences(), limits_.sequences_max); };
-  const int64_t rows = ledger.place(*candidate.sequence, candidate.rows, spare());
+  const int64_t rows = ledger.place(*candidate.sequence, candidate.rows, reserved(ledger));
   if (rows > 0) return rows;
   choose_victims(i, ledger);
   if (victims_.empty()) return 0;
   for (Sequence* victim : victims_) ledger.preempt(*victim);
   plan.preempted += static_cast<int32_t>(victims_.size());
   plan.short_of_memory = true;
-  return ledger.place(*candidate.sequence, candidate.rows, spare());
+  return ledger.place(*candidate.sequence, candidate.rows, reserved(ledger));
+}
+
+int64_t Planner::reserved(const Ledger& ledger) const {
+  int64_t blocks = 0;
+  for (const Candidate& candidate : ranked_) blocks += ledger.reserve(*candidate.sequence);
+  return blocks;
 }
 
 // Of the holders ranked below, the lowest that make room together, without those whose blocks are
@@ -144,10 +149,12 @@ void Planner::choose_victims(size_t i, const Ledger& ledger) {
     if (is_new && rank.level == ranked_[i].rank.level) break;
     if (ledger.holds(sequence->id)) victims_.push_back(sequence);
   }
-  const auto has_room = [&](size_t victims) {
-    const int64_t spare = std::min<int64_t>(ledger.sequences() - static_cast<int64_t>(victims),
-                                            limits_.sequences_max);
-    return ledger.has_room_without(std::span(victims_).first(victims), *ranked_[i].sequence, spare);
+  const int64_t all_reserved = reserved(ledger);
+  const auto has_room = [&](size_t count) {
+    const auto victims = std::span(victims_).first(count);
+    int64_t spare = all_reserved;
+    for (const Sequence* victim : victims) spare -= ledger.reserve(*victim);
+    return ledger.has_room_without(victims, *ranked_[i].sequence, spare);
   };
   if (victims_.empty() || !has_room(victims_.size())) {
     victims_.clear();
