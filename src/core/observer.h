@@ -18,19 +18,12 @@ struct TokenGap {
 
 // What one step of the engine did. The spans are valid during the call.
 struct StepReport {
-  absl::Duration took = absl::ZeroDuration();
-  int32_t sequences = 0;
-  int32_t rows = 0;         // positions computed
-  int32_t prompt_rows = 0;  // of them, tokens of prompts
-  int32_t generated = 0;    // tokens committed
-  int32_t preempted = 0;
-  int64_t waiting = 0;
+  int32_t rows = 0;                              // positions computed
   std::span<const TokenGap> gaps;                // that ended in this step
   std::span<const absl::Duration> first_tokens;  // of requests, since they arrived
 };
 
 struct RequestReport {
-  RequestId id;
   FinishReason reason = FinishReason::kNone;  // of the last choice to finish
   FinishEvent finish;
   int32_t choices = 1;

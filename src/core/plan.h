@@ -17,7 +17,7 @@ struct PlannedSlice {
 struct Plan {
   std::vector<PlannedSlice> slices;  // by rank
   int32_t preempted = 0;
-  bool short_of_memory = false;  // a sequence got fewer rows, or none, for want of blocks
+  bool short_of_memory = false;  // a sequence got no blocks for its rows, or those of another
 
   void clear() {
     slices.clear();

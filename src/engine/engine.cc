@@ -266,20 +266,8 @@ void Engine::report(const Flight& flight) {
   counters_.set_per_sequence(service_rate_.per_sequence());
   counters_.set_runnable(plan.short_of_memory ? ledger_.sequences() : options_.sequences_max);
   count();
-  StepReport report{.took = computed_ - began_,
-                    .sequences = static_cast<int32_t>(plan.slices.size()),
-                    .rows = flight.batch.rows(),
-                    .generated = static_cast<int32_t>(flight.verdict.draws.size()),
-                    .preempted = plan.preempted,
-                    .waiting = counters_.stats().waiting,
-                    .gaps = gaps_,
-                    .first_tokens = first_tokens_};
-  for (size_t i = 0; i < plan.slices.size(); ++i) {
-    const auto row = static_cast<size_t>(flight.batch.slices[i].row);
-    const int64_t of_prompt = plan.slices[i].sequence->prompt() - flight.batch.positions[row];
-    report.prompt_rows +=
-        static_cast<int32_t>(std::clamp<int64_t>(of_prompt, 0, plan.slices[i].rows));
-  }
+  const StepReport report{
+      .rows = flight.batch.rows(), .gaps = gaps_, .first_tokens = first_tokens_};
   for (Observer* observer : observers_) observer->stepped(report);
   gaps_.clear();
   first_tokens_.clear();
@@ -315,7 +303,6 @@ void Engine::end(RequestId id, const absl::Status& status, FinishReason reason) 
   count();
   live->times.finished = clock_.now();
   const RequestReport report{
-      .id = id,
       .reason = reason,
       .finish = {.status = status, .usage = live->usage, .times = live->times},
       .choices = live->request->choices,

@@ -144,12 +144,9 @@ TEST_F(EngineTest, TellsOfTimesUsageAndSteps) {
   EXPECT_EQ(sink->events.back().finish, FinishReason::kLength);
 
   ASSERT_EQ(watcher_.steps.size(), 4U);
-  EXPECT_EQ(watcher_.steps[0].prompt_rows, 32);
-  EXPECT_EQ(watcher_.steps[0].generated, 0);
-  EXPECT_EQ(watcher_.steps[1].prompt_rows, 8);
-  EXPECT_EQ(watcher_.steps[1].generated, 1);
+  EXPECT_EQ(watcher_.steps[0].rows, 32);
+  EXPECT_EQ(watcher_.steps[1].rows, 8);
   EXPECT_EQ(watcher_.steps[2].rows, 1);
-  EXPECT_EQ(watcher_.steps[2].prompt_rows, 0);
   ASSERT_EQ(watcher_.requests.size(), 1U);
   EXPECT_EQ(watcher_.requests[0].reason, FinishReason::kLength);
 

@@ -135,6 +135,12 @@ bool Ledger::make_writable(SeqId sequence, BlockTable& table) {
   return true;
 }
 
+int64_t Ledger::reserve(const Sequence& sequence) const {
+  const auto found = tables_.find(sequence.id);
+  if (found == tables_.end()) return 0;
+  return std::max<int64_t>(blocks_for(sequence.known()) - found->second.size(), 1);
+}
+
 bool Ledger::has_room_without(std::span<Sequence* const> holders, const Sequence& sequence,
                               int64_t spare) const {
   int64_t room = available();

@@ -35,6 +35,9 @@ class Ledger {
   // Pre: each of them holds blocks, and `sequence` is none of them.
   bool has_room_without(std::span<Sequence* const> holders, const Sequence& sequence,
                         int64_t spare) const;
+  // Blocks that a holder has yet to be given for what it knows, at least one, as it will know more;
+  // of a newcomer none.
+  int64_t reserve(const Sequence& sequence) const;
   // After a step that computed rows of the sequence and advanced it: full blocks become findable,
   // those beyond what is stored are given back.
   void settle(const Sequence& sequence);

@@ -44,6 +44,7 @@ void Planner::share_rows(const Ledger& ledger) {
   if (is_long) {
     give(*first, rows_left_ / 2, ledger);
     for (Candidate* other : prompts_) {
+      if (rows_left_ == 0) break;
       const bool is_shorter =
           other->rank.level == first->rank.level && other->left <= first->left / 2;
       if (!is_shorter || ledger.will_share(*other->sequence, *first->sequence)) continue;
@@ -104,8 +105,9 @@ void Planner::place(Ledger& ledger, Plan& plan) {
     Sequence& sequence = *candidate.sequence;
     const bool holds = ledger.holds(sequence.id);
     if (holds) give(candidate, rows_left_, ledger);
-    if (candidate.rows == 0 || (plan.short_of_memory && !holds)) continue;
-    const int64_t rows = place_one(i, ledger, plan);
+    if (candidate.rows == 0) continue;
+    const bool waits = plan.short_of_memory && !holds;
+    const int64_t rows = waits ? 0 : place_one(i, ledger, plan);
     plan.short_of_memory |= rows < std::min(candidate.rows, sequence.pending());
     rows_left_ += candidate.rows - rows;
     if (rows > 0) {
@@ -116,33 +118,43 @@ void Planner::place(Ledger& ledger, Plan& plan) {
   }
 }
 
-// A newcomer leaves a free block to each sequence before it, so that it is not preempted at their
-// next block.
+// A newcomer leaves to each sequence that runs the blocks that it has yet to fill, so that none is
+// preempted for want of them.
 int64_t Planner::place_one(size_t i, Ledger& ledger, Plan& plan) {
   const Candidate& candidate = ranked_[i];
-  const int64_t spare = std::ssize(plan.slices);
-  const int64_t rows = ledger.place(*candidate.sequence, candidate.rows, spare);
+  const int64_t rows = ledger.place(*candidate.sequence, candidate.rows, reserved(ledger));
   if (rows > 0) return rows;
-  choose_victims(i, spare, ledger);
+  choose_victims(i, ledger);
   if (victims_.empty()) return 0;
   for (Sequence* victim : victims_) ledger.preempt(*victim);
   plan.preempted += static_cast<int32_t>(victims_.size());
-  for (Candidate& below : std::span(ranked_).subspan(i + 1)) {
-    if (!ledger.holds(below.sequence->id)) below.rows = 0;
-  }
-  return ledger.place(*candidate.sequence, candidate.rows, spare);
+  plan.short_of_memory = true;
+  return ledger.place(*candidate.sequence, candidate.rows, reserved(ledger));
+}
+
+int64_t Planner::reserved(const Ledger& ledger) const {
+  int64_t blocks = 0;
+  for (const Candidate& candidate : ranked_) blocks += ledger.reserve(*candidate.sequence);
+  return blocks;
 }
 
 // Of the holders ranked below, the lowest that make room together, without those whose blocks are
-// not needed for it; none if all together make none.
-void Planner::choose_victims(size_t i, int64_t spare, const Ledger& ledger) {
+// not needed for it; none if all together make none. A newcomer waits for those of its level: what
+// they computed would be lost for what it could begin later.
+void Planner::choose_victims(size_t i, const Ledger& ledger) {
   victims_.clear();
+  const bool is_new = !ledger.holds(ranked_[i].sequence->id);
   for (size_t below = ranked_.size(); --below > i;) {
-    Sequence* sequence = ranked_[below].sequence;
+    const auto& [rank, sequence, left, rows] = ranked_[below];
+    if (is_new && rank.level == ranked_[i].rank.level) break;
     if (ledger.holds(sequence->id)) victims_.push_back(sequence);
   }
-  const auto has_room = [&](size_t victims) {
-    return ledger.has_room_without(std::span(victims_).first(victims), *ranked_[i].sequence, spare);
+  const int64_t all_reserved = reserved(ledger);
+  const auto has_room = [&](size_t count) {
+    const auto victims = std::span(victims_).first(count);
+    int64_t spare = all_reserved;
+    for (const Sequence* victim : victims) spare -= ledger.reserve(*victim);
+    return ledger.has_room_without(victims, *ranked_[i].sequence, spare);
   };
   if (victims_.empty() || !has_room(victims_.size())) {
     victims_.clear();

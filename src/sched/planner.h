@@ -39,7 +39,8 @@ class Planner {
   void give(Candidate& candidate, int64_t rows, const Ledger& ledger);
   void place(Ledger& ledger, Plan& plan);
   int64_t place_one(size_t i, Ledger& ledger, Plan& plan);
-  void choose_victims(size_t i, int64_t spare, const Ledger& ledger);
+  int64_t reserved(const Ledger& ledger) const;
+  void choose_victims(size_t i, const Ledger& ledger);
 
   std::unique_ptr<Policy> policy_;
   const Limits limits_;

@@ -7,27 +7,11 @@
 namespace millrace {
 namespace {
 
-// The later it came, the sooner it goes.
-class LastFirst final : public Policy {
+// The level is what a test chose.
+class ByLevel final : public Policy {
  public:
   Rank rank(const Sequence& sequence, Instant) const override {
-    return {.level = 0, .key = -sequence.id.value};
-  }
-};
-
-// Ranks by what a test chose.
-class ByChoice final : public Policy {
- public:
-  Rank rank(const Sequence& sequence, Instant) const override {
-    return {.level = 0, .key = sequence.choice};
-  }
-};
-
-// Each later arrival on a lower level.
-class Levels final : public Policy {
- public:
-  Rank rank(const Sequence& sequence, Instant) const override {
-    return {.level = static_cast<int32_t>(sequence.id.value), .key = 0};
+    return {.level = sequence.choice, .key = sequence.id.value};
   }
 };
 
@@ -132,13 +116,28 @@ TEST_F(PlannerTest, NoNewcomerOvertakesOneThatWaitsForMemory) {
   EXPECT_FALSE(ledger_->holds({2}));
 }
 
-TEST_F(PlannerTest, ANewcomerOfHigherRankTakesWhatItNeeds) {
-  open({.rows_max = 50, .sequences_max = 4}, 2, 4, std::make_unique<LastFirst>());
-  arrive(4);
+TEST_F(PlannerTest, ANewcomerTakesWhatItNeedsFromLowerLevels) {
+  open({.rows_max = 50, .sequences_max = 4}, 2, 4, std::make_unique<ByLevel>());
+  arrive(4, 1);
   EXPECT_EQ(step(), (Planned{{1, 4}}));
-  arrive(8);
+  arrive(8, 0);
   EXPECT_EQ(step(), (Planned{{2, 8}}));
   EXPECT_EQ(sequences_[0].preemptions, 1);
+}
+
+TEST_F(PlannerTest, ANewcomerWaitsForHoldersOfItsLevel) {
+  open({.rows_max = 8, .sequences_max = 4, .long_prefill_rows = 2}, 2, 30);
+  arrive(20);
+  arrive(40);
+  arrive(6);
+  EXPECT_EQ(step(), (Planned{{1, 4}, {3, 4}}));
+  for (int i = 0; i < 3; ++i) step();
+  EXPECT_EQ(step(), (Planned{{1, 1}, {3, 1}}));  // the second has no room beside them
+  EXPECT_EQ(flight_.plan.preempted, 0);
+  EXPECT_TRUE(flight_.plan.short_of_memory);
+  ledger_->release({1});
+  live_.erase(live_.begin());
+  EXPECT_EQ(step(), (Planned{{2, 7}, {3, 1}}));
 }
 
 TEST_F(PlannerTest, LeavesOutWhatAwaitsAFork) {
@@ -207,7 +206,7 @@ TEST_F(PlannerTest, SequencesThatDecodeComeBeforePrompts) {
 
 TEST_F(PlannerTest, TheFirstInRankComputesHoweverManyDecode) {
   open({.rows_max = 2, .sequences_max = 4, .long_prefill_rows = 2}, 4, 200,
-       std::make_unique<ByChoice>());
+       std::make_unique<ByLevel>());
   for (int i = 0; i < 3; ++i) arrive(1, 1);
   step();
   step();
@@ -217,9 +216,9 @@ TEST_F(PlannerTest, TheFirstInRankComputesHoweverManyDecode) {
 
 TEST_F(PlannerTest, PromptsShareOnlyWithinTheirLevel) {
   open({.rows_max = 8, .sequences_max = 4, .long_prefill_rows = 2}, 4, 200,
-       std::make_unique<Levels>());
-  arrive(20);
-  arrive(2);
+       std::make_unique<ByLevel>());
+  arrive(20, 0);
+  arrive(2, 1);
   EXPECT_EQ(step(), (Planned{{1, 8}}));
   EXPECT_EQ(step(), (Planned{{1, 8}}));
   EXPECT_EQ(step(), (Planned{{1, 4}, {2, 2}}));
@@ -245,7 +244,7 @@ TEST_F(PlannerTest, PromptsWhosePrefixWasComputedShareAStep) {
 }
 
 TEST_F(PlannerTest, PreemptsNobodyInVain) {
-  open({.rows_max = 50, .sequences_max = 4}, 2, 8, std::make_unique<ByChoice>());
+  open({.rows_max = 50, .sequences_max = 4}, 2, 8, std::make_unique<ByLevel>());
   arrive(8, 0);
   arrive(4, 2);
   EXPECT_EQ(step(), (Planned{{1, 8}, {2, 4}}));
@@ -261,7 +260,7 @@ TEST_F(PlannerTest, PreemptsNobodyInVain) {
 }
 
 TEST_F(PlannerTest, KeepsHoldersWhoseBlocksBringNothing) {
-  open({.rows_max = 50, .sequences_max = 4}, 2, 5, std::make_unique<ByChoice>());
+  open({.rows_max = 50, .sequences_max = 4}, 2, 5, std::make_unique<ByLevel>());
   Sequence& parent = arrive(4, 0);
   arrive(4, 1);
   EXPECT_EQ(step(), (Planned{{1, 4}, {2, 4}}));
@@ -279,7 +278,7 @@ TEST_F(PlannerTest, KeepsHoldersWhoseBlocksBringNothing) {
 // The long prompt is too large for what is free; what runs below it must not stand still meanwhile.
 TEST_F(PlannerTest, HoldersRunWhileAPromptBeforeThemWaitsForMemory) {
   open({.rows_max = 8, .sequences_max = 4, .long_prefill_rows = 2}, 2, 24,
-       std::make_unique<ByChoice>());
+       std::make_unique<ByLevel>());
   arrive(20, 0);
   arrive(20, 2);
   step();

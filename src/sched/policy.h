@@ -12,7 +12,8 @@
 
 namespace millrace {
 
-// The lower goes first; equals go by arrival. Prompts share a step only with those of their level.
+// The lower goes first; equals go by arrival. Within a level prompts share steps, and no sequence
+// is preempted for one that has not begun.
 struct Rank {
   int32_t level = 0;
   int64_t key = 0;
