@@ -19,7 +19,7 @@ struct StringEqual {
 };
 template <typename Value>
 using StringMap = absl::flat_hash_map<std::string, Value, StringHash, StringEqual>;
-// Keys are views: whoever owns the bytes outlives the map.
+// Keys are views: the owner of the bytes outlives the map.
 template <typename Value>
 using StringViewMap = absl::flat_hash_map<std::string_view, Value, StringHash, StringEqual>;
 
