@@ -9,7 +9,7 @@
 
 namespace millrace {
 
-// A row-major matrix in somebody else's memory; neighbouring rows are `stride` elements apart.
+// A row-major matrix in memory that it does not own; neighbouring rows are `stride` elements apart.
 template <typename T>
 struct Rows {
   T* data = nullptr;

@@ -15,8 +15,8 @@ struct ByteRange {
   size_t end = 0;
 };
 
-// A rendered prompt that remembers which bytes somebody wrote. In those, the spelling of a special
-// token is only text.
+// A rendered prompt that remembers which of its bytes come from a client, not from the template. In
+// those, the spelling of a special token is only text.
 struct MarkedText {
   std::string text;
   std::vector<ByteRange> written;  // ascending, disjoint, none empty
@@ -31,7 +31,7 @@ struct MarkedText {
   }
 };
 
-// The same, or a part of it, kept by somebody else.
+// A view of the same, or of a part of it.
 struct MarkedView {
   std::string_view text;
   std::span<const ByteRange> written;  // those beyond the text do not count
@@ -40,7 +40,7 @@ struct MarkedView {
   MarkedView part(size_t begin, size_t end) const {
     return {text.substr(begin, end - begin), written, origin + begin};
   }
-  // Bytes from `begin` on that nobody wrote.
+  // Bytes from `begin` on that come from no client.
   size_t unwritten_from(size_t begin) const {
     const size_t at = origin + begin;
     const auto next = std::ranges::upper_bound(written, at, {}, &ByteRange::end);

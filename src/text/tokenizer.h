@@ -48,8 +48,8 @@ class Tokenizer {
   const Vocab& vocab() const { return *vocab_; }
 
   std::vector<TokenId> encode(std::string_view text, const EncodeOptions& options = {}) const;
-  // Special tokens are found only where no byte was written by somebody. Otherwise the same tokens
-  // as for the plain text.
+  // Special tokens are found only where no byte comes from a client. Otherwise the same tokens as
+  // for the plain text.
   std::vector<TokenId> encode(const MarkedText& text, const EncodeOptions& options = {}) const;
 
   // The bytes of the whole, not necessarily UTF-8. A sentence-start space that the vocabulary adds

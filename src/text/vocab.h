@@ -56,7 +56,7 @@ class Vocab {
   TokenKind kind(TokenId id) const { return tokens_[static_cast<size_t>(id)].kind; }
   std::optional<TokenId> find(std::string_view text) const;
 
-  // Whitespace around the token is part of it. For whoever makes a vocabulary, before its use.
+  // Whitespace around the token is part of it. Called while a vocabulary is made, before its use.
   void set_strips(TokenId id, TokenStrips strips) {
     tokens_[static_cast<size_t>(id)].strips = strips;
   }

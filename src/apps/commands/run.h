@@ -12,8 +12,8 @@ struct RunOptions {
   ComputeOptions compute;
   VocabularyOptions vocabulary;
   EngineLimits limits = {.max_num_seqs = 1};  // one answer at a time
-  std::string prompt;  // empty: a chat
-  bool raw = false;    // the prompt goes to the model as it is
+  std::string prompt;                         // empty: a chat
+  bool raw = false;                           // the prompt goes to the model as it is
   std::string system;
   std::string chat_template;  // empty: the model's own
   int64_t max_tokens = 0;     // 0: the rest of the context

@@ -8,7 +8,7 @@
 
 namespace millrace {
 
-// A text on its way through normalisers: which bytes somebody wrote, and whether its first byte
+// A text on its way through normalisers: which bytes come from a client, and whether its first byte
 // still comes from the first byte of what was encoded.
 struct Normalised {
   MarkedText marked;

@@ -15,7 +15,7 @@ namespace millrace {
 
 // The tokens of words met before. Text repeats its words, so nearly all of them are found here.
 // Bounded: one slot for each hash, the newest word wins. Safe from many threads without waiting:
-// each slot is a sequence lock, and whoever meets a slot in use does without it.
+// each slot is a sequence lock, and a thread that meets a slot in use does without it.
 class WordCache {
  public:
   static constexpr size_t kWordBytesMax = 24;
