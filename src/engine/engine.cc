@@ -35,6 +35,12 @@ int64_t longest(std::span<const Sequence> sequences) {
   return tokens;
 }
 
+int32_t preemptions(std::span<const Sequence> sequences) {
+  int32_t times = 0;
+  for (const Sequence& sequence : sequences) times += sequence.preemptions;
+  return times;
+}
+
 EngineOptions with_cache(EngineOptions options, const Capacity& capacity) {
   options.card.block_tokens = capacity.groups.front().block_tokens;
   options.card.prefix_caching = options.prefix_caching;
@@ -326,7 +332,8 @@ void Engine::end(RequestId id, const absl::Status& status, FinishReason reason) 
       .finish = {.status = status, .usage = answer->usage, .times = answer->times},
       .choices = answer->request->choices,
       .tokens_max = answer->request->stop.tokens_max,
-      .generated_longest = longest(answer->sequences)};
+      .generated_longest = longest(answer->sequences),
+      .preemptions = preemptions(answer->sequences)};
   for (Observer* observer : observers_) observer->finished(report);
   answer->sink->finish(report.finish);
   leave_open(1);
