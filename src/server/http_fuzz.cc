@@ -73,18 +73,23 @@ void check_response(const HttpResponse& response, bool head_only) {
   CHECK(bytes.find("\r\n\r\n") != std::string::npos, "a head's end");
 }
 
-// Also every page, so that whatever keys let through is let through here.
-AccessOptions everyone_options() {
+AccessOptions access_options(std::vector<std::string> keys, std::string origin) {
   AccessOptions options;
-  options.allowed_origins = {"*"};
+  options.api_keys = std::move(keys);
+  options.allowed_origins = {std::move(origin)};
   return options;
+}
+
+// Pages too, so that whatever passes with keys passes here.
+const Admission& everyone() {
+  static const Admission admission(access_options({}, "*"));
+  return admission;
 }
 
 // One request has one meaning: written down plainly and read again it is the same.
 void check_request(const HttpRequest& request) {
   CHECK(std::ssize(request.body) <= kLimits.body_bytes, "a body beyond its limit");
-  static const Admission everyone(everyone_options());
-  const Reading again = read_all(written(request), {}, everyone, {});
+  const Reading again = read_all(written(request), {}, everyone(), {});
   CHECK(!again.error && again.left.empty() && again.requests.size() == 1, "an own request fails");
   CHECK(again.requests[0].method == request.method && again.requests[0].path == request.path &&
             again.requests[0].body == request.body && again.requests[0].id == request.id,
@@ -110,16 +115,15 @@ void run(std::string_view input) {
   const std::string_view splits = input.substr(1, count);
   const std::string_view bytes = input.substr(1 + count);
 
-  static const Admission with_keys({.api_keys = {"key"}, .allowed_origins = {"http://a"}});
-  static const Admission everyone(everyone_options());
-  const Reading whole = read_all(bytes, {}, everyone);
+  static const Admission with_keys(access_options({"key"}, "http://a"));
+  const Reading whole = read_all(bytes, {}, everyone());
   for (const HttpRequest& request : whole.requests) check_request(request);
   if (whole.error) {
     CHECK(whole.error->status >= 400 && whole.error->close, "an error goes on");
     check_response(*whole.error, false);
   }
 
-  const Reading split = read_all(bytes, splits, everyone);
+  const Reading split = read_all(bytes, splits, everyone());
   // What is left of a request that is not whole yet may differ, and when it is known to be wrong.
   CHECK(split.requests.size() == whole.requests.size(), "splits change the number of requests");
   for (size_t i = 0; i < whole.requests.size(); ++i) {
