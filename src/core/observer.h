@@ -29,6 +29,7 @@ struct RequestReport {
   int32_t choices = 1;
   int64_t tokens_max = 0;
   int64_t generated_longest = 0;  // tokens of the choice that has most
+  int32_t preemptions = 0;        // of all its choices
 };
 
 // Watches the engine: metrics, logs, cost models. Called on the engine's thread.

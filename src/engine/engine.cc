@@ -38,6 +38,12 @@ int64_t longest(std::span<const Sequence> sequences) {
   return tokens;
 }
 
+int32_t preemptions(std::span<const Sequence> sequences) {
+  int32_t times = 0;
+  for (const Sequence& sequence : sequences) times += sequence.preemptions;
+  return times;
+}
+
 // What is left to the executor is filled in.
 EngineOptions resolved(EngineOptions options, const Capacity& capacity) {
   ModelCard& card = options.card;
@@ -307,7 +313,8 @@ void Engine::end(RequestId id, const absl::Status& status, FinishReason reason) 
       .finish = {.status = status, .usage = live->usage, .times = live->times},
       .choices = live->request->choices,
       .tokens_max = live->request->stop.tokens_max,
-      .generated_longest = longest(live->sequences)};
+      .generated_longest = longest(live->sequences),
+      .preemptions = preemptions(live->sequences)};
   for (Observer* observer : observers_) observer->finished(report);
   live->sink->finish(report.finish);
   leave_open(1);

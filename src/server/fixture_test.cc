@@ -362,12 +362,12 @@ bool TestClient::read_chunk(HttpReply& reply) {
 }
 
 std::string post(std::string_view path, std::string_view body, std::string_view headers) {
-  return fmt::format("POST {} HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n{}\r\n{}", path,
+  return fmt::format("POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{}\r\n{}", path,
                      body.size(), headers, body);
 }
 
 std::string get(std::string_view path, std::string_view headers) {
-  return fmt::format("GET {} HTTP/1.1\r\nHost: t\r\n{}\r\n", path, headers);
+  return fmt::format("GET {} HTTP/1.1\r\nHost: localhost\r\n{}\r\n", path, headers);
 }
 
 void expect_error(const HttpReply& reply, int status, std::string_view param,
@@ -447,7 +447,7 @@ ServerTest::ServerTest() {
   EXPECT_TRUE(parsed.ok()) << parsed.status();
   if (parsed.ok()) chat_template = std::make_shared<const ChatTemplate>(*std::move(parsed));
   echo = std::make_unique<EchoGenerator>(*tokenizer);
-  options.port = 0;
+  options.address.port = 0;
 }
 
 ServerTest::~ServerTest() { server.reset(); }

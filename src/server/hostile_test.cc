@@ -2,7 +2,7 @@
 
 #include "server/fixture_test.h"
 
-// Whatever comes in, the server lives, says what is wrong in its one shape, and nobody else
+// Whatever comes in, the server goes on, answers with its one shape of error, and no other client
 // notices.
 namespace millrace {
 namespace {

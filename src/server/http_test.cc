@@ -24,9 +24,9 @@ TEST_F(HttpTest, RoutesAndMethods) {
   expect_error(other, 405);
   EXPECT_EQ(other.headers.at("allow"), "GET, HEAD");
   EXPECT_EQ(ask(get("/health?x=1")).status, 200);
-  EXPECT_EQ(ask(get("http://somewhere/health")).status, 200);
+  EXPECT_EQ(ask(get("http://localhost/health")).status, 200);
   TestClient client(server->port());
-  client.send("HEAD /health HTTP/1.1\r\nHost: t\r\n\r\n" + get("/health"));
+  client.send("HEAD /health HTTP/1.1\r\nHost: localhost\r\n\r\n" + get("/health"));
   const HttpReply head = client.read_reply(true);
   EXPECT_EQ(head.status, 200);
   EXPECT_NE(head.headers.at("content-length"), "0");
@@ -66,11 +66,12 @@ TEST_F(HttpTest, AnswersOnlyOnceThereIsAModel) {
 TEST_F(HttpTest, PortTakenIsOneLine) {
   start();
   ServerOptions same = options;
-  same.port = server->port();
+  same.address.port = server->port();
   Server second(same);
   const absl::Status status = second.start();
   ASSERT_FALSE(status.ok());
-  EXPECT_NE(status.message().find(std::to_string(same.port).c_str()), absl::string_view::npos);
+  EXPECT_NE(status.message().find(std::to_string(same.address.port).c_str()),
+            absl::string_view::npos);
   EXPECT_EQ(status.message().find('\n'), absl::string_view::npos);
 }
 
@@ -90,7 +91,7 @@ TEST_F(HttpTest, RequestIdsAreEchoedOrMade) {
 TEST_F(HttpTest, HostileBytesAre400AndAClose) {
   start();
   const std::string body = kShort.dump();
-  const std::string head = "POST /v1/completions HTTP/1.1\r\nHost: t\r\n";
+  const std::string head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n";
   const std::string length = fmt::format("Content-Length: {}\r\n", body.size());
   const std::string bad[] = {
       head + length + length + "\r\n" + body,
@@ -114,13 +115,13 @@ TEST_F(HttpTest, HostileBytesAre400AndAClose) {
       "GET /health HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
       "GET /health HTTP/1.1\nHost: t\n\n",
       "GET /health HTTP/1.1\r\nHost: t\nX: y\r\n\r\n",
-      "GET /health HTTP/1.1\r\nHost: t\r\nX: a\rb\r\n\r\n",
-      "GET /health HTTP/1.1\r\nHost: t\r\nX: a\0b\r\n\r\n"s,
-      "GET /hea\0lth HTTP/1.1\r\nHost: t\r\n\r\n"s,
+      "GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\rb\r\n\r\n",
+      "GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n"s,
+      "GET /hea\0lth HTTP/1.1\r\nHost: localhost\r\n\r\n"s,
       "GET /health HTTP/1.1\r\nHost : t\r\n\r\n",
       "GET /health HTTP/1.1\r\n: t\r\n\r\n",
-      "GET  /health HTTP/1.1\r\nHost: t\r\n\r\n",
-      "GET /health HTTP/2.0\r\nHost: t\r\n\r\n",
+      "GET  /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+      "GET /health HTTP/2.0\r\nHost: localhost\r\n\r\n",
       "GET /health\r\n\r\n",
       "\x16\x03\x01\x02 hello over TLS\r\n\r\n",
       "junk\r\n\r\n",
@@ -143,11 +144,12 @@ TEST_F(HttpTest, LimitsOfHeadAndBody) {
   for (int i = 0; i < 101; ++i) many += fmt::format("X-{}: y\r\n", i);
   expect_error(ask(get("/health", many)), 431);
   expect_error(ask(get("/health", "X: " + std::string(70000, 'y') + "\r\n")), 431);
-  expect_error(ask("GET /" + std::string(70000, 'y') + " HTTP/1.1\r\nHost: t\r\n\r\n"), 431);
+  expect_error(ask("GET /" + std::string(70000, 'y') + " HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+               431);
   EXPECT_EQ(ask(get("/health", "X: " + std::string(60000, 'y') + "\r\n")).status, 200);
   expect_error(ask(post("/v1/completions", std::string(1001, ' '))), 413);
   const std::string head =
-      "POST /v1/completions HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+      "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
   expect_error(ask(head + "3e9\r\n" + std::string(1001, ' ') + "\r\n0\r\n\r\n"), 413);
   expect_error(ask(head + "0\r\nX: " + std::string(65535, 'x') + "\r\n\r\n"), 431);
   expect_error(ask(head + "1;" + std::string(100000, 'x') + "\r\n \r\n0\r\n\r\n"), 431);
@@ -207,13 +209,14 @@ TEST_F(HttpTest, ChunkedBodiesAndContinue) {
   const std::string body = kShort.dump();
   std::string chunks;
   for (const char c : body) chunks += fmt::format("1\r\n{}\r\n", c);
-  EXPECT_EQ(ask("POST /v1/completions HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n" +
-                chunks + "0\r\n\r\n")
-                .status,
-            200);
+  EXPECT_EQ(
+      ask("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" +
+          chunks + "0\r\n\r\n")
+          .status,
+      200);
   TestClient client(server->port());
   client.send(
-      fmt::format("POST /v1/completions HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\n"
+      fmt::format("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
                   "Content-Length: {}\r\n\r\n",
                   body.size()));
   ASSERT_TRUE(client.read_until("HTTP/1.1 100 Continue\r\n\r\n"));
@@ -249,7 +252,7 @@ TEST_F(HttpTest, SlowHeadsAndBodiesAreGivenUp) {
   expect_error(head.read_reply(), 408);
   EXPECT_TRUE(head.closed());
   TestClient body(server->port());
-  body.send("POST /v1/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n{");
+  body.send("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{");
   expect_error(body.read_reply(), 408);
   EXPECT_TRUE(body.closed());
 }
@@ -270,6 +273,28 @@ TEST_F(HttpTest, IdleConnectionsAreClosed) {
   EXPECT_TRUE(answered);
 }
 
+TEST_F(HttpTest, AnIdleConnectionOutlivesItsClientsPoolAndSaysForHowLong) {
+  start();
+  EXPECT_GT(options.limits.idle_timeout, absl::Seconds(90));
+  EXPECT_EQ(ask(get("/health")).headers.at("keep-alive"), "timeout=120");
+  const HttpReply stream = ask_completion({{"prompt", "a"}, {"stream", true}});
+  EXPECT_EQ(stream.headers.at("keep-alive"), "timeout=120");
+  EXPECT_EQ(stream.headers.at("x-accel-buffering"), "no");
+  EXPECT_FALSE(ask(get("/health", "Connection: close\r\n")).headers.contains("keep-alive"));
+}
+
+// A request that comes when the connection has just been closed for being idle is not reset: its
+// client sees an end without an answer, after which it may ask again.
+TEST_F(HttpTest, ALateRequestMeetsAnEndAndNoReset) {
+  options.limits.idle_timeout = absl::Milliseconds(20);
+  start();
+  TestClient client(server->port());
+  EXPECT_TRUE(client.closed());
+  EXPECT_TRUE(client.send(get("/health")));
+  EXPECT_TRUE(client.send(get("/health")));
+  EXPECT_TRUE(client.closed());
+}
+
 TEST_F(HttpTest, ConnectionsAreLimited) {
   options.limits.connections = 2;
   start();
@@ -286,7 +311,7 @@ TEST_F(HttpTest, ConnectionsAreLimited) {
   EXPECT_EQ(first.read_reply().status, 200);
 }
 
-TEST_F(HttpTest, WhoAsksNothingMakesRoom) {
+TEST_F(HttpTest, AnIdleConnectionMakesRoom) {
   options.limits.connections = 3;
   start();
   echo->hold(true);

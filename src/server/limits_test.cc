@@ -33,10 +33,10 @@ TEST_F(LimitsTest, BodyBytes) {
   start();
   expect_error(ask(post("/v1/completions", std::string(10, ' '))), 400);
   expect_error(ask(post("/v1/completions", std::string(11, ' '))), 413);
-  // Known from the head: nobody is asked to go on.
-  expect_error(
-      ask("POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n"),
-      413);
+  // Known from the head: no 100 Continue.
+  expect_error(ask("POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\nExpect: "
+                   "100-continue\r\n\r\n"),
+               413);
 }
 
 TEST_F(LimitsTest, InputOfAllConnections) {
@@ -61,7 +61,7 @@ TEST_F(LimitsTest, InputOfAllConnections) {
   EXPECT_EQ(first.read_reply().status, 200);
 }
 
-TEST_F(LimitsTest, WhoFilledTheInputIsSeenToLeave) {
+TEST_F(LimitsTest, AClientThatFilledTheInputIsSeenToLeave) {
   options.limits.input_bytes = 0;
   start();
   echo->hold(true);

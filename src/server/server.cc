@@ -28,8 +28,8 @@ namespace asio = boost::asio;
 
 namespace {
 
-// How long stop() waits for last words to reach their clients.
-constexpr absl::Duration kLastWords = absl::Seconds(1);
+// How long stop() waits until the last answers are sent.
+constexpr absl::Duration kLastAnswers = absl::Seconds(1);
 
 }  // namespace
 
@@ -37,9 +37,9 @@ struct Server::State final : ConnectionHost {
   explicit State(ServerOptions given)
       : options(std::move(given)),
         seeds(options.seed),
-        access(options.access),
         input(options.limits.input_bytes),
-        listener(network, options),
+        metrics(handlers()),
+        listener(network, options.address, options.limits.stall_timeout),
         network_guard(asio::make_work_guard(network)),
         work_guard(asio::make_work_guard(work)) {}
 
@@ -48,10 +48,10 @@ struct Server::State final : ConnectionHost {
   void close_longest_waiting();
   void stop();
   RouteContext context();
-  void count_load(const Route* route, int64_t change);
+  void count_load(const std::optional<Handler>& handler, int64_t change);
 
   const ServerLimits& limits() const override { return options.limits; }
-  const Admission& admission() const override { return access; }
+  const Admission& admission() const override { return *access; }
   bool draining() const override { return drain; }
   InputBudget& input_budget() override { return input; }
   void handle(HttpRequest request, const std::shared_ptr<Connection>& connection) override;
@@ -60,7 +60,7 @@ struct Server::State final : ConnectionHost {
 
   const ServerOptions options;
   SeedSource seeds;
-  const Admission access;
+  std::optional<Admission> access;  // once the listener is open
   InputBudget input;
   Metrics metrics;
   std::atomic<bool> drain = false;
@@ -83,6 +83,9 @@ struct Server::State final : ConnectionHost {
 
 absl::Status Server::State::start() {
   RETURN_IF_ERROR(listener.open());
+  access.emplace(options.access, Reach{.scheme = listener.has_tls() ? "https" : "http",
+                                       .host = options.address.host,
+                                       .loopback_only = listener.is_loopback()});
   listener.accept([this](std::unique_ptr<Socket> socket) { admit(std::move(socket)); });
   threads.emplace_back([this] { network.run(); });
   for (int32_t i = 0; i < options.threads; ++i) {
@@ -91,7 +94,7 @@ absl::Status Server::State::start() {
   return absl::OkStatus();
 }
 
-// Who connects and asks nothing makes room for who comes after.
+// A connection that waits for a request makes room for a new one.
 void Server::State::close_longest_waiting() {
   std::shared_ptr<Connection> longest;
   for (const auto& connection : connections) {
@@ -121,17 +124,19 @@ RouteContext Server::State::context() {
   return {options.limits, seeds, model, drain, metrics, load, options.log_prompts};
 }
 
-void Server::State::count_load(const Route* route, int64_t change) {
-  if (route != nullptr && !route->operates) load += change;
+void Server::State::count_load(const std::optional<Handler>& handler, int64_t change) {
+  if (handler && !handler->operates) load += change;
 }
 
 void Server::State::handle(HttpRequest request, const std::shared_ptr<Connection>& connection) {
   const RouteMatch match = request.answer ? RouteMatch{} : find_route(request);
-  connection->set_route(match.route);
+  std::optional<Handler> handler;
+  if (match.route != nullptr) handler = match.route->handler();
+  connection->set_handler(handler);
   {
     const std::lock_guard lock(mutex);
     ++answering;
-    count_load(match.route, 1);
+    count_load(handler, 1);
   }
   if (request.answer) {
     connection->reply(*std::move(request.answer));
@@ -151,7 +156,7 @@ void Server::State::handle(HttpRequest request, const std::shared_ptr<Connection
     if (weak.expired()) return;
     Reply reply = answer(route, request, context());
     asio::post(network, [weak = std::move(weak), reply = std::move(reply)]() mutable {
-      if (const auto asker = weak.lock()) asker->reply(std::move(reply));
+      if (const auto waiting = weak.lock()) waiting->reply(std::move(reply));
     });
   };
   asio::post(work, std::move(task));
@@ -163,7 +168,7 @@ void Server::State::answered(const RequestRecord& record, bool handled) {
   if (!handled) return;
   const std::lock_guard lock(mutex);
   --answering;
-  count_load(record.route, -1);
+  count_load(record.handler, -1);
   changed.notify_all();
 }
 
@@ -196,9 +201,9 @@ void Server::State::stop() {
   });
   {
     std::unique_lock lock(mutex);
-    changed.wait_for(lock, absl::ToChronoMilliseconds(kLastWords), [this] { return emptied; });
+    changed.wait_for(lock, absl::ToChronoMilliseconds(kLastAnswers), [this] { return emptied; });
   }
-  // After this no reply is on its way but in the network's queue.
+  // After this replies are in the network's queue or do not come.
   for (size_t i = 1; i < threads.size(); ++i) threads[i].join();
   asio::post(network, [this] {
     const std::vector<std::shared_ptr<Connection>> open(connections.begin(), connections.end());
@@ -214,6 +219,9 @@ Server::~Server() { stop(); }
 
 absl::Status Server::start() { return state_->start(); }
 int32_t Server::port() const { return state_->listener.port(); }
+bool Server::is_local() const {
+  return !state_->options.address.uds.empty() || state_->listener.is_loopback();
+}
 
 Observer& Server::observer() { return state_->metrics; }
 

@@ -43,11 +43,21 @@ class Refused(unittest.TestCase):
         self.assertNotIn("did you mean", done.stderr)
 
     def test_what_means_nothing_here_says_why(self):
-        for arguments in (["--tensor-parallel-size", "2"], ["--enable-lora"], ["-ngl", "99"], ["-c", "4096"],
-                          ["--no-enable-chunked-prefill"], ["--tokenizer", "hf/name"], ["--dtype", "bfloat16"],
-                          ["--scheduling-policy", "priority"], ["-ctk", "q8_0"], ["--rerank"]):
+        for name, arguments in (
+                ("--tensor-parallel-size", ["--tensor-parallel-size", "2"]), ("--enable-lora", ["--enable-lora"]),
+                ("--n-gpu-layers", ["-ngl", "99"]), ("--ctx-size", ["-c", "4096"]), ("--rerank", ["--rerank"]),
+                ("--no-enable-chunked-prefill", ["--no-enable-chunked-prefill"]), ("--tokenizer", ["--tokenizer=hf/name"]),
+                ("--dtype", ["--dtype", "bfloat16"]), ("--scheduling-policy", ["--scheduling-policy", "priority"]),
+                ("--cache-type-k", ["-ctk", "q8_0"])):
             with self.subTest(arguments=arguments):
-                self.assert_refused(run("serve", "x.gguf", *arguments), "not supported: ")
+                self.assert_refused(run("serve", "x.gguf", *arguments), f"millrace: {name}: not supported: ")
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+            file.write('quantization = "awq"\n')
+            file.flush()
+            self.assert_refused(run("serve", "x.gguf", "--config", file.name), "--quantization: not supported: ")
+        self.assert_refused(run("serve", "x.gguf", env={**os.environ, "MILLRACE_DTYPE": "half"}),
+                            "--dtype: not supported: ")
+        self.assertNotIn("--tensor-parallel-size", run("serve", "--help").stdout)
 
     def test_what_asks_for_nothing_is_taken(self):
         done = run("serve", "/nowhere/x.gguf", "--port", "0", "--tensor-parallel-size", "1", "--enable-chunked-prefill",
@@ -99,7 +109,7 @@ class Refused(unittest.TestCase):
                     "--max-queue": "1024", "--max-queue-ms": "0", "--shutdown-timeout": "30",
                     "--max-connections": "1024", "--max-headers": "100", "--max-header-bytes": str(64 << 10),
                     "--max-body-bytes": str(16 << 20), "--header-timeout": "10", "--body-timeout": "30",
-                    "--idle-timeout": "60", "--stall-timeout": "30", "--ping-interval": "15", "--max-json-depth": "64",
+                    "--idle-timeout": "120", "--stall-timeout": "30", "--ping-interval": "15", "--max-json-depth": "64",
                     "--max-json-keys": "1000", "--max-choices": "1024", "--max-logprobs": "20", "--max-stops": "16",
                     "--max-logit-bias": "1000"}
         self.assertEqual({name: found.get(name) for name in defaults}, defaults)

@@ -260,7 +260,7 @@ class Watched(unittest.TestCase):
                     "request_prefill_time_seconds", "request_decode_time_seconds", "time_to_first_token_seconds",
                     "request_time_per_output_token_seconds", "request_prompt_tokens", "request_generation_tokens",
                     "request_max_num_generation_tokens", "request_params_n", "request_params_max_tokens",
-                    "request_prefill_kv_computed_tokens"]
+                    "request_prefill_kv_computed_tokens", "request_num_preemptions"]
         self.assertEqual(self.changes(before), {
             "prompt_tokens_total": tokens,
             'prompt_tokens_by_source_total{source="local_compute"}': tokens,

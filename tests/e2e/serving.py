@@ -20,9 +20,9 @@ ANSWER_SECONDS = 300
 def request_bytes(method, path, body=None, more=""):
     """A body that is not bytes is sent as JSON; `more` is lines of the head."""
     if body is None:
-        return f"{method} {path} HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode()
+        return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode()
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return (f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
+    return (f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n"
             f"{more}\r\n").encode() + data
 
 

@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import threading
 import time
@@ -26,6 +27,95 @@ LONGEST = {**LONG, "n": 16}  # minutes where one sequence runs at a time
 
 def bearer(key):
     return {"Authorization": f"Bearer {key}"}
+
+
+@unittest.skipUnless(shutil.which("curl"), "curl is not installed")
+class PrintedCommand(unittest.TestCase):
+    """The first request that a server's start prints works in a shell as it is printed."""
+
+    def setUp(self):
+        self.stories = program.need(program.SHARED / "models/stories260K-F32.gguf")
+
+    def first_request(self, server, **environment):
+        lines = []
+        for line in server.process.stdout:
+            lines += [line] if line.startswith(("curl", "  ")) else []
+            if lines and not line.endswith("\\\n"):
+                break
+        command = "".join(lines)
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False,
+                              env={"PATH": os.environ["PATH"], **environment})
+        self.assertEqual(done.returncode, 0, command + done.stderr)
+        return command, json.loads(done.stdout)
+
+    def test_plain_with_a_chat_template_and_without(self):
+        with Server(model=self.stories) as server:
+            command, answer = self.first_request(server)
+            self.assertIn("/v1/completions ", command)
+            self.assertIn("choices", answer)
+        program.need_model()
+        with Server("--max-model-len", "1K") as server:
+            command, answer = self.first_request(server)
+            self.assertIn("/v1/chat/completions ", command)
+            self.assertIn("Paris", answer["choices"][0]["message"]["content"])
+
+    def test_a_key_stands_in_a_variable(self):
+        with Server("--api-key", "a-secret", model=self.stories) as server:
+            command, answer = self.first_request(server, KEY="a-secret")
+            self.assertIn('-H "Authorization: Bearer $KEY"', command)
+            self.assertNotIn("secret", command)
+            self.assertIn("choices", answer)
+        with Server(model=self.stories, env={**os.environ, "MILLRACE_API_KEY": "a-secret"}) as server:
+            command, answer = self.first_request(server, MILLRACE_API_KEY="a-secret")
+            self.assertNotIn("secret", command)
+            self.assertIn("choices", answer)
+
+    def test_a_certificate_of_ones_own_and_a_unix_socket(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with Server(model=self.stories, tls=certificate(folder)) as server:
+                self.assertIn("choices", self.first_request(server)[1])
+            with Server(model=self.stories, uds=f"{folder}/it's a socket") as server:
+                self.assertIn("choices", self.first_request(server)[1])
+
+    def test_other_addresses(self):
+        for host in ("localhost", "0.0.0.0", "::1", "[::1]", "::"):
+            with self.subTest(host=host), Server("--host", host, model=self.stories) as server:
+                command, answer = self.first_request(server)
+                self.assertIn("choices", answer, command)
+
+
+class Names(unittest.TestCase):
+    """Which names and pages a server without a key serves, by its options."""
+
+    def setUp(self):
+        self.stories = program.need(program.SHARED / "models/stories260K-F32.gguf")
+
+    def test_hosts_and_origins(self):
+        foreign = {"Host": "mill.example"}
+        page = {"Origin": "https://page.example"}
+        with Server(model=self.stories) as server:
+            self.assertEqual(server.request("GET", "/v1/models", headers=foreign)[0], 403)
+            self.assertEqual(server.request("POST", COMPLETIONS, {"prompt": "a"}, page)[0], 403)
+            own = {"Host": f"127.0.0.1:{server.port}", "Origin": f"http://127.0.0.1:{server.port}"}
+            self.assertEqual(server.request("POST", COMPLETIONS, {"prompt": "a"}, own)[0], 200)
+        with Server("--allowed-hosts", "mill.example,[fd00::1]", "--allowed-origins", "https://page.example",
+                    model=self.stories) as server:
+            self.assertEqual(server.request("GET", "/v1/models", headers={**foreign, **page})[0], 200)
+            self.assertEqual(server.request("GET", "/v1/models", headers={"Host": "[fd00::1]:9"})[0], 200)
+            self.assertEqual(server.request("GET", "/v1/models", headers={"Host": "other.example"})[0], 403)
+        with Server("--host", "0.0.0.0", model=self.stories) as server:
+            self.assertEqual(server.request("GET", "/v1/models", headers=foreign)[0], 200)
+        with tempfile.TemporaryDirectory() as folder, Server(model=self.stories, uds=f"{folder}/s") as server:
+            self.assertEqual(server.request("GET", "/v1/models", headers=foreign)[0], 200)
+            self.assertEqual(server.request("GET", "/v1/models", headers=page)[0], 403)
+
+    def test_what_is_no_name(self):
+        for name in ("mill.example:80", "https://mill.example", "*.mill.example", "a b", "mill.example/"):
+            with self.subTest(name=name):
+                done = program.run("serve", str(self.stories), "--port", "0", "--allowed-hosts", name)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn("--allowed-hosts", done.stderr)
+                self.assertEqual(done.stderr.count("\n"), 1)
 
 
 class Keys(unittest.TestCase):

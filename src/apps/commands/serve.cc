@@ -1,27 +1,65 @@
 #include "apps/commands/serve.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
+#include <absl/strings/ascii.h>
+#include <absl/strings/str_replace.h>
 
 #include "apps/input/chat_source.h"
 #include "apps/options/foreign_options.h"
 #include "apps/serving/served.h"
 #include "apps/serving/signals.h"
 #include "apps/serving/start_table.h"
+#include "apps/terminal/one_line.h"
 #include "base/log.h"
 #include "server/server.h"
 
 namespace millrace {
 namespace {
 
-// Where curl finds the server.
-std::string address_of(const DoorOptions& door, int32_t port) {
-  const std::string_view scheme = door.ssl_certfile.empty() ? "http" : "https";
-  if (!door.uds.empty()) return fmt::format("--unix-socket {} {}://localhost", door.uds, scheme);
-  const bool is_v6 = door.host.find(':') != std::string::npos;
-  return fmt::format("{}://{}:{}", scheme, is_v6 ? "[" + door.host + "]" : door.host, port);
+// As a shell takes it for one word.
+std::string shell_word(std::string_view text) {
+  const auto is_plain = [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           std::string_view("%+,-./:=@_").find(c) != std::string_view::npos;
+  };
+  if (!text.empty() && std::ranges::all_of(text, is_plain)) return std::string(text);
+  return fmt::format("'{}'", absl::StrReplaceAll(to_absl(text), {{"'", "'\\''"}}));
+}
+
+// Where clients find the server. One that listens everywhere is also found here.
+std::string url_of(const ListenAddress& address, int32_t port) {
+  const std::string_view scheme = address.ssl_certificate.empty() ? "http" : "https";
+  if (!address.uds.empty()) return fmt::format("{}://localhost", scheme);
+  const std::string host = address.host == "0.0.0.0" ? "127.0.0.1"
+                           : address.host == "::"    ? "::1"
+                                                     : address.host;
+  const bool is_v6 = host.find(':') != std::string::npos;
+  return fmt::format("{}://{}:{}", scheme, is_v6 ? "[" + host + "]" : host, port);
+}
+
+// A first request, as a shell takes it. A key is not printed: a variable stands for it.
+std::string curl_command(const ServerOptions& options, const std::string& url, bool chats) {
+  std::string command = "curl";
+  if (!options.address.uds.empty()) {
+    command += " --unix-socket " + shell_word(options.address.uds);
+  }
+  // No authority may have signed the certificate, nor for the name in this address.
+  if (!options.address.ssl_certificate.empty()) command += " --insecure";
+  command += " " + shell_word(url + (chats ? "/v1/chat/completions" : "/v1/completions"));
+  command += " -H 'Content-Type: application/json' \\\n";
+  if (!options.access.api_keys.empty()) {
+    const bool by_variable = std::getenv(kKeyVariable) != nullptr;
+    command +=
+        fmt::format("  -H \"Authorization: Bearer ${}\" \\\n", by_variable ? kKeyVariable : "KEY");
+  }
+  return command + (chats ? R"(  -d '{"messages": [{"role": "user", "content": )"
+                            R"("What is the capital of France?"}]}')"
+                          : R"(  -d '{"prompt": "The capital of France is"}')");
 }
 
 absl::StatusOr<ServerOptions> server_options(const ServeOptions& options) {
@@ -47,13 +85,13 @@ ServedOptions served_options(const ServeOptions& options, Observer& observer) {
   return served;
 }
 
-void print_ready(const ServedOptions& options, const Served& served, const std::string& address) {
-  fmt::print(
-      "{}ready         {}\n\n"
-      "curl {}/v1/chat/completions -H 'Content-Type: application/json' \\\n"
-      "  -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"What is the capital of "
-      "France?\"}}]}}'\n",
-      start_table(options, served), address, address);
+void print_ready(const ServedOptions& wanted, const Served& served, const ServerOptions& options,
+                 int32_t port) {
+  const std::string url = url_of(options.address, port);
+  const std::string& uds = options.address.uds;
+  fmt::print("{}ready         {}\n\n{}\n", start_table(wanted, served),
+             uds.empty() ? url : one_line(uds),
+             curl_command(options, url, served.chat_template.has_value()));
   std::fflush(stdout);
 }
 
@@ -126,18 +164,19 @@ absl::Status run_serve(const ServeOptions& options) {
   set_up_log(spdlog::level::from_str(options.log_level),
              options.log_format == "json" ? LogFormat::kJson : LogFormat::kText);
   Signals signals;
-  ASSIGN_OR_RETURN(ServerOptions choices, server_options(options));
-  const bool open = lets_strangers_in(choices);
-  Server server(std::move(choices));
+  ASSIGN_OR_RETURN(const ServerOptions choices, server_options(options));
+  Server server(choices);
   RETURN_IF_ERROR(server.start());
-  if (open) spdlog::warn("no --api-key: whoever reaches {} may ask", options.door.host);
+  if (choices.access.api_keys.empty() && !server.is_local()) {
+    spdlog::warn("no --api-key: every client that reaches {} is served", choices.address.host);
+  }
   signals.remove_at_sudden_end(options.door.uds);
   const ServedOptions wanted = served_options(options, server.observer());
   ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_served(wanted));
   const ChatTemplate* chat_template = served->chat_template ? &*served->chat_template : nullptr;
   server.set_model({served->generator(), *served->tokenizer, chat_template});
   signals.arm();
-  print_ready(wanted, *served, address_of(options.door, server.port()));
+  print_ready(wanted, *served, choices, server.port());
   signals.wait();
   server.begin_drain();
   server.wait_idle(absl::Seconds(options.shutdown_timeout_s));

@@ -1,6 +1,9 @@
 #include "apps/options/foreign_options.h"
 
+#include <memory>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -113,14 +116,37 @@ constexpr ShortWord kShortWords[] = {
     {"-md", "--spec-draft-model"},
 };
 
+constexpr const char* kGroup = "Of other servers";
+
 bool is_harmless(const ForeignOption& option, const std::string& value) {
   return !value.empty() &&
          fmt::format(" {} ", option.harmless).find(fmt::format(" {} ", value)) != std::string::npos;
 }
 
+// A help without these options. They cannot be without a group for good: CLI11 gives such an option
+// no name, in no error either.
+class HelpFormatter final : public CLI::FormatterBase {
+ public:
+  HelpFormatter(std::shared_ptr<CLI::FormatterBase> inner, std::vector<CLI::Option*> hidden)
+      : inner_(std::move(inner)), hidden_(std::move(hidden)) {}
+
+  std::string make_help(const CLI::App* app, std::string name,
+                        CLI::AppFormatMode mode) const override {
+    for (CLI::Option* option : hidden_) option->group("");
+    std::string help = inner_->make_help(app, std::move(name), mode);
+    for (CLI::Option* option : hidden_) option->group(kGroup);
+    return help;
+  }
+
+ private:
+  const std::shared_ptr<CLI::FormatterBase> inner_;
+  const std::vector<CLI::Option*> hidden_;
+};
+
 }  // namespace
 
 void bind_foreign_options(CLI::App& command) {
+  std::vector<CLI::Option*> hidden;
   for (const ForeignOption& foreign : kForeign) {
     CLI::Option* option =
         foreign.takes == kNothing
@@ -130,8 +156,10 @@ void bind_foreign_options(CLI::App& command) {
       if (is_harmless(foreign, value)) return std::string();
       return fmt::format("not supported: {}", foreign.reason);
     };
-    option->check(judge, "")->group("");  // no group: not in --help
+    option->check(judge, "")->group(kGroup);
+    hidden.push_back(option);
   }
+  command.formatter(std::make_shared<HelpFormatter>(command.get_formatter(), std::move(hidden)));
 }
 
 std::string long_name_of(const std::string& argument) {

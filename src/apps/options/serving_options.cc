@@ -5,6 +5,7 @@
 #include <limits>
 
 #include <CLI/CLI.hpp>
+#include <absl/strings/ascii.h>
 
 #include "apps/input/input_text.h"
 #include "apps/options/options.h"
@@ -12,8 +13,7 @@
 namespace millrace {
 namespace {
 
-// Both are refused when they are empty, as that would let everyone in.
-constexpr const char* kKeyVariable = "MILLRACE_API_KEY";
+// Refused when it is empty, as kKeyVariable is: that would let everyone in.
 constexpr const char* kKeyFileVariable = "MILLRACE_API_KEY_FILE";
 constexpr size_t kKeyBytesMax = 1000;
 constexpr size_t kFileBytesMax = size_t{1} << 20;
@@ -58,15 +58,26 @@ absl::Status check_origin(std::string_view origin) {
   return absl::OkStatus();
 }
 
-bool is_loopback(std::string_view host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
+// As --host takes an address of IPv6: in the brackets of a URL, or without.
+std::string without_brackets(std::string host) {
+  const bool bracketed = host.starts_with('[') && host.ends_with(']');
+  return bracketed ? host.substr(1, host.size() - 2) : host;
+}
+
+// A name alone: a port, a scheme or a pattern would never be equal to one.
+absl::Status check_host(std::string_view host) {
+  const auto is_plain = [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_';
+  };
+  const bool is_v6 = host.find(':') != host.rfind(':');
+  if (host == "*" || is_v6) return absl::OkStatus();
+  if (host.empty() || !std::ranges::all_of(host, is_plain)) {
+    return invalid_argument("--allowed-hosts takes * or names without a port, such as example.org");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
-
-bool lets_strangers_in(const ServerOptions& server) {
-  return server.access.api_keys.empty() && server.uds.empty() && !is_loopback(server.host);
-}
 
 void bind(CLI::App& command, ServerLimits& limits) {
   const std::string group = "Limits of clients (sizes may be given as 4k or 2M)";
@@ -123,7 +134,10 @@ void bind(CLI::App& command, ServerLimits& limits) {
 
 void bind(CLI::App& command, DoorOptions& door) {
   const std::string group = "Serving";
-  command.add_option("--host", door.host, "address to listen on")->check(not_empty())->group(group);
+  command
+      .add_option("--host", door.host, "address or name to listen on, all addresses that it has")
+      ->check(not_empty())
+      ->group(group);
   command.add_option("--port", door.port, "0: any free one, printed at start")
       ->check(CLI::Range(0, 65535))
       ->group(group);
@@ -155,9 +169,10 @@ void bind(CLI::App& command, DoorOptions& door) {
 
   const std::string access = "Who may ask";
   command
-      .add_option("--api-key", door.access.api_keys,
-                  "needed for all but /health and /ready; may be given several times. Others can "
-                  "see a command line: a file or the variable is safer, and adds to these")
+      .add_option(
+          "--api-key", door.access.api_keys,
+          "needed for all but /health, /ready and /ping; may be given several times. Others can "
+          "see a command line: a file or the variable is safer, and adds to these")
       ->allow_extra_args(false)
       ->type_name("KEY")
       ->group(access);
@@ -173,22 +188,31 @@ void bind(CLI::App& command, DoorOptions& door) {
       ->group(access);
   command
       .add_option("--allowed-origins", door.access.allowed_origins,
-                  "whose pages may ask from a browser; * for all")
+                  "other sites whose pages may ask from a browser; * for all")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("ORIGIN,...")
       ->group(access);
+  command
+      .add_option("--allowed-hosts", door.access.allowed_hosts,
+                  "names of this server in Host headers besides the local ones; * for any. Without "
+                  "it any is served, but on a loopback address without a key: only local ones")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("NAME,...")
+      ->group(access);
 }
 
 absl::Status DoorOptions::fill(ServerOptions& server) const {
-  server.host = host;
-  server.port = port;
+  ListenAddress& address = server.address;
+  address.host = without_brackets(host);
+  address.port = port;
+  address.uds = uds;
   server.threads = threads;
-  server.uds = uds;
   if (!ssl_certfile.empty()) {
-    ASSIGN_OR_RETURN(server.ssl_certificate, read_file(ssl_certfile, kFileBytesMax));
-    ASSIGN_OR_RETURN(server.ssl_key, read_file(ssl_keyfile, kFileBytesMax));
-    if (server.ssl_certificate.empty()) return invalid_argument("{} is empty", ssl_certfile);
+    ASSIGN_OR_RETURN(address.ssl_certificate, read_file(ssl_certfile, kFileBytesMax));
+    ASSIGN_OR_RETURN(address.ssl_key, read_file(ssl_keyfile, kFileBytesMax));
+    if (address.ssl_certificate.empty()) return invalid_argument("{} is empty", ssl_certfile);
   }
   server.access = access;
   server.access.api_keys.clear();
@@ -207,6 +231,10 @@ absl::Status DoorOptions::fill(ServerOptions& server) const {
     RETURN_IF_ERROR(add_keys_of_file(api_key_file, server.access.api_keys));
   }
   for (const std::string& origin : access.allowed_origins) RETURN_IF_ERROR(check_origin(origin));
+  for (std::string& name : server.access.allowed_hosts) {
+    name = without_brackets(name);
+    RETURN_IF_ERROR(check_host(name));
+  }
   return absl::OkStatus();
 }
 

@@ -11,6 +11,9 @@ namespace millrace {
 // Longer than anyone waits; its sum with a time cannot overflow.
 inline constexpr double kSecondsMax = 1e6;
 
+// The environment's variable that holds a key.
+inline constexpr const char* kKeyVariable = "MILLRACE_API_KEY";
+
 // What a client may cost: an option for each.
 void bind(CLI::App& command, ServerLimits& limits);
 
@@ -28,8 +31,5 @@ struct DoorOptions {
   absl::Status fill(ServerOptions& server) const;
 };
 void bind(CLI::App& command, DoorOptions& door);
-
-// Whether other machines may be able to ask, without a key.
-bool lets_strangers_in(const ServerOptions& server);
 
 }  // namespace millrace

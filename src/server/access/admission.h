@@ -7,26 +7,22 @@
 #include <string_view>
 #include <vector>
 
+#include "server/access/access_options.h"
 #include "server/http/http_message.h"
-#include "server/server.h"
 
 namespace millrace {
 
-// Who may ask, judged by a request's head before anything else of it is. With keys, all is closed
-// but what must be open; keys are kept and compared as hashes.
+// Which requests are served, judged by their heads before anything else of them is. With keys, all
+// is closed but what must be open; keys are kept and compared as hashes. A page of another site, or
+// one that reached this server by a name of its own (DNS rebinding), is refused.
 class Admission {
  public:
-  explicit Admission(const AccessOptions& options);
+  explicit Admission(const AccessOptions& options, Reach reach = {});
 
-  struct Verdict {
-    std::optional<HttpResponse> answer;  // instead of a route's: a refusal, or to a preflight
-    bool refused = false;
-    uint64_t cache_salt = 0;  // 0: the client has no key, or all share the prefix cache
-  };
-  Verdict judge(const HttpHead& head) const;
+  HeadVerdict judge(const HttpHead& head) const;
 
-  // What every answer to a page of this origin (empty: to no page) says about who may read it:
-  // header lines.
+  // Header lines of every answer to a page of this origin (empty: to no page), by which its browser
+  // lets it read the answer or not.
   std::string origin_lines(std::string_view origin) const;
 
  private:
@@ -37,10 +33,15 @@ class Admission {
   bool is_open(const HttpHead& head) const;
   const Key* find(const std::vector<std::string>& presented) const;
   bool allows(std::string_view origin) const;
+  std::optional<HttpResponse> host_fault(const HttpHead& head) const;
+  std::optional<HttpResponse> origin_fault(const HttpHead& head) const;
 
+  const Reach reach_;
   std::vector<Key> keys_;
   std::vector<std::string> origins_;
+  std::vector<std::string> hosts_;  // in lower case
   bool any_origin_;
+  bool any_host_;
   bool open_metrics_;
   bool shared_prefix_cache_;
 };

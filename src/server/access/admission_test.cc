@@ -23,15 +23,16 @@ class AccessTest : public ServerTest {
 constexpr std::string_view kFirst = "Authorization: Bearer first-key\r\n";
 constexpr std::string_view kSecond = "Authorization: Bearer second-key\r\n";
 
-TEST_F(AccessTest, EveryRouteButTwoNeedsAKey) {
+TEST_F(AccessTest, EveryRouteButThreeNeedsAKey) {
   start();
+  EXPECT_EQ(ask(get("/ping")).status, 200);
   EXPECT_EQ(ask(get("/health")).status, 200);
   EXPECT_EQ(ask(get("/ready")).status, 200);
   for (const std::string& request :
        {get("/v1/models"), get("/metrics"), get("/nothing"), get("/health/"), get("/"),
-        post("/health", "{}"), post("/v1/completions", "{"), get("/v1/chat/completions"),
-        post("/v1/completions", R"({"prompt":"abc"})"),
-        std::string("OPTIONS /v1/models HTTP/1.1\r\nHost: t\r\n\r\n")}) {
+        post("/health", "{}"), post("/ping", ""), post("/v1/completions", "{"),
+        get("/v1/chat/completions"), post("/v1/completions", R"({"prompt":"abc"})"),
+        std::string("OPTIONS /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")}) {
     const HttpReply reply = ask(request);
     expect_error(reply, 401, "-", "invalid_api_key");
     EXPECT_EQ(reply.headers.at("www-authenticate"), "Bearer") << request;
@@ -43,8 +44,8 @@ TEST_F(AccessTest, ARefusedRequestWithoutABodyKeepsItsConnection) {
   TestClient client(server->port());
   for (const std::string& request :
        {get("/v1/models"), get("/nothing"), post("/v1/completions", ""),
-        std::string("GET /v1/models HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\n\r\n"),
-        std::string("HEAD /v1/models HTTP/1.1\r\nHost: t\r\n\r\n")}) {
+        std::string("GET /v1/models HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n"),
+        std::string("HEAD /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")}) {
     client.send(request);
     const HttpReply reply = client.read_reply(request.starts_with("HEAD"));
     EXPECT_EQ(reply.status, 401) << request;
@@ -58,9 +59,11 @@ TEST_F(AccessTest, ARefusedRequestThatMightHaveABodyEndsItsConnection) {
   start();
   for (const std::string& request :
        {post("/v1/completions", "{"), std::string("POST /v1/completions HTTP/1.1\r\n\r\n"),
-        std::string("GET /v1/models HTTP/1.1\r\nHost: t\r\nExpect: cake\r\n\r\n"),
-        std::string("POST /x HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
-        std::string("POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 99999999999\r\n\r\n")}) {
+        std::string("GET /v1/models HTTP/1.1\r\nHost: localhost\r\nExpect: cake\r\n\r\n"),
+        std::string(
+            "POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        std::string(
+            "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\n")}) {
     TestClient client(server->port());
     client.send(request);
     const HttpReply reply = client.read_reply();
@@ -99,11 +102,11 @@ TEST_F(AccessTest, KeysComeInTwoHeaders) {
   }
 }
 
-TEST_F(AccessTest, TheBodyOfAStrangerIsNotRead) {
+TEST_F(AccessTest, TheBodyOfARefusedRequestIsNotRead) {
   start();
   TestClient client(server->port());
   client.send(
-      "POST /v1/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n"
+      "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
       "Expect: 100-continue\r\n\r\n");
   expect_error(client.read_reply(), 401);
   // One that sends it all the same still gets to read its answer.
@@ -125,7 +128,7 @@ TEST_F(AccessTest, EachKeyHasItsOwnPrefixCache) {
   EXPECT_NE(first, second);
   EXPECT_EQ(salt(kFirst), first);
   EXPECT_EQ(salt("X-Api-Key: first-key\r\n"), first);
-  // A request's own salt divides further, and leads nobody to another's.
+  // A request's own salt divides further, and never leads to another key's cache.
   const Json own = {{"cache_salt", "own"}};
   EXPECT_NE(salt(kFirst, own), first);
   EXPECT_NE(salt(kFirst, own), salt(kSecond, own));
@@ -147,7 +150,8 @@ constexpr std::string_view kPage = "Origin: https://page.example\r\n";
 
 std::string preflight(std::string_view headers) {
   return fmt::format(
-      "OPTIONS /v1/completions HTTP/1.1\r\nHost: t\r\nAccess-Control-Request-Method: POST\r\n"
+      "OPTIONS /v1/completions HTTP/1.1\r\nHost: localhost\r\nAccess-Control-Request-Method: "
+      "POST\r\n"
       "Access-Control-Request-Headers: authorization,x-stainless-os\r\n{}\r\n",
       headers);
 }
@@ -192,19 +196,20 @@ TEST_F(AccessTest, PagesOfOtherOriginsMayNot) {
     expect_error(asked, 401);
     EXPECT_FALSE(asked.headers.contains("access-control-allow-origin")) << origin;
     const HttpReply answered = complete(header + std::string(kFirst));
-    EXPECT_EQ(answered.status, 200);
+    expect_error(answered, 403, "-", "forbidden");
     EXPECT_FALSE(answered.headers.contains("access-control-allow-origin")) << origin;
     EXPECT_EQ(answered.headers.at("vary"), "Origin");
   }
   // Not every OPTIONS is a preflight.
-  expect_error(ask(fmt::format("OPTIONS / HTTP/1.1\r\nHost: t\r\n{}\r\n", kPage)), 401);
+  expect_error(ask(fmt::format("OPTIONS / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", kPage)), 401);
 }
 
-TEST_F(AccessTest, OriginsAreNobodyByDefaultOrAll) {
+TEST_F(AccessTest, NoOriginIsAllowedByDefaultAndAllByAStar) {
   options.access.api_keys.clear();
   start();
-  expect_error(ask(preflight(kPage)), 405);
+  expect_error(ask(preflight(kPage)), 403);
   const HttpReply plain = complete(kPage);
+  EXPECT_EQ(plain.status, 403);
   EXPECT_FALSE(plain.headers.contains("access-control-allow-origin"));
   EXPECT_FALSE(plain.headers.contains("vary"));
   server.reset();

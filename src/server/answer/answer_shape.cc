@@ -155,11 +155,6 @@ std::string prompt_logprob(const Tokenizer& tokenizer, const ScoredToken& token)
   return fmt::format("{{{}}}", by_id);
 }
 
-void append_element(std::string_view element, std::string& list) {
-  if (!list.empty()) list += ',';
-  list += element;
-}
-
 void ScoreText::append(const ScoreText& more) {
   append_element(more.tokens, tokens);
   append_element(more.logprobs, logprobs);

@@ -23,7 +23,7 @@ struct ScoredToken {
 // How log-probabilities name tokens.
 struct TokenNames {
   const Tokenizer& tokenizer;
-  bool as_ids = false;  // "token_id:17", for who must tell tokens of one text apart
+  bool as_ids = false;  // "token_id:17", which tells tokens of one text apart
 
   std::string operator()(TokenId token) const;
 };
@@ -69,8 +69,6 @@ extern const AnswerShape kCompletionShape;
 std::string_view reason_text(FinishReason reason);
 // An element of vLLM's prompt_logprobs: null for the first token, then an object by token id.
 std::string prompt_logprob(const Tokenizer& tokenizer, const ScoredToken& token);
-// `list` and one more element, parted by commas.
-void append_element(std::string_view element, std::string& list);
 Json usage_json(const RequestUsage& usage);
 
 }  // namespace millrace

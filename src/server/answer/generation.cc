@@ -41,7 +41,7 @@ std::string extended(std::string object, std::string_view members) {
   return object;
 }
 
-// A refusal for want of room, with how long the wait for some is.
+// A refusal by the queue, with the time after which there may be room.
 absl::Status with_patience(const Generator& generator, absl::Status status) {
   if (!absl::IsResourceExhausted(status)) return status;
   return with_retry_after(retry_after_seconds(generator.stats()), std::move(status));
@@ -196,7 +196,7 @@ void Generation::score(Choice& choice, const TokenEvent& token) {
   score_bytes_ += choice.scores.bytes() - before;
 }
 
-// As vLLM tells it: of the model's own end nothing.
+// As vLLM has it: null for the model's own end of generation.
 Ending Generation::ending_of(const TokenEvent& last) const {
   Ending ending = {.reason = reason_text(last.finish)};
   if (last.finish != FinishReason::kStop) return ending;

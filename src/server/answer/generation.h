@@ -9,6 +9,7 @@
 #include "server/answer/mailbox.h"
 #include "server/answer/token_text.h"
 #include "server/http/http_message.h"
+#include "server/http/server_limits.h"
 #include "server/request/api_request.h"
 #include "server/request/named_model.h"
 #include "server/request/prompts.h"

@@ -7,7 +7,7 @@ namespace millrace {
 bool Mailbox::put(int32_t prompt, std::span<const TokenEvent> events) {
   const std::lock_guard lock(mutex_);
   if (closed_ || overflowed_) return false;
-  // What comes at once may be much, as a prompt's log-probabilities are, and its taker quick.
+  // One call may bring much, as a prompt's log-probabilities are; only what it finds counts.
   overflowed_ = bytes_ > bytes_max_;
   if (overflowed_) return false;
   for (const TokenEvent& event : events) {

@@ -17,13 +17,13 @@ struct Delivery {
   std::optional<FinishEvent> finish;  // then there is no token
 };
 
-// Between the generator's threads, which only put, and the connection's, which takes. Wakes the
-// taker once for whatever has gathered since it last looked.
+// Between the generator's threads, which only put, and the connections' thread, which takes. Wakes
+// the latter once for all that was put since it last took.
 class Mailbox {
  public:
   explicit Mailbox(int64_t bytes_max) : bytes_max_(bytes_max) {}
 
-  // False: closed, or what waits already is more than the taker may be behind.
+  // False: closed, or more is waiting already than may be pending.
   bool put(int32_t prompt, std::span<const TokenEvent> events);
   void put(int32_t prompt, const FinishEvent& finish);
 
@@ -31,7 +31,7 @@ class Mailbox {
   bool take(std::vector<Delivery>& out);
   // From now on `wake` is called, from any thread, when there is something; now if there is.
   void watch(std::function<void()> wake);
-  // Nobody takes any more; when it returns no wake is running or will.
+  // Nothing is taken any more; when it returns no wake is running or will be called.
   void close();
   bool overflowed() const;
 

@@ -91,6 +91,8 @@ const char* code_of_http(int http_status) {
   switch (http_status) {
     case 401:
       return "invalid_api_key";
+    case 403:
+      return "forbidden";
     case 404:
       return "not_found";
     case 405:
@@ -99,6 +101,8 @@ const char* code_of_http(int http_status) {
       return "request_timeout";
     case 413:
       return "request_too_large";
+    case 415:
+      return "unsupported_media_type";
     case 417:
       return "expectation_failed";
     case 431:

@@ -18,9 +18,9 @@ absl::Status with_code(std::string_view code, absl::Status status);
 // The status with the whole seconds after which another try may succeed.
 absl::Status with_retry_after(int64_t seconds, absl::Status status);
 
-// The response that an error is: OpenAI's four keys, status from the code.
+// An error as a response: OpenAI's four keys, the HTTP status by the status's code.
 HttpResponse error_response(const absl::Status& status);
-// The error alone, as it stands inside an event stream.
+// Its body alone, for an event of a stream.
 std::string error_json(const absl::Status& status);
 
 // Errors of HTTP itself (405, 408, 413, 431, ...).

@@ -12,17 +12,20 @@
 
 #include <absl/status/status.h>
 
-#include "server/observe/request_record.h"
+#include "server/http/request_record.h"
 
 namespace millrace {
 
-// What is judged of a request before its body is read.
+// What of a request is judged before its body is read.
 struct HttpHead {
   std::string method;
   std::string path;               // without the query
   std::vector<std::string> keys;  // API keys that the client presents
-  std::string origin;             // of the page that asks, from a browser
-  bool asks_preflight = false;    // whether that page may ask
+  // The server as the client names it, HOST[:PORT]: the target's where that is a URL, then the Host
+  // header's. Empty: it names none.
+  std::vector<std::string> hosts;
+  std::optional<std::string> origin;  // of the page that sends the request, from a browser
+  bool asks_preflight = false;        // whether that page may send it
 };
 
 struct HttpResponse {
@@ -33,13 +36,22 @@ struct HttpResponse {
   bool close = false;                                        // the connection ends with it
 };
 
+// What a request's head alone decides.
+struct HeadVerdict {
+  std::optional<HttpResponse> answer;  // instead of a route's: a refusal, or to a preflight
+  bool refused = false;
+  bool locked = false;      // for want of a key: nothing else is said of the request
+  uint64_t cache_salt = 0;  // 0: the client has no key, or all share the prefix cache
+};
+using HeadJudge = std::function<HeadVerdict(const HttpHead&)>;
+
 // What the routes see of a request; the rest stays with the connection.
 struct HttpRequest {
   std::string method;
   std::string path;  // without the query
   std::string body;
   std::string id;                      // X-Request-Id: the client's, or one of ours
-  std::optional<HttpResponse> answer;  // decided by who asks: no route sees the request
+  std::optional<HttpResponse> answer;  // by the head alone: no route sees the request
   uint64_t cache_salt = 0;             // of the client's key: clients share no cached prompts
 };
 
@@ -58,18 +70,18 @@ class AnswerSource {
   virtual ~AnswerSource() = default;
   // `wake` is called from any thread whenever next() may have something; at once if it has.
   virtual void watch(std::function<void()> wake) = 0;
-  // What can be sent now, in portions that fit a socket. Nothing is asked for after the last part.
+  // What can be sent now, at most about a socket's buffer. Not called after the last part.
   virtual AnswerPart next() = 0;
   // Keeps a silent stream alive; empty where the answer is not a stream.
   virtual AnswerPart ping() = 0;
-  // Nobody waits any more (OK), or the server ends the answer (why): work for it stops, and after a
-  // reason next() gives the ending at once.
+  // The client is gone (OK), or the server ends the answer (the reason): work for it stops, and
+  // after a reason next() returns the last part at once.
   virtual void end(const absl::Status& reason) = 0;
-  // What it came to, after the last part or end().
+  // After the last part or end().
   virtual GenerationReport report() const = 0;
 };
 
-// What a route's handler makes of a request.
+// A handler's answer, whole or still being made.
 using Reply = std::variant<HttpResponse, std::shared_ptr<AnswerSource>>;
 
 }  // namespace millrace

@@ -24,27 +24,35 @@ constexpr size_t kIdBytesMax = 128;
 
 std::string_view view(boost::beast::string_view s) { return {s.data(), s.size()}; }
 
-// Fit to be sent back and to stand in a log line.
+// Safe in a header and in a log line.
 bool is_plain(std::string_view id) {
   return !id.empty() && id.size() <= kIdBytesMax &&
          std::ranges::all_of(id, [](char c) { return c > ' ' && c <= '~'; });
 }
 
-// Of a target as a server may get it (RFC 9112, section 3.2): a path, a URL of this or any host,
-// or the star of an OPTIONS. The path without the query; empty: it is none of them.
-std::string path_of(std::string_view target) {
+// Reads a target as a server may get it (RFC 9112, section 3.2): a path, a URL of this or any host,
+// or the star of an OPTIONS. The path goes without the query; it stays empty where the target is
+// none of them.
+void read_target(std::string_view target, HttpHead& head) {
   const auto is_visible = [](char c) { return c > ' ' && c <= '~' && c != '#'; };
-  if (!std::ranges::all_of(target, is_visible)) return {};
+  if (!std::ranges::all_of(target, is_visible)) return;
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (!boost::beast::iequals(target.substr(0, scheme.size()), scheme)) continue;
     target.remove_prefix(scheme.size());
     const size_t host_end = std::min(target.find_first_of("/?"), target.size());
-    if (host_end == 0) return {};
+    if (host_end == 0) return;
+    head.hosts.emplace_back(target.substr(0, host_end));
     target.remove_prefix(host_end);
-    if (!target.starts_with('/')) return "/";
+    if (!target.starts_with('/')) target = "/";
+    break;
   }
-  if (!target.starts_with('/') && target != "*") return {};
-  return std::string(target.substr(0, target.find('?')));
+  if (!target.starts_with('/') && target != "*") return;
+  head.path = std::string(target.substr(0, target.find('?')));
+}
+
+// Several of one name are one whose values are parted by commas (RFC 9110, section 5.3).
+void add_value(std::string_view value, std::optional<std::string>& field) {
+  field = field ? fmt::format("{}, {}", *field, value) : std::string(value);
 }
 
 // The key of "Bearer KEY", whatever case the scheme is in.
@@ -58,7 +66,7 @@ std::optional<std::string> bearer_key(std::string_view value) {
 HttpHead head_of(const http::fields& fields, std::string_view method, std::string_view target) {
   HttpHead head;
   head.method = std::string(method);
-  head.path = path_of(target);
+  read_target(target, head);
   for (const auto& field : fields) {
     const std::string_view value = view(field.value());
     if (field.name() == http::field::authorization) {
@@ -66,7 +74,9 @@ HttpHead head_of(const http::fields& fields, std::string_view method, std::strin
     } else if (boost::beast::iequals(field.name_string(), "X-Api-Key")) {
       head.keys.emplace_back(value);
     } else if (field.name() == http::field::origin) {
-      head.origin = std::string(value);
+      add_value(value, head.origin);
+    } else if (field.name() == http::field::host && !value.empty()) {
+      head.hosts.emplace_back(value);
     }
   }
   head.asks_preflight =
@@ -74,13 +84,13 @@ HttpHead head_of(const http::fields& fields, std::string_view method, std::strin
   return head;
 }
 
-// A line that goes on on the next one, which some readers join and others take for two.
+// A header that goes on on the next line, which some parsers join and others take for two.
 bool has_folded_line(std::string_view head) {
   return head.starts_with(' ') || head.starts_with('\t') ||
          head.find("\n ") != std::string_view::npos || head.find("\n\t") != std::string_view::npos;
 }
 
-// In what has to be lines: no more bytes can make it right.
+// Where lines have to end with CR LF: no more bytes can make it valid.
 bool has_bare_line_feed(std::string_view lines) {
   for (size_t at = lines.find('\n'); at != std::string_view::npos; at = lines.find('\n', at + 1)) {
     if (at == 0 || lines[at - 1] != '\r') return true;
@@ -123,8 +133,8 @@ struct HttpReader::Parser : http::request_parser<http::string_body> {
       };
 };
 
-HttpReader::HttpReader(const ServerLimits& limits, const Admission& admission)
-    : limits_(limits), admission_(admission) {
+HttpReader::HttpReader(const ServerLimits& limits, HeadJudge judge)
+    : limits_(limits), judge_(std::move(judge)) {
   reset();
 }
 HttpReader::~HttpReader() = default;
@@ -166,7 +176,7 @@ HttpReader::Progress HttpReader::read(std::string_view& bytes) {
     if (error) return fail(http_error(400, "The request is not valid HTTP/1.1."));
     if (parser_->is_header_done() && !head_seen_) return accept_head();
   }
-  // Nothing here reads one, and what it says could contradict what was judged.
+  // Trailers are not used, and their fields could contradict the head that was judged.
   if (field_count() > head_fields_) return fail(http_error(400, "The request has a trailer."));
   return Progress::kDone;
 }
@@ -190,11 +200,11 @@ HttpReader::Progress HttpReader::accept_head() {
     id_ = std::string(view(id->value()));
   }
   head_ = head_of(head, view(head.method_string()), view(head.target()));
-  verdict_ = admission_.judge(head_);
+  verdict_ = judge_(head_);
   std::optional<HttpResponse> fault = head_fault();
-  // A stranger's body is not read, so nothing behind it is found.
+  if (fault && !verdict_.locked) return fail(*std::move(fault));
+  // The body of a refused request is not read, so a request behind it cannot be found.
   if (verdict_.refused && (fault || has_body())) return fail(*std::move(verdict_.answer));
-  if (fault) return fail(*std::move(fault));
   expects_continue_ = !old_ && !verdict_.answer && head.find(http::field::expect) != head.end();
   parser_->body_limit(static_cast<uint64_t>(limits_.body_bytes));
   parser_->eager(true);
@@ -225,6 +235,16 @@ std::optional<HttpResponse> HttpReader::head_fault() const {
   if (encoding != head.end() && (old_ || head.count(http::field::transfer_encoding) > 1 ||
                                  !boost::beast::iequals(encoding->value(), "chunked"))) {
     return http_error(400, "The request has a Transfer-Encoding other than chunked.");
+  }
+  const auto coding = head.find(http::field::content_encoding);
+  if (has_body() && coding != head.end() &&
+      (head.count(http::field::content_encoding) > 1 ||
+       !boost::beast::iequals(coding->value(), "identity"))) {
+    HttpResponse fault = http_error(
+        415, fmt::format("The request body has the Content-Encoding {}; send it without one.",
+                         view(coding->value())));
+    fault.headers.emplace_back("Accept-Encoding", "identity");
+    return fault;
   }
   const auto expected = head.find(http::field::expect);
   if (!old_ && expected != head.end() &&

@@ -5,18 +5,17 @@
 #include <string>
 #include <string_view>
 
-#include "server/access/admission.h"
 #include "server/http/http_message.h"
-#include "server/server.h"
+#include "server/http/server_limits.h"
 
 namespace millrace {
 
-// Requests out of a connection's bytes. Strict: what two readers could understand in two ways is an
+// Parses requests from a connection's bytes. Strict: what two parsers could read in two ways is an
 // error. No sockets, no clocks.
 class HttpReader {
  public:
-  // `admission` outlives the reader, and judges a head before anything else is made of it.
-  HttpReader(const ServerLimits& limits, const Admission& admission);
+  // `judge` decides on a head before anything else is made of it.
+  HttpReader(const ServerLimits& limits, HeadJudge judge);
   ~HttpReader();
 
   enum class Progress {
@@ -25,14 +24,14 @@ class HttpReader {
     kDone,    // the request is whole
     kFailed,  // error(); nothing more can be read from this connection
   };
-  // Takes what it can use off the front of `bytes`, and wants to see the rest again.
+  // Takes what it can parse off the front of `bytes`; the rest has to be passed again, with more.
   Progress read(std::string_view& bytes);
 
   HttpRequest take();               // after kDone
   const std::string& body() const;  // as far as it came, until it is taken
   HttpResponse error() const { return error_; }
 
-  // Once the head is whole; before, and of a head that was none, empty.
+  // Once the head is whole; empty before, and where it is not valid.
   const HttpHead& head() const { return head_; }
   // After kHead.
   bool keep_alive() const { return keep_alive_; }
@@ -54,7 +53,7 @@ class HttpReader {
   std::optional<HttpResponse> head_fault() const;
 
   const ServerLimits limits_;
-  const Admission& admission_;
+  const HeadJudge judge_;
   std::unique_ptr<Parser> parser_;
   bool head_seen_ = false;
   int64_t head_fields_ = 0;
@@ -63,7 +62,7 @@ class HttpReader {
   bool expects_continue_ = false;
   std::string id_;
   HttpHead head_;
-  Admission::Verdict verdict_;
+  HeadVerdict verdict_;
   HttpResponse error_;
 };
 

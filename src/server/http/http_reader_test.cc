@@ -12,7 +12,7 @@ namespace {
 
 using std::string_literals::operator""s;
 
-const Admission kEveryone{AccessOptions{}};
+const HeadJudge kEveryone = [](const HttpHead&) { return HeadVerdict{}; };
 
 // What the bytes come to: the error's status, 200 for a request, 0 where more would be needed.
 int outcome(std::string_view bytes, HttpRequest* request = nullptr) {
@@ -195,6 +195,19 @@ TEST(HttpReader, Chunks) {
     const std::string body = fmt::format("2\r\n{{}}\r\n0\r\n{}\r\n\r\n", trailer);
     EXPECT_EQ(outcome(with_line(line, body)), 400) << trailer;
   }
+}
+
+TEST(HttpReader, BodiesAreNotDecoded) {
+  for (const char* coding : {"gzip", "br", "deflate", "zstd", "x-gzip", "identity, gzip", "GZIP"}) {
+    const std::string line = fmt::format("Content-Encoding: {}\r\nContent-Length: 2", coding);
+    EXPECT_EQ(outcome(with_line(line, "{}")), 415) << coding;
+    EXPECT_EQ(outcome(with_line(fmt::format("Content-Encoding: {}", coding))), 200) << coding;
+  }
+  const std::string chunked = "Transfer-Encoding: chunked\r\nContent-Encoding: gzip";
+  EXPECT_EQ(outcome(with_line(chunked, "2\r\n{}\r\n0\r\n\r\n")), 415);
+  const std::string both = "Content-Encoding: identity\r\nContent-Encoding: gzip";
+  EXPECT_EQ(outcome(with_line(both + "\r\nContent-Length: 2", "{}")), 415);
+  EXPECT_EQ(outcome(with_line("Content-Encoding: Identity\r\nContent-Length: 2", "{}")), 200);
 }
 
 TEST(HttpReader, WhatFollowsARequestIsLeftForTheNext) {

@@ -19,6 +19,8 @@ std::string_view phrase(int status) {
       return "Bad Request";
     case 401:
       return "Unauthorized";
+    case 403:
+      return "Forbidden";
     case 404:
       return "Not Found";
     case 405:
@@ -27,6 +29,8 @@ std::string_view phrase(int status) {
       return "Request Timeout";
     case 413:
       return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
     case 417:
       return "Expectation Failed";
     case 429:
@@ -54,7 +58,7 @@ const std::string& date_now() {
   return text;
 }
 
-// On one line, whatever it is made of.
+// Without control characters, so that it stays one line.
 std::string header_value(std::string_view value) {
   std::string line(value);
   for (char& c : line) {
@@ -74,6 +78,9 @@ std::string head(int status, std::string_view content_type, const HttpFraming& f
   } else if (framing.old) {
     head += "Connection: keep-alive\r\n";
   }
+  // A client that knows the timeout opens another connection before this one is closed.
+  const bool says_timeout = !framing.close && framing.idle_seconds > 0;
+  if (says_timeout) head += fmt::format("Keep-Alive: timeout={}\r\n", framing.idle_seconds);
   return head;
 }
 
@@ -93,6 +100,7 @@ std::string http_bytes(const HttpResponse& response, const HttpFraming& framing)
 std::string event_stream_head(const HttpFraming& framing) {
   std::string bytes = head(200, "text/event-stream; charset=utf-8", framing);
   bytes += "Cache-Control: no-cache\r\n";
+  bytes += "X-Accel-Buffering: no\r\n";  // nginx would gather a stream's events
   if (!framing.old) bytes += "Transfer-Encoding: chunked\r\n";
   return bytes + "\r\n";
 }

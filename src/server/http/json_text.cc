@@ -120,6 +120,11 @@ std::string json_text(const Json& value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+void append_element(std::string_view element, std::string& list) {
+  if (!list.empty()) list += ',';
+  list += element;
+}
+
 absl::StatusOr<Json> parse_json(std::string_view text, const JsonLimits& limits) {
   // The lexer takes a NUL for the end of its input.
   if (text.find('\0') != std::string_view::npos) {

@@ -13,6 +13,8 @@ using Json = nlohmann::ordered_json;
 
 // Compact. Bytes that are not UTF-8 become U+FFFD.
 std::string json_text(const Json& value);
+// Appends `element` to the text `list`, after a comma where it is not the first.
+void append_element(std::string_view element, std::string& list);
 
 struct JsonLimits {
   int32_t depth = 64;
@@ -20,7 +22,7 @@ struct JsonLimits {
   int32_t values = 1 << 20;  // in all; each costs some tens of bytes besides its text
 };
 
-// Reads one JSON text from outside. Limits and duplicate keys are judged while reading, so the cost
+// Parses a JSON text of a client. Limits and duplicate keys are judged while parsing, so the time
 // is linear in the text whatever it holds.
 absl::StatusOr<Json> parse_json(std::string_view text, const JsonLimits& limits = {});
 

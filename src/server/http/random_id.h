@@ -11,7 +11,7 @@ namespace millrace {
 uint64_t random_bits();
 std::string random_hex();  // 32 digits
 
-// Seeds for requests that bring none: from chance, or the same ones after every start.
+// Seeds for requests without one: random, or the same ones after every start.
 class SeedSource {
  public:
   explicit SeedSource(std::optional<uint64_t> root) : root_(root) {}

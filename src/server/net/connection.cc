@@ -14,10 +14,11 @@ namespace asio = boost::asio;
 
 namespace {
 
-// How long a closed direction is read on, so that the last answer is not lost to a reset.
+// How long input is still read after sending has ended: unread input would make the system reset
+// the connection, and the client lose the last answer.
 constexpr absl::Duration kLinger = absl::Seconds(2);
 
-// What a buffer may keep for the next request: more than most answers take.
+// Capacity that a buffer keeps for the next request: more than most answers take.
 constexpr size_t kKeptBytes = 64 << 10;
 
 }  // namespace
@@ -26,7 +27,7 @@ Connection::Connection(std::unique_ptr<Socket> socket, ConnectionHost& host)
     : socket_(std::move(socket)),
       host_(host),
       limits_(host.limits()),
-      reader_(limits_, host.admission()),
+      reader_(limits_, [&host](const HttpHead& head) { return host.admission().judge(head); }),
       read_timer_(socket_->executor()),
       write_timer_(socket_->executor()),
       ping_timer_(socket_->executor()),
@@ -116,13 +117,13 @@ void Connection::arm(Timer& timer, absl::Duration timeout, void (Connection::*on
 
 bool Connection::may_read() const {
   if (reading_ || input_ended_ || state_ == State::kClosed) return false;
-  // Who sends ahead has to wait once its share is full. Who does not is always read, to notice when
-  // it leaves.
+  // A client that pipelines requests is not read while its share is full. One that does not is
+  // always read, to notice when it closes.
   const bool has_room = std::ssize(input_.view()) < InputBudget::kShareBytes && held_.fits();
   return state_ != State::kAnswering || input_.empty() || has_room;
 }
 
-// Of the request that is read or answered, and what was sent ahead.
+// Of the request that is being read or answered, and of those pipelined behind it.
 void Connection::count_input() {
   const int64_t body =
       state_ == State::kAnswering ? record_.body_bytes : std::ssize(reader_.body());
@@ -233,7 +234,7 @@ void Connection::dispatch() {
 }
 
 void Connection::reply(Reply reply) {
-  // What was ended meanwhile has its answer.
+  // A request that end() has answered gets no second answer.
   const bool is_awaited = state_ == State::kAnswering && after_write_ == AfterWrite::kGoOn;
   if (auto* response = std::get_if<HttpResponse>(&reply)) {
     if (is_awaited) send(*response);
@@ -256,7 +257,7 @@ void Connection::reply(Reply reply) {
 
 bool Connection::ends_after_answer() const { return closing_ || input_ended_ || host_.draining(); }
 
-// Sends what the answer has, when the last portion is out.
+// Sends the next part of the answer, once the part before it is written.
 void Connection::pump() {
   if (!source_ || !writing_.empty()) return;
   const AnswerPart part = source_->next();
@@ -283,10 +284,11 @@ void Connection::on_ping() {
 
 HttpFraming Connection::framing() const {
   return {.request_id = record_.id,
-          .origin_lines = host_.admission().origin_lines(reader_.head().origin),
+          .origin_lines = host_.admission().origin_lines(reader_.head().origin.value_or("")),
           .old = reader_.old(),
           .close = closing_,
-          .head_only = record_.method == "HEAD"};
+          .head_only = record_.method == "HEAD",
+          .idle_seconds = absl::ToInt64Seconds(limits_.idle_timeout)};
 }
 
 void Connection::send(const HttpResponse& response) {
@@ -393,8 +395,20 @@ void Connection::on_read_timeout() {
     fail(http_error(408, "The request head did not arrive in time."));
   } else if (state_ == State::kBody) {
     fail(http_error(408, "The request body did not arrive in time."));
+  } else if (state_ == State::kIdle) {
+    close_idle();
   } else if (state_ != State::kAnswering) {
     close();
+  }
+}
+
+// A request may be on its way. One that has arrived is answered; to one that comes too late the
+// connection ends without a reset, which tells its client that it was not begun.
+void Connection::close_idle() {
+  if (socket_->has_input()) {
+    arm(read_timer_, limits_.idle_timeout, &Connection::on_read_timeout);
+  } else {
+    linger();
   }
 }
 

@@ -13,11 +13,11 @@
 #include "server/http/http_message.h"
 #include "server/http/http_reader.h"
 #include "server/http/http_writer.h"
+#include "server/http/request_record.h"
+#include "server/http/server_limits.h"
 #include "server/net/input_budget.h"
 #include "server/net/input_buffer.h"
 #include "server/net/socket.h"
-#include "server/observe/request_record.h"
-#include "server/server.h"
 
 namespace millrace {
 
@@ -33,7 +33,8 @@ class ConnectionHost {
   virtual InputBudget& input_budget() = 0;
   // Leads to one reply() on the connection, now or later.
   virtual void handle(HttpRequest request, const std::shared_ptr<Connection>& connection) = 0;
-  // The end of what handle() began, or of a request that never got so far.
+  // A request was answered: one that handle() was called for, or (not `handled`) one that failed
+  // before.
   virtual void answered(const RequestRecord& record, bool handled) = 0;
   virtual void closed(const std::shared_ptr<Connection>& connection) = 0;
 };
@@ -48,15 +49,16 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void start();
   void reply(Reply reply);
-  // What the record of the request that is being answered says of its route.
-  void set_route(const Route* route) { record_.route = route; }
+  // For the record of the request that is being answered.
+  void set_handler(std::optional<Handler> handler) { record_.handler = handler; }
   void refuse(const HttpResponse& response);  // instead of start()
-  // Closes between requests. One that has not asked anything may be about to, and gets an answer.
+  // Closes if the connection is between requests. One that has not sent any may be about to, and
+  // gets an answer.
   void drain();
   // The server stops: whatever is being answered ends with `reason`.
   void end(const absl::Status& reason);
   void close();
-  // Since when the client could have sent a request's head and has not.
+  // Since when the server has waited for the head of a request; absent while it does not.
   std::optional<Clock::time_point> waiting_since() const;
 
  private:
@@ -86,6 +88,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void arm(Timer& timer, absl::Duration timeout, void (Connection::*on_expiry)());
   void on_read_timeout();
+  void close_idle();
   void on_ping();
   bool ends_after_answer() const;
 

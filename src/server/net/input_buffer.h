@@ -6,8 +6,8 @@
 
 namespace millrace {
 
-// A connection's bytes that nothing has used yet. Using some off the front costs by their number,
-// however many follow.
+// A connection's received bytes that are not parsed yet. Taking bytes off the front takes time by
+// their number, however many follow.
 class InputBuffer {
  public:
   void append(std::string_view bytes) { bytes_.append(bytes); }

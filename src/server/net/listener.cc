@@ -14,6 +14,7 @@
 #include <utility>
 
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 
 namespace millrace {
@@ -25,18 +26,60 @@ namespace {
 
 // How long accepting pauses when the process has no more file descriptors.
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);
-// Of a Unix socket's file: only its user may connect.
+// Of a Unix socket's file: only its owner may connect.
 constexpr mode_t kFileMode = 0600;
 // What the system keeps for a client that reads slowly.
 constexpr int kSendBytes = 128 << 10;
 
+// How often a port that is free at the first address is tried at the others.
+constexpr int kFreePortTries = 20;
+
+using Endpoint = asio::generic::stream_protocol::endpoint;
+
+asio::ip::address ip_of(const Endpoint& endpoint) {
+  tcp::endpoint address;
+  // Its own size() is that of the family, which is known only afterwards.
+  std::memcpy(address.data(), endpoint.data(), std::min(endpoint.size(), address.capacity()));
+  return address.address();
+}
+
+void set_port(Endpoint& endpoint, uint16_t port) {
+  // Both families have the port at the same offset.
+  reinterpret_cast<sockaddr_in*>(endpoint.data())->sin_port = htons(port);
+}
+
+uint16_t port_of(const Endpoint& endpoint) {
+  return ntohs(reinterpret_cast<const sockaddr_in*>(endpoint.data())->sin_port);
+}
+
+bool is_unspecified(const Endpoint& endpoint) { return ip_of(endpoint).is_unspecified(); }
+
+// Every address of a host. "localhost" is both families' loopback, whatever a hosts file says:
+// some clients try only one of them.
+std::vector<Endpoint> endpoints_of(asio::io_context& network, const std::string& host,
+                                   boost::system::error_code& error) {
+  if (host == "localhost") {
+    return {tcp::endpoint(asio::ip::address_v4::loopback(), 0),
+            tcp::endpoint(asio::ip::address_v6::loopback(), 0)};
+  }
+  std::vector<Endpoint> endpoints;
+  tcp::resolver resolver(network);
+  const auto found =
+      resolver.resolve(host, "0", tcp::resolver::passive | tcp::resolver::numeric_service, error);
+  for (auto entry = found.begin(); entry != found.end(); ++entry) {
+    const Endpoint endpoint = entry->endpoint();
+    if (std::ranges::find(endpoints, endpoint) == endpoints.end()) endpoints.push_back(endpoint);
+  }
+  return endpoints;
+}
+
 void set_option(Socket::Native& socket, int level, int name, int value) {
-  // The socket serves without, too.
+  // The socket works without the option, too.
   setsockopt(socket.native_handle(), level, name, &value, sizeof value);
 }
 
-// A client whose machine or network is gone says nothing: after `silence` without a sign of life
-// from its system, whatever is under way on the socket ends with an error.
+// A client whose machine or network is gone sends no end: after `silence` without an
+// acknowledgement, operations under way on the socket end with an error.
 void set_up_tcp(Socket::Native& socket, absl::Duration silence) {
   const auto seconds = [silence](int divisor) {
     const int64_t whole = absl::ToInt64Seconds(absl::Ceil(silence / divisor, absl::Seconds(1)));
@@ -54,57 +97,85 @@ void set_up_tcp(Socket::Native& socket, absl::Duration silence) {
 
 }  // namespace
 
-Listener::Listener(asio::io_context& network, const ServerOptions& options)
-    : network_(network), options_(options), acceptor_(network), pause_(network) {}
+Listener::Listener(asio::io_context& network, const ListenAddress& address,
+                   absl::Duration stall_timeout)
+    : network_(network), address_(address), stall_timeout_(stall_timeout) {}
 
 Listener::~Listener() { close(); }
 
 absl::Status Listener::open() {
-  if (!options_.ssl_certificate.empty()) {
-    ASSIGN_OR_RETURN(tls_, Tls::create(options_.ssl_certificate, options_.ssl_key));
+  if (!address_.ssl_certificate.empty()) {
+    ASSIGN_OR_RETURN(tls_, Tls::create(address_.ssl_certificate, address_.ssl_key));
   }
-  return options_.uds.empty() ? open_port() : open_file();
+  return address_.uds.empty() ? open_port() : open_file();
 }
 
-boost::system::error_code Listener::bind(const Protocol::endpoint& endpoint, bool is_file) {
+boost::system::error_code Listener::bind(const Protocol::endpoint& endpoint) {
   boost::system::error_code error;
-  if (is_open()) acceptor_.close(error);
-  acceptor_.open(endpoint.protocol(), error);
-  if (!error && is_file) {
+  auto& acceptor = entrances_.emplace_back(network_).acceptor;
+  acceptor.open(endpoint.protocol(), error);
+  const int family = endpoint.protocol().family();
+  if (!error && family == AF_UNIX) {
     // Linux gives the file the mode of the socket, so nobody can connect before it is narrowed.
-    if (fchmod(acceptor_.native_handle(), kFileMode) != 0) {
+    if (fchmod(acceptor.native_handle(), kFileMode) != 0) {
       error.assign(errno, boost::system::system_category());
     }
   } else if (!error) {
-    acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
+    acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   }
-  if (!error) acceptor_.bind(endpoint, error);
-  if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+  if (!error && family == AF_INET6) {
+    // "::" means both families, whatever the system's default.
+    acceptor.set_option(asio::ip::v6_only(!is_unspecified(endpoint)), error);
+  }
+  if (!error) acceptor.bind(endpoint, error);
+  if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+  if (error) entrances_.pop_back();
   return error;
+}
+
+// All addresses at one port. A family that this machine does not have is left out; a port that is
+// taken at one of them is an error, as a client could reach either. Port 0 becomes the first's.
+boost::system::error_code Listener::open_all(const std::vector<Protocol::endpoint>& endpoints) {
+  boost::system::error_code failure;
+  uint16_t port = static_cast<uint16_t>(address_.port);
+  for (Protocol::endpoint endpoint : endpoints) {
+    set_port(endpoint, port);
+    const boost::system::error_code error = bind(endpoint);
+    if (error == asio::error::address_in_use) {
+      entrances_.clear();
+      return error;
+    }
+    if (error) {
+      failure = error;
+    } else if (port == 0) {
+      port = port_of(entrances_.front().acceptor.local_endpoint());
+    }
+  }
+  if (entrances_.empty()) return failure;
+  port_ = port;
+  return {};
 }
 
 absl::Status Listener::open_port() {
   boost::system::error_code error;
-  tcp::resolver resolver(network_);
-  const auto found =
-      resolver.resolve(options_.host, std::to_string(options_.port),
-                       tcp::resolver::passive | tcp::resolver::numeric_service, error);
-  for (auto address = found.begin(); address != found.end(); ++address) {
-    if (!(error = bind(address->endpoint(), false))) break;
+  const std::vector<Protocol::endpoint> endpoints = endpoints_of(network_, address_.host, error);
+  // A free port of one address may be taken at another.
+  for (int left = address_.port == 0 ? kFreePortTries : 1; !error && left > 0; --left) {
+    error = open_all(endpoints);
+    if (error != asio::error::address_in_use || left == 1) break;
+    error.clear();
   }
   if (error) {
-    return unavailable("cannot listen on {}:{}: {}", options_.host, options_.port, error.message());
+    return unavailable("cannot listen on {}:{}: {}", address_.host, address_.port, error.message());
   }
-  const auto endpoint = acceptor_.local_endpoint();
-  sockaddr_storage address = {};
-  std::memcpy(&address, endpoint.data(), std::min(endpoint.size(), sizeof address));
-  // Both families have the port at the same place.
-  port_ = ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
+  loopback_ = std::ranges::all_of(entrances_, [](const Entrance& entrance) {
+    return ip_of(entrance.acceptor.local_endpoint()).is_loopback();
+  });
   return absl::OkStatus();
 }
 
 absl::Status Listener::open_file() {
-  const std::string& path = options_.uds;
+  const std::string& path = address_.uds;
   if (path.size() >= sizeof sockaddr_un::sun_path) {
     return invalid_argument("the path of a Unix socket may have at most {} bytes: {}",
                             sizeof sockaddr_un::sun_path - 1, path);
@@ -119,35 +190,39 @@ absl::Status Listener::open_file() {
     probe.connect(local::endpoint(path), error);
     if (error == asio::error::connection_refused) unlink(path.c_str());
   }
-  const boost::system::error_code error = bind(local::endpoint(path), true);
+  const boost::system::error_code error = bind(local::endpoint(path));
   if (error) return unavailable("cannot listen on {}: {}", path, error.message());
   file_ = file_id(path);
   return absl::OkStatus();
 }
 
 void Listener::accept(Admit admit) {
-  if (admit) admit_ = std::move(admit);
-  acceptor_.async_accept([this](const boost::system::error_code& error, Socket::Native socket) {
+  admit_ = std::move(admit);
+  for (Entrance& entrance : entrances_) accept_at(entrance);
+}
+
+void Listener::accept_at(Entrance& entrance) {
+  const auto accepted = [this, &entrance](const boost::system::error_code& error,
+                                          Socket::Native socket) {
     if (!is_open()) return;
     if (!error) {
-      if (options_.uds.empty()) set_up_tcp(socket, options_.limits.stall_timeout);
+      if (address_.uds.empty()) set_up_tcp(socket, stall_timeout_);
       admit_(tls_ ? tls_->wrap(std::move(socket)) : plain_socket(std::move(socket)));
-      accept({});
+      accept_at(entrance);
       return;
     }
-    pause_.expires_after(kAcceptPause);
-    pause_.async_wait([this](const boost::system::error_code& stopped) {
-      if (!stopped && is_open()) accept({});
+    entrance.pause.expires_after(kAcceptPause);
+    entrance.pause.async_wait([this, &entrance](const boost::system::error_code& stopped) {
+      if (!stopped && is_open()) accept_at(entrance);
     });
-  });
+  };
+  entrance.acceptor.async_accept(accepted);
 }
 
 void Listener::close() {
   if (!is_open()) return;
-  remove_file(options_.uds, file_);
-  boost::system::error_code ignored;
-  acceptor_.close(ignored);
-  pause_.cancel();
+  remove_file(address_.uds, file_);
+  entrances_.clear();
 }
 
 }  // namespace millrace

@@ -1,5 +1,7 @@
+#include <arpa/inet.h>
 #include <filesystem>
 #include <memory>
+#include <netinet/in.h>
 #include <string>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -23,19 +25,19 @@ constexpr std::string_view kShort = R"({"prompt":"abc","max_tokens":2})";
 class UnixSocketTest : public ServerTest {
  protected:
   UnixSocketTest() {
-    options.uds = fmt::format("{}/millrace_{}.sock", testing::TempDir(), getpid());
-    std::filesystem::remove(options.uds);
+    options.address.uds = fmt::format("{}/millrace_{}.sock", testing::TempDir(), getpid());
+    std::filesystem::remove(options.address.uds);
   }
-  bool is_there() const { return std::filesystem::exists(options.uds); }
+  bool is_there() const { return std::filesystem::exists(options.address.uds); }
 };
 
 TEST_F(UnixSocketTest, Serves) {
   start();
   EXPECT_EQ(server->port(), 0);
   struct stat found = {};
-  ASSERT_EQ(stat(options.uds.c_str(), &found), 0);
+  ASSERT_EQ(stat(options.address.uds.c_str(), &found), 0);
   EXPECT_EQ(found.st_mode & 0777U, 0600U);
-  TestClient client(options.uds);
+  TestClient client(options.address.uds);
   client.send(post("/v1/completions", kShort) + get("/health"));
   EXPECT_EQ(client.read_reply().status, 200);
   EXPECT_EQ(client.read_reply().status, 200);
@@ -45,11 +47,11 @@ TEST_F(UnixSocketTest, Serves) {
 
 TEST_F(UnixSocketTest, ReplacesADeadOneAndNotALiveOne) {
   {
-    // As after a crash: bound, and nobody listens.
+    // As after a crash: bound, without a listener.
     const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     sockaddr_un address = {};
     address.sun_family = AF_UNIX;
-    options.uds.copy(address.sun_path, sizeof address.sun_path - 1);
+    options.address.uds.copy(address.sun_path, sizeof address.sun_path - 1);
     ASSERT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
     close(fd);
   }
@@ -58,23 +60,23 @@ TEST_F(UnixSocketTest, ReplacesADeadOneAndNotALiveOne) {
   Server second(options);
   const absl::Status status = second.start();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
-  EXPECT_NE(message_of(status).find(options.uds), std::string_view::npos);
+  EXPECT_NE(message_of(status).find(options.address.uds), std::string_view::npos);
   EXPECT_NE(message_of(status).find("in use"), std::string_view::npos) << status;
   second.stop();
-  TestClient client(options.uds);
+  TestClient client(options.address.uds);
   client.send(get("/health"));
   EXPECT_EQ(client.read_reply().status, 200);
 }
 
 TEST_F(UnixSocketTest, LeavesWhatIsNotItsOwn) {
-  std::filesystem::create_directory(options.uds);
+  std::filesystem::create_directory(options.address.uds);
   Server first(options);
   EXPECT_EQ(first.start().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE(is_there());
-  std::filesystem::remove(options.uds);
+  std::filesystem::remove(options.address.uds);
 
   start();
-  std::filesystem::remove(options.uds);
+  std::filesystem::remove(options.address.uds);
   Server second(options);
   ASSERT_TRUE(second.start().ok());
   server->stop();
@@ -83,8 +85,75 @@ TEST_F(UnixSocketTest, LeavesWhatIsNotItsOwn) {
   EXPECT_FALSE(is_there());
 
   ServerOptions long_path = options;
-  long_path.uds = "/tmp/" + std::string(200, 'x');
+  long_path.address.uds = "/tmp/" + std::string(200, 'x');
   EXPECT_EQ(Server(long_path).start().code(), absl::StatusCode::kInvalidArgument);
+}
+
+class AddressTest : public ServerTest {
+ protected:
+  // Whether a server that listens on `host` answers at `address`.
+  bool answers(int family, const char* address) const {
+    sockaddr_storage storage = {};
+    auto& v4 = reinterpret_cast<sockaddr_in&>(storage);
+    auto& v6 = reinterpret_cast<sockaddr_in6&>(storage);
+    storage.ss_family = static_cast<sa_family_t>(family);
+    v4.sin_port = htons(static_cast<uint16_t>(server->port()));
+    void* bytes = family == AF_INET ? static_cast<void*>(&v4.sin_addr) : &v6.sin6_addr;
+    EXPECT_EQ(inet_pton(family, address, bytes), 1);
+    const int fd = socket(family, SOCK_STREAM, 0);
+    const bool connected =
+        connect(fd, reinterpret_cast<const sockaddr*>(&storage),
+                family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6)) == 0;
+    close(fd);
+    return connected;
+  }
+  void listen(const char* host) {
+    server.reset();
+    options.address.host = host;
+    start();
+  }
+  static bool has_v6() {
+    const int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    sockaddr_in6 address = {};
+    address.sin6_family = AF_INET6;
+    address.sin6_addr = in6addr_loopback;
+    const bool bound = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    close(fd);
+    return bound;
+  }
+};
+
+TEST_F(AddressTest, LocalhostIsBothFamilies) {
+  listen("localhost");
+  EXPECT_TRUE(server->is_local());
+  EXPECT_TRUE(answers(AF_INET, "127.0.0.1"));
+  EXPECT_EQ(answers(AF_INET6, "::1"), has_v6());
+  // A port that one of them has lost is no port for both.
+  ServerOptions second = options;
+  second.address.port = server->port();
+  EXPECT_FALSE(Server(second).start().ok());
+}
+
+TEST_F(AddressTest, AnAddressIsItselfAlone) {
+  listen("127.0.0.1");
+  EXPECT_TRUE(server->is_local());
+  if (!has_v6()) GTEST_SKIP() << "no IPv6";
+  EXPECT_FALSE(answers(AF_INET6, "::1"));
+  listen("::1");
+  EXPECT_TRUE(server->is_local());
+  EXPECT_TRUE(answers(AF_INET6, "::1"));
+  EXPECT_FALSE(answers(AF_INET, "127.0.0.1"));
+}
+
+TEST_F(AddressTest, TheUnspecifiedAddressesAreReachedFromOutside) {
+  listen("0.0.0.0");
+  EXPECT_FALSE(server->is_local());
+  EXPECT_TRUE(answers(AF_INET, "127.0.0.1"));
+  if (!has_v6()) GTEST_SKIP() << "no IPv6";
+  listen("::");
+  EXPECT_FALSE(server->is_local());
+  EXPECT_TRUE(answers(AF_INET, "127.0.0.1"));
+  EXPECT_TRUE(answers(AF_INET6, "::1"));
 }
 
 using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
@@ -165,8 +234,8 @@ class TlsClient {
 class TlsTest : public ServerTest {
  protected:
   TlsTest() {
-    options.ssl_key = pem(key.get());
-    options.ssl_certificate = certificate_for(key.get());
+    options.address.ssl_key = pem(key.get());
+    options.address.ssl_certificate = certificate_for(key.get());
   }
   const Key key = make_key();
 };
@@ -246,7 +315,8 @@ TEST_F(TlsTest, StopsWithConnectionsOpen) {
 }
 
 TEST_F(TlsTest, WhatIsWrongIsSaid) {
-  const std::string certificate = options.ssl_certificate, good_key = options.ssl_key;
+  const std::string certificate = options.address.ssl_certificate,
+                    good_key = options.address.ssl_key;
   const std::tuple<std::string, std::string, std::string_view> cases[] = {
       {"nonsense", good_key, "--ssl-certfile"},
       {good_key, good_key, "--ssl-certfile"},
@@ -257,8 +327,8 @@ TEST_F(TlsTest, WhatIsWrongIsSaid) {
       {certificate, pem(key.get(), "word"), "--ssl-keyfile"},
   };
   for (const auto& [chain, own_key, option] : cases) {
-    options.ssl_certificate = chain;
-    options.ssl_key = own_key;
+    options.address.ssl_certificate = chain;
+    options.address.ssl_key = own_key;
     const absl::Status status = Server(options).start();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << option;
     EXPECT_TRUE(message_of(status).starts_with(option)) << status;

@@ -29,6 +29,11 @@ class PlainSocket final : public Socket {
     done({});
   }
 
+  bool has_input() const override {
+    boost::system::error_code ignored;
+    return socket_.available(ignored) > 0;
+  }
+
   void close() override {
     boost::system::error_code ignored;
     socket_.close(ignored);

@@ -28,8 +28,13 @@ class TlsSocket final : public Socket {
     stream_.async_write_some(from, std::move(moved));
   }
 
-  // The client's own goodbye, which this waits for, also ends the reading that is under way.
+  // Waits for the client's close_notify, which also ends the read that is under way.
   void end_sending(Done done) override { stream_.async_shutdown(std::move(done)); }
+
+  bool has_input() const override {
+    boost::system::error_code ignored;
+    return stream_.next_layer().available(ignored) > 0;
+  }
 
   void close() override {
     boost::system::error_code ignored;
@@ -55,7 +60,7 @@ absl::StatusOr<std::unique_ptr<Tls>> Tls::create(std::string_view certificate,
   ssl::context& context = state->context;
   SSL_CTX_set_min_proto_version(context.native_handle(), TLS1_2_VERSION);
   SSL_CTX_set_options(context.native_handle(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-  // A key under a password would be asked for on the terminal.
+  // OpenSSL would ask for the password of an encrypted key on the terminal.
   context.set_password_callback([](size_t, ssl::context::password_purpose) { return ""; });
   boost::system::error_code error;
   context.use_certificate_chain(asio::buffer(certificate), error);

@@ -8,10 +8,10 @@
 
 namespace millrace {
 
-// A certificate chain and its key, and what is spoken with them: TLS 1.2 and later.
+// A certificate chain and its key, for TLS 1.2 and later.
 class Tls {
  public:
-  // Both are PEM text. The error names the option that the text came by.
+  // Both are PEM text. The error names the option at fault.
   static absl::StatusOr<std::unique_ptr<Tls>> create(std::string_view certificate,
                                                      std::string_view key);
   ~Tls();

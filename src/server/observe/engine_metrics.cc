@@ -27,8 +27,8 @@ double usage_of(const Moment& moment) {
   return total > 0 ? static_cast<double>(moment.stats.blocks_used) / total : 0;
 }
 
-// Read from the generator when somebody asks. Rows of one name are one family.
-struct ReadRow {
+// Read from the generator at a scrape. Neighbours of one name are one family.
+struct ReadSeries {
   const char* name;
   MetricType type;
   const char* help;
@@ -55,13 +55,12 @@ double queried_tokens(const Moment& moment) {
   return moment.card.prefix_caching ? kPromptTokens(moment) : 0;
 }
 
-const ReadRow kReadRows[] = {
+const ReadSeries kReadSeries[] = {
     {"vllm:num_requests_running", MetricType::Gauge, "Sequences in the engine's batch.", kRunning},
-    {"vllm:num_requests_waiting", MetricType::Gauge,
-     "Sequences that wait for a place in the batch.", kWaiting},
+    {"vllm:num_requests_waiting", MetricType::Gauge, "Sequences that wait to be scheduled.",
+     kWaiting},
     {"vllm:num_requests_waiting_by_reason", MetricType::Gauge,
-     "Sequences that wait for a place in the batch, by what they wait for.", kWaiting, "reason",
-     "capacity"},
+     "Sequences that wait to be scheduled, by what they wait for.", kWaiting, "reason", "capacity"},
     {"vllm:kv_cache_usage_perc", MetricType::Gauge,
      "Share of the KV cache's blocks that sequences refer to; 1 is all of them.", usage_of},
     {"vllm:gpu_cache_usage_perc", MetricType::Gauge,
@@ -92,6 +91,7 @@ constexpr double kTokenBuckets[] = {.01, .025, .05, .075, .1,  .15, .2, .3, .4, 
 constexpr double kRequestBuckets[] = {.3, .5, .8, 1,  1.5, 2,   2.5, 5,   10,   15,  20,
                                       30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680};
 constexpr double kCountBuckets[] = {1, 2, 5, 10, 20};
+constexpr double kPreemptionBuckets[] = {1, 2, 3, 4, 5, 10, 20};
 constexpr double kStepBuckets[] = {1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
 
 enum class HistogramId : uint8_t {
@@ -110,19 +110,20 @@ enum class HistogramId : uint8_t {
   kTokensMax,
   kComputedTokens,
   kStepTokens,
+  kRequestPreemptions,
 };
-struct HistogramRow {
+struct HistogramSeries {
   const char* name;
   const char* help;
   std::span<const double> buckets;  // empty: 1, 2, 5, 10, ... up to the longest context
 };
 // By HistogramId. Of requests, those that finished by themselves.
-const HistogramRow kHistogramRows[] = {
+const HistogramSeries kHistogramSeries[] = {
     {"vllm:time_to_first_token_seconds", "From a request's arrival to its first token.",
      kFirstTokenBuckets},
     {"vllm:inter_token_latency_seconds", "Between two tokens of one answer.", kTokenBuckets},
     {"vllm:request_time_per_output_token_seconds",
-     "Mean time between two tokens of an answer, once for a request with more than one token.",
+     "Mean time between two tokens of an answer, once for a request; 0 where it has one token.",
      kTokenBuckets},
     {"vllm:e2e_request_latency_seconds", "From a request's arrival to its last token.",
      kRequestBuckets},
@@ -143,6 +144,8 @@ const HistogramRow kHistogramRows[] = {
      "Tokens of a request's prompt that the prefix cache did not have.",
      {}},
     {"vllm:iteration_tokens_total", "Tokens computed in a step of the engine.", kStepBuckets},
+    {"vllm:request_num_preemptions", "Times that a request's sequences were preempted.",
+     kPreemptionBuckets},
 };
 
 // vLLM's "repetition" is absent: nothing here ends an answer for repeating itself.
@@ -152,6 +155,10 @@ constexpr std::pair<FinishReason, const char*> kFinishReasons[] = {
     {FinishReason::kAbort, "abort"},
     {FinishReason::kError, "error"},
 };
+
+// Requests that a limit of the queue refused, by the limit: on how many wait, and on how long.
+enum Rejection : uint8_t { kTooMany, kTooOld };
+constexpr const char* kRejections[] = {"max_num_queued_reqs", "max_queue_ms"};
 
 std::vector<double> decades_to(int64_t max) {
   std::vector<double> buckets;
@@ -172,13 +179,16 @@ MetricLabels with(MetricLabels labels, const char* name, std::string value) {
 
 EngineMetrics::EngineMetrics(const Generator& generator, std::string model_name)
     : generator_(generator), labels_({{"model_name", std::move(model_name)}, {"engine", "0"}}) {
-  for (const HistogramRow& row : kHistogramRows) {
-    histograms_.emplace_back(row.buckets.empty()
-                                 ? decades_to(generator.card().context_max)
-                                 : std::vector<double>(row.buckets.begin(), row.buckets.end()));
+  for (const HistogramSeries& series : kHistogramSeries) {
+    histograms_.emplace_back(
+        series.buckets.empty() ? decades_to(generator.card().context_max)
+                               : std::vector<double>(series.buckets.begin(), series.buckets.end()));
   }
   finish_reasons_.resize(std::size(kFinishReasons));
+  rejections_.resize(std::size(kRejections));
 }
+
+void EngineMetrics::rejected() { rejections_[kTooMany].Increment(); }
 
 void EngineMetrics::stepped(const StepReport& report) {
   const auto histogram = [this](HistogramId id) -> prometheus::Histogram& {
@@ -198,7 +208,10 @@ void EngineMetrics::finished(const RequestReport& report) {
   const auto& [status, usage, times] = report.finish;
   const bool refused =
       absl::IsResourceExhausted(status) && times.started == Instant::infinite_past();
-  if (refused) return;
+  if (refused) {
+    rejections_[kTooOld].Increment();
+    return;
+  }
   for (size_t i = 0; i < std::size(kFinishReasons); ++i) {
     if (kFinishReasons[i].first == report.reason) finish_reasons_[i].Increment();
   }
@@ -215,10 +228,9 @@ void EngineMetrics::finished(const RequestReport& report) {
   time(HistogramId::kPrefill, times.started, times.first_token);
   time(HistogramId::kDecode, times.first_token, times.finished);
   const auto longest = static_cast<double>(report.generated_longest);
-  if (longest > 1) {
-    const absl::Duration decode = times.finished - times.first_token;
-    observe(HistogramId::kTimePerToken, absl::ToDoubleSeconds(decode) / (longest - 1));
-  }
+  const double decode = absl::ToDoubleSeconds(times.finished - times.first_token);
+  observe(HistogramId::kTimePerToken, longest > 1 ? decode / (longest - 1) : 0);
+  observe(HistogramId::kRequestPreemptions, report.preemptions);
   observe(HistogramId::kRequestPrompt, static_cast<double>(usage.prompt_tokens));
   observe(HistogramId::kRequestGenerated, static_cast<double>(usage.generated_tokens));
   observe(HistogramId::kRequestLongest, longest);
@@ -230,12 +242,13 @@ void EngineMetrics::finished(const RequestReport& report) {
 
 void EngineMetrics::collect(std::vector<MetricFamily>& families) const {
   const Moment moment = {generator_.stats(), generator_.card()};
-  for (const ReadRow& row : kReadRows) {
-    if (families.empty() || families.back().name != row.name) {
-      families.push_back({row.name, row.help, row.type, {}});
+  for (const ReadSeries& series : kReadSeries) {
+    if (families.empty() || families.back().name != series.name) {
+      families.push_back({series.name, series.help, series.type, {}});
     }
-    families.back().metric.push_back(metric_of(
-        row.read(moment), row.label ? with(labels_, row.label, row.label_value) : labels_));
+    families.back().metric.push_back(
+        metric_of(series.read(moment),
+                  series.label ? with(labels_, series.label, series.label_value) : labels_));
   }
   collect_infos(families);
   MetricFamily& reasons =
@@ -247,10 +260,21 @@ void EngineMetrics::collect(std::vector<MetricFamily>& families) const {
     reasons.metric.push_back(metric_of(finish_reasons_[i].Value(),
                                        with(labels_, "finished_reason", kFinishReasons[i].second)));
   }
-  for (size_t i = 0; i < std::size(kHistogramRows); ++i) {
-    const HistogramRow& row = kHistogramRows[i];
-    families.push_back(
-        {row.name, row.help, MetricType::Histogram, {labelled(histograms_[i].Collect(), labels_)}});
+  MetricFamily& rejections =
+      families.emplace_back(MetricFamily{"vllm:admission_rejections_total",
+                                         "Requests that a limit of the queue refused, by which.",
+                                         MetricType::Counter,
+                                         {}});
+  for (size_t i = 0; i < std::size(kRejections); ++i) {
+    rejections.metric.push_back(
+        metric_of(rejections_[i].Value(), {labels_.front(), {"reason", kRejections[i]}}));
+  }
+  for (size_t i = 0; i < std::size(kHistogramSeries); ++i) {
+    const HistogramSeries& series = kHistogramSeries[i];
+    families.push_back({series.name,
+                        series.help,
+                        MetricType::Histogram,
+                        {labelled(histograms_[i].Collect(), labels_)}});
   }
 }
 

@@ -13,9 +13,9 @@
 
 namespace millrace {
 
-// vLLM's metrics of one engine. What the generator counts anyway is read when somebody asks; what
-// must be seen when it happens is observed on the engine's thread: a lock nobody holds for long and
-// a search among some twenty buckets each, no allocation.
+// vLLM's metrics of one engine. What the generator counts anyway is read at a scrape; the rest is
+// observed on the engine's thread: a short lock and a search among some twenty buckets each, no
+// allocation.
 class EngineMetrics final : public Observer {
  public:
   // `generator` outlives this.
@@ -23,6 +23,7 @@ class EngineMetrics final : public Observer {
 
   void stepped(const StepReport& report) override;
   void finished(const RequestReport& report) override;
+  void rejected();  // a request for which the queue has no room
 
   void collect(std::vector<prometheus::MetricFamily>& families) const;
 
@@ -33,6 +34,7 @@ class EngineMetrics final : public Observer {
   const MetricLabels labels_;
   std::deque<prometheus::Histogram> histograms_;    // by HistogramId
   std::deque<prometheus::Counter> finish_reasons_;  // of kFinishReasons
+  std::deque<prometheus::Counter> rejections_;      // of kRejections
 };
 
 }  // namespace millrace

@@ -38,11 +38,11 @@ ClientMetric summary(int64_t count, int64_t sum, std::string_view handler) {
 HttpMetrics::MethodSeries::MethodSeries(std::string_view handler_path, std::string_view method_name)
     : handler(handler_path), method(method_name), seconds(kSecondsBuckets) {}
 
-HttpMetrics::HttpMetrics(std::span<const Route> routes) : seconds_(kFineSecondsBuckets) {
-  for (const Route& route : routes) {
-    if (route.operates) continue;
-    add(route.path, route.method);
-    if (route.method == "GET") add(route.path, "HEAD");
+HttpMetrics::HttpMetrics(std::span<const Handler> handlers) : seconds_(kFineSecondsBuckets) {
+  for (const Handler& handler : handlers) {
+    if (handler.operates) continue;
+    add(handler.path, handler.method);
+    if (handler.method == "GET") add(handler.path, "HEAD");
   }
   for (const std::string_view method : kMethods) add(kNoHandler, method);
 }
@@ -53,8 +53,8 @@ void HttpMetrics::add(std::string_view handler, std::string_view method) {
 }
 
 void HttpMetrics::answered(const RequestRecord& record) {
-  if (record.route != nullptr && record.route->operates) return;
-  const std::string_view handler = record.route != nullptr ? record.route->path : kNoHandler;
+  if (record.handler && record.handler->operates) return;
+  const std::string_view handler = record.handler ? record.handler->path : kNoHandler;
   const double seconds = std::chrono::duration<double>(record.took).count();
   const std::lock_guard lock(mutex_);
   seconds_.Observe(seconds);

@@ -8,9 +8,8 @@
 
 #include <prometheus/histogram.h>
 
+#include "server/http/request_record.h"
 #include "server/observe/metric_family.h"
-#include "server/observe/request_record.h"
-#include "server/routes/routes.h"
 
 namespace millrace {
 
@@ -20,7 +19,7 @@ namespace millrace {
 // makes them grow.
 class HttpMetrics {
  public:
-  explicit HttpMetrics(std::span<const Route> routes);
+  explicit HttpMetrics(std::span<const Handler> handlers);
 
   void answered(const RequestRecord& record);
   void collect(std::vector<prometheus::MetricFamily>& families) const;

@@ -14,12 +14,14 @@
 namespace millrace {
 
 struct Metrics::Parts {
-  HttpMetrics http{routes()};
+  explicit Parts(std::span<const Handler> handlers) : http(handlers) {}
+
+  HttpMetrics http;
   std::unique_ptr<EngineMetrics> engine;
   std::atomic<EngineMetrics*> ready = nullptr;  // `engine`, once it is whole
 };
 
-Metrics::Metrics() : parts_(std::make_unique<Parts>()) {}
+Metrics::Metrics(std::span<const Handler> handlers) : parts_(std::make_unique<Parts>(handlers)) {}
 Metrics::~Metrics() = default;
 
 void Metrics::set_model(const Generator& generator, std::string model_name) {
@@ -37,6 +39,10 @@ void Metrics::finished(const RequestReport& report) {
 }
 
 void Metrics::answered(const RequestRecord& record) { parts_->http.answered(record); }
+
+void Metrics::rejected() {
+  if (EngineMetrics* const engine = parts_->ready) engine->rejected();
+}
 
 std::string Metrics::text() const {
   std::vector<prometheus::MetricFamily> families;

@@ -1,22 +1,22 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "core/generator.h"
 #include "core/observer.h"
-#include "server/observe/request_record.h"
+#include "server/http/request_record.h"
 
 namespace millrace {
 
 inline constexpr std::string_view kMetricsContentType = "text/plain; version=0.0.4; charset=utf-8";
 
-// All that /metrics tells. The engine's series begin with its model: before, there is no request
-// that could count.
+// All series of /metrics. The engine's exist once there is a model: before, no request could count.
 class Metrics final : public Observer {
  public:
-  Metrics();
+  explicit Metrics(std::span<const Handler> handlers);
   ~Metrics() override;
 
   // Once.
@@ -25,8 +25,9 @@ class Metrics final : public Observer {
   void stepped(const StepReport& report) override;
   void finished(const RequestReport& report) override;
   void answered(const RequestRecord& record);
+  void rejected();  // a request for which the queue has no room
 
-  // In Prometheus's text format. From any thread, as answered().
+  // In Prometheus's text format. From any thread, as answered() and rejected().
   std::string text() const;
 
  private:

@@ -25,7 +25,7 @@ class StillGenerator final : public Generator {
 // What the engine's thread spends in a step in which every sequence got a token.
 void BM_Step(benchmark::State& state) {
   const StillGenerator generator;
-  Metrics metrics;
+  Metrics metrics({});
   metrics.set_model(generator, "still");
   const std::vector<TokenGap> gaps(static_cast<size_t>(state.range(0)),
                                    {absl::Milliseconds(40), 1});
@@ -37,14 +37,14 @@ BENCHMARK(BM_Step)->Arg(1)->Arg(8)->Arg(64);
 
 void BM_Scrape(benchmark::State& state) {
   const StillGenerator generator;
-  Metrics metrics;
+  Metrics metrics({});
   metrics.set_model(generator, "still");
   for (auto _ : state) benchmark::DoNotOptimize(metrics.text());
 }
 BENCHMARK(BM_Scrape);
 
 void BM_Answered(benchmark::State& state) {
-  Metrics metrics;
+  Metrics metrics({});
   RequestRecord record;
   record.method = "POST";
   record.status = 400;

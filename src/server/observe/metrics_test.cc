@@ -70,11 +70,12 @@ class MetricsTest : public testing::Test {
     report.choices = 2;
     report.tokens_max = 64;
     report.generated_longest = 11;
+    report.preemptions = 3;
     return report;
   }
 
   StillGenerator generator;
-  Metrics metrics;
+  Metrics metrics{{}};
 };
 
 TEST_F(MetricsTest, EverySeriesIsThereAtZero) {
@@ -109,6 +110,8 @@ TEST_F(MetricsTest, EverySeriesIsThereAtZero) {
                            "vllm:request_params_max_tokens histogram",
                            "vllm:request_prefill_kv_computed_tokens histogram",
                            "vllm:iteration_tokens_total histogram",
+                           "vllm:request_num_preemptions histogram",
+                           "vllm:admission_rejections_total counter",
                            "http_requests_total counter",
                            "http_request_duration_seconds histogram",
                            "http_request_duration_highr_seconds histogram",
@@ -156,6 +159,7 @@ TEST_F(MetricsTest, BucketsAreVllms) {
     EXPECT_EQ(bounds_of(name),
               "0.3 0.5 0.8 1 1.5 2 2.5 5 10 15 20 30 40 50 60 120 240 480 960 1920 7680 +Inf ");
   }
+  EXPECT_EQ(bounds_of("request_num_preemptions"), "1 2 3 4 5 10 20 +Inf ");
   EXPECT_EQ(bounds_of("request_params_n"), "1 2 5 10 20 +Inf ");
   for (const char* name :
        {"request_prompt_tokens", "request_generation_tokens", "request_max_num_generation_tokens",
@@ -224,6 +228,7 @@ TEST_F(MetricsTest, AFinishedRequestIsCountedOnceEverywhere) {
            {"request_prompt_tokens", 30},
            {"request_generation_tokens", 12},
            {"request_max_num_generation_tokens", 11},
+           {"request_num_preemptions", 3},
            {"request_params_n", 2},
            {"request_params_max_tokens", 64},
            {"request_prefill_kv_computed_tokens", 14}}) {
@@ -232,7 +237,33 @@ TEST_F(MetricsTest, AFinishedRequestIsCountedOnceEverywhere) {
   }
 }
 
-TEST_F(MetricsTest, WhoLeavesIsAnAbortAndWhoIsRefusedIsNothing) {
+// As vLLM counts it, so that the counts of a request's histograms are the same.
+TEST_F(MetricsTest, OneTokenTakesNoTimePerToken) {
+  RequestReport report = report_of(FinishReason::kLength);
+  report.generated_longest = 1;
+  metrics.finished(report);
+  EXPECT_EQ(of_engine("request_time_per_output_token_seconds_count"), 1);
+  EXPECT_EQ(of_engine("request_time_per_output_token_seconds_sum"), 0);
+}
+
+TEST_F(MetricsTest, RefusalsOfTheQueueAreCountedByItsLimit) {
+  const auto rejections = [&](std::string_view reason) {
+    return samples_of(metrics.text())
+        .at(fmt::format("vllm:admission_rejections_total{{model_name=\"mill \\\"one\\\"\","
+                        "reason=\"{}\"}}",
+                        reason));
+  };
+  EXPECT_EQ(rejections("max_num_queued_reqs"), 0);
+  metrics.rejected();
+  metrics.rejected();
+  RequestReport late = report_of(FinishReason::kError, absl::ResourceExhaustedError("late"));
+  late.finish.times.started = absl::InfinitePast();
+  metrics.finished(late);
+  EXPECT_EQ(rejections("max_num_queued_reqs"), 2);
+  EXPECT_EQ(rejections("max_queue_ms"), 1);
+}
+
+TEST_F(MetricsTest, AClientThatLeavesIsAnAbortAndARefusalIsNone) {
   RequestReport queued = report_of(FinishReason::kAbort, absl::CancelledError("left"));
   queued.finish.times.started = queued.finish.times.first_token = Instant::infinite_past();
   metrics.finished(queued);
@@ -293,7 +324,7 @@ TEST_F(ScrapeTest, CountsHttpRequestsByHandler) {
   EXPECT_EQ(ask(get("/v1/models")).status, 200);
   for (int i = 0; i < 3; ++i) EXPECT_EQ(ask(get("/health")).status, 200);
   EXPECT_EQ(ask(get("/who/are/you")).status, 404);
-  EXPECT_EQ(ask("BREW /v1/models HTTP/1.1\r\nHost: t\r\n\r\n").status, 405);
+  EXPECT_EQ(ask("BREW /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 405);
   EXPECT_EQ(ask("no request\r\n\r\n").status, 400);
   const auto samples = scraped(ask(get("/metrics")));
   const auto requests = [&](std::string_view handler, std::string_view method,
@@ -358,6 +389,10 @@ TEST_F(ScrapeTest, RetryAfterIsHowLongTheQueueTakes) {
   const HttpReply refused = ask_completion({{"prompt", "abc"}, {"max_tokens", 2}});
   EXPECT_EQ(refused.status, 429);
   EXPECT_EQ(refused.headers.at("retry-after"), "8");
+  EXPECT_EQ(scraped(ask(get("/metrics")))
+                .at("vllm:admission_rejections_total{model_name=\"echo\","
+                    "reason=\"max_num_queued_reqs\"}"),
+            1);
   // One that waited too long gets the same.
   echo->failure = absl::ResourceExhaustedError("the request waited too long");
   echo->per_sequence = absl::Seconds(100);

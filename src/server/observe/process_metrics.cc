@@ -86,13 +86,13 @@ double open_files() {
 void collect_process(std::vector<MetricFamily>& families) {
   static const double boot_s = boot_time_s();
   const ProcessStat stat = read_stat();
-  struct Row {
+  struct Sample {
     const char* name;
     const char* help;
     MetricType type;
     double value;
   };
-  const Row rows[] = {
+  const Sample samples[] = {
       {"process_cpu_seconds_total", "User and system time spent.", MetricType::Counter, cpu_s()},
       {"process_resident_memory_bytes", "Memory resident.", MetricType::Gauge, stat.resident_bytes},
       {"process_virtual_memory_bytes", "Address space.", MetricType::Gauge, stat.virtual_bytes},
@@ -101,8 +101,8 @@ void collect_process(std::vector<MetricFamily>& families) {
       {"process_start_time_seconds", "When the process began, since 1970.", MetricType::Gauge,
        boot_s + stat.started_s},
   };
-  for (const Row& row : rows) {
-    families.push_back({row.name, row.help, row.type, {metric_of(row.value)}});
+  for (const Sample& sample : samples) {
+    families.push_back({sample.name, sample.help, sample.type, {metric_of(sample.value)}});
   }
 }
 

@@ -4,17 +4,15 @@
 #include <cmath>
 
 #include "base/log.h"
-#include "server/answer/answer_shape.h"
 #include "server/http/json_text.h"
-#include "text/tokenizer.h"
 
 namespace millrace {
 namespace {
 
-// Of what is nobody's, which may be as long as a head.
+// Of methods and paths without a route, which may be as long as a head.
 constexpr size_t kMethodBytesMax = 20;
 constexpr size_t kPathBytesMax = 200;
-constexpr size_t kPromptTokensMax = 500;  // of a prompt, so that a log stays one
+constexpr size_t kPromptTokensMax = 500;  // of a prompt
 constexpr size_t kPromptBytesMax = 2000;
 constexpr size_t kUnknownNamesMax = 16;  // of one request
 constexpr size_t kUnknownBytesMax = 64;  // of one name
@@ -48,7 +46,7 @@ void log_event(std::string_view event, const Json& members,
   log_line(level, line);
 }
 
-// Tenths are as fine as a log needs.
+// To tenths.
 double rounded(double value) { return std::round(value * 10) / 10; }
 
 void add_span(Json& members, const char* name, Instant from, Instant to) {
@@ -120,19 +118,16 @@ void log_unknown(std::string_view id, std::span<const std::string_view> names) {
   log_event("ignored", members, spdlog::level::debug);
 }
 
-void log_prompts(std::string_view id, std::span<const Prompt> prompts, const Tokenizer& tokenizer) {
-  for (const Prompt& prompt : prompts) {
-    const std::span<const TokenId> tokens = prompt.tokens;
-    std::string text = tokenizer.decode(tokens.first(std::min(tokens.size(), kPromptTokensMax)),
-                                        {.skip_special = false});
-    const bool is_whole = tokens.size() <= kPromptTokensMax && text.size() <= kPromptBytesMax;
-    if (!is_whole) text = text.substr(0, kPromptBytesMax) + "...";
-    Json members;
-    members["id"] = id;
-    members["tokens"] = std::ssize(prompt.tokens);
-    members["text"] = text;
-    log_event("prompt", members);
-  }
+void log_prompt(std::string_view id, std::span<const TokenId> tokens, const Tokenizer& tokenizer) {
+  std::string text = tokenizer.decode(tokens.first(std::min(tokens.size(), kPromptTokensMax)),
+                                      {.skip_special = false});
+  const bool is_whole = tokens.size() <= kPromptTokensMax && text.size() <= kPromptBytesMax;
+  if (!is_whole) text = text.substr(0, kPromptBytesMax) + "...";
+  Json members;
+  members["id"] = id;
+  members["tokens"] = std::ssize(tokens);
+  members["text"] = text;
+  log_event("prompt", members);
 }
 
 }  // namespace millrace

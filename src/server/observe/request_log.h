@@ -3,18 +3,18 @@
 #include <span>
 #include <string_view>
 
-#include "server/observe/request_record.h"
-#include "server/request/prompts.h"
+#include "server/http/request_record.h"
+#include "text/tokenizer.h"
 
 namespace millrace {
 
 // One line for each request.
 void log_request(const RequestRecord& record);
 
-// The names of fields that nobody defines, shortened, for whoever debugs a client.
+// The names of unknown fields, shortened, to debug a client by.
 void log_unknown(std::string_view id, std::span<const std::string_view> names);
 
-// What a request's prompts say, for a server that was told to log it: a line each, shortened.
-void log_prompts(std::string_view id, std::span<const Prompt> prompts, const Tokenizer& tokenizer);
+// A prompt's text, shortened, where the server was told to log it.
+void log_prompt(std::string_view id, std::span<const TokenId> tokens, const Tokenizer& tokenizer);
 
 }  // namespace millrace

@@ -39,7 +39,7 @@ class RequestLogTest : public ServerTest {
 
 const Json kShort = {{"prompt", "a secret"}, {"max_tokens", 4}};
 
-TEST_F(RequestLogTest, FieldsOfNobodysAreNamedOnceEscaped) {
+TEST_F(RequestLogTest, UnknownFieldsAreNamedOnceEscaped) {
   const std::string request = post("/v1/completions", R"({"prompt":"a","evil\n":1,"odd name":2})",
                                    "X-Request-Id: mine\r\n");
   level = spdlog::level::debug;

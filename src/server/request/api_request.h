@@ -51,6 +51,10 @@ struct ApiRequest {
   std::optional<uint64_t> seed;  // drawn where the client gives none
   std::optional<int64_t> tokens_max;
   std::optional<int64_t> completion_tokens_max;  // wins over tokens_max
+  std::optional<int64_t> predict_max;            // n_predict, until it is settled with tokens_max
+  bool tokens_unbounded = false;  // n_predict was -1: the context alone ends an answer
+  std::optional<float> repetition_penalty, repeat_penalty;  // until they are settled
+  std::optional<int64_t> penalty_window;                    // repeat_last_n
   std::optional<int64_t> best_of;
   std::vector<std::string> bad_words;
 

@@ -20,6 +20,8 @@ constexpr Field kAnswerFields[] = {
     {"max_completion_tokens",
      IntegerField{1, kIntegerMax, [](R& r, int64_t v) { r.completion_tokens_max = v; }},
      "The same, and wins over max_tokens."},
+    {"n_predict", IntegerField{-1, kIntegerMax, [](R& r, int64_t v) { r.predict_max = v; }},
+     "llama-server's name for max_tokens; -1 is the rest of the context. Not 0."},
     {"min_tokens",
      IntegerField{0, kIntegerMax, [](R& r, int64_t v) { r.generation.stop.tokens_min = v; }},
      "Before this many tokens nothing ends the answer. At most max_tokens. Default 0."},

@@ -12,6 +12,7 @@ FieldTable encoding_fields();    // how a prompt becomes tokens
 FieldTable truncation_fields();  // and how many
 FieldTable completion_fields();  // of /v1/completions alone
 FieldTable chat_fields();        // of /v1/chat/completions alone
+FieldTable peer_fields();        // of other servers, refused
 FieldTable tokenize_fields();
 FieldTable detokenize_fields();
 

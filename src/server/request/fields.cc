@@ -89,10 +89,9 @@ class Reader {
   bool is_harmless(std::string_view harmless) const {
     const bool may_be_large = value_.is_structured() && value_.size() > 1;
     if (may_be_large) return false;
-    const std::string text = json_text(value_);
     while (!harmless.empty()) {
       const size_t end = std::min(harmless.find(' '), harmless.size());
-      if (harmless.substr(0, end) == text) return true;
+      if (Json::parse(harmless.substr(0, end)) == value_) return true;
       harmless.remove_prefix(std::min(end + 1, harmless.size()));
     }
     return false;

@@ -54,10 +54,10 @@ struct ShapedField {
   absl::Status (*read)(const Json&, const ReadContext&, ApiRequest&);
   std::string_view schema;  // the shape as JSON Schema, for the documents
 };
-// Taken and without effect here: a hint, or something for the client's own records.
+// Accepted without effect: a hint, or something for the client's own records.
 struct HintField {};
-// OpenAI or vLLM define it and Millrace does not do it. `harmless` lists, as JSON texts between
-// spaces, the values that ask for nothing.
+// OpenAI or another server defines it and Millrace does not support it. `harmless` lists, as JSON
+// texts between spaces, the values that ask for nothing.
 struct UnsupportedField {
   std::string_view harmless;
 };

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "server/server.h"
+#include "server/request/served_model.h"
 
 namespace millrace {
 

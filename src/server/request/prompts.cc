@@ -33,8 +33,8 @@ bool truncate(const ApiRequest& request, int64_t context_max, std::vector<TokenI
   return true;
 }
 
-// Refuses what is too long whatever its tokens are, before the work of finding them. What would be
-// one unknown token, or none, however long it is, counts as all else.
+// Refuses a text that is too long whatever its tokens are, before it is tokenised. Text that would
+// be one unknown token, or none, however long it is, counts like any other.
 absl::Status check_may_fit(std::string_view text, const ApiRequest& request,
                            const NamedModel& model, std::string_view field) {
   if (request.encoding.tokens_kept) return absl::OkStatus();
@@ -57,8 +57,8 @@ std::string_view without_last_spaces(std::string_view text) {
 }
 
 // Ends a rendered chat where its last message's text ends, as transformers does for
-// continue_final_message. Templates may trim the text. Only what somebody wrote is looked at, which
-// keeps the search linear, and a spelling in the message apart from the template's own.
+// continue_final_message. Templates may trim the text. Only text from messages is searched, which
+// keeps the search linear and finds no spelling of the template's own.
 absl::StatusOr<MarkedText> open_final_message(const Json& messages, const MarkedText& rendered) {
   std::string_view text = last_text(messages.back());
   text.remove_prefix(std::min(text.find_first_not_of(kSpaces), text.size()));
@@ -154,7 +154,7 @@ absl::StatusOr<MarkedText> render_chat(const ApiRequest& request, const NamedMod
   return request.chat.continue_final ? open_final_message(request.messages, *text) : text;
 }
 
-// Templates write the beginning of the sequence themselves.
+// Templates write the token that begins the sequence themselves.
 std::vector<TokenId> encode_chat(const MarkedText& text, const ApiRequest& request,
                                  const NamedModel& model) {
   const EncodeOptions encode = {.add_special = request.encoding.add_special.value_or(false)};
@@ -199,7 +199,9 @@ absl::StatusOr<int64_t> tokens_allowed(const ApiRequest& request, int64_t prompt
                                        std::string_view field) {
   const int64_t rest = context_max - prompt_tokens;
   const std::optional<int64_t> asked = request.answer_tokens();
-  const int64_t allowed = asked.value_or(std::min(tokens_default, std::max<int64_t>(rest, 1)));
+  const int64_t most = std::max<int64_t>(rest, 1);
+  const int64_t allowed =
+      asked.value_or(request.tokens_unbounded ? most : std::min(tokens_default, most));
   if (allowed <= rest) return allowed;
   return at_field(
       field,

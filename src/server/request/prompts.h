@@ -31,14 +31,14 @@ absl::StatusOr<std::vector<Prompt>> completion_prompts(const ApiRequest& request
 
 // What the model's template makes of a request's messages.
 absl::StatusOr<MarkedText> render_chat(const ApiRequest& request, const NamedModel& model);
-// What it is in tokens.
+// Its tokens.
 std::vector<TokenId> encode_chat(const MarkedText& text, const ApiRequest& request,
                                  const NamedModel& model);
 // Renders and tokenises a chat: one prompt.
 absl::StatusOr<std::vector<Prompt>> chat_prompts(const ApiRequest& request,
                                                  const NamedModel& model);
 
-// What bad words are in tokens: each by itself and, where that makes another word, after a space.
+// The tokens of bad words: each by itself and, where that gives other tokens, after a space.
 std::vector<std::vector<TokenId>> tokens_of_words(const std::vector<std::string>& words,
                                                   const Tokenizer& tokenizer);
 

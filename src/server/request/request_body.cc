@@ -28,7 +28,40 @@ absl::Status check_required(const RequestBody& body, const Json& json) {
                                 : invalid_argument("{} is required", first));
 }
 
-absl::Status check_answer(const ApiRequest& request) {
+absl::Status differ(std::string_view alias, std::string_view name) {
+  return at_field(alias, invalid_argument("{} and {} mean the same and differ", alias, name));
+}
+
+// What other servers call by another name.
+absl::Status settle_aliases(ApiRequest& request) {
+  if (const std::optional<int64_t> tokens = request.predict_max) {
+    if (*tokens == 0) {
+      return at_field("n_predict", invalid_argument("n_predict must be -1 or at least 1"));
+    }
+    if (request.tokens_max.value_or(*tokens) != *tokens) return differ("n_predict", "max_tokens");
+    request.tokens_unbounded = *tokens < 0;
+    if (*tokens > 0) request.tokens_max = tokens;
+  }
+  if (const std::optional<float> penalty = request.repeat_penalty) {
+    if (request.repetition_penalty.value_or(*penalty) != *penalty) {
+      return differ("repeat_penalty", "repetition_penalty");
+    }
+    request.repetition_penalty = penalty;
+  }
+  SamplingParams& sampling = request.generation.sampling;
+  sampling.repetition = request.repetition_penalty.value_or(sampling.repetition);
+  const bool penalised =
+      sampling.repetition != 1 || sampling.presence != 0 || sampling.frequency != 0;
+  if (penalised && request.penalty_window.value_or(-1) >= 0) {
+    return at_field("repeat_last_n",
+                    unimplemented("repeat_last_n other than -1 is not supported: a penalty counts "
+                                  "the whole of prompt and answer"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status check_answer(ApiRequest& request) {
+  RETURN_IF_ERROR(settle_aliases(request));
   if (request.stream_options && !request.stream) {
     return at_field("stream_options",
                     invalid_argument("stream_options is only allowed when stream is true"));
@@ -97,12 +130,12 @@ absl::Status check_tokenize(ApiRequest& request) {
 
 absl::Status check_nothing(ApiRequest& /*request*/) { return absl::OkStatus(); }
 
-const FieldTable kChatTables[] = {chat_fields(),      template_fields(), model_fields(),
-                                  answer_fields(),    sampling_fields(), encoding_fields(),
-                                  truncation_fields()};
-const FieldTable kCompletionTables[] = {completion_fields(), model_fields(),
-                                        answer_fields(),     sampling_fields(),
-                                        encoding_fields(),   truncation_fields()};
+const FieldTable kChatTables[] = {chat_fields(),       template_fields(), model_fields(),
+                                  answer_fields(),     sampling_fields(), encoding_fields(),
+                                  truncation_fields(), peer_fields()};
+const FieldTable kCompletionTables[] = {completion_fields(), model_fields(),    answer_fields(),
+                                        sampling_fields(),   encoding_fields(), truncation_fields(),
+                                        peer_fields()};
 const FieldTable kTokenizeTables[] = {tokenize_fields(), template_fields(), encoding_fields(),
                                       model_fields()};
 const FieldTable kDetokenizeTables[] = {detokenize_fields(), model_fields()};

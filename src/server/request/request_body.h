@@ -28,10 +28,10 @@ extern const RequestBody kTokenizeBody;
 extern const RequestBody kDetokenizeBody;
 extern const RequestBody kTemplateBody;
 
-const Field* field_of(const RequestBody& body, std::string_view name);  // null: nobody's
+const Field* field_of(const RequestBody& body, std::string_view name);  // null: unknown
 
-// Reads `json`, an object, by the tables. Fields that they do not know are ignored, and named in
-// the log for whoever debugs.
+// Reads `json`, an object, by the tables. Unknown fields are ignored, and named in the log at debug
+// level.
 absl::StatusOr<ApiRequest> read_body(const RequestBody& body, const Json& json,
                                      const ReadContext& context);
 

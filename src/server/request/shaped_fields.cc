@@ -193,7 +193,7 @@ absl::Status read_cache_salt(const Json& value, const ReadContext& /*context*/,
   if (!value.is_string() || value.get_ref<const std::string&>().empty()) {
     return invalid_argument("cache_salt must be a string that is not empty");
   }
-  // A hash that nobody can aim at another's salt.
+  // A cryptographic hash: no client can construct a salt that collides with another's.
   const auto& salt = value.get_ref<const std::string&>();
   unsigned char digest[SHA256_DIGEST_LENGTH];
   SHA256(reinterpret_cast<const unsigned char*>(salt.data()), salt.size(), digest);

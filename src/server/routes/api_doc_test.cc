@@ -107,6 +107,15 @@ std::string document() {
          "A client that closes its connection, or only its own direction of it, has left: its "
          "request is cancelled wherever it is. A request has no trailer, and shows at most one key "
          "in each of `Authorization: Bearer KEY` and `X-Api-Key`.\n\n"
+         "A request with an `Origin`, from a browser's page, is answered with 403 unless the "
+         "origin is "
+         "the server's own or one of `--allowed-origins`. Without an API key and on a loopback "
+         "address "
+         "so is a `Host` that is not a local name (`localhost`, `*.localhost`, `127.0.0.0/8`, "
+         "`[::1]`, "
+         "the `--host`) or one of `--allowed-hosts`; elsewhere hosts are judged where that option "
+         "is "
+         "given. A body with a `Content-Encoding` is a 415.\n\n"
          "## Routes\n";
   for (const Route& route : routes()) write_route(route, out);
   out << "\n## Fields\n";

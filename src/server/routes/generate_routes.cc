@@ -4,6 +4,7 @@
 #include "server/answer/answer_shape.h"
 #include "server/answer/generation.h"
 #include "server/http/api_error.h"
+#include "server/observe/metrics.h"
 #include "server/observe/request_log.h"
 #include "server/request/prompts.h"
 #include "server/routes/handlers.h"
@@ -98,7 +99,11 @@ absl::StatusOr<std::shared_ptr<Generation>> start(const Dialect& dialect, const 
   request.generation.cache_salt ^= http.cache_salt;
   RETURN_IF_ERROR(check_choices(dialect, request, context.limits));
   ASSIGN_OR_RETURN(std::vector<Prompt> prompts, dialect.prompts(request, model));
-  if (context.logs_prompts) log_prompts(http.id, prompts, model.served.tokenizer);
+  if (context.logs_prompts) {
+    for (const Prompt& prompt : prompts) {
+      log_prompt(http.id, prompt.tokens, model.served.tokenizer);
+    }
+  }
   RETURN_IF_ERROR(settle_tokens(dialect, request, context, prompts));
   RETURN_IF_ERROR(check_answer_bytes(dialect, request, prompts, context.limits.answer_bytes));
   for (Prompt& prompt : prompts) prompt.seed = request.seed ? *request.seed : context.seeds.next();
@@ -109,6 +114,7 @@ absl::StatusOr<std::shared_ptr<Generation>> start(const Dialect& dialect, const 
 
 Reply generate(const Dialect& dialect, const HttpRequest& request, const RouteContext& context) {
   absl::StatusOr<std::shared_ptr<Generation>> generation = start(dialect, request, context);
+  if (absl::IsResourceExhausted(generation.status())) context.metrics.rejected();
   if (!generation.ok()) return error_response(generation.status());
   return std::shared_ptr<AnswerSource>(*std::move(generation));
 }

@@ -10,14 +10,15 @@ namespace {
 absl::Status settle_model(ApiRequest& request, const NamedModel& model) {
   if (request.model.empty()) request.model = model.names.front();
   const bool served = std::ranges::find(model.names, request.model) != model.names.end();
-  return served ? absl::OkStatus() : unknown_model(request.model);
+  return served ? absl::OkStatus() : unknown_model(request.model, model);
 }
 
 }  // namespace
 
-absl::Status unknown_model(std::string_view name) {
-  return at_field("model",
-                  with_code("model_not_found", not_found("The model `{}` does not exist.", name)));
+absl::Status unknown_model(std::string_view name, const NamedModel& model) {
+  return at_field("model", with_code("model_not_found",
+                                     not_found("The model `{}` does not exist. Served: `{}`.", name,
+                                               fmt::join(model.names, "`, `"))));
 }
 
 ReadContext read_context(const RouteContext& context) {

@@ -32,7 +32,7 @@ Reply get_openapi(const HttpRequest& request, const RouteContext& context);
 absl::StatusOr<ApiRequest> read_request(const RequestBody& body, const HttpRequest& http,
                                         const RouteContext& context);
 ReadContext read_context(const RouteContext& context);
-absl::Status unknown_model(std::string_view name);
+absl::Status unknown_model(std::string_view name, const NamedModel& model);
 HttpResponse json_response(const Json& json);
 
 }  // namespace millrace

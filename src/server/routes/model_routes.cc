@@ -59,7 +59,7 @@ Reply get_model(const HttpRequest& request, const RouteContext& context) {
   const std::string name = percent_decoded(std::string_view(request.path).substr(kPrefix.size()));
   const std::vector<std::string>& names = context.model->names;
   const bool served = std::ranges::find(names, name) != names.end();
-  if (!served) return error_response(unknown_model(name));
+  if (!served) return error_response(unknown_model(name, *context.model));
   return json_response(model_item(name, *context.model));
 }
 

@@ -23,7 +23,7 @@ Reply get_load(const HttpRequest& /*request*/, const RouteContext& context) {
   return json_response({{"server_load", context.load}});
 }
 
-// Nothing before there is a model, so that the first scrape has every series.
+// 503 before there is a model, so that the first successful scrape has every series.
 Reply get_metrics(const HttpRequest& /*request*/, const RouteContext& context) {
   if (context.model == nullptr) return http_error(503, "The model is still loading.");
   HttpResponse response;

@@ -2,6 +2,7 @@
 
 #include "server/http/api_error.h"
 #include "server/routes/handlers.h"
+#include "server/routes/no_route.h"
 
 namespace millrace {
 namespace {
@@ -24,6 +25,9 @@ const Route kRoutes[] = {
     {"GET", "/health", get_health, false, true, "Whether the server can answer.", "Health"},
     {"GET", "/ready", get_ready, false, true,
      "The same, but 503 from when the server begins to shut down.", "Health"},
+    {"GET", "/ping", get_health, false, true, "/health under the name that SageMaker asks for.",
+     "Health"},
+    {"POST", "/ping", get_health, false, true, "The same.", "Health"},
     {"GET", "/load", get_load, false, true, "How many requests to the model are being answered.",
      "Load"},
     {"GET", "/metrics", get_metrics, false, true,
@@ -46,6 +50,12 @@ bool leads_to(const Route& route, std::string_view path) {
 
 std::span<const Route> routes() { return kRoutes; }
 
+std::vector<Handler> handlers() {
+  std::vector<Handler> handlers;
+  for (const Route& route : kRoutes) handlers.push_back(route.handler());
+  return handlers;
+}
+
 RouteMatch find_route(const HttpRequest& request) {
   RouteMatch match;
   std::string allowed;
@@ -59,7 +69,7 @@ RouteMatch find_route(const HttpRequest& request) {
     allowed += route.method == "GET" ? "GET, HEAD" : route.method;
   }
   if (allowed.empty()) {
-    match.error = http_error(404, "There is nothing at this path.");
+    match.error = http_error(404, no_route_message(request.path));
   } else {
     match.error = http_error(405, fmt::format("This path takes {} only.", allowed));
     match.error.headers.emplace_back("Allow", allowed);

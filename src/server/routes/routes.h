@@ -4,9 +4,11 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "server/http/http_message.h"
 #include "server/http/random_id.h"
+#include "server/http/server_limits.h"
 #include "server/request/named_model.h"
 #include "server/request/request_body.h"
 
@@ -14,13 +16,13 @@ namespace millrace {
 
 class Metrics;
 
-// What a handler may know.
+// What handlers have of the server.
 struct RouteContext {
   const ServerLimits& limits;
   SeedSource& seeds;
   std::shared_ptr<const NamedModel> model;  // null: not loaded yet
   bool draining = false;
-  const Metrics& metrics;
+  Metrics& metrics;
   int64_t load = 0;  // requests to the model that are being answered
   bool logs_prompts = false;
 };
@@ -36,9 +38,12 @@ struct Route {
   std::string_view about = {};        // one line
   std::string_view answer = {};       // a name of answer_schemas.h; empty: plain text
   const RequestBody* body = nullptr;  // null: none
+
+  Handler handler() const { return {method, path, operates}; }
 };
 
 std::span<const Route> routes();
+std::vector<Handler> handlers();  // of all routes
 
 // The route for a request, or the error that there is none.
 struct RouteMatch {
@@ -47,7 +52,7 @@ struct RouteMatch {
 };
 RouteMatch find_route(const HttpRequest& request);
 
-// The answer of a route, or why it may not be asked now.
+// The answer of a route, or an error while it cannot be served.
 Reply answer(const Route& route, const HttpRequest& request, const RouteContext& context);
 
 }  // namespace millrace

@@ -49,6 +49,73 @@ TEST_F(RoutesTest, ModelsHaveTheirOwnPaths) {
   EXPECT_EQ(ask(post("/v1/models/second", "")).headers.at("allow"), "GET, HEAD");
 }
 
+TEST_F(RoutesTest, AnUnknownPathIsToldTheNearest) {
+  start();
+  const auto said = [&](std::string_view path) {
+    const HttpReply reply = ask(get(path));
+    expect_error(reply, 404, "-", "not_found");
+    return reply.json()["error"]["message"].get<std::string>();
+  };
+  EXPECT_EQ(said("/v1/completion"),
+            "There is nothing at /v1/completion; the nearest is POST /v1/completions.");
+  for (const auto& [path, nearest] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"/v1/chat/completion", "POST /v1/chat/completions"},
+           {"/v1/v1/chat/completions", "POST /v1/chat/completions"},
+           {"/v1/chat/completions/", "POST /v1/chat/completions"},
+           {"/v1/model", "GET /v1/models"},
+           {"/helth", "GET /health"},
+           {"/metrics/", "GET /metrics"},
+           {"/v1/responses", "POST /v1/chat/completions"},
+           {"/v1/responses/resp_1/cancel", "POST /v1/chat/completions"},
+           {"/v1/messages", "POST /v1/chat/completions"},
+           {"/v1/messages/count_tokens", "POST /tokenize"},
+           {"/v1/embeddings", "no embeddings"},
+           {"/api/chat", "POST /v1/chat/completions"},
+           {"/api/generate", "POST /v1/completions"},
+           {"/api/tags", "GET /v1/models"},
+           {"/completion", "POST /v1/completions"},
+           {"/infill", "POST /v1/completions"},
+           {"/generate_stream", "POST /v1/completions"},
+           {"/v1/rerank", "ranks"},
+           {"/v1/audio/transcriptions", "text alone"}}) {
+    const std::string message = said(path);
+    EXPECT_EQ(message.find(fmt::format("There is nothing at {}", path)), 0U) << message;
+    EXPECT_NE(message.find(nearest), std::string::npos) << message;
+  }
+  EXPECT_LT(said("/" + std::string(50000, 'x')).size(), 400U);
+}
+
+TEST_F(RoutesTest, AnUnknownModelIsToldThoseThatAreServed) {
+  options.model_names = {"first", "second"};
+  start();
+  for (const HttpReply& reply :
+       {ask_json("/v1/completions", {{"model", "x"}, {"prompt", "a"}}), ask(get("/v1/models/x"))}) {
+    expect_error(reply, 404, "model", "model_not_found");
+    EXPECT_EQ(reply.json()["error"]["message"],
+              "The model `x` does not exist. Served: `first`, `second`.");
+  }
+}
+
+TEST_F(RoutesTest, PingAnswersBothMethods) {
+  start();
+  EXPECT_EQ(ask(get("/ping")).status, 200);
+  EXPECT_EQ(ask(post("/ping", "")).status, 200);
+  EXPECT_EQ(ask(post("/ping", "{}")).status, 200);
+  EXPECT_EQ(ask("PUT /ping HTTP/1.1\r\nHost: localhost\r\n\r\n").headers.at("allow"),
+            "GET, HEAD, POST");
+  echo->set_healthy(false);
+  EXPECT_EQ(ask(get("/ping")).status, 503);
+}
+
+TEST_F(RoutesTest, NPredictOfMinusOneIsTheRestOfTheContext) {
+  start();
+  ASSERT_EQ(ask_json("/v1/completions", {{"prompt", "abc"}}).status, 200);
+  EXPECT_EQ(echo->last_request().stop.tokens_max, 16);
+  const Json unbounded = {{"prompt", "abc"}, {"n_predict", -1}, {"stop", "ca"}};
+  ASSERT_EQ(ask_json("/v1/completions", unbounded).status, 200);
+  EXPECT_EQ(echo->last_request().stop.tokens_max, 4093);
+}
+
 TEST_F(RoutesTest, WhatOperatesAnswersWithoutAModel) {
   start(false);
   EXPECT_EQ(ask(get("/version")).body, R"({"version":")" MILLRACE_VERSION R"("})");

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "server/access/admission.h"
 #include "server/http/http_reader.h"
 #include "server/http/http_writer.h"
 #include "server/observe/metrics.h"
@@ -28,7 +29,7 @@ struct Reading {
 Reading read_all(std::string_view input, std::string_view splits, const Admission& admission,
                  const ServerLimits& limits = kLimits) {
   Reading reading;
-  HttpReader reader(limits, admission);
+  HttpReader reader(limits, [&](const HttpHead& head) { return admission.judge(head); });
   size_t at = 0;
   for (size_t i = 0; at < input.size(); ++i) {
     const size_t step =
@@ -72,11 +73,23 @@ void check_response(const HttpResponse& response, bool head_only) {
   CHECK(bytes.find("\r\n\r\n") != std::string::npos, "a head's end");
 }
 
+AccessOptions access_options(std::vector<std::string> keys, std::string origin) {
+  AccessOptions options;
+  options.api_keys = std::move(keys);
+  options.allowed_origins = {std::move(origin)};
+  return options;
+}
+
+// Pages too, so that whatever passes with keys passes here.
+const Admission& everyone() {
+  static const Admission admission(access_options({}, "*"));
+  return admission;
+}
+
 // One request has one meaning: written down plainly and read again it is the same.
 void check_request(const HttpRequest& request) {
   CHECK(std::ssize(request.body) <= kLimits.body_bytes, "a body beyond its limit");
-  static const Admission everyone{AccessOptions{}};
-  const Reading again = read_all(written(request), {}, everyone, {});
+  const Reading again = read_all(written(request), {}, everyone(), {});
   CHECK(!again.error && again.left.empty() && again.requests.size() == 1, "an own request fails");
   CHECK(again.requests[0].method == request.method && again.requests[0].path == request.path &&
             again.requests[0].body == request.body && again.requests[0].id == request.id,
@@ -87,7 +100,7 @@ void check_request(const HttpRequest& request) {
     check_response(match.error, request.method == "HEAD");
     return;
   }
-  static const Metrics metrics;
+  static Metrics metrics({});
   const Reply reply = answer(
       *match.route, request,
       {.limits = kLimits, .seeds = seeds, .model = nullptr, .draining = false, .metrics = metrics});
@@ -102,16 +115,15 @@ void run(std::string_view input) {
   const std::string_view splits = input.substr(1, count);
   const std::string_view bytes = input.substr(1 + count);
 
-  static const Admission with_keys({.api_keys = {"key"}, .allowed_origins = {"http://a"}});
-  static const Admission everyone{AccessOptions{}};
-  const Reading whole = read_all(bytes, {}, everyone);
+  static const Admission with_keys(access_options({"key"}, "http://a"));
+  const Reading whole = read_all(bytes, {}, everyone());
   for (const HttpRequest& request : whole.requests) check_request(request);
   if (whole.error) {
     CHECK(whole.error->status >= 400 && whole.error->close, "an error goes on");
     check_response(*whole.error, false);
   }
 
-  const Reading split = read_all(bytes, splits, everyone);
+  const Reading split = read_all(bytes, splits, everyone());
   // What is left of a request that is not whole yet may differ, and when it is known to be wrong.
   CHECK(split.requests.size() == whole.requests.size(), "splits change the number of requests");
   for (size_t i = 0; i < whole.requests.size(); ++i) {
@@ -119,12 +131,13 @@ void run(std::string_view input) {
     CHECK(split.kept_alive[i] == whole.kept_alive[i], "splits change what follows");
   }
 
-  // A key is asked for before anything else: nobody gets further with one than without.
+  // A key is judged before anything else: no request gets further with keys than without.
   const Reading judged = read_all(bytes, {}, with_keys);
   CHECK(judged.requests.size() <= whole.requests.size(), "a key lets more through");
   for (size_t i = 0; i < judged.requests.size(); ++i) {
     const HttpRequest& request = judged.requests[i];
-    const bool open = request.path == "/health" || request.path == "/ready";
+    const bool open =
+        request.path == "/health" || request.path == "/ready" || request.path == "/ping";
     CHECK(open || request.answer || request.cache_salt != 0, "a request without a key");
     CHECK(request.body == whole.requests[i].body, "a key changes a request");
   }

@@ -1,4 +1,4 @@
-#include "server/observe/request_record.h"
+#include "server/http/request_record.h"
 
 #include <algorithm>
 
