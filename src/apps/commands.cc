@@ -15,6 +15,7 @@
 #include "apps/commands/serve.h"
 #include "apps/commands/tokenize.h"
 #include "apps/terminal/one_line.h"
+#include "apps/terminal/output.h"
 
 namespace millrace {
 namespace {
@@ -39,7 +40,7 @@ void print_failure(std::string_view message) {
   std::string_view before = "millrace: ";
   while (!message.empty()) {
     const std::string_view line = message.substr(0, message.find('\n'));
-    fmt::print(stderr, "{}{}\n", before, one_line(line));
+    tell(fmt::format("{}{}\n", before, one_line(line)));
     message.remove_prefix(std::min(line.size() + 1, message.size()));
     before = "";
   }

@@ -25,6 +25,9 @@ std::terminate_handler usual_end = nullptr;
     if (error.code() == std::errc::resource_unavailable_try_again) {
       end("millrace: cannot start a thread: the limit of memory or of threads is reached\n");
     }
+    std::fputs("millrace: ", stderr);
+    std::fputs(error.what(), stderr);  // such as an output that cannot be written
+    end("\n");
   } catch (...) {
     // ends as ever, below
   }

@@ -1,4 +1,8 @@
+#include <csignal>
 #include <memory>
+#include <sstream>
+#include <string>
+#include <string_view>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -9,6 +13,8 @@
 #include "apps/options/environment.h"
 #include "apps/options/option_names.h"
 #include "apps/terminal/one_line.h"
+#include "apps/terminal/output.h"
+#include "apps/terminal/text_width.h"
 #include "base/log.h"
 
 namespace {
@@ -26,28 +32,69 @@ class HelpFormatter final : public CLI::Formatter {
   }
 };
 
-}  // namespace
+int refuse(std::string_view why) {
+  millrace::tell(fmt::format("millrace: {}\n", millrace::one_line(why)));
+  return 2;
+}
 
-int main(int argc, char** argv) {
-  millrace::end_plainly_when_exhausted();
-  millrace::set_up_log(spdlog::level::info);
+// Of --help and --version.
+int print_answer(const CLI::App& app, const CLI::ParseError& error) {
+  std::ostringstream text;
+  app.exit(error, text, text);
+  fmt::print("{}", text.str());
+  return 0;
+}
+
+std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
+  const std::string unexpected = millrace::unexpected_argument(app);
+  if (!unexpected.empty()) return unexpected;
+  const CLI::App* command = millrace::typed_command(app);
+  if (command == nullptr || error.get_name() != "RequiredError") return error.what();
+  return fmt::format("{}: {}; `millrace help {}` says how it is used", command->get_name(),
+                     error.what(), command->get_name());
+}
+
+int run_program(int argc, char** argv) {
   CLI::App app("Serves, compresses and measures language models on machines you own.", "millrace");
   app.set_version_flag("--version", std::string("millrace ") + MILLRACE_VERSION);
   app.require_subcommand(1);
   app.formatter(std::make_shared<HelpFormatter>());
   app.get_formatter()->column_width(34);
+  app.footer("`millrace help COMMAND` lists a command's options; `millrace version` is --version.");
   millrace::add_config_option(app);
   int exit_code = 0;
   millrace::add_commands(app, exit_code);
   millrace::bind_environment(app);
-  try {
-    app.parse(millrace::arguments_of(argc, argv));
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-    const std::string unexpected = millrace::unexpected_argument(app);
-    fmt::print(stderr, "millrace: {}\n",
-               millrace::one_line(unexpected.empty() ? error.what() : unexpected));
+  if (argc < 2) {
+    fmt::print("{}", app.help());
     return 2;
   }
+  if (const std::string why = millrace::misplaced_option(app, {argv + 1, argv + argc});
+      !why.empty()) {
+    return refuse(why);
+  }
+  try {
+    app.parse(millrace::arguments_of(app, {argv + 1, argv + argc}));
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return print_answer(app, error);
+    return refuse(what_is_wrong(app, error));
+  }
   return exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  millrace::occupy_closed_streams();
+  // Whoever reads the output may stop reading: that ends the program without a word, even where the
+  // parent ignores the signal.
+  std::signal(SIGPIPE, SIG_DFL);
+  millrace::end_plainly_when_exhausted();
+  millrace::use_unicode_locale();
+  millrace::set_up_log(spdlog::level::info);
+  const int exit_code = run_program(argc, argv);
+  const absl::Status written = millrace::flush_output(stdout);
+  if (exit_code != 0 || written.ok()) return exit_code;
+  millrace::tell(fmt::format("millrace: {}\n", millrace::message_of(written)));
+  return 1;
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/system/signals_blocked.h"
 #include "engine/check_request.h"
 
 namespace millrace {
@@ -340,6 +341,7 @@ void Engine::leave_open(int64_t requests) {
 void Engine::start() {
   const std::lock_guard lock(thread_mutex_);
   CHECK(!thread_.joinable(), "the engine runs already");
+  const SignalsBlocked blocked;
   thread_ = std::thread([this] { run(); });
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/status.h"
+#include "base/system/signals_blocked.h"
 #include "core/generator.h"
 #include "server/answer/token_text.h"
 #include "server/http/api_error.h"
@@ -87,6 +88,7 @@ absl::Status Server::State::start() {
                                        .host = options.address.host,
                                        .loopback_only = listener.is_loopback()});
   listener.accept([this](std::unique_ptr<Socket> socket) { admit(std::move(socket)); });
+  const SignalsBlocked blocked;
   threads.emplace_back([this] { network.run(); });
   for (int32_t i = 0; i < options.threads; ++i) {
     threads.emplace_back([this] { work.run(); });

@@ -3,10 +3,9 @@
 import json
 import math
 import os
-import pty
-import select
 import signal
 import struct
+import subprocess
 import tempfile
 import time
 import unittest
@@ -205,7 +204,7 @@ class Run(unittest.TestCase):
         program.need_model()
 
     def test_answers_a_prompt(self):
-        done = run("run", MODEL, "What is the capital of France?", "--temperature", 0, "--max-tokens", 20)
+        done = run("run", MODEL, "Name the capital of France.", "--temperature", 0, "--max-tokens", 20)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("Paris", done.stdout)
         self.assertEqual(done.stderr, "")
@@ -220,72 +219,147 @@ class Run(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("Ada", done.stdout)
 
-    def test_ctrl_c_stops_the_answer_and_not_the_program(self):
-        chat = Terminal("run", str(MODEL), "--temperature", "0")
-        try:
-            chat.wait_for("> ")
-            chat.type("Tell me a very long story.\n")
-            chat.wait_for("story.\r\n")
-            chat.wait_for(" ")  # the answer has begun
-            chat.type("\x03")
-            chat.wait_for("tokens in")
-            chat.wait_for("> ")
-            chat.type("/help\n")
-            chat.wait_for("/system")
-            chat.wait_for("> ")
-            chat.type("half a line\x03")
-            chat.wait_for("\n")
-            chat.wait_for("> ")
-            chat.type("\x04")
-            self.assertEqual(chat.wait(), 0)
-        finally:
-            chat.close()
+    def test_piped_text_stands_behind_the_prompt(self):
+        def given(prompt, **options):
+            done = run("run", MODEL, prompt, "--raw", "--temperature", 0, "-n", 3, **options)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return done.stdout
+        text = "The capital of Germany is Berlin.\nThe capital of France is"
+        self.assertEqual(given("Facts:", input=text), given(f"Facts:\n\n{text}", input=""))
+        self.assertNotEqual(given("Facts:", input=text), given("Facts:", stdin=subprocess.DEVNULL))
+        self.assertEqual(given("-", input=text), given(text, stdin=subprocess.DEVNULL))
+
+    def test_lengths_of_answers(self):
+        done = run("run", MODEL, "Tell me a story.", "--temperature", 0, "-n", -1, "--max-model-len", 64)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertGreater(len(done.stdout.split()), 10)
+        for length in ("0", "-2", "-n", "1.5", ""):
+            done = run("run", MODEL, "Hi", "-n", length)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn("-1 for the rest of the context", done.stderr)
+
+    def test_commands_in_a_pipe(self):
+        done = run("run", MODEL, "-n", 3, input="/etc/hosts\n")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn("unknown command /etc/hosts; a message that begins with / is written //etc/hosts", done.stderr)
+        done = run("run", MODEL, "-n", 3, input="/system be brief\n//etc/hosts\n/bye\nnever said\n")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_a_full_context_says_so(self):
+        done = run("run", MODEL, "Hi", "--max-model-len", 8)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--max-model-len", done.stderr)
 
 
-class Terminal:
-    """The binary on a pseudo-terminal."""
+class FullDisk(unittest.TestCase):
+    """What cannot be written is never a success."""
 
-    def __init__(self, *arguments):
-        self.screen = ""
-        try:
-            self.pid, self.fd = pty.fork()
-        except OSError as error:
-            raise unittest.SkipTest(f"this machine gives no pseudo-terminal: {error}") from error
-        if self.pid == 0:
-            os.environ["TERM"] = "xterm"
-            os.execv(program.BINARY, [program.BINARY, *arguments])
+    @classmethod
+    def setUpClass(cls):
+        program.need_model()
+        if not os.path.exists("/dev/full"):
+            raise unittest.SkipTest("there is no /dev/full")
 
-    def type(self, text):
-        time.sleep(0.3)  # as a person would: the prompt is drawn a moment before single keys are read
-        os.write(self.fd, text.encode())
+    def commands(self, folder):
+        text, messages = f"{folder}/text", f"{folder}/messages"
+        with open(text, "w") as file:
+            file.write("The mill turns because the water runs. " * 40)
+        with open(messages, "w") as file:
+            json.dump([{"role": "user", "content": "Hi"}], file)
+        return [["--help"], ["--version"], ["help"], ["help", "run"], ["version"], ["run", "--help"],
+                ["run", MODEL, "Hi", "-n", 2], ["run", MODEL, "Hi", "-n", 2, "--raw"], ["run", MODEL], ["inspect", MODEL],
+                ["inspect", MODEL, "--json"], ["tokenize", MODEL], ["tokenize", MODEL, "--count"], ["detokenize", MODEL, 19556],
+                ["render", MODEL, messages], ["render", MODEL, messages, "--tokens"],
+                ["eval", MODEL, "--text", text, "--context", 64, "--chunks", 1],
+                ["eval", MODEL, "--text", text, "--context", 64, "--chunks", 1, "--json"],
+                ["bench", MODEL, "--pp", 1, "--tg", 0, "--repeat", 1], ["bench", MODEL, "--pp", 1, "--tg", 0, "--repeat", 1, "--json"]]
 
-    def wait_for(self, words, seconds=60):
-        end = time.monotonic() + seconds
-        while words not in self.screen:
-            if time.monotonic() > end or not select.select([self.fd], [], [], 1)[0] and self.ended():
-                raise AssertionError(f"{words!r} did not come; the screen shows {self.screen[-2000:]!r}")
-            if select.select([self.fd], [], [], 0.1)[0]:
-                self.screen += os.read(self.fd, 65536).decode(errors="replace")
-        self.screen = self.screen.split(words, 1)[1]
+    def write_to(self, arguments, open_output, **options):
+        with tempfile.TemporaryFile("w+") as words, open_output() as output:
+            words.write("Hi\n")
+            words.seek(0)
+            return subprocess.run([program.BINARY, *map(str, arguments)], stdin=words, stdout=output, stderr=subprocess.PIPE,
+                                  text=True, check=False, timeout=600, **options)
 
-    def ended(self):
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    def test_every_command(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for arguments in self.commands(folder):
+                with self.subTest(arguments=arguments):
+                    done = self.write_to(arguments, lambda: open("/dev/full", "w"))
+                    self.assertEqual(done.returncode, 1, done.stderr)
+                    self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+                    self.assertIn("written", done.stderr)
+                    if arguments[0] != "inspect":
+                        self.assertIn("No space left on device", done.stderr)
 
-    def wait(self, seconds=20):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = None
-                return os.waitstatus_to_exitcode(status)
-            time.sleep(0.05)
-        raise AssertionError("the program did not end")
+    def test_run_stops_at_once(self):
+        begin = time.monotonic()
+        done = self.write_to(["run", MODEL, "Tell me a very long story.", "--raw"], lambda: open("/dev/full", "w"))
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertLess(time.monotonic() - begin, 20)
 
-    def close(self):
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        os.close(self.fd)
+    def test_closed_output(self):
+        for arguments in (["--version"], ["tokenize", MODEL], ["run", MODEL, "Hi", "-n", 1]):
+            with self.subTest(arguments=arguments):
+                done = self.write_to(arguments, lambda: open("/dev/null", "w"), preexec_fn=lambda: os.close(1))
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+
+    def test_a_reader_that_leaves(self):
+        for restore in (True, False):
+            with self.subTest(restore=restore):
+                with subprocess.Popen([program.BINARY, "run", MODEL, "Once upon a time", "--raw", "--temperature", "0"],
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                      restore_signals=restore) as process:
+                    os.read(process.stdout.fileno(), 1)
+                    process.stdout.close()
+                    self.assertEqual((process.stderr.read(), process.wait(60)), (b"", -signal.SIGPIPE))
+
+    def test_messages_that_cannot_be_written(self):
+        for name in ("/dev/full", "closed"):
+            with self.subTest(name=name), open("/dev/full" if name != "closed" else "/dev/null", "w") as errors:
+                done = subprocess.run([program.BINARY, "run", "/nowhere", "Hi"], stdin=subprocess.DEVNULL, stderr=errors, check=False,
+                                      preexec_fn=(lambda: os.close(2)) if name == "closed" else None)
+                self.assertEqual(done.returncode, 2)
+
+
+class Usage(unittest.TestCase):
+    COMMANDS = ("bench", "detokenize", "eval", "inspect", "render", "run", "serve", "tokenize")
+
+    def test_nothing_lists_the_commands(self):
+        done = run()
+        self.assertEqual(done.returncode, 2)
+        for command in self.COMMANDS:
+            self.assertRegex(done.stdout, rf"\n +{command} ")
+
+    def test_help_and_version(self):
+        self.assertEqual(run("help").stdout, run("--help").stdout)
+        self.assertRegex(run("version").stdout, r"^millrace \d+\.\d+\.\d+\n$")
+        for command in self.COMMANDS:
+            done = run("help", command)
+            self.assertEqual((done.returncode, done.stdout), (0, run(command, "--help").stdout))
+        done = run("help", "fly")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn("unknown command fly", done.stderr)
+
+    def test_options_before_the_command(self):
+        for arguments, words in {("--model", "x.gguf", "serve"): "--model must come behind the command: millrace serve --model x.gguf",
+                                 ("-t", "2", "run", "x.gguf"): "-t must come behind the command: millrace run -t 2 x.gguf",
+                                 ("--model=x.gguf",): "`millrace help` lists the commands"}.items():
+            with self.subTest(arguments=arguments):
+                done = run(*arguments)
+                self.assertEqual((done.returncode, done.stdout), (2, ""))
+                self.assertIn(words, done.stderr)
+
+    def test_a_missing_or_misplaced_model(self):
+        for command in ("run", "serve", "bench", "eval", "inspect", "tokenize", "detokenize"):
+            done = run(command)
+            self.assertEqual((done.returncode, done.stdout), (2, ""))
+            self.assertIn("model is required", done.stderr)
+            self.assertIn(f"millrace help {command}", done.stderr)
+        with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+            self.assertIn(f"the model comes before the prompt: millrace run {file.name} \"Hi\"", run("run", "Hi", file.name).stderr)
+            self.assertIn(f"`millrace run {file.name}`", run(file.name).stderr)
 
 
 if __name__ == "__main__":

@@ -41,5 +41,7 @@ def wait_until(holds, seconds=60):
 
 def run(*arguments, **options):
     """A finished process: returncode, stdout, stderr."""
+    if "input" not in options:
+        options.setdefault("stdin", subprocess.DEVNULL)
     return subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True, timeout=600,
                           check=False, **options)

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "apps/input/loaded.h"
+#include "apps/terminal/output.h"
 #include "apps/terminal/progress.h"
 #include "base/clock.h"
 #include "base/random.h"
@@ -167,32 +168,35 @@ std::string parameters_text(int64_t parameters) {
   return count < 1e9 ? fmt::format("{:.2f} M", count / 1e6) : fmt::format("{:.2f} B", count / 1e9);
 }
 
-void print_table(const BenchOptions& options, const Loaded& loaded, const Checkpoint& checkpoint,
-                 const std::vector<BenchResult>& results, std::FILE* out) {
+std::string table_of(const BenchOptions& options, const Loaded& loaded,
+                     const Checkpoint& checkpoint, const std::vector<BenchResult>& results) {
   const FileSummary summary = summarise(checkpoint);
   const std::string parameters = parameters_text(summary.parameters);
   const std::string model =
       fmt::format("{} {} {}", loaded.model->spec().architecture, parameters, summary.format);
   constexpr auto* kRow = "| {:<30} | {:>10} | {:>10} | {:<13} | {:>7} | {:>12} | {:>20} |\n";
-  fmt::print(out, kRow, "model", "size", "params", "backend", "threads", "test", "t/s");
-  fmt::print(out, "| {:-<30} | {:->9}: | {:->9}: | {:-<13} | {:->6}: | {:->11}: | {:->19}: |\n", "",
-             "", "", "", "", "", "");
+  std::string table =
+      fmt::format(kRow, "model", "size", "params", "backend", "threads", "test", "t/s");
+  table +=
+      fmt::format("| {:-<30} | {:->9}: | {:->9}: | {:-<13} | {:->6}: | {:->11}: | {:->19}: |\n", "",
+                  "", "", "", "", "", "");
   for (const BenchResult& result : results) {
-    fmt::print(out, kRow, model,
-               fmt::format("{:.2f} MiB", static_cast<double>(summary.bytes) / (1 << 20)),
-               parameters, fmt::format("CPU {}", name_of(loaded.isa)), options.compute.lanes(),
-               result.test, fmt::format("{:.2f} ± {:.2f}", result.mean(), result.deviation()));
+    table += fmt::format(
+        kRow, model, fmt::format("{:.2f} MiB", static_cast<double>(summary.bytes) / (1 << 20)),
+        parameters, fmt::format("CPU {}", name_of(loaded.isa)), options.compute.lanes(),
+        result.test, fmt::format("{:.2f} ± {:.2f}", result.mean(), result.deviation()));
   }
+  return table;
 }
 
-void print_json(const std::vector<BenchResult>& results, std::FILE* out) {
-  fmt::print(out, "{{\"results\": [");
+std::string json_of(const std::vector<BenchResult>& results) {
+  std::string json = "{\"results\": [";
   for (const BenchResult& result : results) {
-    fmt::print(out, "{}{{\"test\": \"{}\", \"tokens_per_s\": {:.3f}, \"stddev\": {:.3f}}}",
-               &result == results.data() ? "" : ", ", result.test, result.mean(),
-               result.deviation());
+    json += fmt::format("{}{{\"test\": \"{}\", \"tokens_per_s\": {:.3f}, \"stddev\": {:.3f}}}",
+                        &result == results.data() ? "" : ", ", result.test, result.mean(),
+                        result.deviation());
   }
-  fmt::print(out, "]}}\n");
+  return json + "]}\n";
 }
 
 }  // namespace
@@ -228,12 +232,8 @@ absl::Status run_bench(const BenchOptions& options, std::FILE* out) {
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
   ASSIGN_OR_RETURN(const Loaded loaded, load_for(checkpoint, options.compute));
   ASSIGN_OR_RETURN(const std::vector<BenchResult> results, measure_all(options, loaded));
-  if (options.json) {
-    print_json(results, out);
-  } else {
-    print_table(options, loaded, checkpoint, results, out);
-  }
-  return absl::OkStatus();
+  return write_output(
+      options.json ? json_of(results) : table_of(options, loaded, checkpoint, results), out);
 }
 
 }  // namespace millrace

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/input/vocabulary_input.h"
+#include "apps/terminal/output.h"
 
 namespace millrace {
 namespace {

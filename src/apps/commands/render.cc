@@ -12,6 +12,7 @@
 #include "apps/input/chat_source.h"
 #include "apps/input/input_text.h"
 #include "apps/input/vocabulary_input.h"
+#include "apps/terminal/output.h"
 #include "chat/folder_templates.h"
 #include "files/checkpoint.h"
 #include "text/tokenizer.h"

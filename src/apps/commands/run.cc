@@ -1,28 +1,66 @@
 #include "apps/commands/run.h"
 
-#include <iostream>
-#include <iterator>
+#include <filesystem>
+#include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "apps/input/chat_source.h"
+#include "apps/input/input_text.h"
 #include "apps/serving/served.h"
 #include "apps/serving/session.h"
 #include "apps/terminal/chat_loop.h"
-#include "apps/terminal/interrupt.h"
+#include "apps/terminal/output.h"
 
 namespace millrace {
 namespace {
 
-std::string rest_of_input() {
-  return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
+// Text is piped or redirected; a terminal and /dev/null are neither.
+bool input_has_text() {
+  struct stat info = {};
+  return ::fstat(STDIN_FILENO, &info) == 0 && !S_ISCHR(info.st_mode);
 }
 
-absl::StatusOr<std::unique_ptr<Served>> build_shielded(const ServedOptions& options) {
-  const InterruptShield shield;
-  return build_served(options);
+// A pipe that is open and silent may be one that whoever started the program left open.
+void explain_waiting() {
+  constexpr int kPatienceMs = 3000;
+  pollfd input = {STDIN_FILENO, POLLIN, 0};
+  if (::poll(&input, 1, kPatienceMs) != 0) return;
+  tell("millrace: waiting for the end of standard input; </dev/null says that there is none\n");
+}
+
+absl::StatusOr<std::string> prompt_of(const RunOptions& options) {
+  if (options.prompt.empty() || options.prompt == "-") return read_stream(stdin);
+  if (!input_has_text()) return options.prompt;
+  explain_waiting();
+  ASSIGN_OR_RETURN(const std::string piped, read_stream(stdin));
+  return piped.empty() ? options.prompt : options.prompt + "\n\n" + piped;
+}
+
+// -1, or a length.
+CLI::Validator answer_length() {
+  const auto read = [](std::string& text) -> std::string {
+    if (text == "-1") return {};
+    std::string size = text;
+    if (!as_size(1)(size).empty()) {
+      return fmt::format(
+          "{} is no length of an answer: N tokens, or -1 for the rest of the context", text);
+    }
+    text = size;
+    return {};
+  };
+  return CLI::Validator(read, "");
+}
+
+absl::Status explain(absl::Status status, const RunOptions& options) {
+  const bool is_swapped = absl::IsNotFound(status) && std::filesystem::exists(options.prompt) &&
+                          !std::filesystem::exists(options.compute.model);
+  if (!is_swapped) return status;
+  return not_found("cannot open '{}'; the model comes before the prompt: millrace run {} \"{}\"",
+                   options.compute.model, options.prompt, options.compute.model);
 }
 
 absl::Status answer_once(Session& session, const RunOptions& options, const std::string& prompt) {
@@ -48,7 +86,8 @@ void bind(CLI::App& command, RunOptions& options) {
   command
       .add_option(
           "prompt", options.prompt,
-          "what to answer; '-' reads all of standard input; without it: a chat, one message a line")
+          "what to answer, and behind it, after an empty line, what is piped in; '-': only that; "
+          "without it: a chat, of a pipe one message a line")
       ->type_name("TEXT");
   const std::string group = "Answering";
   command.add_flag("--raw", options.raw, "no chat template: continue the prompt as it is")
@@ -59,8 +98,8 @@ void bind(CLI::App& command, RunOptions& options) {
   bind_chat_template(command, options.chat_template);
   command
       .add_option("--max-tokens,-n", options.max_tokens,
-                  "longest answer; 0: the rest of the context")
-      ->transform(as_size())
+                  "longest answer in tokens; -1: the rest of the context")
+      ->transform(answer_length())
       ->type_name("N")
       ->group(group);
   command.add_option("--temperature", options.temperature, "0: always the likeliest token")
@@ -92,11 +131,12 @@ absl::Status run_run(const RunOptions& options) {
   served_options.vocabulary = options.vocabulary;
   served_options.limits = options.limits;
   served_options.chat_template = options.chat_template;
-  ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_shielded(served_options));
-  Session session(*served, options);
-  if (options.prompt.empty() && !options.raw) return chat_loop(session, options);
-  const bool from_input = options.prompt.empty() || options.prompt == "-";
-  return answer_once(session, options, from_input ? rest_of_input() : options.prompt);
+  absl::StatusOr<std::unique_ptr<Served>> served = build_served(served_options);
+  if (!served.ok()) return explain(served.status(), options);
+  if (options.prompt.empty() && !options.raw) return chat_loop(**served, options);
+  Session session(**served, options);
+  ASSIGN_OR_RETURN(const std::string prompt, prompt_of(options));
+  return answer_once(session, options, prompt);
 }
 
 }  // namespace millrace

@@ -16,7 +16,7 @@ struct RunOptions {
   bool raw = false;                           // the prompt goes to the model as it is
   std::string system;
   std::string chat_template;  // empty: the model's own
-  int64_t max_tokens = 0;     // 0: the rest of the context
+  int64_t max_tokens = -1;    // negative: the rest of the context
   float temperature = 0.8F;
   int32_t top_k = 40;
   float top_p = 0.95F;

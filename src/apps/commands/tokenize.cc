@@ -8,6 +8,7 @@
 
 #include "apps/input/vocabulary_input.h"
 #include "apps/terminal/one_line.h"
+#include "apps/terminal/output.h"
 
 namespace millrace {
 namespace {

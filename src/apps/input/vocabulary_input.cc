@@ -30,11 +30,6 @@ absl::StatusOr<std::string> read_input(const std::string& file, std::FILE* in) {
   return file.empty() ? read_stream(in) : read_file(file);
 }
 
-absl::Status write_output(std::string_view text, std::FILE* out) {
-  if (std::fwrite(text.data(), 1, text.size(), out) == text.size()) return absl::OkStatus();
-  return internal_error("the output could not be written");
-}
-
 absl::Status for_each_line(std::string_view text,
                            absl::FunctionRef<absl::Status(std::string_view, int64_t)> each) {
   for (int64_t number = 1; !text.empty(); ++number) {

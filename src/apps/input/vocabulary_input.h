@@ -12,7 +12,7 @@
 #include "base/status.h"
 #include "text/tokenizer.h"
 
-// What commands about text share: a model's vocabulary, and what comes in and goes out.
+// What commands about text share: a model's vocabulary, and what comes in.
 
 namespace millrace {
 
@@ -24,7 +24,6 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> open_vocabulary(const ModelFold
 
 // All bytes of the file, or of `in` where there is no file name.
 absl::StatusOr<std::string> read_input(const std::string& file, std::FILE* in);
-absl::Status write_output(std::string_view text, std::FILE* out);
 
 // Calls `each(line, number)` for the lines of `text`, from 1, until one fails.
 absl::Status for_each_line(std::string_view text,

@@ -61,8 +61,14 @@ void bind_environment(CLI::App& app) {
   }
 }
 
-std::vector<std::string> arguments_of(int argc, const char* const* argv) {
-  std::vector<std::string> arguments(argv + 1, argv + argc);
+std::vector<std::string> arguments_of(const CLI::App& app, std::vector<std::string> arguments) {
+  if (!arguments.empty() && arguments.front() == "version") arguments = {"--version"};
+  if (!arguments.empty() && arguments.front() == "help") {
+    arguments.erase(arguments.begin());
+    arguments.resize(std::min(arguments.size(), size_t{1}));
+    const bool is_unknown = !arguments.empty() && !has_command(app, arguments[0]);
+    if (!is_unknown) arguments.emplace_back("--help");
+  }
   const bool serves = !arguments.empty() && arguments.front() == "serve";
   if (serves) {
     for (std::string& argument : arguments) argument = long_name_of(argument);

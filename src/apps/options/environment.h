@@ -12,8 +12,9 @@ namespace millrace {
 // there.
 void bind_environment(CLI::App& app);
 
-// The program's arguments as CLI11 takes them: last first, with a --config of the environment, and
-// with `serve`'s short words of llama-server as the names they stand for.
-std::vector<std::string> arguments_of(int argc, const char* const* argv);
+// The program's arguments as CLI11 takes them: last first, with a --config of the environment,
+// with `serve`'s short words of llama-server as the names they stand for, and `help` and `version`
+// as options.
+std::vector<std::string> arguments_of(const CLI::App& app, std::vector<std::string> arguments);
 
 }  // namespace millrace

@@ -1,6 +1,7 @@
 #include "apps/options/option_names.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <numeric>
 
 #include <CLI/CLI.hpp>
@@ -75,6 +76,26 @@ const CLI::App* typed_command(const CLI::App& app) {
   return typed.empty() ? nullptr : typed.front();
 }
 
+bool has_command(const CLI::App& app, const std::string& name) {
+  return std::ranges::any_of(app.get_subcommands({}),
+                             [&](const CLI::App* known) { return known->get_name() == name; });
+}
+
+std::string misplaced_option(const CLI::App& app, std::vector<std::string> arguments) {
+  if (arguments.empty() || !arguments.front().starts_with('-')) return {};
+  const std::string name = arguments.front().substr(0, arguments.front().find('='));
+  const std::vector<std::string> of_all = option_names(app);
+  if (std::ranges::find(of_all, name) != of_all.end()) return {};
+  const auto command = std::ranges::find_if(
+      arguments, [&](const std::string& text) { return has_command(app, text); });
+  if (command == arguments.end()) {
+    return fmt::format("{} stands where a command must; `millrace help` lists the commands", name);
+  }
+  std::rotate(arguments.begin(), command, command + 1);
+  return fmt::format("{} must come behind the command: millrace {}", name,
+                     fmt::join(arguments, " "));
+}
+
 std::string unexpected_argument(const CLI::App& app) {
   const std::vector<std::string> left = app.remaining(/*recurse=*/true);
   if (left.empty()) return {};
@@ -83,8 +104,13 @@ std::string unexpected_argument(const CLI::App& app) {
     std::vector<std::string> names;
     for (const CLI::App* known : app.get_subcommands({})) names.push_back(known->get_name());
     const std::string meant = nearest(left.front(), names);
-    return fmt::format("unknown command {}{}", left.front(),
-                       meant.empty() ? "" : "; did you mean " + meant + "?");
+    if (meant.empty() && std::filesystem::exists(left.front())) {
+      return fmt::format("{} is no command; `millrace run {}` chats with a model", left.front(),
+                         left.front());
+    }
+    return fmt::format(
+        "unknown command {}; {}", left.front(),
+        meant.empty() ? "`millrace help` lists the commands" : "did you mean " + meant + "?");
   }
   const std::string in_file = command->get_name() + ".";
   for (const std::string& text : left) {

@@ -24,6 +24,11 @@ std::vector<std::string> option_names(const CLI::App& command);
 // The command that was typed; null before it is known.
 const CLI::App* typed_command(const CLI::App& app);
 
+bool has_command(const CLI::App& app, const std::string& name);
+
+// Why options may not come before the command, where they do; empty otherwise.
+std::string misplaced_option(const CLI::App& app, std::vector<std::string> arguments);
+
 // Why the first argument or line of a file that nothing took was not taken; empty if all were.
 std::string unexpected_argument(const CLI::App& app);
 

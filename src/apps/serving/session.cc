@@ -2,19 +2,22 @@
 
 #include <cstdio>
 #include <random>
+#include <unistd.h>
 #include <utility>
 
 #include <absl/time/clock.h>
 #include <nlohmann/json.hpp>
 
-#include "apps/terminal/interrupt.h"
-#include "apps/terminal/streamed_text.h"
+#include "apps/serving/interrupt.h"
+#include "apps/serving/streamed_text.h"
+#include "apps/terminal/output.h"
+#include "apps/terminal/text_width.h"
 
 namespace millrace {
 namespace {
 
-// How often a waiting answer looks whether Ctrl-C was pressed.
-constexpr absl::Duration kInterruptPoll = absl::Milliseconds(50);
+// How often a waiting answer looks whether it is still wanted.
+constexpr absl::Duration kStopPoll = absl::Milliseconds(50);
 
 uint64_t seed_of(const RunOptions& options) {
   if (options.seed >= 0) return static_cast<uint64_t>(options.seed);
@@ -31,14 +34,9 @@ Request request_of(const RunOptions& options, std::vector<TokenId> prompt, int64
   request.sampling.repetition = options.repeat_penalty;
   request.sampling.seed = seed_of(options);
   const int64_t left = context_max - static_cast<int64_t>(prompt.size());
-  request.stop.tokens_max = options.max_tokens > 0 ? std::min(options.max_tokens, left) : left;
+  request.stop.tokens_max = options.max_tokens >= 0 ? std::min(options.max_tokens, left) : left;
   request.prompt = std::move(prompt);
   return request;
-}
-
-void print(const std::string& text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
 }
 
 std::string rate(int64_t tokens, absl::Duration took) {
@@ -48,6 +46,25 @@ std::string rate(int64_t tokens, absl::Duration took) {
 }
 
 }  // namespace
+
+Session::Session(const Served& served, const RunOptions& options, std::function<bool()> is_stopped)
+    : served_(served), options_(options), is_stopped_(std::move(is_stopped)) {
+  if (::isatty(STDOUT_FILENO) != 0) wrapped_.emplace();
+}
+
+absl::Status Session::show(std::string_view text) {
+  if (text.empty()) return absl::OkStatus();
+  RETURN_IF_ERROR(write_output(
+      wrapped_ ? wrapped_->push(text, terminal_columns(STDOUT_FILENO)) : std::string(text),
+      stdout));
+  return flush_output(stdout);
+}
+
+absl::Status Session::end_line() {
+  const std::string rest = wrapped_ ? wrapped_->finish(terminal_columns(STDOUT_FILENO)) : "";
+  RETURN_IF_ERROR(write_output(rest + '\n', stdout));
+  return flush_output(stdout);
+}
 
 absl::StatusOr<std::string> Session::complete(std::string_view prompt) {
   return generate(served_.tokenizer->encode(prompt));
@@ -72,23 +89,37 @@ absl::StatusOr<std::string> Session::generate(std::vector<TokenId> prompt) {
   Generator& generator = served_.generator();
   const int64_t context_max = generator.card().context_max;
   if (static_cast<int64_t>(prompt.size()) >= context_max) {
-    return out_of_range("{} tokens do not fit into the context of {}", prompt.size(), context_max);
+    return out_of_range(
+        "{} tokens do not fit into the context of {}; a shorter prompt does, and --max-model-len "
+        "makes the context longer where the model and the cache (--kv-cache-memory-bytes) allow it",
+        prompt.size(), context_max);
   }
   const auto answer = std::make_shared<StreamedText>(*served_.tokenizer, TextStream::Options{});
-  InterruptGuard interrupt;
+  std::optional<InterruptGuard> interrupt;
+  if (!is_stopped_) interrupt.emplace();
   ASSIGN_OR_RETURN(const RequestId id,
                    generator.submit(request_of(options_, std::move(prompt), context_max), answer));
   std::string whole;
+  bool cancelled = false;
   while (!answer->end()) {
-    const std::string text = answer->wait(kInterruptPoll);
-    print(text);
+    const std::string text = answer->wait(kStopPoll);
     whole += text;
-    if (interrupt.take()) generator.cancel(id);
+    const bool stopped = interrupt ? interrupt->take() : is_stopped_();
+    const absl::Status shown = show(text);
+    if (!cancelled && (stopped || !shown.ok())) generator.cancel(id);
+    cancelled = cancelled || stopped;
+    if (!shown.ok()) return shown;
   }
-  print("\n");
   last_ = *answer->end();
+  cut_short_ = answer->last_reason() == FinishReason::kLength;
+  RETURN_IF_ERROR(end_line());
   if (!last_.status.ok() && !absl::IsCancelled(last_.status)) return last_.status;
   return whole;
+}
+
+bool Session::context_is_full() const {
+  return cut_short_ &&
+         (options_.max_tokens < 0 || last_.usage.generated_tokens < options_.max_tokens);
 }
 
 std::string Session::timings() const {

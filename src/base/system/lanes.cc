@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/system/signals_blocked.h"
 
 namespace millrace {
 namespace {
@@ -37,6 +38,7 @@ void Lane::barrier() {
 
 LanePool::LanePool(int lanes) : lanes_(lanes) {
   CHECK(lanes >= 1, "a pool of {} lanes", lanes);
+  const SignalsBlocked blocked;
   for (int i = 1; i < lanes; ++i) threads_.emplace_back([this, i] { work(i); });
 }
 

@@ -14,14 +14,4 @@ class InterruptGuard {
   bool take();
 };
 
-// While it lives, Ctrl-C waits, and threads that are started never get it: it then reaches the
-// thread that reads a line, whose read must return, and no other.
-class InterruptShield {
- public:
-  InterruptShield();
-  ~InterruptShield();
-  InterruptShield(const InterruptShield&) = delete;
-  InterruptShield& operator=(const InterruptShield&) = delete;
-};
-
 }  // namespace millrace

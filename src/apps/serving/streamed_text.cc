@@ -1,4 +1,4 @@
-#include "apps/terminal/streamed_text.h"
+#include "apps/serving/streamed_text.h"
 
 #include <utility>
 
@@ -41,6 +41,7 @@ std::string StreamedText::wait(absl::Duration timeout) {
   }
   std::string text;
   for (const TokenEvent& event : events) {
+    last_reason_ = event.finish;
     if (is_text(event)) text += stream_.push(event.token);
   }
   if (finished && !end_) {

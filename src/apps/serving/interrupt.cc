@@ -1,7 +1,6 @@
-#include "apps/terminal/interrupt.h"
+#include "apps/serving/interrupt.h"
 
 #include <csignal>
-#include <pthread.h>
 
 #include "base/check.h"
 
@@ -12,13 +11,6 @@ volatile std::sig_atomic_t interrupted = 0;
 struct sigaction action_before = {};
 
 void on_interrupt(int) { interrupted = 1; }
-
-void mask_interrupt(int how) {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  CHECK(pthread_sigmask(how, &set, nullptr) == 0, "pthread_sigmask");
-}
 
 }  // namespace
 
@@ -37,8 +29,5 @@ bool InterruptGuard::take() {
   interrupted = 0;
   return was;
 }
-
-InterruptShield::InterruptShield() { mask_interrupt(SIG_BLOCK); }
-InterruptShield::~InterruptShield() { mask_interrupt(SIG_UNBLOCK); }
 
 }  // namespace millrace

@@ -26,6 +26,8 @@ class StreamedText final : public TokenSink {
   std::string wait(absl::Duration timeout);
   // Set when the answer has ended and wait() has given out all of it.
   const std::optional<FinishEvent>& end() const { return end_; }
+  // Of the last token that wait() has given out.
+  FinishReason last_reason() const { return last_reason_; }
 
  private:
   std::mutex mutex_;
@@ -34,6 +36,7 @@ class StreamedText final : public TokenSink {
   std::optional<FinishEvent> finished_;
   TextStream stream_;               // the waiting thread's
   std::optional<FinishEvent> end_;  // the waiting thread's
+  FinishReason last_reason_ = FinishReason::kNone;
 };
 
 }  // namespace millrace
