@@ -1,4 +1,5 @@
-// What nearly every source includes, parsed once a build (option MILLRACE_PCH). Sources still include what they use.
+// What nearly every source includes, parsed once a build (option MILLRACE_PCH). Sources still
+// include what they use.
 #include <algorithm>
 #include <array>
 #include <cstdint>

@@ -257,7 +257,7 @@ TEST_F(MetricsTest, RefusalsOfTheQueueAreCountedByItsLimit) {
   metrics.rejected();
   metrics.rejected();
   RequestReport late = report_of(FinishReason::kError, absl::ResourceExhaustedError("late"));
-  late.finish.times.started = absl::InfinitePast();
+  late.finish.times.started = Instant::infinite_past();
   metrics.finished(late);
   EXPECT_EQ(rejections("max_num_queued_reqs"), 2);
   EXPECT_EQ(rejections("max_queue_ms"), 1);
