@@ -43,7 +43,7 @@ struct EngineLimits {
   int64_t max_num_seqs = 64;
   int64_t max_num_batched_tokens = 512;
   int64_t long_prefill_token_threshold = 0;  // 0: a quarter of the above
-  int64_t kv_cache_memory_bytes = 0;  // 0: sized from the sequences and the memory at hand
+  int64_t kv_cache_memory_bytes = 0;         // 0: sized from the sequences and the memory at hand
   int64_t block_size = 16;
   bool prefix_caching = true;
 };
