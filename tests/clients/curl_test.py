@@ -8,7 +8,7 @@ import unittest
 
 from served import NAME, main, start
 
-CHAT = {"model": NAME, "messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 12,
+CHAT = {"model": NAME, "messages": [{"role": "user", "content": "Name the capital of France."}], "max_tokens": 12,
         "temperature": 0}
 
 

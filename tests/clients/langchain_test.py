@@ -21,13 +21,13 @@ class LangChain(unittest.TestCase):
         cls.server.stop()
 
     def test_chat(self):
-        answer = self.chat.invoke([SystemMessage("You are a helpful AI assistant."), HumanMessage("What is the capital of France?")])
+        answer = self.chat.invoke([SystemMessage("You are a helpful AI assistant."), HumanMessage("Name the capital of France.")])
         self.assertIn("Paris", answer.content)
         self.assertEqual(answer.usage_metadata["output_tokens"], answer.response_metadata["token_usage"]["completion_tokens"])
         self.assertIn(answer.response_metadata["finish_reason"], ("stop", "length"))
 
     def test_stream(self):
-        question = "What is the capital of France?"
+        question = "Name the capital of France."
         pieces = list(self.chat.stream(question))
         self.assertGreater(len(pieces), 3)
         self.assertEqual("".join(piece.content for piece in pieces), self.chat.invoke(question).content)

@@ -7,7 +7,7 @@ from served import NAME, base_url, main, start, wait_until
 
 import openai
 
-QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+QUESTION = [{"role": "user", "content": "Name the capital of France."}]
 
 
 class Client(unittest.TestCase):

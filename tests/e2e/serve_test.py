@@ -36,7 +36,7 @@ class Serve(unittest.TestCase):
         self.assertEqual(model["max_model_len"], 2048)
 
     def test_knows_a_capital(self):
-        answer = self.server.post(CHAT, {"messages": user("What is the capital of France?"), "temperature": 0,
+        answer = self.server.post(CHAT, {"messages": user("Name the capital of France."), "temperature": 0,
                                          "max_tokens": 20})
         self.assertIn("Paris", answer["choices"][0]["message"]["content"])
         usage = answer["usage"]
@@ -193,13 +193,13 @@ class Serve(unittest.TestCase):
                 self.assertEqual(text, alone["choices"][0]["text"])
 
     def test_an_answer_goes_on_with_a_message(self):
-        messages = [*user("What is the capital of France?"), {"role": "assistant", "content": "The capital of France is"}]
+        messages = [*user("Name the capital of France."), {"role": "assistant", "content": "The capital of France is"}]
         answer = self.server.post(CHAT, {"messages": messages, "continue_final_message": True, "temperature": 0,
                                          "max_tokens": 3})
         self.assertTrue(answer["choices"][0]["message"]["content"].startswith(" Paris"), answer)
 
     def test_words_are_banned_and_tokens_allowed(self):
-        body = {"messages": user("What is the capital of France?"), "temperature": 0, "max_tokens": 20}
+        body = {"messages": user("Name the capital of France."), "temperature": 0, "max_tokens": 20}
         self.assertIn("Paris", self.server.post(CHAT, body)["choices"][0]["message"]["content"])
         banned = self.server.post(CHAT, {**body, "bad_words": ["Paris"]})
         self.assertNotIn("Paris", banned["choices"][0]["message"]["content"])
