@@ -15,6 +15,16 @@ function(millrace_set_isa_flags)
     set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${${isa}};$<$<CONFIG:Release>:-O3>"
                                 SKIP_PRECOMPILE_HEADERS ON)
   endforeach()
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/isa/*.cc)
+  set_source_files_properties(${sources} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
+# Sources of one target are compiled in batches (option MILLRACE_UNITY): what they all include is parsed once. A batch is one namespace, so
+# names in anonymous namespaces differ within a room. Kernels of an instruction set have flags of their own and stay apart.
+function(millrace_batch target)
+  if(MILLRACE_UNITY)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+  endif()
 endfunction()
 
 # The first target compiles the header, the others take what it made.
@@ -55,6 +65,7 @@ function(millrace_add_room room rooms libraries)
     millrace_link_library(${room} ${library})
   endforeach()
   millrace_precompile(${room} base precompiled.h)
+  millrace_batch(${room})
   file(GLOB_RECURSE benches CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${room}/*_bench.cc)
   if(benches)
     add_executable(${room}_bench EXCLUDE_FROM_ALL ${benches})
@@ -65,6 +76,7 @@ function(millrace_add_room room rooms libraries)
   if(tests)
     add_executable(${room}_test ${tests} ${fixtures})
     millrace_precompile(${room}_test base_test precompiled_test.h)
+    millrace_batch(${room}_test)
     target_include_directories(${room}_test PRIVATE ${CMAKE_SOURCE_DIR})
     target_link_libraries(${room}_test PRIVATE ${room} GTest::gmock GTest::gtest_main)
     add_dependencies(unit_tests ${room}_test)

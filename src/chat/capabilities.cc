@@ -35,7 +35,7 @@ size_t count(std::string_view text, std::string_view word) {
   return found;
 }
 
-Json text_part(std::string_view text) { return {{"type", "text"}, {"text", text}}; }
+Json probe_part(std::string_view text) { return {{"type", "text"}, {"text", text}}; }
 
 Json message(std::string_view role, Json content) {
   return {{"role", role}, {"content", std::move(content)}};
@@ -111,11 +111,11 @@ class Prober {
 
   Json user(std::string_view text = kUserWord) const {
     if (can_.user.text || !can_.user.parts) return message("user", text);
-    return message("user", Json::array({text_part(text)}));
+    return message("user", Json::array({probe_part(text)}));
   }
   Json answer() const {
     if (can_.assistant.text || !can_.assistant.parts) return message("assistant", kAnswerWord);
-    return message("assistant", Json::array({text_part(kAnswerWord)}));
+    return message("assistant", Json::array({probe_part(kAnswerWord)}));
   }
   Json no_content() const {
     return can_.call_content == CallContent::kNull ? Json(nullptr) : Json("");
@@ -135,7 +135,7 @@ class Prober {
     ContentForms forms;
     forms.text = shows(render(conversation(Json(kAnswerWord)), extra), kAnswerWord);
     const Text parts =
-        render(conversation(Json::array({text_part(kAnswerWord), text_part(kOtherWord)})), extra);
+        render(conversation(Json::array({probe_part(kAnswerWord), probe_part(kOtherWord)})), extra);
     // A template that knows strings only may still print the list, as Python or as JSON would.
     const auto printed = [&](char quote) {
       return shows(parts, fmt::format("{0}text{0}: {0}{1}", quote, kAnswerWord));
@@ -174,7 +174,7 @@ void Prober::find_others() {
   constexpr std::string_view kStranger = "zqstranger";
   const Json content = can_.system.text || !can_.system.parts
                            ? Json(kAnswerWord)
-                           : Json::array({text_part(kAnswerWord)});
+                           : Json::array({probe_part(kAnswerWord)});
   const Text developer = render(Json::array({message("developer", content), user()}));
   if (!shows(developer, kAnswerWord)) return;
   Text stranger = render(Json::array({message(kStranger, content), user()}));
@@ -257,7 +257,7 @@ void Prober::find_systems() {
   if (!can_.system.any()) return;
   const auto says = [&](std::string_view role, std::string_view word) {
     if (can_.system.text) return message(role, word);
-    return message(role, Json::array({text_part(word)}));
+    return message(role, Json::array({probe_part(word)}));
   };
   std::vector<std::string_view> roles = {"system"};
   if (can_.developer_role) roles.push_back("developer");
@@ -315,7 +315,7 @@ void Prober::find_reasoning() {
     return;
   }
   const Json part = {{"type", "thinking"}, {"thinking", kWord}};
-  const Json reasoned = message("assistant", Json::array({part, text_part(kAnswerWord)}));
+  const Json reasoned = message("assistant", Json::array({part, probe_part(kAnswerWord)}));
   if (can_.assistant.parts && is_shown(reasoned)) can_.reasoning = "content";
 }
 

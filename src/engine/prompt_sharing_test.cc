@@ -8,7 +8,7 @@
 namespace millrace {
 namespace {
 
-constexpr int32_t kVocab = 5;
+constexpr int32_t kLetters = 5;
 constexpr int64_t kLong = 1000, kShort = 5;
 constexpr int64_t kByArrival = 1 << 20;  // no prompt is long
 
@@ -18,10 +18,10 @@ class PromptSharing : public testing::Test {
     engine_.reset();
     sinks_.clear();
     executor_ =
-        std::make_unique<ScriptedExecutor>(ScriptedModel{.vocab = kVocab}, 16, 1000, 128, 64);
+        std::make_unique<ScriptedExecutor>(ScriptedModel{.vocab = kLetters}, 16, 1000, 128, 64);
     EngineOptions options;
     options.card.context_max = 4000;
-    options.card.vocab_size = kVocab;
+    options.card.vocab_size = kLetters;
     options.rows_max = 128;
     options.long_prefill_rows = long_prefill_rows;
     engine_ = *Engine::create(options, *executor_, *tokenizer_, clock_);
@@ -51,7 +51,7 @@ class PromptSharing : public testing::Test {
     return steps_ - before;
   }
 
-  std::unique_ptr<const Tokenizer> tokenizer_ = letters(kVocab);
+  std::unique_ptr<const Tokenizer> tokenizer_ = letters(kLetters);
   ManualClock clock_;
   std::unique_ptr<ScriptedExecutor> executor_;
   std::unique_ptr<Engine> engine_;

@@ -21,8 +21,7 @@ std::vector<TokenId> tokens_of(int32_t count, int64_t vocab) {
   return tokens;
 }
 
-std::unique_ptr<LocalExecutor> make_executor(const Model& model, LanePool& lanes,
-                                             int32_t rows_max) {
+std::unique_ptr<LocalExecutor> executor_for(const Model& model, LanePool& lanes, int32_t rows_max) {
   LocalOptions options;
   options.kv_blocks = FixedSequences::blocks(1, kContext, options.block_tokens);
   options.rows_max = rows_max;
@@ -39,7 +38,7 @@ TEST(Perplexity, IsThatOfTheLogits) {
   order.context = kContext;
   order.first_token = 1;
 
-  const auto whole = make_executor(*model, lanes, kContext);
+  const auto whole = executor_for(*model, lanes, kContext);
   FixedSequences sequences(whole->capacity(), kContext);
   double sum = 0;
   for (int32_t window = 0; window < 2; ++window) {
@@ -58,7 +57,7 @@ TEST(Perplexity, IsThatOfTheLogits) {
     }
   }
   for (const int32_t rows_max : {kContext, 3}) {
-    const auto executor = make_executor(*model, lanes, rows_max);
+    const auto executor = executor_for(*model, lanes, rows_max);
     const auto result = measure_perplexity(*executor, order);
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_EQ(result->tokens, 18);
@@ -71,7 +70,7 @@ TEST(Perplexity, ATextShorterThanAWindowIsRefused) {
   const RandomModelShape shape;
   LanePool lanes(1);
   const auto model = load_random_model(shape, {}, lanes).value();
-  const auto executor = make_executor(*model, lanes, kContext);
+  const auto executor = executor_for(*model, lanes, kContext);
   PerplexityOrder order;
   order.tokens = tokens_of(kContext - 1, shape.vocab);
   order.context = kContext;
@@ -100,7 +99,7 @@ TEST(Perplexity, RowsThatAreNotNumbersAreRefused) {
   const RandomModelShape shape;
   LanePool lanes(1);
   const auto model = load_random_model(shape, {}, lanes).value();
-  FaultyExecutor executor(make_executor(*model, lanes, kContext)->capacity());
+  FaultyExecutor executor(executor_for(*model, lanes, kContext)->capacity());
   PerplexityOrder order;
   order.tokens = tokens_of(kContext, shape.vocab);
   order.context = kContext;

@@ -14,7 +14,7 @@ struct KnownPart {
 };
 
 // The first that the name holds counts.
-constexpr KnownPart kKnown[] = {
+constexpr KnownPart kKnownParts[] = {
     {"attn_sinks", "attention sinks"},
     {"ffn_gate_inp", "mixtures of experts"},
     {"exps", "mixtures of experts"},
@@ -89,7 +89,7 @@ absl::Status refuse_tensor(std::string_view name, const ModelSpec& spec) {
         "is {}",
         shown, spec.architecture, layers);
   }
-  for (const KnownPart& known : kKnown) {
+  for (const KnownPart& known : kKnownParts) {
     if (name.find(known.part) != std::string_view::npos) {
       return unimplemented("tensor '{}' would not be used: not supported: {}", shown, known.what);
     }

@@ -20,7 +20,7 @@ namespace millrace {
 namespace {
 
 // Prompt tokens computed in one step, as many as llama-bench's default micro-batch.
-constexpr int32_t kStepRows = 512;
+constexpr int32_t kBenchRows = 512;
 
 // One row of the table.
 struct BenchResult {
@@ -49,8 +49,8 @@ class BenchDriver {
   // Computes a prompt of random tokens from an empty cache.
   absl::Status prompt(int32_t tokens) {
     std::vector<TokenId> chunk;
-    for (int32_t at = 0; at < tokens; at += kStepRows) {
-      const int32_t rows = std::min(kStepRows, tokens - at);
+    for (int32_t at = 0; at < tokens; at += kBenchRows) {
+      const int32_t rows = std::min(kBenchRows, tokens - at);
       chunk.clear();
       for (int32_t i = 0; i < rows; ++i) chunk.push_back(random_token(at + i));
       sequences_.clear();
@@ -121,7 +121,7 @@ absl::StatusOr<std::vector<BenchResult>> measure_all(const BenchOptions& options
   int32_t sequences = 1;
   for (const int32_t batch : options.batch) sequences = std::max(sequences, batch);
   const int32_t tokens_max = std::max(pp, tg);
-  const int32_t rows_max = std::max(std::min(pp, kStepRows), sequences);
+  const int32_t rows_max = std::max(std::min(pp, kBenchRows), sequences);
   ASSIGN_OR_RETURN(const auto executor,
                    make_executor(loaded, options.compute, sequences, tokens_max, rows_max));
   BenchDriver driver(*executor, loaded.model->spec().vocab_size, tokens_max);

@@ -27,7 +27,7 @@ namespace millrace {
 namespace {
 
 // Tokens computed in one step: enough for the matrix products to run at their best.
-constexpr int32_t kStepRows = 512;
+constexpr int32_t kEvalRows = 512;
 
 absl::Status evaluate_text(const EvalOptions& options, const Checkpoint& checkpoint,
                            std::FILE* out) {
@@ -46,7 +46,7 @@ absl::Status evaluate_text(const EvalOptions& options, const Checkpoint& checkpo
                  options.context, loaded.model->spec().context_max);
   }
   ASSIGN_OR_RETURN(const auto executor,
-                   make_executor(loaded, options.compute, 1, order.context, kStepRows));
+                   make_executor(loaded, options.compute, 1, order.context, kEvalRows));
   Progress progress("perplexity");
   order.progress = [&](double part, double running) {
     progress.update(part, fmt::format("{:.4f}", running));
@@ -87,12 +87,12 @@ absl::Status write_logits(const EvalOptions& options, const Checkpoint& checkpoi
   ASSIGN_OR_RETURN(const std::vector<TokenId> tokens,
                    read_tokens(options.tokens, loaded.model->spec().vocab_size));
   const auto size = static_cast<int32_t>(tokens.size());
-  ASSIGN_OR_RETURN(const auto executor, make_executor(loaded, options.compute, 1, size, kStepRows));
+  ASSIGN_OR_RETURN(const auto executor, make_executor(loaded, options.compute, 1, size, kEvalRows));
   std::ofstream file(options.logits, std::ios::binary);
   FixedSequences sequences(executor->capacity(), size);
   Progress progress("logits");
-  for (int32_t at = 0; at < size && file; at += kStepRows) {
-    const int32_t rows = std::min(kStepRows, size - at);
+  for (int32_t at = 0; at < size && file; at += kEvalRows) {
+    const int32_t rows = std::min(kEvalRows, size - at);
     sequences.clear();
     sequences.add(0, at,
                   std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),

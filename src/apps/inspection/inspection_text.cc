@@ -10,7 +10,7 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kElementsShown = 4;      // of a long array
+constexpr int64_t kElementsPrinted = 4;    // of a long array
 constexpr size_t kTextBytesShown = 100;    // of a long string
 constexpr size_t kElementBytesShown = 24;  // of a string in an array
 
@@ -42,8 +42,8 @@ std::string array_text(const MetaArray& array) {
           text += (i == 0 ? "" : ", ") + number_text(array.element, values[i]);
         }
       },
-      array.first(kElementsShown));
-  return text + (array.size() > kElementsShown ? ", ...]" : "]");
+      array.first(kElementsPrinted));
+  return text + (array.size() > kElementsPrinted ? ", ...]" : "]");
 }
 
 std::string type_text(const MetaValue& value) {

@@ -12,7 +12,7 @@ namespace {
 constexpr std::string_view kZeroWidthJoiner = "\u200d";
 
 bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
-bool is_blank(char c) { return c == ' ' || c == '\n' || c == '\t'; }
+bool is_space(char c) { return c == ' ' || c == '\n' || c == '\t'; }
 
 }  // namespace
 
@@ -38,15 +38,15 @@ size_t EditedLine::right_of(size_t at) const {
 
 size_t EditedLine::word_left() const {
   size_t at = cursor_;
-  while (at > 0 && is_blank(text_[at - 1])) --at;
-  while (at > 0 && !is_blank(text_[at - 1])) --at;
+  while (at > 0 && is_space(text_[at - 1])) --at;
+  while (at > 0 && !is_space(text_[at - 1])) --at;
   return at;
 }
 
 size_t EditedLine::word_right() const {
   size_t at = cursor_;
-  while (at < text_.size() && is_blank(text_[at])) ++at;
-  while (at < text_.size() && !is_blank(text_[at])) ++at;
+  while (at < text_.size() && is_space(text_[at])) ++at;
+  while (at < text_.size() && !is_space(text_[at])) ++at;
   return at;
 }
 

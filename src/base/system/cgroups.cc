@@ -16,7 +16,7 @@ std::string first_line(const std::string& path) {
 }
 
 // A limit is a number above zero; "max", "-1" and what is no number are none.
-std::optional<int64_t> limit_of(std::string_view text) {
+std::optional<int64_t> limit_in(std::string_view text) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value <= 0) return std::nullopt;
@@ -29,16 +29,16 @@ std::optional<int64_t> cpus_of(std::optional<int64_t> quota, std::optional<int64
 }
 
 std::optional<int64_t> cpus_v1(const std::string& folder) {
-  return cpus_of(limit_of(first_line(folder + "/cpu.cfs_quota_us")),
-                 limit_of(first_line(folder + "/cpu.cfs_period_us")));
+  return cpus_of(limit_in(first_line(folder + "/cpu.cfs_quota_us")),
+                 limit_in(first_line(folder + "/cpu.cfs_period_us")));
 }
 
 std::optional<int64_t> cpus_v2(const std::string& folder) {
   const std::string line = first_line(folder + "/cpu.max");
   const size_t space = line.find(' ');
   if (space == std::string::npos) return std::nullopt;
-  return cpus_of(limit_of(std::string_view(line).substr(0, space)),
-                 limit_of(std::string_view(line).substr(space + 1)));
+  return cpus_of(limit_in(std::string_view(line).substr(0, space)),
+                 limit_in(std::string_view(line).substr(space + 1)));
 }
 
 void tighten(std::optional<int64_t> limit, std::optional<int64_t>& strictest) {
@@ -152,10 +152,10 @@ std::optional<int64_t> Cgroups::memory_bytes() const {
   for (const Hierarchy& hierarchy : hierarchies_) {
     for (const std::string& folder : hierarchy.folders) {
       if (hierarchy.controllers.empty()) {
-        tighten(limit_of(first_line(folder + "/memory.max")), least);
-        tighten(limit_of(first_line(folder + "/memory.high")), least);
+        tighten(limit_in(first_line(folder + "/memory.max")), least);
+        tighten(limit_in(first_line(folder + "/memory.high")), least);
       } else if (hierarchy.has("memory")) {
-        tighten(limit_of(first_line(folder + "/memory.limit_in_bytes")), least);
+        tighten(limit_in(first_line(folder + "/memory.limit_in_bytes")), least);
       }
     }
   }

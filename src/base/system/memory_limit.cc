@@ -9,7 +9,7 @@
 namespace millrace {
 namespace {
 
-std::optional<int64_t> limit_of(int resource) {
+std::optional<int64_t> process_limit(int resource) {
   rlimit limit{};
   if (::getrlimit(static_cast<__rlimit_resource>(resource), &limit) != 0) return std::nullopt;
   if (limit.rlim_cur > static_cast<rlim_t>(std::numeric_limits<int64_t>::max())) {
@@ -38,15 +38,15 @@ Reserved reserved() {
 int64_t usable_memory_bytes(const Cgroups& cgroups) {
   int64_t bytes = int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
   for (const std::optional<int64_t> limit :
-       {cgroups.memory_bytes(), limit_of(RLIMIT_AS), limit_of(RLIMIT_DATA)}) {
+       {cgroups.memory_bytes(), process_limit(RLIMIT_AS), process_limit(RLIMIT_DATA)}) {
     if (limit) bytes = std::min(bytes, *limit);
   }
   return bytes;
 }
 
 std::optional<int64_t> reservable_bytes() {
-  const auto address_space = limit_of(RLIMIT_AS);
-  const auto data = limit_of(RLIMIT_DATA);
+  const auto address_space = process_limit(RLIMIT_AS);
+  const auto data = process_limit(RLIMIT_DATA);
   if (!address_space && !data) return std::nullopt;
   const Reserved now = reserved();
   int64_t left = std::numeric_limits<int64_t>::max();

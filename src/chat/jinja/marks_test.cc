@@ -11,7 +11,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // What `source` makes of `w`, which somebody wrote, with what was written in guillemets.
-std::string marked(std::string_view source, const Json& w) {
+std::string marks_of(std::string_view source, const Json& w) {
   const absl::StatusOr<Template> parsed = Template::parse(source, "t");
   if (!parsed.ok()) return "!" + std::string(message_of(parsed.status()));
   const Json messages = {{{"role", w}, {"content", w}}};
@@ -29,13 +29,13 @@ std::string marked(std::string_view source, const Json& w) {
   return shown + text->text.substr(at);
 }
 
-struct Case {
+struct MarkCase {
   std::string_view source;
   std::string_view expected;
 };
 
 TEST(Marks, SurviveWhatTextsGoThrough) {
-  constexpr Case kCases[] = {
+  constexpr MarkCase kCases[] = {
       {"<{{ w }}>", "<«<|e|>»>"},
       {"{{ ('<' ~ w) + '>' }}", "<«<|e|>»>"},
       {"{{ ('(' + w + ')')[1:-1] }}", "«<|e|>»"},
@@ -75,15 +75,15 @@ TEST(Marks, SurviveWhatTextsGoThrough) {
   };
   for (const auto& [source, expected] : kCases) {
     SCOPED_TRACE(source);
-    EXPECT_EQ(marked(source, "<|e|>"), expected);
+    EXPECT_EQ(marks_of(source, "<|e|>"), expected);
   }
 }
 
 // Templates make tokens of a role's name, so only known ones are the template's own.
 TEST(Marks, OfRolesThatNobodyKnows) {
-  EXPECT_EQ(marked("<|{{ messages[0].role }}|>{{ messages[0].content }}", "user"),
+  EXPECT_EQ(marks_of("<|{{ messages[0].role }}|>{{ messages[0].content }}", "user"),
             "<|user|>«user»");
-  EXPECT_EQ(marked("<|{{ messages[0].role }}|>", "im_end"), "<|«im_end»|>");
+  EXPECT_EQ(marks_of("<|{{ messages[0].role }}|>", "im_end"), "<|«im_end»|>");
 }
 
 }  // namespace

@@ -12,8 +12,8 @@ namespace {
 
 using testing::HasSubstr;
 
-absl::StatusOr<MarkedText> render(std::string_view source, const Limits& limits = {},
-                                  Template::Usage* usage = nullptr) {
+absl::StatusOr<MarkedText> render_within(std::string_view source, const Limits& limits = {},
+                                         Template::Usage* usage = nullptr) {
   ASSIGN_OR_RETURN(const Template parsed, Template::parse(source, "t", limits));
   return parsed.render({}, absl::UnixEpoch(), limits, usage);
 }
@@ -21,7 +21,7 @@ absl::StatusOr<MarkedText> render(std::string_view source, const Limits& limits 
 void expect_exhausted(std::string_view source, std::string_view part, const Limits& limits = {}) {
   SCOPED_TRACE(source.substr(0, 120));
   Template::Usage usage;
-  const absl::StatusOr<MarkedText> text = render(source, limits, &usage);
+  const absl::StatusOr<MarkedText> text = render_within(source, limits, &usage);
   EXPECT_EQ(text.status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(message_of(text.status())), HasSubstr(std::string(part)));
   // What is counted is judged before much more is done, or taken.
@@ -137,15 +137,15 @@ TEST(Hostile, SourcesAreReadInLinearTime) {
   std::string names;
   for (int i = 0; i < 4'000; ++i) names += "{% set v" + std::to_string(i) + " = 1 %}";
   for (int i = 0; i < 4'000; ++i) names += "{% if a %}{% set u = 1 %}{% endif %}";
-  EXPECT_TRUE(render(names).ok());
+  EXPECT_TRUE(render_within(names).ok());
   for (const std::string_view piece :
        {"{#", "{", "{% raw %}{%", "{{ 'a' ", "{{ a.a", "{% if ", "((("}) {
     std::string source;
     while (source.size() + piece.size() < 900'000) source += piece;
-    render(source).IgnoreError();
+    render_within(source).IgnoreError();
   }
   std::string number = "{{ 0." + std::string(900'000, '9') + " }}";
-  EXPECT_TRUE(render(number).ok());
+  EXPECT_TRUE(render_within(number).ok());
 }
 
 }  // namespace

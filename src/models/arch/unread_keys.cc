@@ -28,7 +28,7 @@ constexpr std::string_view kHarmless[] = {
     "attention.layer_norm_epsilon",          // is of a norm that no architecture here has
 };
 
-constexpr KnownKey kKnown[] = {
+constexpr KnownKey kKnownKeys[] = {
     {"attn_logit_softcapping", "soft-capping of attention scores"},
     {"final_logit_softcapping", "soft-capping of logits"},
     {"router_logit_softcapping", "soft-capping of a router's logits"},
@@ -97,9 +97,9 @@ std::string shown(const MetaValue& value) {
 absl::Status check_asks_nothing(std::string_view key, std::string_view name,
                                 const MetaValue& value) {
   if (std::ranges::find(kHarmless, name) != std::end(kHarmless)) return absl::OkStatus();
-  const auto* known = std::ranges::find(kKnown, name, &KnownKey::name);
+  const auto* known = std::ranges::find(kKnownKeys, name, &KnownKey::name);
   const std::string shown_key = escape_for_log(key.substr(0, 120));
-  if (known != std::end(kKnown)) {
+  if (known != std::end(kKnownKeys)) {
     const std::optional<double> number = number_of(value);
     if (number && (*number == known->nothing || *number == known->also)) return absl::OkStatus();
     return unimplemented("key '{}' is {}: not supported: {}", shown_key, shown(value), known->what);

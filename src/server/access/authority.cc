@@ -33,7 +33,7 @@ bool read_port(std::string_view text, std::optional<int32_t>& port) {
   return number >= 0 && number <= kPortMax;
 }
 
-int32_t port_of(const Authority& authority, std::string_view scheme) {
+int32_t port_or_default(const Authority& authority, std::string_view scheme) {
   return authority.port.value_or(scheme == "https" ? 443 : 80);
 }
 
@@ -70,7 +70,8 @@ bool is_origin_of(std::string_view origin, std::string_view scheme, const Author
   const size_t end = origin.find("://");
   if (end == std::string_view::npos || lower(origin.substr(0, end)) != scheme) return false;
   const std::optional<Authority> page = parse_authority(origin.substr(end + 3));
-  return page && page->host == own.host && port_of(*page, scheme) == port_of(own, scheme);
+  return page && page->host == own.host &&
+         port_or_default(*page, scheme) == port_or_default(own, scheme);
 }
 
 bool is_local_host(std::string_view host) {

@@ -20,7 +20,7 @@
 namespace millrace {
 namespace {
 
-constexpr std::string_view kShort = R"({"prompt":"abc","max_tokens":2})";
+constexpr std::string_view kShortBody = R"({"prompt":"abc","max_tokens":2})";
 
 class UnixSocketTest : public ServerTest {
  protected:
@@ -38,7 +38,7 @@ TEST_F(UnixSocketTest, Serves) {
   ASSERT_EQ(stat(options.address.uds.c_str(), &found), 0);
   EXPECT_EQ(found.st_mode & 0777U, 0600U);
   TestClient client(options.address.uds);
-  client.send(post("/v1/completions", kShort) + get("/health"));
+  client.send(post("/v1/completions", kShortBody) + get("/health"));
   EXPECT_EQ(client.read_reply().status, 200);
   EXPECT_EQ(client.read_reply().status, 200);
   server->stop();
@@ -245,7 +245,7 @@ TEST_F(TlsTest, Serves) {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
     TlsClient client(server->port(), version);
     ASSERT_TRUE(client.open());
-    client.send(post("/v1/completions", kShort) + get("/health", "Connection: close\r\n"));
+    client.send(post("/v1/completions", kShortBody) + get("/health", "Connection: close\r\n"));
     const std::string all = client.read_all();
     EXPECT_TRUE(all.starts_with("HTTP/1.1 200 OK\r\n")) << all;
     EXPECT_TRUE(all.ends_with(R"({"status":"ok"})")) << all;
@@ -267,7 +267,7 @@ TEST_F(TlsTest, AClientThatLeavesCancels) {
   echo->hold(true);
   for (const bool says_so : {true, false}) {
     auto client = std::make_unique<TlsClient>(server->port());
-    client->send(post("/v1/completions", kShort));
+    client->send(post("/v1/completions", kShortBody));
     ASSERT_TRUE(echo->wait_for_running(1));
     if (says_so) client->goodbye();
     client.reset();
@@ -298,7 +298,7 @@ TEST_F(TlsTest, ARefusedConnectionIsToldUnderTlsToo) {
   start();
   echo->hold(true);
   TlsClient first(server->port());
-  first.send(post("/v1/completions", kShort));
+  first.send(post("/v1/completions", kShortBody));
   ASSERT_TRUE(echo->wait_for_running(1));
   TlsClient second(server->port());
   EXPECT_TRUE(second.read_all().starts_with("HTTP/1.1 503 "));

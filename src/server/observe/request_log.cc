@@ -11,7 +11,7 @@ namespace {
 
 // Of methods and paths without a route, which may be as long as a head.
 constexpr size_t kMethodBytesMax = 20;
-constexpr size_t kPathBytesMax = 200;
+constexpr size_t kLoggedPathBytesMax = 200;
 constexpr size_t kPromptTokensMax = 500;  // of a prompt
 constexpr size_t kPromptBytesMax = 2000;
 constexpr size_t kUnknownNamesMax = 16;  // of one request
@@ -98,7 +98,7 @@ void log_request(const RequestRecord& record) {
   Json members;
   members["id"] = record.id;
   members["method"] = record.method.substr(0, kMethodBytesMax);
-  members["path"] = record.path.substr(0, kPathBytesMax);
+  members["path"] = record.path.substr(0, kLoggedPathBytesMax);
   members["status"] = record.status;
   members["bytes"] = record.bytes;
   members["ms"] = rounded(std::chrono::duration<double, std::milli>(record.took).count());

@@ -37,7 +37,7 @@ class RequestLogTest : public ServerTest {
   }
 };
 
-const Json kShort = {{"prompt", "a secret"}, {"max_tokens", 4}};
+const Json kSecret = {{"prompt", "a secret"}, {"max_tokens", 4}};
 
 TEST_F(RequestLogTest, UnknownFieldsAreNamedOnceEscaped) {
   const std::string request = post("/v1/completions", R"({"prompt":"a","evil\n":1,"odd name":2})",
@@ -58,7 +58,7 @@ TEST_F(RequestLogTest, UnknownFieldsAreNamedOnceEscaped) {
 
 TEST_F(RequestLogTest, OneLineOfTextForEachRequest) {
   const std::string lines =
-      logged(LogFormat::kText, {post("/v1/completions", kShort.dump(), "X-Request-Id: mine\r\n"),
+      logged(LogFormat::kText, {post("/v1/completions", kSecret.dump(), "X-Request-Id: mine\r\n"),
                                 get("/health", "X-Request-Id: a=b\"c\\d\r\n")});
   EXPECT_EQ(std::ranges::count(lines, '\n'), 2) << lines;
   EXPECT_NE(lines.find(" info request id=mine method=POST path=/v1/completions status=200 bytes="),
@@ -76,7 +76,7 @@ TEST_F(RequestLogTest, OneLineOfTextForEachRequest) {
 TEST_F(RequestLogTest, JsonLinesAreValidWhateverClientsSend) {
   const std::vector<Json> lines = objects_of(
       logged(LogFormat::kJson,
-             {post("/v1/completions", kShort.dump(), "X-Request-Id: \"},{\"status\":\"\\\r\n"),
+             {post("/v1/completions", kSecret.dump(), "X-Request-Id: \"},{\"status\":\"\\\r\n"),
               get("/\"quoted\"\\u0000\\"), get("/%0a\xff\xfe\xc3\xa9"), get(std::string(5000, '/')),
               post("/v1/completions", "{\"prompt\": \"a secret\", \"model\": \"\x1b[31m\"}"),
               "no request\r\n\r\n"}));
@@ -100,7 +100,7 @@ TEST_F(RequestLogTest, JsonLinesAreValidWhateverClientsSend) {
 
 TEST_F(RequestLogTest, PromptsOnlyWhereAsked) {
   options.log_prompts = true;
-  Json two = kShort;
+  Json two = kSecret;
   two["prompt"] = Json::array({"a \x1b secret", std::string(3000, 'x')});
   const std::vector<Json> lines = objects_of(
       logged(LogFormat::kJson, {post("/v1/completions", two.dump(), "X-Request-Id: mine\r\n")}));
@@ -115,7 +115,7 @@ TEST_F(RequestLogTest, PromptsOnlyWhereAsked) {
 TEST_F(RequestLogTest, TheServersOwnFaultIsToldThereAlone) {
   echo->failure = absl::InternalError("the wheel is broken");
   const std::vector<Json> lines =
-      objects_of(logged(LogFormat::kJson, {post("/v1/completions", kShort.dump())}));
+      objects_of(logged(LogFormat::kJson, {post("/v1/completions", kSecret.dump())}));
   ASSERT_EQ(lines.size(), 1U);
   EXPECT_EQ(lines[0]["status"], 500);
   EXPECT_EQ(lines[0]["error"], "the wheel is broken");
@@ -128,7 +128,7 @@ TEST_F(RequestLogTest, AClientThatLeavesIsAnAbort) {
   set_up_log(spdlog::level::info, LogFormat::kJson);
   echo->hold(true);
   TestClient client(server->port());
-  Json streamed = kShort;
+  Json streamed = kSecret;
   streamed["stream"] = true;
   client.send(post("/v1/completions", streamed.dump()));
   ASSERT_TRUE(client.read_until(": ping"));  // the answer has reached its connection

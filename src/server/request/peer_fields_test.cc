@@ -9,7 +9,7 @@
 namespace millrace {
 namespace {
 
-constexpr ReadContext kContext = {.vocab_size = 266};
+constexpr ReadContext kReadContext = {.vocab_size = 266};
 
 // A request of each dialect with more members.
 Json completion_with(const Json& more) {
@@ -24,10 +24,10 @@ Json chat_with(const Json& more) {
 }
 
 absl::StatusOr<ApiRequest> completion_of(const Json& more) {
-  return read_body(kCompletionBody, completion_with(more), kContext);
+  return read_body(kCompletionBody, completion_with(more), kReadContext);
 }
 absl::StatusOr<ApiRequest> chat_of(const Json& more) {
-  return read_body(kChatBody, chat_with(more), kContext);
+  return read_body(kChatBody, chat_with(more), kReadContext);
 }
 
 // The field that an error names and its code.

@@ -7,10 +7,10 @@
 namespace millrace {
 namespace {
 
-constexpr std::string_view kSchemas = "#/components/schemas/";
+constexpr std::string_view kSchemaPrefix = "#/components/schemas/";
 
 Json reference(std::string_view schema) {
-  return {{"$ref", fmt::format("{}{}", kSchemas, schema)}};
+  return {{"$ref", fmt::format("{}{}", kSchemaPrefix, schema)}};
 }
 
 // The bounds that a schema's text names with a dollar.

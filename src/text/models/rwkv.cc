@@ -68,7 +68,7 @@ bool is_text(const Vocab& vocab, TokenId id) {
   return vocab.kind(id) == TokenKind::kNormal || vocab.kind(id) == TokenKind::kByte;
 }
 
-std::string piece_of(const Vocab& vocab, TokenId id) {
+std::string rwkv_piece(const Vocab& vocab, TokenId id) {
   const std::string_view text = vocab.text(id);
   return is_text(vocab, id) ? *unescaped(text) : std::string(text);
 }
@@ -87,7 +87,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> RwkvTokenizer::create(Vocab voc
 }
 
 RwkvTokenizer::RwkvTokenizer(Vocab vocab)
-    : Tokenizer(std::move(vocab), piece_of, {.any_bytes = true}) {
+    : Tokenizer(std::move(vocab), rwkv_piece, {.any_bytes = true}) {
   std::vector<Trie::Entry> entries;
   for (TokenId id = 0; id < this->vocab().size(); ++id) {
     if (is_text(this->vocab(), id)) entries.push_back({piece(id), id});

@@ -29,14 +29,14 @@ TinyVocab world() {
   return tiny;
 }
 
-std::unique_ptr<const Tokenizer> tokenizer_of(const TinyVocab& tiny) {
+std::unique_ptr<const Tokenizer> rwkv_of(const TinyVocab& tiny) {
   auto made = Tokenizer::create(tiny.metadata("rwkv"));
   EXPECT_TRUE(made.ok()) << made.status();
   return *std::move(made);
 }
 
 TEST(Rwkv, TakesTheLongestTokenEachTime) {
-  const auto tokenizer = tokenizer_of(world());
+  const auto tokenizer = rwkv_of(world());
   EXPECT_EQ(tokenizer->encode("hello"), (Ids{258, 1 + 'o'}));
   EXPECT_EQ(tokenizer->encode("help\n\n"), (Ids{257, 1 + 'l', 1 + 'p', 260}));
   EXPECT_EQ(tokenizer->encode("hel"), (Ids{257, 1 + 'l'}));
@@ -47,7 +47,7 @@ TEST(Rwkv, TakesTheLongestTokenEachTime) {
 }
 
 TEST(Rwkv, AnyBytesGoThereAndBack) {
-  const auto world_tokenizer = tokenizer_of(world());
+  const auto world_tokenizer = rwkv_of(world());
   const auto bytes = byte_tokenizer();
   std::mt19937 random(11);
   for (int i = 0; i < 500; ++i) {

@@ -17,15 +17,15 @@ namespace {
 constexpr char32_t kSpaceCode = 0x2581;
 // A character that is no token is this less its code point while words are merged.
 constexpr int32_t kFirstCharacter = -2;
-constexpr std::string_view kSpace = "\xE2\x96\x81";
+constexpr std::string_view kSpaceMark = "\xE2\x96\x81";
 
 std::string with_spaces(std::string_view text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
-    const size_t mark = std::min(text.find(kSpace, at), text.size());
+    const size_t mark = std::min(text.find(kSpaceMark, at), text.size());
     out.append(text.substr(at, mark - at));
     if (mark < text.size()) out.push_back(' ');
-    at = mark + kSpace.size();
+    at = mark + kSpaceMark.size();
   }
   return out;
 }
@@ -39,7 +39,7 @@ std::string without_extra_spaces(std::string_view text) {
   return out;
 }
 
-std::string piece_of(const Vocab& vocab, TokenId id) {
+std::string spm_piece(const Vocab& vocab, TokenId id) {
   const std::string_view text = vocab.text(id);
   switch (vocab.kind(id)) {
     case TokenKind::kControl:
@@ -90,7 +90,7 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> SpmTokenizer::create(Vocab voca
 }
 
 SpmTokenizer::SpmTokenizer(Vocab vocab, Rules rules)
-    : Tokenizer(std::move(vocab), piece_of,
+    : Tokenizer(std::move(vocab), spm_piece,
                 {.adds_space = rules.adds_space, .removes_spaces = rules.removes_spaces}),
       rules_(rules),
       cache_(WordCache::words_for(this->vocab().size())) {
@@ -149,8 +149,8 @@ absl::Status SpmTokenizer::read_merges(const MergeList& merges) {
 }
 
 void SpmTokenizer::note_spaces_in(std::string_view token) {
-  while (token.starts_with(kSpace)) token.remove_prefix(kSpace.size());
-  if (token.find(kSpace) != std::string_view::npos) words_stand_alone_ = false;
+  while (token.starts_with(kSpaceMark)) token.remove_prefix(kSpaceMark.size());
+  if (token.find(kSpaceMark) != std::string_view::npos) words_stand_alone_ = false;
 }
 
 int32_t SpmTokenizer::symbol_of(char32_t code) const {
@@ -189,10 +189,10 @@ size_t SpmTokenizer::word_end(std::string_view text, size_t begin) const {
   if (!words_stand_alone_) return text.size();
   bool word_began = false;
   for (size_t i = begin; i < text.size(); ++i) {
-    const bool mark = text.substr(i).starts_with(kSpace);
+    const bool mark = text.substr(i).starts_with(kSpaceMark);
     if (mark || text[i] == ' ') {
       if (word_began) return i;
-      if (mark) i += kSpace.size() - 1;
+      if (mark) i += kSpaceMark.size() - 1;
     } else {
       word_began = true;
     }

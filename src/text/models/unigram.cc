@@ -10,7 +10,7 @@ namespace {
 // SentencePiece's kUnkPenalty.
 constexpr double kUnknownPenalty = 10;
 
-Trie trie_of(std::span<const Unigram::Piece> pieces) {
+Trie trie_of_pieces(std::span<const Unigram::Piece> pieces) {
   std::vector<Trie::Entry> entries;
   entries.reserve(pieces.size());
   for (size_t i = 0; i < pieces.size(); ++i) {
@@ -24,7 +24,7 @@ Trie trie_of(std::span<const Unigram::Piece> pieces) {
 Unigram::Unigram(std::span<const Piece> pieces, double lowest, std::optional<TokenId> unknown,
                  ByteTokens bytes)
     : pieces_(pieces.begin(), pieces.end()),
-      trie_(trie_of(pieces)),
+      trie_(trie_of_pieces(pieces)),
       unknown_score_(lowest - kUnknownPenalty),
       unknown_(unknown),
       bytes_(bytes) {

@@ -323,7 +323,7 @@ bool is_ideograph(char32_t code) {
       kBlocks, [code](Block block) { return code >= block.first && code <= block.last; });
 }
 
-utf8proc_category_t category(char32_t code) {
+utf8proc_category_t category_of(char32_t code) {
   return utf8proc_category(static_cast<utf8proc_int32_t>(code));
 }
 
@@ -337,7 +337,7 @@ void lowercase(char32_t code, std::string& out) {
 }
 
 void strip_accents(char32_t code, std::string& out) {
-  const utf8proc_category_t kind = category(code);
+  const utf8proc_category_t kind = category_of(code);
   const bool mark =
       kind == UTF8PROC_CATEGORY_MN || kind == UTF8PROC_CATEGORY_MC || kind == UTF8PROC_CATEGORY_ME;
   if (!mark) append_utf8(code, out);

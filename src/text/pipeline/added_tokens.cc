@@ -17,7 +17,7 @@ Trie trie_of(const std::vector<AddedToken>& tokens) {
   return Trie(std::move(entries));
 }
 
-bool is_space(char32_t code) { return char_class(code) == kSpaceChar; }
+bool is_only_space(char32_t code) { return char_class(code) == kSpaceChar; }
 
 size_t character_before(std::string_view text, size_t at) {
   do --at;
@@ -26,19 +26,19 @@ size_t character_before(std::string_view text, size_t at) {
 }
 
 // Where the spaces that end at `end` begin, no earlier than `from`.
-size_t spaces_begin(std::string_view text, size_t from, size_t end) {
+size_t stripped_begin(std::string_view text, size_t from, size_t end) {
   while (end > from) {
     const size_t begin = character_before(text, end);
-    if (!is_space(decode_utf8(text.substr(begin)).code)) break;
+    if (!is_only_space(decode_utf8(text.substr(begin)).code)) break;
     end = begin;
   }
   return end;
 }
 
-size_t spaces_end(std::string_view text, size_t begin) {
+size_t stripped_end(std::string_view text, size_t begin) {
   while (begin < text.size()) {
     const Utf8Char c = decode_utf8(text.substr(begin));
-    if (!is_space(c.code)) break;
+    if (!is_only_space(c.code)) break;
     begin += c.length;
   }
   return begin;
@@ -95,8 +95,8 @@ std::vector<AddedTokens::Found> AddedTokens::find(const MarkedView& marked, bool
     // One that is found and not wanted still hides those inside it.
     if (is_special && !special) continue;
     if (single_word && !stands_alone(text, begin, match.end)) continue;
-    if (lstrip) begin = std::max(taken, spaces_begin(text, std::min(taken, begin), begin));
-    taken = rstrip ? spaces_end(text, match.end) : match.end;
+    if (lstrip) begin = std::max(taken, stripped_begin(text, std::min(taken, begin), begin));
+    taken = rstrip ? stripped_end(text, match.end) : match.end;
     found.push_back({begin, taken, id});
   }
   return found;

@@ -81,9 +81,9 @@ class WordEnds final : public DecodeStep {
   std::string suffix_;
 };
 
-class ReplaceText final : public DecodeStep {
+class DecodeReplaceText final : public DecodeStep {
  public:
-  ReplaceText(std::string pattern, std::string content)
+  DecodeReplaceText(std::string pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
   std::string apply(std::string token, TokenPlace /*place*/) const override {
     return with_replaced(token, pattern_, content_);
@@ -94,9 +94,9 @@ class ReplaceText final : public DecodeStep {
   std::string content_;
 };
 
-class ReplaceMatches final : public DecodeStep {
+class DecodeReplaceMatches final : public DecodeStep {
  public:
-  ReplaceMatches(Regex pattern, std::string content)
+  DecodeReplaceMatches(Regex pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
   std::string apply(std::string token, TokenPlace /*place*/) const override {
     std::string out;
@@ -124,9 +124,9 @@ class ReplaceMatches final : public DecodeStep {
   std::string content_;
 };
 
-class Strip final : public DecodeStep {
+class DecodeStrip final : public DecodeStep {
  public:
-  Strip(std::string content, size_t start, size_t stop)
+  DecodeStrip(std::string content, size_t start, size_t stop)
       : content_(std::move(content)), start_(start), stop_(stop) {}
   std::string apply(std::string token, TokenPlace /*place*/) const override {
     std::string_view text = token;
@@ -180,13 +180,13 @@ DecodeStepPtr decode_word_ends(std::string suffix) {
   return std::make_unique<WordEnds>(std::move(suffix));
 }
 DecodeStepPtr decode_replace(std::string pattern, std::string content) {
-  return std::make_unique<ReplaceText>(std::move(pattern), std::move(content));
+  return std::make_unique<DecodeReplaceText>(std::move(pattern), std::move(content));
 }
 DecodeStepPtr decode_replace(Regex pattern, std::string content) {
-  return std::make_unique<ReplaceMatches>(std::move(pattern), std::move(content));
+  return std::make_unique<DecodeReplaceMatches>(std::move(pattern), std::move(content));
 }
 DecodeStepPtr decode_strip(std::string content, size_t start, size_t stop) {
-  return std::make_unique<Strip>(std::move(content), start, stop);
+  return std::make_unique<DecodeStrip>(std::move(content), start, stop);
 }
 DecodeStepPtr decode_byte_tokens() { return std::make_unique<FromByteTokens>(); }
 DecodeStepPtr decode_byte_alphabet() { return std::make_unique<FromByteAlphabet>(); }

@@ -110,7 +110,7 @@ TEST(AddedTokens, AreTheLeftmostAndLongestAndRespectTheirFlags) {
   EXPECT_EQ(found("ab<s>", {{0, 3}}), "0-2:2 ");
 }
 
-std::unique_ptr<const Tokenizer> made(const Metadata& metadata) {
+std::unique_ptr<const Tokenizer> pipeline_of(const Metadata& metadata) {
   auto tokenizer = Tokenizer::create(metadata);
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
   return *std::move(tokenizer);
@@ -122,7 +122,7 @@ TEST(GgufUnigram, ReadsAndSpellsText) {
   Metadata metadata = tiny.metadata("t5");
   metadata.set_integer("tokenizer.ggml.unknown_token_id", MetaType::kU32, 0);
   metadata.set_integer("tokenizer.ggml.eos_token_id", MetaType::kU32, 2);
-  const auto tokenizer = made(metadata);
+  const auto tokenizer = pipeline_of(metadata);
   const auto pieces = [&](std::string_view text) {
     std::string out;
     for (const TokenId id : tokenizer->encode(text)) {
@@ -150,7 +150,7 @@ TEST(GgufWordPiece, ReadsAndTidiesText) {
   metadata.set_integer("tokenizer.ggml.unknown_token_id", MetaType::kU32, 1);
   metadata.set_integer("tokenizer.ggml.cls_token_id", MetaType::kU32, 2);
   metadata.set_integer("tokenizer.ggml.seperator_token_id", MetaType::kU32, 3);
-  const auto tokenizer = made(metadata);
+  const auto tokenizer = pipeline_of(metadata);
   EXPECT_EQ(tokenizer->encode("MILLS a水."), (Tokens{2, 4, 5, 6, 8, 7, 3}));
   EXPECT_EQ(tokenizer->encode("á[SEP]"), (Tokens{2, 6, 3, 3}));
   EXPECT_EQ(tokenizer->encode("[sep] x", {.add_special = false}), (Tokens{1, 1, 1, 1}));

@@ -13,7 +13,7 @@ namespace {
 
 using Words = std::vector<std::string_view>;
 
-Pretokenizer made(std::vector<SplitStep> steps, bool scan = true) {
+Pretokenizer pretokenizer(std::vector<SplitStep> steps, bool scan = true) {
   for (SplitStep& step : steps) {
     if (!scan) step.scan.reset();
   }
@@ -32,9 +32,10 @@ Words split(const Pretokenizer& pretokenizer, std::string_view text) {
   return words;
 }
 
-Words split(SplitStep step, std::string_view text) { return split(made({step}), text); }
+Words split(SplitStep step, std::string_view text) { return split(pretokenizer({step}), text); }
 
-// Texts made of what the patterns look at, so that every alternative and every border is met.
+// Texts pretokenizer of what the patterns look at, so that every alternative and every border is
+// met.
 std::string random_text(std::mt19937& random) {
   static const std::vector<std::string> parts = {"a",
                                                  "B",
@@ -92,8 +93,8 @@ std::string random_text(std::mt19937& random) {
 TEST(SplitPatterns, TheScannerCutsAsTheExpressionsDo) {
   std::mt19937 random(1);
   for (const SplitPattern& pattern : split_patterns()) {
-    const Pretokenizer scanned = made(steps_of(pattern));
-    const Pretokenizer matched = made(steps_of(pattern), /*scan=*/false);
+    const Pretokenizer scanned = pretokenizer(steps_of(pattern));
+    const Pretokenizer matched = pretokenizer(steps_of(pattern), /*scan=*/false);
     for (int i = 0; i < 3000; ++i) {
       const std::string text = random_text(random);
       ASSERT_EQ(split(scanned, text), split(matched, text)) << pattern.names << ": " << text;
@@ -110,8 +111,8 @@ TEST(SplitPatterns, TwoExpressionsMadeOneCutAsTheTwo) {
   std::mt19937 random(2);
   for (const auto& [name, two] : std::vector<std::pair<const char*, std::vector<SplitStep>>>{
            {"smollm", {{R"(\p{N})"}, gpt2}}, {"minicpm5", {{R"(\p{N}{1,3})"}, minicpm}}}) {
-    const Pretokenizer one = made(steps_of(*find_split_pattern(name)));
-    const Pretokenizer both = made(two);
+    const Pretokenizer one = pretokenizer(steps_of(*find_split_pattern(name)));
+    const Pretokenizer both = pretokenizer(two);
     for (int i = 0; i < 6000; ++i) {
       const std::string text = random_text(random);
       ASSERT_EQ(split(one, text), split(both, text)) << name << ": " << text;
@@ -147,7 +148,7 @@ TEST(SplitPatterns, NoTwoHaveTheSameName) {
 // U+3000 is a space, which may stand before a word, and punctuation, which is cut out of it again.
 // Expected: what the published tokenizer's own library makes of it.
 TEST(SplitPatterns, IdeographicSpacesOfDeepseekAreCutOut) {
-  const Pretokenizer deepseek = made(steps_of(*find_split_pattern("deepseek-llm")));
+  const Pretokenizer deepseek = pretokenizer(steps_of(*find_split_pattern("deepseek-llm")));
   const std::vector<std::pair<std::string_view, Words>> cases = {
       {"a\u3000b", {"a", "\u3000", "b"}},
       {"\u3000a", {"\u3000", "a"}},
@@ -167,7 +168,7 @@ TEST(SplitPatterns, IdeographicSpacesOfDeepseekAreCutOut) {
 
 TEST(SplitPatterns, NumbersInThreesCountFromTheirEnds) {
   const auto words = [](const char* name, std::string_view text) {
-    return split(made(steps_of(*find_split_pattern(name))), text);
+    return split(pretokenizer(steps_of(*find_split_pattern(name))), text);
   };
   EXPECT_EQ(words("superbpe", "a1234567½"), (Words{"a", "1", "234", "567½"}));
   EXPECT_EQ(words("tiny_aya", "12345 1234x"), (Words{"12", "345", " ", "123", "4", "x"}));
@@ -191,8 +192,8 @@ TEST(Pretokenizer, MatchesBecomeWhatTheBehaviourSays) {
 TEST(Pretokenizer, EmptyMatchesCutAndAreNoWords) {
   EXPECT_EQ(split({.expression = "(?=b)"}, "abéb"), (Words{"a", "bé", "b"}));
   EXPECT_EQ(split({.expression = "x*"}, "axxé"), (Words{"a", "xx", "é"}));
-  EXPECT_EQ(split(made({}), "a b"), Words{"a b"});
-  EXPECT_EQ(split(made({}), ""), Words{});
+  EXPECT_EQ(split(pretokenizer({}), "a b"), Words{"a b"});
+  EXPECT_EQ(split(pretokenizer({}), ""), Words{});
 }
 
 TEST(Pretokenizer, EscapesMeanWhatTheyMeantToTheirAuthors) {
@@ -211,7 +212,7 @@ TEST(Pretokenizer, RefusesWhatIsNoExpression) {
 
 TEST(SplitPatterns, LongRunsOfAnythingTakeLinearTime) {
   for (const SplitPattern& pattern : split_patterns()) {
-    const Pretokenizer pretokenizer = made(steps_of(pattern));
+    const Pretokenizer pretokenizer = pretokenizer(steps_of(pattern));
     for (const std::string unit : {"a", "A", "中", " ", "\n", "'", "1", "\u3000", " \n", "🦙",
                                    "\u0301", "\u200D", "a ", "Aa"}) {
       std::string text;

@@ -14,7 +14,7 @@ namespace {
 
 using Change = WordCutter::Change;
 
-constexpr std::string_view kWordChars =
+constexpr std::string_view kRegexWordChars =
     R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9})"
     R"(\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
 
@@ -66,7 +66,7 @@ class CutterReader {
     if (type == "Punctuation") return add_punctuation(node);
     if (type == "CharDelimiterSplit") return add_delimiter(node);
     if (type == "Whitespace") {
-      const std::string words = fmt::format("[{0}]+|[^{0}\\s]+", kWordChars);
+      const std::string words = fmt::format("[{0}]+|[^{0}\\s]+", kRegexWordChars);
       return add_cut(node,
                      {.expression = words, .behaviour = SplitBehaviour::kRemoved, .invert = true});
     }

@@ -14,7 +14,7 @@ namespace {
 using Kind = ListedTokens::Kind;
 
 constexpr int64_t kIdMax = std::numeric_limits<TokenId>::max();
-constexpr std::string_view kSpace = "\xE2\x96\x81";
+constexpr std::string_view kMetaspace = "\xE2\x96\x81";
 
 absl::StatusOr<Kind> read_kind(const JsonNode& model) {
   struct Named {
@@ -127,7 +127,7 @@ absl::StatusOr<std::pair<std::string_view, std::string_view>> read_merge(const J
   return std::pair{line.substr(0, space), line.substr(space + 1)};
 }
 
-absl::StatusOr<MergeList> read_merges(const JsonNode& model) {
+absl::StatusOr<MergeList> read_merge_list(const JsonNode& model) {
   MergeList merges{"model.merges[", "]"};
   ASSIGN_OR_RETURN(const JsonNode list, model.at("merges"));
   merges.pairs.reserve(static_cast<size_t>(list.size()));
@@ -145,8 +145,8 @@ bool words_stand_alone(const ListedTokens& listed) {
   bool marks = false;
   for (const auto& token : listed.tokens) {
     size_t begin = 0;
-    while (token.text.substr(begin).starts_with(kSpace)) begin += kSpace.size();
-    if (token.text.find(kSpace, begin) != std::string_view::npos) return false;
+    while (token.text.substr(begin).starts_with(kMetaspace)) begin += kMetaspace.size();
+    if (token.text.find(kMetaspace, begin) != std::string_view::npos) return false;
     marks |= begin > 0;
   }
   return marks;
@@ -185,7 +185,7 @@ absl::StatusOr<std::unique_ptr<const WordModel>> read_bpe(const JsonNode& model,
   if (cuts && words_stand_alone(listed)) RETURN_IF_ERROR(cut_at_marks(cutter.cutter));
 
   rules.listed = tokens.listed();
-  ASSIGN_OR_RETURN(const MergeList merges, read_merges(model));
+  ASSIGN_OR_RETURN(const MergeList merges, read_merge_list(model));
   return BpeModel::create(tokens.vocab(), merges, std::move(rules));
 }
 

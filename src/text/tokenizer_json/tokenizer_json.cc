@@ -12,7 +12,7 @@ namespace millrace {
 namespace {
 
 // As of a vocabulary in a GGUF file (vocab.cc).
-constexpr size_t kTokenBytesMax = 1024;
+constexpr size_t kJsonTokenBytesMax = 1024;
 // Ids may leave gaps; a file does not decide by one number how much memory there must be.
 constexpr int64_t kGapsMax = 1 << 20;
 
@@ -50,9 +50,9 @@ class VocabLister {
   explicit VocabLister(int64_t listed) : size_max_(listed + kGapsMax) {}
 
   absl::Status add(std::string_view text, TokenId id, TokenKind kind, std::string_view path) {
-    if (text.size() > kTokenBytesMax) {
+    if (text.size() > kJsonTokenBytesMax) {
       return invalid_argument("{} is a token of {} bytes; at most {}", path, text.size(),
-                              kTokenBytesMax);
+                              kJsonTokenBytesMax);
     }
     if (id >= size_max_) {
       return invalid_argument("{} has id {}; {} tokens are listed", path, id, size_max_ - kGapsMax);

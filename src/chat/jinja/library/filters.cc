@@ -28,7 +28,7 @@ struct NumberText {
   bool is_negative = false;
   std::string digits;  // and whatever else follows the sign
 };
-absl::StatusOr<NumberText> number_text(Workspace& work, const Text& given) {
+absl::StatusOr<NumberText> number_of_text(Workspace& work, const Text& given) {
   // Each digit is copied and parsed.
   RETURN_IF_ERROR(work.spend(4 + int64_t{given.size} / 2));
   ASSIGN_OR_RETURN(const Text stripped, strip(work, given, nullptr, Side::kBoth));
@@ -62,7 +62,7 @@ std::optional<double> parse_float(const NumberText& number) {
 
 // int(text), else int(float(text)), else the fallback: "42.23" gives 42.
 absl::StatusOr<Value> int_of_text(Workspace& work, const Text& text, const Value& fallback) {
-  ASSIGN_OR_RETURN(const NumberText number, number_text(work, text));
+  ASSIGN_OR_RETURN(const NumberText number, number_of_text(work, text));
   const std::string digits = (number.is_negative ? "-" : "") + number.digits;
   int64_t integer = 0;
   const char* end = digits.data() + digits.size();
@@ -90,7 +90,7 @@ absl::StatusOr<Value> to_float(Workspace& work, Value value, const Value* fallba
   if (is_undefined(value)) return undefined_error(value);
   if (is_number(value)) return Value(number_of(value));
   if (const Text* text = as_text(value)) {
-    ASSIGN_OR_RETURN(const NumberText number, number_text(work, *text));
+    ASSIGN_OR_RETURN(const NumberText number, number_of_text(work, *text));
     if (const auto parsed = parse_float(number)) return Value(*parsed);
   }
   return fallback == nullptr ? Value(0.0) : *fallback;
@@ -159,7 +159,7 @@ absl::StatusOr<Value> dump_json(Workspace& work, Value value, bool is_ascii,
 // Texts: these filters take any value and print it first.
 
 template <Case kCase>
-absl::StatusOr<Value> in_case(Workspace& work, Printed given) {
+absl::StatusOr<Value> filter_case(Workspace& work, Printed given) {
   return change_case(work, given.text, kCase);
 }
 
@@ -239,25 +239,25 @@ absl::StatusOr<Value> indent(Workspace& work, Text text, const Value* width, boo
   return out.finish();
 }
 
-absl::StatusOr<Value> format(Workspace& work, const Routine&, const Value& value,
-                             const Arguments& given) {
+absl::StatusOr<Value> filter_format(Workspace& work, const Routine&, const Value& value,
+                                    const Arguments& given) {
   if (!given.named.empty()) return unimplemented("named arguments of format are not supported");
   ASSIGN_OR_RETURN(const Text pattern, to_text(work, value));
   return format_percent(work, pattern, Value(work.tuple(given.positional)));
 }
 
-constexpr Routine kFilters[] = {
+constexpr Routine kTextFilters[] = {
     {"abs", kTyped<absolute>},
-    {"capitalize", kTyped<in_case<Case::kCapitalized>>},
+    {"capitalize", kTyped<filter_case<Case::kCapitalized>>},
     {"d", kTyped<default_value>, {"default_value", "boolean"}},
     {"default", kTyped<default_value>, {"default_value", "boolean"}},
     {"e", kTyped<escape_html>},
     {"escape", kTyped<escape_html>},
     {"float", kTyped<to_float>, {"default"}},
-    {"format", format},
+    {"format", filter_format},
     {"indent", kTyped<indent>, {"width", "first", "blank"}},
     {"int", kTyped<to_int>, {"default", "base"}},
-    {"lower", kTyped<in_case<Case::kLower>>},
+    {"lower", kTyped<filter_case<Case::kLower>>},
     {"replace", kTyped<replace_text>, {"old", "new", "count"}},
     {"round", kTyped<round_number>, {"precision", "method"}},
     {"safe", kTyped<mark_safe>},
@@ -265,11 +265,11 @@ constexpr Routine kFilters[] = {
     {"title", kTyped<title>},
     {"tojson", kTyped<dump_json>, {"ensure_ascii", "indent", "separators", "sort_keys"}},
     {"trim", kTyped<trim>, {"chars"}},
-    {"upper", kTyped<in_case<Case::kUpper>>},
+    {"upper", kTyped<filter_case<Case::kUpper>>},
 };
 
 }  // namespace
 
-std::span<const Routine> value_filters() { return kFilters; }
+std::span<const Routine> value_filters() { return kTextFilters; }
 
 }  // namespace millrace::jinja

@@ -26,7 +26,7 @@ struct Place {
   char type = '\0';
 };
 
-absl::Status unsupported(std::string_view place) {
+absl::Status unsupported_format(std::string_view place) {
   return unimplemented("the format '{}' is not supported", place);
 }
 
@@ -98,7 +98,7 @@ absl::Status append_place(TextBuilder& out, Workspace& work, const Value& value,
     if (std::isnan(number)) digits = "nan";
     return append_number(out, work, std::move(digits), place);
   }
-  if (place.precision.has_value()) return unsupported("a precision of integers");
+  if (place.precision.has_value()) return unsupported_format("a precision of integers");
   ASSIGN_OR_RETURN(const Value whole,
                    is_integer(value) ? positive(value) : whole_part(number_of(value)));
   return append_number(out, work, fmt::format_int(integer_of(whole)).str(), place);
@@ -154,7 +154,7 @@ absl::Status append_percent_place(TextBuilder& out, Workspace& work, std::string
   at += code_point_at(view, at).size;
   if (place.type == 'i') place.type = 'd';
   if (std::string_view("srdf").find(place.type) == std::string_view::npos) {
-    return unsupported("%" + std::string(view.substr(begin, at - begin)));
+    return unsupported_format("%" + std::string(view.substr(begin, at - begin)));
   }
   ASSIGN_OR_RETURN(const Value value, arguments.next());
   return append_place(out, work, value, place);
@@ -172,14 +172,14 @@ absl::StatusOr<Field> read_field(std::string_view text) {
   if (rest.starts_with('!')) {
     field.conversion = rest.substr(0, 2);
     rest.remove_prefix(field.conversion.size());
-    if (!rest.empty() && rest[0] != ':') return unsupported(text);
+    if (!rest.empty() && rest[0] != ':') return unsupported_format(text);
   }
   field.spec = rest.substr(std::min<size_t>(1, rest.size()));
   const bool is_plain =
       field.name.find_first_of(".[") == std::string_view::npos &&
       text.find('{') == std::string_view::npos &&
       (field.conversion.empty() || field.conversion == "!r" || field.conversion == "!s");
-  if (!is_plain) return unsupported("{" + std::string(text) + "}");
+  if (!is_plain) return unsupported_format("{" + std::string(text) + "}");
   return field;
 }
 
@@ -201,7 +201,7 @@ absl::StatusOr<Place> read_spec(std::string_view spec, bool is_text) {
   place.type = has_type ? spec[at++] : is_text ? 's' : 'd';
   const bool fits = is_text ? place.type == 's' && !place.has_sign && !place.pads_zeros
                             : place.type == 'd' || place.type == 'f';
-  if (at < spec.size() || !fits || (has_align && place.pads_zeros)) return unsupported(spec);
+  if (at < spec.size() || !fits || (has_align && place.pads_zeros)) return unsupported_format(spec);
   return place;
 }
 
@@ -224,7 +224,7 @@ class BraceFormatter {
       return unimplemented("a format of {} is not supported", type_name(value));
     }
     ASSIGN_OR_RETURN(const Place place, read_spec(field.spec, is_text));
-    if (place.type == 'd' && !is_integer(value)) return unsupported(field.spec);
+    if (place.type == 'd' && !is_integer(value)) return unsupported_format(field.spec);
     return append_place(out, work_, value, place);
   }
 
@@ -239,7 +239,7 @@ class BraceFormatter {
       is_numbered_ = true;
       size_t at = 0;
       ASSIGN_OR_RETURN(const int64_t number, read_count(name, at));
-      if (at < name.size()) return unsupported(name);
+      if (at < name.size()) return unsupported_format(name);
       index = static_cast<size_t>(number);
     } else {
       RETURN_IF_ERROR(work_.spend(std::ssize(arguments_.named) / 8));

@@ -152,8 +152,8 @@ absl::StatusOr<bool> all_are(Workspace& work, Text text) {
   return text.size > 0;
 }
 
-absl::StatusOr<Value> format(Workspace& work, const Routine&, const Value& self,
-                             const Arguments& given) {
+absl::StatusOr<Value> method_format(Workspace& work, const Routine&, const Value& self,
+                                    const Arguments& given) {
   return format_braces(work, std::get<Text>(self), given);
 }
 
@@ -162,7 +162,7 @@ constexpr Routine kTextMethods[] = {
     {"count", kTyped<count_part>, {"/sub", "/start", "/end"}},
     {"endswith", kTyped<has_affix<true>>, {"/suffix", "/start", "/end"}},
     {"find", kTyped<find<false, false>>, {"/sub", "/start", "/end"}},
-    {"format", format},
+    {"format", method_format},
     {"index", kTyped<find<false, true>>, {"/sub", "/start", "/end"}},
     {"isalnum", kTyped<all_are<is_alphanumeric>>},
     {"isalpha", kTyped<all_are<is_letter>>},

@@ -369,7 +369,7 @@ absl::StatusOr<Value> select(Workspace& work, const Routine&, const Value& value
   return work.generator(made, status);
 }
 
-constexpr Routine kFilters[] = {
+constexpr Routine kSequenceFilters[] = {
     {"count", kTyped<length>},
     {"dictsort", kTyped<dict_sort>, {"case_sensitive", "by", "reverse"}},
     {"first", kTyped<first>},
@@ -393,6 +393,6 @@ constexpr Routine kFilters[] = {
 
 }  // namespace
 
-std::span<const Routine> sequence_filters() { return kFilters; }
+std::span<const Routine> sequence_filters() { return kSequenceFilters; }
 
 }  // namespace millrace::jinja

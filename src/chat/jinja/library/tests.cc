@@ -48,7 +48,7 @@ absl::StatusOr<bool> is_odd(Workspace& work, Value value) {
 }
 
 template <Case kCase>
-absl::StatusOr<bool> is_of_case(Workspace& work, Printed printed) {
+absl::StatusOr<bool> is_all_in_case(Workspace& work, Printed printed) {
   return has_case(work, printed.text, kCase);
 }
 
@@ -76,7 +76,7 @@ constexpr Routine kTests[] = {
     {"iterable", kTyped<simple<is_iterable>>},
     {"le", kTyped<compared<CompareOp::kLessEqual>>, {"/other"}},
     {"lessthan", kTyped<compared<CompareOp::kLess>>, {"/other"}},
-    {"lower", kTyped<is_of_case<Case::kLower>>},
+    {"lower", kTyped<is_all_in_case<Case::kLower>>},
     {"lt", kTyped<compared<CompareOp::kLess>>, {"/other"}},
     {"mapping", kTyped<simple<holds<const Dict*>>>},
     {"ne", kTyped<compared<CompareOp::kNotEqual>>, {"/other"}},
@@ -87,7 +87,7 @@ constexpr Routine kTests[] = {
     {"string", kTyped<simple<holds<Text>>>},
     {"true", kTyped<simple<is_constant_true>>},
     {"undefined", kTyped<simple<is_undefined>>},
-    {"upper", kTyped<is_of_case<Case::kUpper>>},
+    {"upper", kTyped<is_all_in_case<Case::kUpper>>},
 };
 
 constexpr std::string_view kForeignTests[] = {"escaped", "filter", "sameas", "test"};

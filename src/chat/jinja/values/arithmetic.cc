@@ -163,7 +163,7 @@ absl::StatusOr<Value> multiply(Workspace& work, const Value& left, const Value& 
   return unsupported(BinaryOp::kMultiply, left, right);
 }
 
-absl::StatusOr<Value> join_texts(Workspace& work, Text left, Text right) {
+absl::StatusOr<Value> add_texts(Workspace& work, Text left, Text right) {
   const bool is_markup = left.is_markup || right.is_markup;
   if (is_markup) {
     ASSIGN_OR_RETURN(left, escape(work, left));
@@ -195,7 +195,7 @@ absl::StatusOr<Value> add(Workspace& work, const Value& left, const Value& right
   if (is_number(left) && is_number(right)) return numbers(BinaryOp::kAdd, left, right);
   const Text* text = as_text(left);
   const Text* other_text = as_text(right);
-  if (text != nullptr && other_text != nullptr) return join_texts(work, *text, *other_text);
+  if (text != nullptr && other_text != nullptr) return add_texts(work, *text, *other_text);
   const auto* list = std::get_if<const List*>(&left);
   const auto* other = std::get_if<const List*>(&right);
   if (list == nullptr || other == nullptr || (*list)->is_tuple != (*other)->is_tuple) {
