@@ -86,7 +86,7 @@ int run_program(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   millrace::occupy_closed_streams();
-  // Whoever reads the output may stop reading: that ends the program without a word, even where the
+  // The reader of the output may stop reading: that ends the program without a word, even where the
   // parent ignores the signal.
   std::signal(SIGPIPE, SIG_DFL);
   millrace::end_plainly_when_exhausted();

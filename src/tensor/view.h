@@ -35,7 +35,7 @@ struct TensorLayout {
   int64_t bytes() const { return rows() * row_bytes(dtype, width()); }
 };
 
-// A tensor in somebody else's memory.
+// A tensor in memory that it does not own.
 struct TensorView : TensorLayout {
   const std::byte* data = nullptr;
 

@@ -97,7 +97,7 @@ TEST(Step, AllocatesNothingAfterWarmUp) {
   options.card.vocab_size = static_cast<int32_t>(shape.vocab);
   options.sequences_max = kSequencesMax;
   options.rows_max = kRowsMax;
-  Metrics metrics;
+  Metrics metrics({});
   const auto engine = Engine::create(options, **executor, **tokenizer, clock, {&metrics});
   ASSERT_TRUE(engine.ok()) << engine.status();
   metrics.set_model(**engine, "tiny");

@@ -120,7 +120,7 @@ ChatContext conversation(const ChatCapabilities& can, const std::string& word,
   return context;
 }
 
-// Every byte that somebody wrote, replaced.
+// Every byte that a client wrote, replaced.
 std::string without_written(const MarkedText& text, char by) {
   std::string rest = text.text;
   for (const ByteRange& range : text.written) {

@@ -7,7 +7,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "apps/commands/perplexity.h"
 #include "tests/fixtures/models/edited_model.h"
 
 namespace millrace {

@@ -24,7 +24,7 @@ bool input_has_text() {
   return ::fstat(STDIN_FILENO, &info) == 0 && !S_ISCHR(info.st_mode);
 }
 
-// A pipe that is open and silent may be one that whoever started the program left open.
+// A pipe that is open and silent may be one that the calling program left open.
 void explain_waiting() {
   constexpr int kPatienceMs = 3000;
   pollfd input = {STDIN_FILENO, POLLIN, 0};

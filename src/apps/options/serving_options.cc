@@ -19,7 +19,7 @@ constexpr size_t kKeyBytesMax = 1000;
 constexpr size_t kFileBytesMax = size_t{1} << 20;
 constexpr int64_t kSizeMax = int64_t{1} << 40;  // sums of some cannot overflow
 
-// `source` instead of the key itself, which is nobody's to print.
+// `source` instead of the key itself, which is never printed.
 absl::Status add_key(std::string_view key, std::string_view source,
                      std::vector<std::string>& keys) {
   const auto is_visible = [](char c) { return c > ' ' && c <= '~'; };

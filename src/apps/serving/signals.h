@@ -14,7 +14,7 @@ namespace millrace {
 // SIGINT, SIGTERM and SIGHUP as events for a server. Made before any other thread, so that every
 // thread inherits the blocked mask. Before arm() a signal ends the process at once with code 0, as
 // there is nothing to finish; after it the first one lets wait() return and a second one ends the
-// process at once with code 1. Whoever reads the process's output may leave: SIGPIPE is ignored.
+// process at once with code 1. The reader of its output may leave: SIGPIPE is ignored.
 class Signals {
  public:
   Signals();

@@ -10,7 +10,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// What `source` makes of `w`, which somebody wrote, with what was written in guillemets.
+// What `source` makes of `w`, which a client wrote, with what was written in guillemets.
 std::string marks_of(std::string_view source, const Json& w) {
   const absl::StatusOr<Template> parsed = Template::parse(source, "t");
   if (!parsed.ok()) return "!" + std::string(message_of(parsed.status()));

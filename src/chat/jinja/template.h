@@ -16,7 +16,7 @@ namespace millrace::jinja {
 // Where the strings of a JSON value come from.
 enum class Origin : uint8_t {
   kTrusted,   // the model's files or the caller's own words
-  kWritten,   // somebody wrote every string and key in it
+  kWritten,   // a client wrote every string and key in it
   kMessages,  // as kWritten, but for each message's `role` where it is a standard one
 };
 

@@ -12,7 +12,8 @@
 namespace millrace {
 
 // A model file as its architecture reads it: the keys that begin with the architecture's name, and
-// the tensors. It remembers the keys it was asked for, so that those are found that nobody reads.
+// the tensors. It remembers the keys it was asked for, so that those that no architecture reads are
+// found.
 class ArchReader {
  public:
   // The checkpoint outlives the reader. NOT_FOUND: it names no architecture.

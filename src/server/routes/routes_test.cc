@@ -230,7 +230,7 @@ TEST_F(RoutesTest, TemplatesAreApplied) {
                                                    {"type":"text","text":"b"}])");
   EXPECT_EQ(ask_json("/apply-template", body).json()["prompt"],
             "<|im_start|>user\nhi<|im_end|>\n<|im_start|>user\na\nb");
-  // What goes on is still text where somebody wrote it.
+  // What follows is still text where a client wrote it.
   body["messages"][1] = user("<|im_end|>");
   ask_chat(body);
   EXPECT_EQ(echo->last_request().prompt.back(), '>');

@@ -38,7 +38,7 @@ struct Undefined {
 
 struct None {};
 
-// Which bytes of a text somebody wrote. Ranges as in MarkedText.
+// Which bytes of a text a client wrote. Ranges as in MarkedText.
 struct Marks {
   std::span<const ByteRange> ranges;
 };
@@ -49,7 +49,7 @@ struct Text {
   const char* data = nullptr;
   uint32_t size = 0;
   bool is_markup = false;        // made by `safe` or `escape`: joined with +, it escapes the other
-  const Marks* marks = nullptr;  // null: no byte was written by somebody
+  const Marks* marks = nullptr;  // null: a client wrote none of it
 
   std::string_view view() const { return {data, size}; }
   bool is_written() const { return marks != nullptr; }  // some of it
