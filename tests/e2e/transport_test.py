@@ -354,13 +354,13 @@ class Ending(unittest.TestCase):
 
     def test_a_queued_stream_that_was_pinged_has_begun(self):
         with Server("--max-model-len", "2K", "--max-num-seqs", "1", "--shutdown-timeout", "1", "--ping-interval", "0.2") as server:
-            with server.send(COMPLETIONS, {**LONG, "stream": True}) as running, \
-                    server.send(COMPLETIONS, {**LONG, "stream": True}) as queued, queued.makefile("rb") as answers:
-                wait_until(lambda: server.loads() == (1, 1))
-                self.assertIn(b"200", answers.readline())
+            with server.send(COMPLETIONS, {**LONG, "stream": True}) as running:
                 running.recv(100)
-                server.process.terminate()
-                lines = answers.read().split(b"\r\n")
+                with server.send(COMPLETIONS, {**LONG, "stream": True}) as queued, queued.makefile("rb") as answers:
+                    wait_until(lambda: server.loads() == (1, 1))
+                    self.assertIn(b"200", answers.readline())
+                    server.process.terminate()
+                    lines = answers.read().split(b"\r\n")
             self.assertEqual(server.process.wait(10), 0)
         self.assertIn(b": ping\n\n", lines)
         self.assertIn(b'data: {"error"', lines[-4])
