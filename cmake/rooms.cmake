@@ -19,12 +19,20 @@ function(millrace_set_isa_flags)
   set_source_files_properties(${sources} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 
-# Sources of one target are compiled in batches (option MILLRACE_UNITY): what they all include is parsed once. A batch is one namespace, so
-# names in anonymous namespaces differ within a room. Kernels of an instruction set have flags of their own and stay apart.
-function(millrace_batch target)
-  if(MILLRACE_UNITY)
+# Compiles a target's sources in batches where MILLRACE_BATCHES asks for its kind: what they all include is parsed once. A batch shares one
+# anonymous namespace, so names in it differ within a room. Kernels have flags of their own and stay apart. The release preset compiles the
+# product's sources one by one, so that a change compiles one of them and each includes what it uses.
+function(millrace_batch target kind)
+  if(MILLRACE_BATCHES STREQUAL "all" OR MILLRACE_BATCHES STREQUAL kind)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
   endif()
+endfunction()
+
+# Tests are run once for each time they are compiled: less optimisation is faster as a whole.
+function(millrace_compile_test target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  millrace_precompile(${target} base_test precompiled_test.h)
+  millrace_batch(${target} tests)
 endfunction()
 
 # The first target compiles the header, the others take what it made.
@@ -65,7 +73,7 @@ function(millrace_add_room room rooms libraries)
     millrace_link_library(${room} ${library})
   endforeach()
   millrace_precompile(${room} base precompiled.h)
-  millrace_batch(${room})
+  millrace_batch(${room} all)
   file(GLOB_RECURSE benches CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${room}/*_bench.cc)
   if(benches)
     add_executable(${room}_bench EXCLUDE_FROM_ALL ${benches})
@@ -75,8 +83,7 @@ function(millrace_add_room room rooms libraries)
   file(GLOB fixtures CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fixtures/${room}/*.cc)
   if(tests)
     add_executable(${room}_test ${tests} ${fixtures})
-    millrace_precompile(${room}_test base_test precompiled_test.h)
-    millrace_batch(${room}_test)
+    millrace_compile_test(${room}_test)
     target_include_directories(${room}_test PRIVATE ${CMAKE_SOURCE_DIR})
     target_link_libraries(${room}_test PRIVATE ${room} GTest::gmock GTest::gtest_main)
     add_dependencies(unit_tests ${room}_test)

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
-#include <ranges>
 
 #include <absl/functional/function_ref.h>
 
@@ -159,10 +158,16 @@ struct Division {
  private:
   // The first part of lane `lane` or a later one.
   int32_t first_from(int64_t lane) const {
-    const auto all = std::views::iota(0, parts);
-    const auto first =
-        std::ranges::partition_point(all, [&](int32_t part) { return owner(part) < lane; });
-    return static_cast<int32_t>(first - all.begin());
+    int32_t first = 0;
+    for (int32_t end = parts; first < end;) {
+      const int32_t middle = first + (end - first) / 2;
+      if (owner(middle) < lane) {
+        first = middle + 1;
+      } else {
+        end = middle;
+      }
+    }
+    return first;
   }
 };
 

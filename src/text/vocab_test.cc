@@ -15,6 +15,8 @@
 namespace millrace {
 namespace {
 
+using Ids = std::vector<TokenId>;
+
 Metadata with_ids(Metadata metadata, std::vector<std::pair<std::string, int64_t>> ids) {
   for (auto& [name, id] : ids) {
     metadata.set_integer("tokenizer.ggml." + name, MetaType::kU32, id);
@@ -80,7 +82,6 @@ TEST(Vocab, TellsPublishedEndsFromWordsThatLookLikeThem) {
   };
   constexpr TokenKind kNormal = TokenKind::kNormal;
   constexpr TokenKind kControl = TokenKind::kControl;
-  using Ids = std::vector<TokenId>;
   EXPECT_EQ(ends({{"</s>", kNormal}, {"<eos>", kNormal}, {"[e~[", kNormal}}), Ids{2});
   EXPECT_EQ(ends({{"</s>", kControl}, {"[EOS]", kControl}}), (Ids{0, 1}));
   EXPECT_EQ(ends({{"<|end|>", kControl}, {"<|call|>", kControl}}), (Ids{0, 1}));
