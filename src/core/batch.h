@@ -31,7 +31,7 @@ struct BlockCopy {
 struct Batch {
   std::vector<SliceHead> slices;
   std::vector<TokenId> tokens;     // [rows]
-  std::vector<int32_t> positions;  // [rows] rope, tile lane and random key
+  std::vector<int32_t> positions;  // [rows] in the sequence: for rope, attention and random keys
   std::vector<int32_t>
       slots;  // [rows] where the row is stored: table[slot / block_tokens], slot % block_tokens
   std::vector<Csr<BlockId>> tables;  // [groups], a row a slice; covers every slot read or written

@@ -78,7 +78,6 @@ struct Drawn {
   TokenId token = 0;
   float logprob = 0;  // of the token under the model's own distribution: before temperature,
                       // penalties, bias and masks
-  float entropy = 0;  // of that distribution, in nats; set where logprobs were asked for
   RowError error = RowError::kNone;
 };
 

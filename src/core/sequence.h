@@ -24,7 +24,7 @@ struct Sequence {
   int64_t computed = 0;  // tokens whose keys and values are stored; at most known - 1 between steps
   int64_t cached =
       -1;  // prompt tokens found in the prefix cache at the first placement; -1: never placed
-  int64_t findable = 0;  // of its known tokens, were in the prefix cache when it arrived or was
+  int64_t findable = 0;  // known tokens that were in the prefix cache when it arrived or was last
                          // preempted
   int64_t prompt_scored = 0;  // prompt rows whose log-probabilities have been reported
   int32_t preemptions = 0;

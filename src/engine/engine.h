@@ -115,11 +115,11 @@ class Engine final : public Generator {
   Strategies strategies_;
   Flight flight_;
   LiveRequests live_;
-  std::vector<LiveRequest*> owed_;  // in this step, by their sinks
+  std::vector<LiveRequest*> owed_;  // whose sinks get events in this step
   std::vector<const LiveRequest*> late_;
   std::vector<Failure> failures_;  // of this step
-  Instant began_;                  // this step
-  Instant computed_;               // its tokens were there
+  Instant began_;                  // when this step did
+  Instant computed_;               // when its tokens were there
   std::vector<TokenGap> gaps_;     // that its tokens ended
   std::vector<absl::Duration> first_tokens_;
 

@@ -37,7 +37,7 @@ class Inbox {
   // Takes all, or none and the status of close(), once closed.
   absl::Status post(std::vector<Arrival> arrivals);
   void cancel(RequestId id);
-  // From now on nothing is taken; `why` is what posters are told. The last one counts.
+  // From now on nothing is taken; `why` is what post() returns. A later call replaces it.
   void close(absl::Status why);
   // wait() returns false from now on.
   void stop();

@@ -14,7 +14,7 @@
 
 namespace millrace {
 
-// A request on its way: its sequences, and what its sink is owed.
+// An admitted request: its sequences, and the events that its sink has yet to get.
 struct LiveRequest {
   RequestId id;
   RequestId first;  // of those that were submitted with it

@@ -15,7 +15,7 @@ struct PerplexityOrder {
   std::vector<TokenId> tokens;         // of the whole text
   int32_t context = 512;               // tokens in a window
   int64_t chunks_max = 0;              // windows; 0: as many as the text fills
-  std::optional<TokenId> first_token;  // stands in the place of each window's first
+  std::optional<TokenId> first_token;  // replaces the first of each window
   std::function<void(double part, double running)> progress;
 };
 

@@ -152,7 +152,6 @@ void Sampler::Workspace::report(std::span<const float> raw, float max, const Dra
   }
   if (order.logprobs < 0) return;
   Drawn& drawn = output.drawn[index];
-  drawn.entropy = static_cast<float>(sums.entropy());
   if (order.kind == DrawKind::kDraw && drawn.error == RowError::kNone) {
     drawn.logprob = logprob(drawn.token);
   }

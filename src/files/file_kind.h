@@ -11,7 +11,7 @@ namespace millrace {
 inline constexpr size_t kFileKindBytes = 512;
 
 // INVALID_ARGUMENT for a file that begins otherwise than GGUF files do: it says what the file is,
-// where that is one of the things that people have in a model's place. `start`: at most the first
+// where it is of a kind that is often given instead of a model. `start`: at most the first
 // kFileKindBytes of it.
 absl::Status check_is_gguf(std::span<const std::byte> start);
 

@@ -33,7 +33,7 @@ absl::Status GgufReader::read() {
   RETURN_IF_ERROR(read_metadata());
   RETURN_IF_ERROR(read_alignment());
   RETURN_IF_ERROR(read_tensors());
-  RETURN_IF_ERROR(place_tensors());
+  RETURN_IF_ERROR(locate_tensors());
   return check_overlaps();
 }
 
@@ -248,22 +248,22 @@ absl::Status GgufReader::check_shape(const TensorLayout& layout, uint64_t from) 
 }
 
 // Until here file_offset counts from the beginning of the data section.
-absl::Status GgufReader::place_tensors() {
+absl::Status GgufReader::locate_tensors() {
   subject_ = "tensor data";
   const std::optional<uint64_t> begin = checked_align_up(at(), alignment_);
   if (!begin) return fail(at(), "no room for padding to {}", alignment_);
   for (NamedTensor& tensor : into_.tensors_) {
     const auto bytes = static_cast<uint64_t>(tensor.layout.bytes());
-    RETURN_IF_ERROR(place(tensor.name, *begin, bytes, tensor.file_offset));
+    RETURN_IF_ERROR(locate(tensor.name, *begin, bytes, tensor.file_offset));
   }
   for (UnknownTensor& tensor : into_.unknown_) {
-    RETURN_IF_ERROR(place(tensor.name, *begin, 0, tensor.file_offset));
+    RETURN_IF_ERROR(locate(tensor.name, *begin, 0, tensor.file_offset));
   }
   return absl::OkStatus();
 }
 
-absl::Status GgufReader::place(std::string_view name, uint64_t begin, uint64_t bytes,
-                               uint64_t& offset) {
+absl::Status GgufReader::locate(std::string_view name, uint64_t begin, uint64_t bytes,
+                                uint64_t& offset) {
   const std::optional<uint64_t> from = checked_add(begin, offset);
   const std::optional<uint64_t> to = from ? checked_add(*from, bytes) : std::nullopt;
   if (!to || *to > size_) {

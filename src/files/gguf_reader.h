@@ -31,9 +31,9 @@ class GgufReader {
   absl::Status read_tensors();
   absl::Status read_tensor();
   absl::Status check_shape(const TensorLayout& layout, uint64_t from) const;
-  absl::Status place_tensors();
+  absl::Status locate_tensors();
   // Turns `offset`, counted from `begin`, into one within the file.
-  absl::Status place(std::string_view name, uint64_t begin, uint64_t bytes, uint64_t& offset);
+  absl::Status locate(std::string_view name, uint64_t begin, uint64_t bytes, uint64_t& offset);
   absl::Status check_overlaps() const;
 
   absl::StatusOr<MetaValue> read_value();

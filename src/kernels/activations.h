@@ -24,8 +24,8 @@ struct ActivationForms {
 
 // Activations as inputs of matrix products: `rows` x `width`, in the forms that were asked for. A
 // view of workspace memory. q8: blocks of 32 along a row: round(x * 127 / max|x|) and the scale
-// max|x| / 127; beside it what the kernels need of the block's sums. Its layout is the kernels' own
-// affair.
+// max|x| / 127; beside it what the kernels need of the block's sums. Its layout is private
+// to the kernels.
 struct Activations {
   ActivationForms forms;
   int64_t rows = 0;

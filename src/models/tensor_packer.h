@@ -23,9 +23,8 @@ class TensorPacker {
                                              const LoadOptions& options, LanePool& lanes);
 
   WeightsPlan& plan() { return plan_; }
-  // Errors of both name the tensor. INVALID_ARGUMENT: its values are not all numbers; DATA_LOSS: it
-  // cannot be read.
-  // The tensors, of one format and width, stacked into one matrix.
+  // The tensors, of one format and width, stacked into one matrix. Errors, here and of join(), name
+  // the tensor. INVALID_ARGUMENT: its values are not all numbers; DATA_LOSS: it cannot be read.
   absl::StatusOr<PackedMatrix> pack(std::span<const NamedTensor* const> tensors);
   // The tensors, each a vector, one after the other as float32.
   absl::StatusOr<std::span<const float>> join(std::span<const NamedTensor* const> tensors);

@@ -14,7 +14,7 @@
 
 namespace millrace {
 
-// How many cache lines' bytes a piece of packed memory takes.
+// `bytes` rounded up to whole cache lines: what a piece of packed memory takes.
 int64_t whole_lines(int64_t bytes);
 
 // Finds the weights that a spec asks for, and checks type and shape, without reading them. Of two

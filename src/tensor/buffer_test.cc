@@ -55,13 +55,11 @@ TEST(TensorLayout, CountsRowsAndBytes) {
   EXPECT_EQ(scalar.bytes(), 4);
 }
 
-TEST(DType, IsFoundByNameAndNumber) {
+TEST(DType, IsFoundByNumber) {
   for (const DTypeInfo& info : kDTypes) {
-    EXPECT_EQ(dtype_named(info.name), info.type);
     EXPECT_EQ(dtype_of_gguf(info.gguf_id), info.type);
     EXPECT_EQ(info_of(info.type).name, info.name);
   }
-  EXPECT_EQ(dtype_named("Q9_Z"), std::nullopt);
   EXPECT_EQ(dtype_of_gguf(12345), std::nullopt);
   EXPECT_EQ(row_bytes(DType::kQ6_K, 512), 420);
 }

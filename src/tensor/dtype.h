@@ -45,11 +45,4 @@ constexpr std::optional<DType> dtype_of_gguf(uint32_t id) {
   return std::nullopt;
 }
 
-constexpr std::optional<DType> dtype_named(std::string_view name) {
-  for (const DTypeInfo& info : kDTypes) {
-    if (info.name == name) return info.type;
-  }
-  return std::nullopt;
-}
-
 }  // namespace millrace

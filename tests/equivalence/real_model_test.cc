@@ -12,8 +12,8 @@
 #include "exec/local.h"
 #include "models/random.h"
 
-// DESIGN's first law on real kernels: what a request is told does not depend, bit for bit, on its
-// neighbours, how its prompt was cut, the threads, the cache or preemption.
+// The promise of ARCHITECTURE.md on real kernels: an answer does not depend, bit for bit, on what
+// runs beside it, how its prompt was chunked, the threads, the cache or preemption.
 
 namespace millrace {
 namespace {

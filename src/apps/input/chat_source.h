@@ -10,12 +10,12 @@
 namespace millrace {
 
 // `--chat-template NAME|FILE`, for every command that renders conversations.
-void bind_chat_template(CLI::App& command, std::string& choice);
+void bind_chat_template(CLI::App& command, std::string& name_or_file);
 
-// The chat template of a model; with a choice, the one that the field knows by that name, else the
+// The chat template of a model; with a `name_or_file`, the published one of that name, else the
 // model's own variant of that name, else a file's. `begins_with_bos`: the vocabulary's prompts do,
 // and so what a named template renders. NOT_FOUND, naming the option: there is none.
 absl::StatusOr<ChatTemplate> chosen_chat_template(const Metadata& metadata, bool begins_with_bos,
-                                                  const std::string& choice);
+                                                  const std::string& name_or_file);
 
 }  // namespace millrace

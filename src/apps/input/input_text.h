@@ -8,9 +8,10 @@
 
 namespace millrace {
 
+constexpr size_t kWhole = SIZE_MAX;
+
 // The bytes of a stream, or of a file, but for what lies beyond `bytes_max`. NOT_FOUND: the file
 // cannot be opened.
-constexpr size_t kWhole = SIZE_MAX;
 absl::StatusOr<std::string> read_stream(std::FILE* in, size_t bytes_max = kWhole);
 absl::StatusOr<std::string> read_file(const std::string& path, size_t bytes_max = kWhole);
 

@@ -22,11 +22,11 @@ class LineScreen {
   void resized(const EditedLine& line, int columns);
 
  private:
-  struct Place {
+  struct Cell {
     int row = 0;
     int column = 0;
   };
-  Place place_of(std::string_view text, int columns) const;
+  Cell cell_of(std::string_view text, int columns) const;
 
   std::string prompt_;
   int cursor_row_ = 0;  // below the first

@@ -6,8 +6,8 @@
 
 #include "apps/options/cli.h"
 
-// The names of options: as a person writes them, as the environment does, and the nearest to what
-// was written who wrote one a little differently.
+// The names of options: as a person writes them, as the environment does, and the nearest to a
+// misspelt one.
 
 namespace millrace {
 

@@ -54,7 +54,7 @@ void bind(CLI::App& command, EngineLimits& limits);
 CLI::Validator as_size(int64_t min = 0, int64_t max = std::numeric_limits<int64_t>::max());
 // A number in [min, max], which NaN never is.
 CLI::Validator number_within(double min, double max);
-// What a script gives whose variable is not set; no option means something by it.
+// Refuses an empty value, which is what a script gives whose variable is not set.
 CLI::Validator not_empty();
 
 }  // namespace millrace

@@ -40,7 +40,7 @@ struct HttpResponse {
 struct HeadVerdict {
   std::optional<HttpResponse> answer;  // instead of a route's: a refusal, or to a preflight
   bool refused = false;
-  bool locked = false;      // for want of a key: nothing else is said of the request
+  bool locked = false;      // for want of a key: its other faults are not told
   uint64_t cache_salt = 0;  // 0: the client has no key, or all share the prefix cache
 };
 using HeadJudge = std::function<HeadVerdict(const HttpHead&)>;
