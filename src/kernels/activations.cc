@@ -24,8 +24,8 @@ int64_t Activations::bytes(ActivationForms forms, int64_t rows, int64_t width) {
          bytes_of<Q8Block>(forms.q8, elements / kQ8Width);
 }
 
-Activations Activations::place(ActivationForms forms, int64_t rows, int64_t width,
-                               std::byte* workspace) {
+Activations Activations::lay_out(ActivationForms forms, int64_t rows, int64_t width,
+                                 std::byte* workspace) {
   CHECK(!forms.q8 || width % kQ8Width == 0, "rows of {} are no whole blocks of 32", width);
   Activations result{.forms = forms, .rows = rows, .width = width};
   if (forms.f32) result.f32 = reinterpret_cast<float*>(workspace);

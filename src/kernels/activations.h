@@ -37,8 +37,8 @@ struct Activations {
   // Bytes of workspace that activations of this shape need, a multiple of 64.
   static int64_t bytes(ActivationForms forms, int64_t rows, int64_t width);
   // Lays them out in `workspace`, which is aligned to 64 bytes.
-  static Activations place(ActivationForms forms, int64_t rows, int64_t width,
-                           std::byte* workspace);
+  static Activations lay_out(ActivationForms forms, int64_t rows, int64_t width,
+                             std::byte* workspace);
 };
 
 }  // namespace millrace

@@ -48,7 +48,7 @@ void run_linear(benchmark::State& state, DType format, ActivationForms forms, in
   const Subject& matrix = subject(format, rows, width);
   const Kernels& kernels = kernels_for(best_isa());
   const Buffer workspace = Buffer::allocate(Activations::bytes(forms, columns, width)).value();
-  const Activations in = Activations::place(forms, columns, width, workspace.data());
+  const Activations in = Activations::lay_out(forms, columns, width, workspace.data());
   std::vector<float> values(static_cast<size_t>(columns * width), 0.5F);
   std::vector<float> results(static_cast<size_t>(columns * rows));
   const Rows<const float> in_rows{values.data(), columns, width, width};

@@ -14,14 +14,14 @@ absl::Status Ffn::load(Weights& weights) {
   return down_.load(weights, {&down, 1}, InputForm::kCompact);
 }
 
-Ffn::Workspace Ffn::place(Scratch& scratch, int64_t rows) const {
+Ffn::Workspace Ffn::lay_out(Scratch& scratch, int64_t rows) const {
   return {.normed = scratch.activations(input_forms_, rows, spec_.width),
           .hidden = scratch.activations(down_.input_forms(), rows, spec_.hidden)};
 }
 
 int64_t Ffn::scratch_bytes(int64_t rows) const {
   Scratch scratch(nullptr);
-  place(scratch, rows);
+  lay_out(scratch, rows);
   return scratch.bytes();
 }
 
@@ -29,7 +29,7 @@ int64_t Ffn::carried_bytes(const KvPlace&, int) const { return 0; }
 
 void Ffn::forward(Lane& lane, const ForwardContext& context) const {
   Scratch scratch(context.scratch);
-  const Workspace work = place(scratch, context.residual.rows);
+  const Workspace work = lay_out(scratch, context.residual.rows);
   ops::rms_norm(lane, context.kernels, context.residual, norm_, spec_.norm_epsilon, work.normed);
   lane.barrier();
   ops::gate_up(lane, context.kernels, gate_, up_, work.normed, work.hidden);

@@ -31,7 +31,7 @@ class Ffn final : public Sublayer {
     Activations normed;  // [rows, width]
     Activations hidden;  // [rows, hidden]
   };
-  Workspace place(Scratch& scratch, int64_t rows) const;
+  Workspace lay_out(Scratch& scratch, int64_t rows) const;
 
   FfnSpec spec_;
   std::span<const float> norm_;  // [width]

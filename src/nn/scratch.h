@@ -21,7 +21,7 @@ class Scratch {
   Activations activations(ActivationForms forms, int64_t rows, int64_t width) {
     std::byte* piece = take(Activations::bytes(forms, rows, width));
     if (piece == nullptr) return {.forms = forms, .rows = rows, .width = width};
-    return Activations::place(forms, rows, width, piece);
+    return Activations::lay_out(forms, rows, width, piece);
   }
   // Where the next piece begins.
   std::byte* rest() { return take(0); }

@@ -38,7 +38,7 @@ absl::Status Attention::load(Weights& weights) {
   return output_.load(weights, {&output, 1}, InputForm::kCompact, output_bias);
 }
 
-Attention::Workspace Attention::place(Scratch& scratch, int64_t rows) const {
+Attention::Workspace Attention::lay_out(Scratch& scratch, int64_t rows) const {
   return {.normed = scratch.activations(qkv_.input_forms(), rows, spec_.width),
           .qkv = scratch.rows(rows, spec_.query_width() + 2 * spec_.kv_width()),
           .mixed = scratch.rows(rows, spec_.query_width()),
@@ -47,7 +47,7 @@ Attention::Workspace Attention::place(Scratch& scratch, int64_t rows) const {
 
 int64_t Attention::scratch_bytes(int64_t rows) const {
   Scratch scratch(nullptr);
-  place(scratch, rows);
+  lay_out(scratch, rows);
   return scratch.bytes();
 }
 
@@ -61,7 +61,7 @@ int64_t Attention::carried_bytes(const KvPlace& place, int lanes) const {
 
 void Attention::forward(Lane& lane, const ForwardContext& context) const {
   Scratch scratch(context.scratch);
-  const Workspace work = place(scratch, context.residual.rows);
+  const Workspace work = lay_out(scratch, context.residual.rows);
   const auto columns = [&](int64_t first, int64_t width) {
     return Rows<float>{work.qkv.data + first, work.qkv.rows, width, work.qkv.stride};
   };

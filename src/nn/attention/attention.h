@@ -48,7 +48,7 @@ class Attention final : public Sublayer {
     Activations mixed_in;  // the same in the form that the output matrix reads
   };
   ops::AttentionShape shape() const;
-  Workspace place(Scratch& scratch, int64_t rows) const;
+  Workspace lay_out(Scratch& scratch, int64_t rows) const;
 
   AttentionSpec spec_;
   std::span<const float> norm_;  // [width]
