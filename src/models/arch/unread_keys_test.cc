@@ -27,6 +27,8 @@ TEST(UnreadKeys, AreRefusedByName) {
       {set_number("llama.embedding_scale", 12), "scaling of embeddings"},
       {set_integer("llama.expert_used_count", 2), "mixtures of experts"},
       {set_integer("llama.expert_group_count", 2), "mixtures of experts"},
+      {set_integer("llama.ssm.state_size", 16), "state-space layers"},
+      {set_integer("llama.decoder_start_token_id", 0), "encoders with decoders"},
       {set_integer("llama.pooling_type", 3), "an embedding model"},
       {set_boolean("llama.use_parallel_residual", true), "side by side"},
       {set_integer("llama.attention.sliding_window", 8), ""},
@@ -62,6 +64,14 @@ TEST(UnreadKeys, ThatAskForNothingAreHarmless) {
                          set_number("llama.rope.scaling.factor", 4));
   const Edit cases[] = {
       set_number("llama.attn_logit_softcapping", 0),
+      set_integer("llama.expert_feed_forward_length", 0),
+      set_number("llama.expert_weights_scale", 0),
+      set_integer("llama.ssm.inner_size", 0),
+      set_integer("llama.convnext.block_count", 0),
+      set_integer("llama.wkv.head_size", 0),
+      set_integer("llama.time_mix_extra_dim", 0),
+      set_integer("llama.attention.relative_buckets_count", 0),
+      set_integer("llama.decoder_start_token_id", 0xFFFFFFFF),
       set_number("llama.final_logit_softcapping", 0),
       set_number("llama.attention.clamp_kqv", 0),
       set_number("llama.attention.max_alibi_bias", 0),
