@@ -102,5 +102,19 @@ TEST(UnreadKeys, ThatAskForNothingAreHarmless) {
   }
 }
 
+TEST(Numbers, BeyondFloat32AreRefused) {
+  const Edit cases[] = {
+      set_number("llama.attention.layer_norm_rms_epsilon", 1e300),
+      set_number("llama.attention.layer_norm_rms_epsilon", 1e-300),
+      set_number("llama.attention.scale", 1e300),
+      set_number("llama.rope.scaling.factor", 1e300),
+  };
+  for (const Edit& edit : cases) {
+    const absl::Status status = load_edited({}, edit).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_THAT(message_of(status), HasSubstr("key 'llama."));
+  }
+}
+
 }  // namespace
 }  // namespace millrace
