@@ -342,7 +342,9 @@ class Usage(unittest.TestCase):
             self.assertRegex(done.stdout, rf"\n +{command} ")
 
     def test_help_and_version(self):
-        self.assertEqual(run("help").stdout, run("--help").stdout)
+        for own in ((), ("help",), ("version",)):
+            done = run("help", *own)
+            self.assertEqual((done.returncode, done.stdout), (0, run("--help").stdout))
         self.assertRegex(run("version").stdout, r"^millrace \d+\.\d+\.\d+\n$")
         for command in self.COMMANDS:
             done = run("help", command)
