@@ -48,6 +48,10 @@ int print_answer(const CLI::App& app, const CLI::ParseError& error) {
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
   const std::string unexpected = millrace::unexpected_argument(app);
   if (!unexpected.empty()) return unexpected;
+  const std::string_view what = error.what();
+  if (const size_t at = what.find(": At Most 1 required"); at != std::string_view::npos) {
+    return fmt::format("{} is given more than once", what.substr(0, at));
+  }
   const CLI::App* command = millrace::typed_command(app);
   if (command == nullptr || error.get_name() != "RequiredError") return error.what();
   return fmt::format("{}: {}; `millrace help {}` says how it is used", command->get_name(),

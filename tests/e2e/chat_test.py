@@ -196,13 +196,15 @@ class Chat(unittest.TestCase):
     def test_commands(self):
         chat = self.chat("-n", 1, model=MODEL)
         chat.wait_for_prompt()
-        for command, answer in {"/help": "/system", "/system": "nothing first", "/system be brief": "begins anew",
-                                "/system ": "told first: be brief", "/system none": "begins anew", "/nope": "/help lists them",
-                                "/etc/passwd": "//etc/passwd is sent as a message"}.items():
+        for command, answer in {"/help": "/system", "/system": "no system message", "/system be brief": "begins anew",
+                                "/system ": "told first: be brief", "/system none": "begins anew", "/nope": "/help lists the commands",
+                                "/etc/passwd": "//etc/passwd is sent as a message",
+                                "/bye the way": "//bye the way is sent as a message", "/clear up": "nothing may stand behind /clear"}.items():
             chat.type(command + "\r")
             chat.wait_for(answer)
             chat.wait_for_prompt()
         self.assert_sent(chat, "//nope", "/nope")
+        self.assert_sent(chat, PASTE.format("/clear\nthe table"), "/clear\nthe table")
         chat.type("/quit\r")
         self.assertEqual(chat.wait(), 0)
 

@@ -229,6 +229,12 @@ class Run(unittest.TestCase):
         self.assertNotEqual(given("Facts:", input=text), given("Facts:", stdin=subprocess.DEVNULL))
         self.assertEqual(given("-", input=text), given(text, stdin=subprocess.DEVNULL))
 
+    def test_an_empty_prompt_is_none(self):
+        for arguments in (("",), ("-",), ("--raw",), ("--raw", "")):
+            done = run("run", MODEL, *arguments, "-n", 3, input="")
+            self.assertEqual((done.returncode, done.stdout), (2, ""), arguments)
+            self.assertIn("empty", done.stderr)
+
     def test_lengths_of_answers(self):
         done = run("run", MODEL, "Tell me a story.", "--temperature", 0, "-n", -1, "--max-model-len", 64)
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -242,6 +248,9 @@ class Run(unittest.TestCase):
         done = run("run", MODEL, "-n", 3, input="/etc/hosts\n")
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("unknown command /etc/hosts; a message that begins with / is written //etc/hosts", done.stderr)
+        done = run("run", MODEL, "-n", 3, input="/clear the table\n")
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn("nothing may stand behind /clear", done.stderr)
         done = run("run", MODEL, "-n", 3, input="/system be brief\n//etc/hosts\n/bye\nnever said\n")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
@@ -333,7 +342,9 @@ class Usage(unittest.TestCase):
             self.assertRegex(done.stdout, rf"\n +{command} ")
 
     def test_help_and_version(self):
-        self.assertEqual(run("help").stdout, run("--help").stdout)
+        for own in ((), ("help",), ("version",)):
+            done = run("help", *own)
+            self.assertEqual((done.returncode, done.stdout), (0, run("--help").stdout))
         self.assertRegex(run("version").stdout, r"^millrace \d+\.\d+\.\d+\n$")
         for command in self.COMMANDS:
             done = run("help", command)
@@ -350,6 +361,10 @@ class Usage(unittest.TestCase):
                 done = run(*arguments)
                 self.assertEqual((done.returncode, done.stdout), (2, ""))
                 self.assertIn(words, done.stderr)
+
+    def test_an_option_given_twice(self):
+        done = run("run", "x.gguf", "-n", 3, "--max-tokens", 5)
+        self.assertEqual((done.returncode, done.stderr), (2, "millrace: --max-tokens is given more than once\n"))
 
     def test_a_missing_or_misplaced_model(self):
         for command in ("run", "serve", "bench", "eval", "inspect", "tokenize", "detokenize"):

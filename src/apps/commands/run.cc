@@ -33,7 +33,11 @@ void explain_waiting() {
 }
 
 absl::StatusOr<std::string> prompt_of(const RunOptions& options) {
-  if (options.prompt.empty() || options.prompt == "-") return read_stream(stdin);
+  if (options.prompt.empty() || options.prompt == "-") {
+    ASSIGN_OR_RETURN(std::string piped, read_stream(stdin));
+    if (piped.empty()) return invalid_argument("the prompt is empty: nothing came in");
+    return piped;
+  }
   if (!input_has_text()) return options.prompt;
   explain_waiting();
   ASSIGN_OR_RETURN(const std::string piped, read_stream(stdin));
@@ -88,7 +92,8 @@ void bind(CLI::App& command, RunOptions& options) {
           "prompt", options.prompt,
           "what to answer, and behind it, after an empty line, what is piped in; '-': only that; "
           "without it: a chat, of a pipe one message a line")
-      ->type_name("TEXT");
+      ->type_name("TEXT")
+      ->check(not_empty());
   const std::string group = "Answering";
   command.add_flag("--raw", options.raw, "no chat template: continue the prompt as it is")
       ->group(group);

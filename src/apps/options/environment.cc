@@ -66,6 +66,8 @@ std::vector<std::string> arguments_of(const CLI::App& app, std::vector<std::stri
   if (!arguments.empty() && arguments.front() == "help") {
     arguments.erase(arguments.begin());
     arguments.resize(std::min(arguments.size(), size_t{1}));
+    const bool is_own = !arguments.empty() && (arguments[0] == "help" || arguments[0] == "version");
+    if (is_own) arguments.clear();  // the list of commands says what they do
     const bool is_unknown = !arguments.empty() && !has_command(app, arguments[0]);
     if (!is_unknown) arguments.emplace_back("--help");
   }

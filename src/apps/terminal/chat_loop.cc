@@ -28,6 +28,9 @@ constexpr std::string_view kHelp =
     "Ctrl-C stops an answer. Alt-Enter begins a new line; pasted lines are one message.\n"
     "Arrow keys edit the message and bring earlier ones back.\n";
 
+constexpr std::string_view kCommands[] = {"/help", "/?",    "/clear", "/system",
+                                          "/bye",  "/exit", "/quit"};
+
 constexpr std::string_view kContextIsFull =
     "the context is full; /clear forgets the conversation, --max-model-len makes the context "
     "longer where the model and the cache (--kv-cache-memory-bytes) allow it";
@@ -89,6 +92,8 @@ class Chat {
   }
 
   absl::Status obey(std::string_view message);
+  absl::Status misunderstood(std::string_view why, std::string_view command,
+                             std::string_view message);
   absl::Status send(std::string_view message);
 
   LineReader reader_;
@@ -97,12 +102,32 @@ class Chat {
   bool done_ = false;
 };
 
-// Does what a message that begins with a slash says.
+absl::Status Chat::misunderstood(std::string_view why, std::string_view command,
+                                 std::string_view message) {
+  if (!by_person()) {
+    return invalid_argument("{} {}; a message that begins with / is written /{}", why,
+                            one_line(command), one_line(message));
+  }
+  tell(fmt::format("{} {}; /help lists the commands, and /{} is sent as a message\n", why,
+                   one_line(command), one_line(message)));
+  return absl::OkStatus();
+}
+
+// Does what a message that begins with a slash says; but for a system message, no command has
+// lines.
 absl::Status Chat::obey(std::string_view message) {
   const size_t word_end = std::min(message.find_first_of(" \n"), message.size());
   const std::string_view command = message.substr(0, word_end);
   std::string_view rest = message.substr(word_end);
   while (!rest.empty() && is_blank(rest.substr(0, 1))) rest.remove_prefix(1);
+  const bool takes_words = command == "/system";
+  if (message.find('\n') != std::string_view::npos && !takes_words) return send(message);
+  if (std::ranges::find(kCommands, command) == std::end(kCommands)) {
+    return misunderstood("unknown command", command, message);
+  }
+  if (!rest.empty() && !takes_words) {
+    return misunderstood("nothing may stand behind", command, message);
+  }
   if (command == "/bye" || command == "/exit" || command == "/quit") {
     done_ = true;
   } else if (command == "/help" || command == "/?") {
@@ -112,19 +137,12 @@ absl::Status Chat::obey(std::string_view message) {
     if (by_person()) tell("The conversation is forgotten.\n");
   } else if (command == "/system" && rest.empty()) {
     const std::string& system = conversation_.system();
-    tell(system.empty() ? "The model is told nothing first; `/system TEXT` sets it.\n"
+    tell(system.empty() ? "There is no system message but what the chat template may add; "
+                          "`/system TEXT` sets one.\n"
                         : "The model is told first: " + one_line(system) + "\n");
   } else if (command == "/system") {
     conversation_.set_system(rest == "none" ? "" : std::string(rest));
     if (by_person()) tell("The conversation begins anew.\n");
-  } else if (message.find('\n') != std::string_view::npos) {
-    return send(message);  // no command has lines
-  } else if (by_person()) {
-    tell(fmt::format("unknown command {}; /help lists them, and /{} is sent as a message\n",
-                     one_line(command), one_line(message)));
-  } else {
-    return invalid_argument("unknown command {}; a message that begins with / is written /{}",
-                            one_line(command), one_line(message));
   }
   return absl::OkStatus();
 }

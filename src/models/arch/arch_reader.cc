@@ -1,5 +1,6 @@
 #include "models/arch/arch_reader.h"
 
+#include <cmath>
 #include <variant>
 
 #include "base/log.h"
@@ -39,14 +40,17 @@ absl::StatusOr<int64_t> ArchReader::integer_or(std::string_view key, int64_t min
 absl::StatusOr<double> ArchReader::number_or(std::string_view key, double fallback) {
   pass_over(key);
   RETURN_IF_ERROR(check_is_one_value(key));
-  return checkpoint_->metadata().number_or(name(key), fallback);
+  ASSIGN_OR_RETURN(const double value, checkpoint_->metadata().number_or(name(key), fallback));
+  if (std::isfinite(static_cast<float>(value))) return value;
+  return invalid_argument("key '{}' is {}, which is beyond float32", name(key), value);
 }
 
 absl::StatusOr<double> ArchReader::positive(std::string_view key) {
   pass_over(key);
   RETURN_IF_ERROR(check_is_one_value(key));
-  ASSIGN_OR_RETURN(const double value, checkpoint_->metadata().number(name(key)));
-  if (value > 0) return value;
+  RETURN_IF_ERROR(checkpoint_->metadata().number(name(key)).status());
+  ASSIGN_OR_RETURN(const double value, number_or(key, 0));
+  if (static_cast<float>(value) > 0) return value;
   return invalid_argument("key '{}' is {}, but must be positive", name(key), value);
 }
 

@@ -1,6 +1,7 @@
 #include "models/arch/unread_keys.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <limits>
 #include <optional>
 #include <string>
@@ -36,7 +37,7 @@ constexpr KnownKey kKnownKeys[] = {
     {"attention.max_alibi_bias", "ALiBi, biases by distance"},
     {"attention.causal", "attention that is not causal", 1},
     {"attention.shared_kv_layers", "keys and values shared by layers"},
-    {"attention.group_norm_epsilon", "group norms", kNever},
+    {"attention.group_norm_epsilon", "group norms"},
     {"attention.group_norm_groups", "group norms"},
     {"attention.q_lora_rank", "latent attention"},
     {"attention.kv_lora_rank", "latent attention"},
@@ -68,9 +69,31 @@ constexpr KnownKey kKnownKeys[] = {
     {"rope.dimension_sections", "rope of several dimensions", kNever},
     {"rope.freq_base_swa", "a rope of its own for windowed layers", kNever},
     {"hidden_activation", "another activation than SiLU", kNever},
-    {"decoder_start_token_id", "encoders with decoders", kNever},
+    {"decoder_start_token_id", "encoders with decoders", -1, UINT32_MAX},
     {"decoder_block_count", "encoders with decoders"},
+    {"attention.relative_buckets_count", "biases by distance"},
+    {"embedding_length_out", "an output of another width"},
+    {"time_mix_extra_dim", "recurrent layers"},
+    {"time_decay_extra_dim", "recurrent layers"},
+    {"token_shift_count", "recurrent layers"},
+    {"wkv.head_size", "recurrent layers"},
 };
+
+// Of networks that no architecture here has: 0 says that the model has none.
+constexpr KnownKey kKnownGroups[] = {
+    {"expert", "mixtures of experts"}, {"ssm.", "state-space layers"},
+    {"convnext.", "convolutions"},     {"posnet.", "convolutions"},
+    {"shortconv.", "convolutions"},
+};
+
+// Null: neither the key nor its group is known.
+const KnownKey* find_known(std::string_view name) {
+  const auto* key = std::ranges::find(kKnownKeys, name, &KnownKey::name);
+  if (key != std::end(kKnownKeys)) return key;
+  const auto* group = std::ranges::find_if(
+      kKnownGroups, [&](const KnownKey& known) { return name.starts_with(known.name); });
+  return group == std::end(kKnownGroups) ? nullptr : group;
+}
 
 std::optional<double> number_of(const MetaValue& value) {
   if (const auto* integer = std::get_if<int64_t>(&value.value)) {
@@ -97,16 +120,12 @@ std::string shown(const MetaValue& value) {
 absl::Status check_asks_nothing(std::string_view key, std::string_view name,
                                 const MetaValue& value) {
   if (std::ranges::find(kHarmless, name) != std::end(kHarmless)) return absl::OkStatus();
-  const auto* known = std::ranges::find(kKnownKeys, name, &KnownKey::name);
+  const KnownKey* known = find_known(name);
   const std::string shown_key = escape_for_log(key.substr(0, 120));
-  if (known != std::end(kKnownKeys)) {
+  if (known != nullptr) {
     const std::optional<double> number = number_of(value);
     if (number && (*number == known->nothing || *number == known->also)) return absl::OkStatus();
     return unimplemented("key '{}' is {}: not supported: {}", shown_key, shown(value), known->what);
-  }
-  if (name.starts_with("expert")) {
-    return unimplemented("key '{}' is {}: not supported: mixtures of experts", shown_key,
-                         shown(value));
   }
   return unimplemented(
       "key '{}' is {}: Millrace does not know it, and it may change the model's answers", shown_key,

@@ -27,6 +27,8 @@ TEST(UnreadKeys, AreRefusedByName) {
       {set_number("llama.embedding_scale", 12), "scaling of embeddings"},
       {set_integer("llama.expert_used_count", 2), "mixtures of experts"},
       {set_integer("llama.expert_group_count", 2), "mixtures of experts"},
+      {set_integer("llama.ssm.state_size", 16), "state-space layers"},
+      {set_integer("llama.decoder_start_token_id", 0), "encoders with decoders"},
       {set_integer("llama.pooling_type", 3), "an embedding model"},
       {set_boolean("llama.use_parallel_residual", true), "side by side"},
       {set_integer("llama.attention.sliding_window", 8), ""},
@@ -62,6 +64,14 @@ TEST(UnreadKeys, ThatAskForNothingAreHarmless) {
                          set_number("llama.rope.scaling.factor", 4));
   const Edit cases[] = {
       set_number("llama.attn_logit_softcapping", 0),
+      set_integer("llama.expert_feed_forward_length", 0),
+      set_number("llama.expert_weights_scale", 0),
+      set_integer("llama.ssm.inner_size", 0),
+      set_integer("llama.convnext.block_count", 0),
+      set_integer("llama.wkv.head_size", 0),
+      set_integer("llama.time_mix_extra_dim", 0),
+      set_integer("llama.attention.relative_buckets_count", 0),
+      set_integer("llama.decoder_start_token_id", 0xFFFFFFFF),
       set_number("llama.final_logit_softcapping", 0),
       set_number("llama.attention.clamp_kqv", 0),
       set_number("llama.attention.max_alibi_bias", 0),
@@ -89,6 +99,20 @@ TEST(UnreadKeys, ThatAskForNothingAreHarmless) {
   };
   for (size_t i = 0; i < std::size(cases); ++i) {
     EXPECT_EQ(load_edited({}, cases[i]).status(), absl::OkStatus()) << i;
+  }
+}
+
+TEST(Numbers, BeyondFloat32AreRefused) {
+  const Edit cases[] = {
+      set_number("llama.attention.layer_norm_rms_epsilon", 1e300),
+      set_number("llama.attention.layer_norm_rms_epsilon", 1e-300),
+      set_number("llama.attention.scale", 1e300),
+      set_number("llama.rope.scaling.factor", 1e300),
+  };
+  for (const Edit& edit : cases) {
+    const absl::Status status = load_edited({}, edit).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_THAT(message_of(status), HasSubstr("key 'llama."));
   }
 }
 
