@@ -16,7 +16,8 @@ using KeySet = absl::flat_hash_set<std::string, StringHash, StringEqual>;
 
 class Builder final : public nlohmann::json_sax<Json> {
  public:
-  explicit Builder(const JsonLimits& limits) : limits_(limits) {}
+  Builder(const JsonLimits& limits, bool unique_keys)
+      : limits_(limits), unique_keys_(unique_keys) {}
 
   absl::Status take_error() { return std::move(error_); }
   Json take_root() { return std::move(root_); }
@@ -43,7 +44,7 @@ class Builder final : public nlohmann::json_sax<Json> {
       return fail(fmt::format("an object in the request body has more than {} keys", limits_.keys));
     }
     if (frames_.size() == 1) field_ = value;
-    if (!frame.keys.insert(value).second) {
+    if (!frame.keys.insert(value).second && unique_keys_) {
       return fail("an object in the request body has the same key twice");
     }
     key_ = std::move(value);
@@ -106,6 +107,7 @@ class Builder final : public nlohmann::json_sax<Json> {
   }
 
   const JsonLimits limits_;
+  const bool unique_keys_;
   Json root_;
   std::vector<Frame> frames_;
   std::string key_;
@@ -130,9 +132,14 @@ absl::StatusOr<Json> parse_json(std::string_view text, const JsonLimits& limits)
   if (text.find('\0') != std::string_view::npos) {
     return invalid_argument("the request body is not valid JSON: it has a NUL byte");
   }
-  Builder builder(limits);
+  Builder builder(limits, true);
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) return builder.take_error();
   return builder.take_root();
+}
+
+bool is_json_within(std::string_view text, const JsonLimits& limits) {
+  Builder builder(limits, false);
+  return Json::sax_parse(text.begin(), text.end(), &builder);
 }
 
 }  // namespace millrace

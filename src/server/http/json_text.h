@@ -25,5 +25,7 @@ struct JsonLimits {
 // Parses a JSON text of a client. Limits and duplicate keys are judged while parsing, so the time
 // is linear in the text whatever it holds.
 absl::StatusOr<Json> parse_json(std::string_view text, const JsonLimits& limits = {});
+// Whether a text is JSON within the limits; an object may have the same key twice.
+bool is_json_within(std::string_view text, const JsonLimits& limits);
 
 }  // namespace millrace

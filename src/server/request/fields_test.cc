@@ -333,6 +333,7 @@ TEST(FieldsTest, Messages) {
           {"id":"4","function":{"name":"f","arguments":"null"}},
           {"id":"5","function":{"name":"f","arguments":"1e999"}},
           {"id":"6","function":{"name":"f","arguments":null}},
+          {"id":"8","function":{"name":"f","arguments":"{\"a\":1,\"a\":[{\"b\":1,\"b\":2}]}"}},
           {"id":"7","function":{"name":"f"}}]}]})",
        nullptr},
       {R"({"messages":[{"role":"assistant","content":null,"tool_calls":null}]})",

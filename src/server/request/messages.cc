@@ -34,8 +34,8 @@ absl::StatusOr<Json> read_parts(const Json& parts, bool by_assistant, const std:
   return read;
 }
 
-// A tool call of an earlier answer. Its arguments stay as they are, text that is no JSON too; JSON
-// beyond the limits is refused.
+// A tool call of an earlier answer. Its arguments stay as the model wrote them, text that is no
+// JSON and keys that come twice too; JSON beyond the limits is refused.
 absl::StatusOr<Json> read_tool_call(const Json& call, const std::string& path,
                                     const JsonLimits& limits) {
   const auto function = call.is_object() ? call.find("function") : call.end();
@@ -45,7 +45,7 @@ absl::StatusOr<Json> read_tool_call(const Json& call, const std::string& path,
   const auto arguments = function->find("arguments");
   if (arguments == function->end() || !arguments->is_string()) return call;
   const auto& text = arguments->get_ref<const std::string&>();
-  if (!parse_json(text, limits).ok() && Json::accept(text)) {
+  if (!is_json_within(text, limits) && Json::accept(text)) {
     const std::string inner = path + ".function.arguments";
     return at_field(inner, invalid_argument("{} must be JSON within the limits of a body", inner));
   }

@@ -36,7 +36,8 @@ constexpr Field kPeerFields[] = {
     {"do_sample", UnsupportedField{"true"}},
     {"custom_logit_processor", UnsupportedField{"\"\" []"}},
 
-    // Lengths.
+    // Lengths and counts.
+    {"n_cmpl", UnsupportedField{"1"}},
     {"max_new_tokens", UnsupportedField{}},
     {"min_new_tokens", UnsupportedField{"0"}},
     {"n_indent", UnsupportedField{"0"}},
@@ -46,6 +47,7 @@ constexpr Field kPeerFields[] = {
     {"options", UnsupportedField{"{}"}},
     {"parameters", UnsupportedField{"{}"}},
     {"sampling_params", UnsupportedField{"{}"}},
+    {"extra_body", UnsupportedField{"{}"}},
 
     // Adapters.
     {"lora", UnsupportedField{"[] \"\""}},

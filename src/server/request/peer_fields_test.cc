@@ -78,6 +78,8 @@ TEST(PeerFields, ConstraintsAreRefusedWhateverTheyAre) {
   expect_refused("lora", {{{"id", 0}, {"scale", 1}}});
   expect_refused("images", {"aGk="});
   expect_refused("options", {{"num_predict", 5}});
+  expect_refused("extra_body", {{"guided_json", {{"type", "object"}}}});
+  expect_refused("n_cmpl", 2);
   expect_refused("samplers", {"top_k"});
   expect_refused("do_sample", false);
 }
