@@ -65,10 +65,10 @@ TEST(BeyondLimits, EachHasItsMessage) {
 // Loops of the dearest things that a template can do: each is stopped by what it is counted, since
 // whatever is not would run for minutes.
 TEST(Hostile, WorkIsCounted) {
-  struct Case {
+  struct Loop {
     std::string_view before, body;
   };
-  constexpr Case kCases[] = {
+  constexpr Loop kCases[] = {
       {"{% set s = '9' * 4000 %}", "{% set y = s|int %}"},
       {"{% set s = '\u03a3' * 1000000 %}", "{{ s.lower()|length }}"},
       {"{% set s = 'a ' * 1000000 %}", "{{ s|title|length }}"},
@@ -109,7 +109,7 @@ TEST(Hostile, WorkIsCounted) {
        "{% set k = t + (9,) %}",
        "{% set y = k in d %}"},
   };
-  for (const Case& each : kCases) {
+  for (const Loop& each : kCases) {
     expect_exhausted(std::string(each.before) + forever(each.body), "more than");
   }
 }
