@@ -19,7 +19,7 @@
 namespace millrace {
 namespace {
 
-const std::string kFolder = "../shared/data/vocab/";
+const std::string kVocabularies = "../shared/data/vocab/";
 const std::string kModels = "models/";
 
 std::string read_file(const std::string& path) {
@@ -30,7 +30,7 @@ std::string read_file(const std::string& path) {
 }
 
 std::string path_of(const std::string& name) {
-  const std::string shared = kFolder + name;
+  const std::string shared = kVocabularies + name;
   return std::filesystem::exists(shared) ? shared : kModels + name;
 }
 
@@ -61,7 +61,7 @@ const std::vector<const char*> kCovered = {kBert.data(),
 class Vocabularies : public testing::TestWithParam<const char*> {};
 
 TEST_P(Vocabularies, GiveTheIdsOfTheirOutFile) {
-  const std::string path = kFolder + GetParam();
+  const std::string path = kVocabularies + GetParam();
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not here";
   const auto tokenizer = open_tokenizer(path);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
@@ -85,7 +85,7 @@ TEST_P(Vocabularies, GiveTheIdsOfTheirOutFile) {
 INSTANTIATE_TEST_SUITE_P(Covered, Vocabularies, testing::ValuesIn(kCovered));
 
 TEST(Differential, EveryLineOfTheCoveredVocabulariesAgrees) {
-  const std::string path = kFolder + "differential.jsonl";
+  const std::string path = kVocabularies + "differential.jsonl";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not here";
   std::map<std::string, std::unique_ptr<const Tokenizer>> tokenizers;
   std::vector<const char*> names = kCovered;
