@@ -388,10 +388,11 @@ TEST_F(HttpTest, PipelinedStreamsComeInTurn) {
 TEST_F(HttpTest, AClientThatReadsNothingIsCancelled) {
   options.limits.stall_timeout = absl::Milliseconds(100);
   options.limits.pending_bytes = int64_t{1} << 40;  // nothing else ends it
-  echo = std::make_unique<EchoGenerator>(*tokenizer, 1 << 20);
+  echo = std::make_unique<EchoGenerator>(*tokenizer, 1 << 22);
   start();
   TestClient client(server->port(), 4096);
-  const Json body = {{"prompt", "abc"}, {"max_tokens", 200000}, {"stream", true}};
+  // More tokens than are made while the client stalls: an answer that has ended is not cancelled.
+  const Json body = {{"prompt", "abc"}, {"max_tokens", 4000000}, {"stream", true}};
   client.send(post("/v1/completions", body.dump()));
   EXPECT_TRUE(echo->wait_for_cancels(1));
   EXPECT_TRUE(echo->wait_for_running(0));

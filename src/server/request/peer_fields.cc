@@ -18,6 +18,7 @@ constexpr Field kPeerFields[] = {
     {"format", UnsupportedField{"\"\""}},
     {"stop_regex", UnsupportedField{"\"\" []"}},
     {"no_stop_trim", UnsupportedField{"false"}},
+    {"stop_sequences", UnsupportedField{"[]"}},
 
     // Samplers.
     {"mirostat", UnsupportedField{"0"}},
@@ -66,6 +67,7 @@ constexpr Field kPeerFields[] = {
     {"input_ids", UnsupportedField{"[]"}},
     {"inputs", UnsupportedField{"\"\""}},
     {"input_extra", UnsupportedField{"[]"}},
+    {"truncate", UnsupportedField{"0"}},
     {"input_prefix", UnsupportedField{"\"\""}},
     {"input_suffix", UnsupportedField{"\"\""}},
     {"context", UnsupportedField{"[]"}},
@@ -78,6 +80,7 @@ constexpr Field kPeerFields[] = {
     {"guideline", UnsupportedField{"\"\""}},
     {"tool_prompt", UnsupportedField{"\"\""}},
     {"think", UnsupportedField{}},
+    {"enable_thinking", UnsupportedField{}},
     {"reasoning", UnsupportedField{"{}"}},
     {"reasoning_format", UnsupportedField{"\"none\" \"auto\""}},
     {"reasoning_budget", UnsupportedField{"-1"}},
