@@ -36,16 +36,16 @@ class Scorer {
       : executor_(executor), sequences_(executor.capacity(), context) {}
 
   // Adds the tokens behind position `scored_from`.
-  absl::Status score(std::span<const TokenId> window, int32_t scored_from, Tally& tally) {
-    const auto size = static_cast<int32_t>(window.size());
+  absl::Status score(std::span<const TokenId> tokens, int32_t scored_from, Tally& tally) {
+    const auto size = static_cast<int32_t>(tokens.size());
     for (int32_t at = 0; at < size;) {
       const bool scored = at >= scored_from;
       const int32_t left = (scored ? size : scored_from) - at;
       const int32_t rows = std::min(executor_.capacity().rows_max, left);
       sequences_.clear();
-      sequences_.add(0, at, window.subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
+      sequences_.add(0, at, tokens.subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
                      scored ? SliceWants::kAll : SliceWants::kNone);
-      order_scores(window.subspan(static_cast<size_t>(at) + 1));
+      order_scores(tokens.subspan(static_cast<size_t>(at) + 1));
       RETURN_IF_ERROR(executor_.start(sequences_.batch()));
       RETURN_IF_ERROR(executor_.finish(orders_, output_));
       RETURN_IF_ERROR(add_scores(at, tally));
@@ -55,7 +55,7 @@ class Scorer {
   }
 
  private:
-  // Want i predicts targets[i]; the window's last token predicts nothing that the window holds.
+  // Want i predicts targets[i]; the last token of a chunk predicts nothing that the chunk holds.
   void order_scores(std::span<const TokenId> targets) {
     orders_.clear();
     const auto wants = std::min(std::ssize(sequences_.batch().wants), std::ssize(targets));
@@ -88,7 +88,7 @@ class Scorer {
 absl::StatusOr<Perplexity> measure_perplexity(Executor& executor, const PerplexityOrder& order) {
   const int64_t filled = std::ssize(order.tokens) / order.context;
   if (filled < 1) {
-    return invalid_argument("the text has {} tokens, fewer than one window of {}",
+    return invalid_argument("the text has {} tokens, fewer than one chunk of {}",
                             order.tokens.size(), order.context);
   }
   const int64_t chunks = order.chunks_max > 0 ? std::min(order.chunks_max, filled) : filled;
@@ -96,10 +96,10 @@ absl::StatusOr<Perplexity> measure_perplexity(Executor& executor, const Perplexi
   Tally tally;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const auto begin = order.tokens.begin() + chunk * order.context;
-    std::vector<TokenId> window(begin, begin + order.context);
-    if (order.first_token) window[0] = *order.first_token;
-    const absl::Status scored = scorer.score(window, order.context / 2, tally);
-    if (!scored.ok()) return internal_error("window {}: {}", chunk + 1, message_of(scored));
+    std::vector<TokenId> tokens(begin, begin + order.context);
+    if (order.first_token) tokens[0] = *order.first_token;
+    const absl::Status scored = scorer.score(tokens, order.context / 2, tally);
+    if (!scored.ok()) return internal_error("chunk {}: {}", chunk + 1, message_of(scored));
     if (order.progress) {
       order.progress(static_cast<double>(chunk + 1) / static_cast<double>(chunks),
                      tally.perplexity());

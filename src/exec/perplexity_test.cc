@@ -41,9 +41,9 @@ TEST(Perplexity, IsThatOfTheLogits) {
   const auto whole = executor_for(*model, lanes, kContext);
   FixedSequences sequences(whole->capacity(), kContext);
   double sum = 0;
-  for (int32_t window = 0; window < 2; ++window) {
-    std::vector<TokenId> tokens(order.tokens.begin() + window * kContext,
-                                order.tokens.begin() + (window + 1) * kContext);
+  for (int32_t chunk = 0; chunk < 2; ++chunk) {
+    std::vector<TokenId> tokens(order.tokens.begin() + chunk * kContext,
+                                order.tokens.begin() + (chunk + 1) * kContext);
     tokens[0] = 1;
     sequences.clear();
     sequences.add(0, 0, tokens, SliceWants::kAll);
@@ -66,7 +66,7 @@ TEST(Perplexity, IsThatOfTheLogits) {
   }
 }
 
-TEST(Perplexity, ATextShorterThanAWindowIsRefused) {
+TEST(Perplexity, ATextShorterThanAChunkIsRefused) {
   const RandomModelShape shape;
   LanePool lanes(1);
   const auto model = load_random_model(shape, {}, lanes).value();
@@ -75,7 +75,7 @@ TEST(Perplexity, ATextShorterThanAWindowIsRefused) {
   order.tokens = tokens_of(kContext - 1, shape.vocab);
   order.context = kContext;
   EXPECT_EQ(message_of(measure_perplexity(*executor, order).status()),
-            "the text has 19 tokens, fewer than one window of 20");
+            "the text has 19 tokens, fewer than one chunk of 20");
 }
 
 // An executor whose every row is at fault.
@@ -104,7 +104,7 @@ TEST(Perplexity, RowsThatAreNotNumbersAreRefused) {
   order.tokens = tokens_of(kContext, shape.vocab);
   order.context = kContext;
   EXPECT_EQ(message_of(measure_perplexity(executor, order).status()),
-            "window 1: the logits of token 10 are not all numbers");
+            "chunk 1: the logits of token 10 are not all numbers");
 }
 
 }  // namespace

@@ -14,22 +14,22 @@ absl::Status Ffn::load(Weights& weights) {
   return down_.load(weights, {&down, 1}, InputForm::kCompact);
 }
 
-Ffn::Workspace Ffn::lay_out(Scratch& scratch, int64_t rows) const {
-  return {.normed = scratch.activations(input_forms_, rows, spec_.width),
-          .hidden = scratch.activations(down_.input_forms(), rows, spec_.hidden)};
+Ffn::Workspace Ffn::lay_out(WorkspaceLayout& layout, int64_t rows) const {
+  return {.normed = layout.activations(input_forms_, rows, spec_.width),
+          .hidden = layout.activations(down_.input_forms(), rows, spec_.hidden)};
 }
 
-int64_t Ffn::scratch_bytes(int64_t rows) const {
-  Scratch scratch(nullptr);
-  lay_out(scratch, rows);
-  return scratch.bytes();
+int64_t Ffn::workspace_bytes(int64_t rows) const {
+  WorkspaceLayout layout(nullptr);
+  lay_out(layout, rows);
+  return layout.bytes();
 }
 
 int64_t Ffn::carried_bytes(const KvPlace&, int) const { return 0; }
 
 void Ffn::forward(Lane& lane, const ForwardContext& context) const {
-  Scratch scratch(context.scratch);
-  const Workspace work = lay_out(scratch, context.residual.rows);
+  WorkspaceLayout layout(context.workspace);
+  const Workspace work = lay_out(layout, context.residual.rows);
   ops::rms_norm(lane, context.kernels, context.residual, norm_, spec_.norm_epsilon, work.normed);
   lane.barrier();
   ops::gate_up(lane, context.kernels, gate_, up_, work.normed, work.hidden);

@@ -4,8 +4,8 @@
 #include <span>
 
 #include "nn/linear.h"
-#include "nn/scratch.h"
 #include "nn/sublayer.h"
+#include "nn/workspace_layout.h"
 
 namespace millrace {
 
@@ -22,7 +22,7 @@ class Ffn final : public Sublayer {
 
   KvSpec kv(DType cache) const override;
   absl::Status load(Weights& weights) override;
-  int64_t scratch_bytes(int64_t rows) const override;
+  int64_t workspace_bytes(int64_t rows) const override;
   int64_t carried_bytes(const KvPlace& place, int lanes) const override;
   void forward(Lane& lane, const ForwardContext& context) const override;
 
@@ -31,7 +31,7 @@ class Ffn final : public Sublayer {
     Activations normed;  // [rows, width]
     Activations hidden;  // [rows, hidden]
   };
-  Workspace lay_out(Scratch& scratch, int64_t rows) const;
+  Workspace lay_out(WorkspaceLayout& layout, int64_t rows) const;
 
   FfnSpec spec_;
   std::span<const float> norm_;  // [width]

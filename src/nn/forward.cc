@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "kernels/ops.h"
-#include "nn/scratch.h"
+#include "nn/workspace_layout.h"
 
 namespace millrace {
 namespace {
@@ -15,10 +15,10 @@ struct StepMemory {
   std::byte* rest;       // the sublayers use it one after the other, then the head
 };
 
-StepMemory place_step(const Network& network, int64_t rows, Scratch& scratch) {
-  return {.residual = scratch.rows(rows, network.width),
-          .angles = scratch.rows(rows, network.rope.rotated),
-          .rest = scratch.rest()};
+StepMemory place_step(const Network& network, int64_t rows, WorkspaceLayout& layout) {
+  return {.residual = layout.rows(rows, network.width),
+          .angles = layout.rows(rows, network.rope.rotated),
+          .rest = layout.rest()};
 }
 
 struct HeadMemory {
@@ -27,22 +27,22 @@ struct HeadMemory {
   Rows<float> logits;  // [rows, vocab]
 };
 
-HeadMemory place_head(const Network& network, int64_t rows, Scratch& scratch) {
-  return {.hidden = scratch.rows(rows, network.width),
-          .normed = scratch.activations(network.head_forms, rows, network.width),
-          .logits = scratch.rows(rows, network.vocab_size)};
+HeadMemory place_head(const Network& network, int64_t rows, WorkspaceLayout& layout) {
+  return {.hidden = layout.rows(rows, network.width),
+          .normed = layout.activations(network.head_forms, rows, network.width),
+          .logits = layout.rows(rows, network.vocab_size)};
 }
 
 }  // namespace
 
 int64_t forward_bytes(const Network& network, int64_t rows_max) {
-  Scratch head(nullptr);
+  WorkspaceLayout head(nullptr);
   place_head(network, std::min<int64_t>(rows_max, kHeadRowsMax), head);
   int64_t rest = head.bytes();
   for (const auto& sublayer : network.sublayers) {
-    rest = std::max(rest, sublayer->scratch_bytes(rows_max));
+    rest = std::max(rest, sublayer->workspace_bytes(rows_max));
   }
-  Scratch step(nullptr);
+  WorkspaceLayout step(nullptr);
   place_step(network, rows_max, step);
   return step.bytes() + rest;
 }
@@ -57,8 +57,8 @@ int64_t carried_bytes(const Network& network, std::span<const KvPlace> places, i
 
 Rows<const float> forward(Lane& lane, const Kernels& kernels, const Network& network,
                           const ForwardInput& input, const ForwardMemory& memory) {
-  Scratch scratch(memory.step);
-  const StepMemory step = place_step(network, std::ssize(input.tokens), scratch);
+  WorkspaceLayout layout(memory.step);
+  const StepMemory step = place_step(network, std::ssize(input.tokens), layout);
   ops::embed(lane, kernels, network.embedding, input.tokens, step.residual);
   ops::rope_angles(lane, network.rope, input.positions, step.angles);
   lane.barrier();
@@ -68,7 +68,7 @@ Rows<const float> forward(Lane& lane, const Kernels& kernels, const Network& net
                                          .rope_pairs = network.rope.pairs,
                                          .rope_angles = step.angles,
                                          .place = input.places[i],
-                                         .scratch = step.rest,
+                                         .workspace = step.rest,
                                          .carried = memory.carried});
   }
   return step.residual;
@@ -78,8 +78,8 @@ Rows<const float> head(Lane& lane, const Kernels& kernels, const Network& networ
                        Rows<const float> hidden, std::span<const int32_t> rows,
                        const ForwardMemory& memory) {
   CHECK(!rows.empty() && std::ssize(rows) <= kHeadRowsMax, "{} rows for the head", rows.size());
-  Scratch scratch(memory.step);
-  Scratch rest(place_step(network, hidden.rows, scratch).rest);
+  WorkspaceLayout layout(memory.step);
+  WorkspaceLayout rest(place_step(network, hidden.rows, layout).rest);
   const HeadMemory work = place_head(network, std::ssize(rows), rest);
   ops::gather(lane, hidden, rows, work.hidden);
   lane.barrier();

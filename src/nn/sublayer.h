@@ -27,10 +27,10 @@ struct ForwardContext {
   const Kernels& kernels;
   Rows<float> residual;  // [rows, width] the stream that every sublayer adds to
   ops::Rope::Pairs rope_pairs = ops::Rope::Pairs::kNeighbours;
-  Rows<const float> rope_angles;  // [rows, rotated]
-  KvPlace place;                  // of this sublayer
-  std::byte* scratch = nullptr;   // scratch_bytes(rows), shared by all lanes
-  std::span<std::byte> carried;   // carried_bytes() or more, shared by all lanes
+  Rows<const float> rope_angles;   // [rows, rotated]
+  KvPlace place;                   // of this sublayer
+  std::byte* workspace = nullptr;  // workspace_bytes(rows), shared by all lanes
+  std::span<std::byte> carried;    // carried_bytes() or more, shared by all lanes
 };
 
 // One residual branch of a layer: residual += body(norm(residual)). Constant after load().
@@ -41,7 +41,7 @@ class Sublayer {
   virtual KvSpec kv(DType cache) const = 0;
   virtual absl::Status load(Weights& weights) = 0;
   // Working memory for a step of so many rows.
-  virtual int64_t scratch_bytes(int64_t rows) const = 0;
+  virtual int64_t workspace_bytes(int64_t rows) const = 0;
   // Working memory that is zero at first and that only this kind of sublayer writes to.
   virtual int64_t carried_bytes(const KvPlace& place, int lanes) const = 0;
   // Every lane calls it after a barrier, and it ends with one.

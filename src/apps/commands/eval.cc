@@ -59,7 +59,7 @@ absl::Status evaluate_text(const EvalOptions& options, const Checkpoint& checkpo
                                    {"chunks", result.chunks}};
     fmt::print(out, "{}\n", report.dump());
   } else {
-    fmt::print(out, "perplexity {:.4f} ± {:.4f} ({} tokens scored in {} windows of {})\n",
+    fmt::print(out, "perplexity {:.4f} ± {:.4f} ({} tokens scored in {} chunks of {})\n",
                result.value, result.standard_error, result.tokens, result.chunks, options.context);
   }
   return absl::OkStatus();
@@ -132,11 +132,11 @@ void bind(CLI::App& command, EvalOptions& options) {
                           ->type_name("FILE")
                           ->group(perplexity);
   command
-      .add_option("--context,-c", options.context, "tokens in a window; its second half is scored")
+      .add_option("--context,-c", options.context, "tokens in a chunk; its second half is scored")
       ->check(CLI::Range(4, 1 << 20))
       ->type_name("N")
       ->group(perplexity);
-  command.add_option("--chunks", options.chunks, "windows; 0: all that the text fills")
+  command.add_option("--chunks", options.chunks, "chunks to score; 0: all that the text fills")
       ->check(CLI::NonNegativeNumber)
       ->type_name("N")
       ->group(perplexity);

@@ -14,8 +14,8 @@ struct EvalOptions {
   ComputeOptions compute;
   VocabularyOptions vocabulary;
   std::string text;       // path
-  int64_t context = 512;  // tokens in a window
-  int64_t chunks = 0;     // windows; 0: all
+  int64_t context = 512;  // tokens in a chunk
+  int64_t chunks = 0;     // 0: all
   bool json = false;
   std::string tokens;  // path of a JSON list of ids, instead of a text
   std::string logits;  // path to write to

@@ -38,17 +38,17 @@ absl::Status Attention::load(Weights& weights) {
   return output_.load(weights, {&output, 1}, InputForm::kCompact, output_bias);
 }
 
-Attention::Workspace Attention::lay_out(Scratch& scratch, int64_t rows) const {
-  return {.normed = scratch.activations(qkv_.input_forms(), rows, spec_.width),
-          .qkv = scratch.rows(rows, spec_.query_width() + 2 * spec_.kv_width()),
-          .mixed = scratch.rows(rows, spec_.query_width()),
-          .mixed_in = scratch.activations(output_.input_forms(), rows, spec_.query_width())};
+Attention::Workspace Attention::lay_out(WorkspaceLayout& layout, int64_t rows) const {
+  return {.normed = layout.activations(qkv_.input_forms(), rows, spec_.width),
+          .qkv = layout.rows(rows, spec_.query_width() + 2 * spec_.kv_width()),
+          .mixed = layout.rows(rows, spec_.query_width()),
+          .mixed_in = layout.activations(output_.input_forms(), rows, spec_.query_width())};
 }
 
-int64_t Attention::scratch_bytes(int64_t rows) const {
-  Scratch scratch(nullptr);
-  lay_out(scratch, rows);
-  return scratch.bytes();
+int64_t Attention::workspace_bytes(int64_t rows) const {
+  WorkspaceLayout layout(nullptr);
+  lay_out(layout, rows);
+  return layout.bytes();
 }
 
 ops::AttentionShape Attention::shape() const {
@@ -60,8 +60,8 @@ int64_t Attention::carried_bytes(const KvPlace& place, int lanes) const {
 }
 
 void Attention::forward(Lane& lane, const ForwardContext& context) const {
-  Scratch scratch(context.scratch);
-  const Workspace work = lay_out(scratch, context.residual.rows);
+  WorkspaceLayout layout(context.workspace);
+  const Workspace work = lay_out(layout, context.residual.rows);
   const auto columns = [&](int64_t first, int64_t width) {
     return Rows<float>{work.qkv.data + first, work.qkv.rows, width, work.qkv.stride};
   };

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "nn/linear.h"
-#include "nn/scratch.h"
 #include "nn/sublayer.h"
+#include "nn/workspace_layout.h"
 
 namespace millrace {
 
@@ -36,7 +36,7 @@ class Attention final : public Sublayer {
 
   KvSpec kv(DType cache) const override;
   absl::Status load(Weights& weights) override;
-  int64_t scratch_bytes(int64_t rows) const override;
+  int64_t workspace_bytes(int64_t rows) const override;
   int64_t carried_bytes(const KvPlace& place, int lanes) const override;
   void forward(Lane& lane, const ForwardContext& context) const override;
 
@@ -48,7 +48,7 @@ class Attention final : public Sublayer {
     Activations mixed_in;  // the same in the form that the output matrix reads
   };
   ops::AttentionShape shape() const;
-  Workspace lay_out(Scratch& scratch, int64_t rows) const;
+  Workspace lay_out(WorkspaceLayout& layout, int64_t rows) const;
 
   AttentionSpec spec_;
   std::span<const float> norm_;  // [width]

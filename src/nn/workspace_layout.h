@@ -10,9 +10,9 @@ namespace millrace {
 
 // Lays out a sublayer's working memory, piece after piece. The same code sizes it (over no memory)
 // and places it, so that the two cannot differ.
-class Scratch {
+class WorkspaceLayout {
  public:
-  explicit Scratch(std::byte* memory) : memory_(memory) {}
+  explicit WorkspaceLayout(std::byte* memory) : memory_(memory) {}
 
   Rows<float> rows(int64_t rows, int64_t width) {
     std::byte* piece = take(rows * width * static_cast<int64_t>(sizeof(float)));
