@@ -18,21 +18,24 @@ int64_t bytes_of(bool wanted, int64_t count) {
 }  // namespace
 
 int64_t Activations::bytes(ActivationForms forms, int64_t rows, int64_t width) {
-  CHECK(!forms.q8 || width % kQ8Width == 0, "rows of {} are no whole blocks of 32", width);
+  const bool in_blocks = forms.q8 || forms.q16;
+  CHECK(!in_blocks || width % kQ8Width == 0, "rows of {} are no whole blocks of 32", width);
   const int64_t elements = rows * width;
   return bytes_of<float>(forms.f32, elements) + bytes_of<uint16_t>(forms.bf16, elements) +
-         bytes_of<Q8Block>(forms.q8, elements / kQ8Width);
+         bytes_of<Q8Block>(forms.q8, elements / kQ8Width) +
+         bytes_of<Q8Block>(forms.q16, 2 * elements / kQ8Width);
 }
 
 Activations Activations::lay_out(ActivationForms forms, int64_t rows, int64_t width,
                                  std::byte* workspace) {
-  CHECK(!forms.q8 || width % kQ8Width == 0, "rows of {} are no whole blocks of 32", width);
   Activations result{.forms = forms, .rows = rows, .width = width};
   if (forms.f32) result.f32 = reinterpret_cast<float*>(workspace);
   workspace += bytes_of<float>(forms.f32, rows * width);
   if (forms.bf16) result.bf16 = reinterpret_cast<uint16_t*>(workspace);
   workspace += bytes_of<uint16_t>(forms.bf16, rows * width);
   if (forms.q8) result.q8 = workspace;
+  workspace += bytes_of<Q8Block>(forms.q8, rows * width / kQ8Width);
+  if (forms.q16) result.q16 = workspace;
   return result;
 }
 

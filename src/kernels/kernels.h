@@ -15,9 +15,9 @@ namespace millrace {
 struct AttentionKernels;  // kernels/attention_kernels.h
 
 // One panel of weights times `columns` (at most kGroupRows) rows of activations. Sets sums:
-// [columns, kPanelRows].
-using PanelTimesQ8 = void (*)(const std::byte* panel, int64_t width, const Q8Block* in,
-                              int64_t columns, float* sums);  // in: [width / 32, columns]
+// [columns, kPanelRows]. parts: 1 for q8, 2 for q16.
+using PanelTimesQ8 = void (*)(const std::byte* panel, int64_t width, const Q8Block* in, int parts,
+                              int64_t columns, float* sums);  // in: [width / 32, parts, columns]
 using PanelTimesF32 = void (*)(const std::byte* panel, int64_t width, const float* in,
                                int64_t stride, int64_t columns,
                                float* sums);  // in: [columns, width]
@@ -26,13 +26,14 @@ using PanelTimesBf16 = void (*)(const std::byte* panel, int64_t width, const uin
                                 int64_t stride, int64_t columns,
                                 float* sums);  // in: [columns, width]
 
-// Where one row of activations goes in each form; null: not wanted. q8 blocks are `q8_stride`
-// apart.
+// Where one row of activations goes in each form; null: not wanted. Blocks lie as the row's group
+// of `group_rows` rows has them (kernels/row_groups.h).
 struct RowForms {
   float* f32 = nullptr;
   uint16_t* bf16 = nullptr;
   Q8Block* q8 = nullptr;
-  int64_t q8_stride = 0;
+  Q8Block* q16 = nullptr;
+  int64_t group_rows = 0;
 };
 
 // One tier's inner loops. Every one works on one thread's share and knows nothing of lanes.
@@ -45,7 +46,7 @@ struct Kernels {
   void (*store_panel)(const float* sums, int64_t columns, int64_t outputs, const float* bias,
                       bool add, float* out, int64_t stride);
   // silu(gate) * up for two panels. gate, up: [2, columns, kPanelRows]; out: the first column's
-  // `outputs` elements, the next ones' `stride` further (q8: the next block).
+  // `outputs` elements, the next ones' `stride` further (q8, q16: the next block).
   void (*swiglu)(const float* gate, const float* up, int64_t columns, int64_t outputs,
                  const RowForms& out, int64_t stride);
   // in / sqrt(mean(in^2) + epsilon) * weight of one row. in, weight: [width].

@@ -11,11 +11,14 @@ namespace {
 
 RowForms forms_of_row(const Activations& out, int64_t row) {
   const RowGroup group = row_group_at(out.rows, row / kGroupRows);
-  Q8Block* blocks = q8_of(out, group);
+  const int64_t column = row - group.first;
+  Q8Block* q8 = q8_of(out, group);
+  Q8Block* q16 = q16_of(out, group);
   return {.f32 = f32_of(out, row),
           .bf16 = bf16_of(out, row),
-          .q8 = blocks == nullptr ? nullptr : blocks + (row - group.first),
-          .q8_stride = group.rows};
+          .q8 = q8 == nullptr ? nullptr : q8 + column,
+          .q16 = q16 == nullptr ? nullptr : q16 + column,
+          .group_rows = group.rows};
 }
 
 // Of a group's first row, from column `first` on, a multiple of 32.
@@ -24,6 +27,7 @@ RowForms forms_of_group(const Activations& out, const RowGroup& group, int64_t f
   if (forms.f32 != nullptr) forms.f32 += first;
   if (forms.bf16 != nullptr) forms.bf16 += first;
   if (forms.q8 != nullptr) forms.q8 += first / kQ8Width * group.rows;
+  if (forms.q16 != nullptr) forms.q16 += 2 * first / kQ8Width * group.rows;
   return forms;
 }
 
@@ -38,8 +42,10 @@ struct PanelProduct {
   // sums: [group.rows, kPanelRows]
   void operator()(int64_t panel, const RowGroup& group, float* sums) const {
     const std::byte* bytes = weights.panel(panel);
-    if (times_q8 != nullptr) {
-      times_q8(bytes, in.width, q8_of(in, group), group.rows, sums);
+    if (times_q8 != nullptr && in.forms.q8) {
+      times_q8(bytes, in.width, q8_of(in, group), 1, group.rows, sums);
+    } else if (times_q8 != nullptr) {
+      times_q8(bytes, in.width, q16_of(in, group), 2, group.rows, sums);
     } else if (times_bf16 != nullptr) {
       times_bf16(bytes, in.width, bf16_of(in, group.first), in.width, group.rows, sums);
     } else {
@@ -53,7 +59,7 @@ PanelProduct product_of(const Kernels& kernels, const PackedMatrix& weights,
   CHECK(weights.width() == in.width, "weights of width {} for activations of width {}",
         weights.width(), in.width);
   const DType format = weights.format();
-  const bool q8 = in.forms.q8 && is_quantised(format);
+  const bool q8 = (in.forms.q8 || in.forms.q16) && is_quantised(format);
   const bool bf16 = in.forms.bf16 && format == DType::kBF16 && kernels.times_bf16 != nullptr;
   CHECK(q8 || bf16 || in.forms.f32, "activations lack the form that {} weights read",
         info_of(format).name);

@@ -40,7 +40,9 @@ void expect_product(const PackedCase& weights, const Floats& in, const Activatio
                     const Floats& out, const std::string& what) {
   const int64_t width = weights.width;
   const int64_t rows = std::ssize(in) / width;
-  const auto roundings = static_cast<double>(forms.q8 ? width / 32 * 2 + 4 : width + 2);
+  const auto roundings = static_cast<double>(forms.q8    ? width / 32 * 2 + 4
+                                             : forms.q16 ? width / 32 * 4 + 4
+                                                         : width + 2);
   const Floats seen = as_seen(in, forms);
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t o = 0; o < weights.rows; ++o) {
@@ -180,7 +182,8 @@ TEST_P(OpsTest, GateUpIsSwiglu) {
       const Floats in = random_floats(rows * width, 13, rows == 1 ? 20.0F : 1.0F);
       for (const ActivationForms forms : forms_of(isa_, type_)) {
         const Placed placed = converted(isa_, forms, in, rows);
-        const ActivationForms out_forms{.f32 = true, .q8 = hidden % 32 == 0, .bf16 = true};
+        const ActivationForms out_forms{
+            .f32 = true, .q8 = hidden % 32 == 0, .q16 = hidden % 32 == 0, .bf16 = true};
         const Placed out = place(out_forms, rows, hidden);
         const int lanes = static_cast<int>(rows % 4) + 1;
         LanePool(lanes).run([&](Lane& lane) {

@@ -8,8 +8,8 @@
 
 namespace millrace {
 
-// Up to kGroupRows neighbouring rows. Their q8 blocks lie together: [width / 32, rows of the
-// group].
+// Up to kGroupRows neighbouring rows. Their blocks lie together: q8 [width / 32, rows of the
+// group], q16 [width / 32, 2, rows of the group].
 struct RowGroup {
   int64_t first = 0;
   int64_t rows = 0;
@@ -25,6 +25,11 @@ inline RowGroup row_group_at(int64_t rows, int64_t index) {
 inline Q8Block* q8_of(const Activations& in, const RowGroup& group) {
   if (!in.forms.q8) return nullptr;
   return reinterpret_cast<Q8Block*>(in.q8) + group.first * (in.width / kQ8Width);
+}
+
+inline Q8Block* q16_of(const Activations& in, const RowGroup& group) {
+  if (!in.forms.q16) return nullptr;
+  return reinterpret_cast<Q8Block*>(in.q16) + group.first * 2 * (in.width / kQ8Width);
 }
 
 inline float* f32_of(const Activations& in, int64_t row) {

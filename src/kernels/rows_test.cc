@@ -17,7 +17,8 @@ TEST_P(RowsTest, RmsNormNormsAndQuantises) {
     for (const int64_t rows : {1, 5, 66}) {
       Floats in = random_floats(rows * width, 15, 3);
       const Floats weight = random_floats(width, 16);
-      const ActivationForms forms{.f32 = true, .q8 = width % 32 == 0, .bf16 = true};
+      const ActivationForms forms{
+          .f32 = true, .q8 = width % 32 == 0, .q16 = width % 32 == 0, .bf16 = true};
       const Placed out = place(forms, rows, width);
       LanePool(3).run([&](Lane& lane) {
         ops::rms_norm(lane, kernels_for(GetParam()), rows_of(in, rows), weight, 1e-5F, out.view);

@@ -11,12 +11,16 @@
 
 namespace millrace {
 
-// How activations enter products with quantised and BF16 weights: in the compact form that the
-// tier has for them (kernels/activations.h), or in float32.
-enum class ActivationMode : uint8_t { kQ8, kF32 };
+// In which form activations enter products (kernels/activations.h).
+enum class ActivationMode : uint8_t {
+  kQ8,     // quantised weights read q8; BF16 weights read bf16 where the tier has such products
+  kMixed,  // as kQ8, but queries, keys, values and logits are made as with kQ16
+  kQ16,    // quantised weights read q16
+  kF32     // every product reads float32
+};
 
 struct LoadOptions {
-  ActivationMode activations = ActivationMode::kQ8;
+  ActivationMode activations = ActivationMode::kMixed;
   Isa isa = best_isa();  // that the model will run on: it decides the forms of activations
   // Called on the caller's thread after each tensor with the share of bytes packed, 0 to 1; may be
   // empty.

@@ -20,7 +20,7 @@ absl::StatusOr<std::span<const float>> load_ends(const ModelSpec& spec, Weights&
     ASSIGN_OR_RETURN(network.head, weights.matrix({Role::kOutput, spec.vocab_size, spec.width}));
   }
   // The head's rounding errors would show in the log-probabilities as they are.
-  network.head_forms = {.f32 = true};
+  network.head_forms = weights.input_forms(network.head.format(), InputForm::kExact);
   ASSIGN_OR_RETURN(network.output_norm, weights.vector(Role::kOutputNorm, spec.width));
   if (!spec.rope.has_factors) return std::span<const float>();
   return weights.vector(Role::kRopeFactors, spec.rope.rotated / 2);

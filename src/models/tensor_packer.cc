@@ -129,10 +129,14 @@ absl::StatusOr<std::span<const float>> LayerWeights::vectors(std::span<const Vec
   return packer_.join(tensors);
 }
 
-ActivationForms LayerWeights::input_forms(DType format) const {
-  if (packer_.activations() == ActivationMode::kF32) return {.f32 = true};
-  if (is_quantised(format)) return {.q8 = true};
-  if (format == DType::kBF16 && packer_.has_bf16_products()) return {.bf16 = true};
+ActivationForms LayerWeights::input_forms(DType format, InputForm form) const {
+  const ActivationMode mode = packer_.activations();
+  if (mode == ActivationMode::kF32) return {.f32 = true};
+  const bool compact = mode == ActivationMode::kQ8 ||
+                       (mode == ActivationMode::kMixed && form == InputForm::kCompact);
+  if (is_quantised(format))
+    return compact ? ActivationForms{.q8 = true} : ActivationForms{.q16 = true};
+  if (compact && format == DType::kBF16 && packer_.has_bf16_products()) return {.bf16 = true};
   return {.f32 = true};
 }
 

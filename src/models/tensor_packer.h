@@ -64,7 +64,7 @@ class LayerWeights final : public Weights {
   absl::StatusOr<PackedMatrix> matrix(const MatrixOrder& order) override;
   absl::StatusOr<std::vector<PackedMatrix>> matrices(std::span<const MatrixOrder> orders) override;
   absl::StatusOr<std::span<const float>> vectors(std::span<const VectorOrder> orders) override;
-  ActivationForms input_forms(DType format) const override;
+  ActivationForms input_forms(DType format, InputForm form) const override;
 
  private:
   TensorPacker& packer_;

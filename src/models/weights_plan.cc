@@ -60,7 +60,7 @@ class PlannedWeights final : public Weights {
     return std::span<const float>(zeros_.back());
   }
 
-  ActivationForms input_forms(DType) const override { return {.f32 = true}; }
+  ActivationForms input_forms(DType, InputForm) const override { return {.f32 = true}; }
 
  private:
   WeightsPlan& plan_;

@@ -8,8 +8,8 @@ absl::Status Ffn::load(Weights& weights) {
   ASSIGN_OR_RETURN(norm_, weights.vector(Role::kFfnNorm, spec_.width));
   ASSIGN_OR_RETURN(gate_, weights.matrix({Role::kGate, spec_.hidden, spec_.width}));
   ASSIGN_OR_RETURN(up_, weights.matrix({Role::kUp, spec_.hidden, spec_.width}));
-  input_forms_ = weights.input_forms(gate_.format());
-  input_forms_ |= weights.input_forms(up_.format());
+  input_forms_ = weights.input_forms(gate_.format(), InputForm::kCompact);
+  input_forms_ |= weights.input_forms(up_.format(), InputForm::kCompact);
   const MatrixOrder down = {Role::kDown, spec_.width, spec_.hidden};
   return down_.load(weights, {&down, 1}, InputForm::kCompact);
 }

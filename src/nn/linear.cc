@@ -12,9 +12,7 @@ absl::Status Linear::load(Weights& weights, std::span<const MatrixOrder> orders,
   bias_ = bias;
   int64_t rows = 0;
   for (const PackedMatrix& matrix : matrices_) {
-    const ActivationForms forms = form == InputForm::kExact ? ActivationForms{.f32 = true}
-                                                            : weights.input_forms(matrix.format());
-    input_forms_ |= forms;
+    input_forms_ |= weights.input_forms(matrix.format(), form);
     rows += matrix.rows();
   }
   CHECK(bias.empty() || std::ssize(bias) == rows, "a bias of {} for {} rows", bias.size(), rows);

@@ -10,10 +10,6 @@
 
 namespace millrace {
 
-// In which form a product with quantised weights reads its input: 8 bits a value where the model
-// was loaded so, or float32 always.
-enum class InputForm : uint8_t { kCompact, kExact };
-
 // A matrix product with its bias. Matrices stacked over each other that read one input, as queries,
 // keys and values do, are one Linear; they may have different formats.
 class Linear {

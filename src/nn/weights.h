@@ -33,6 +33,10 @@ enum class Role : uint8_t {
   kDown,
 };
 
+// How much of its input a product keeps: kCompact, or kExact where rounding would reach the
+// log-probabilities or every later token. What each means is the loader's choice.
+enum class InputForm : uint8_t { kCompact, kExact };
+
 // A matrix that a layer asks for; a file that has another shape is refused.
 struct MatrixOrder {
   Role role;
@@ -58,7 +62,7 @@ class Weights {
   // One after the other, as float32; they live as long as the model.
   virtual absl::StatusOr<std::span<const float>> vectors(std::span<const VectorOrder> orders) = 0;
   // In which forms a matrix of this format reads its input.
-  virtual ActivationForms input_forms(DType format) const = 0;
+  virtual ActivationForms input_forms(DType format, InputForm form) const = 0;
 
   absl::StatusOr<std::span<const float>> vector(Role role, int64_t size) {
     const VectorOrder order = {role, size};

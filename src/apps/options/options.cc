@@ -42,7 +42,9 @@ absl::StatusOr<Isa> ComputeOptions::chosen_isa() const {
 }
 
 ActivationMode ComputeOptions::activation_mode() const {
-  return activations == "f32" ? ActivationMode::kF32 : ActivationMode::kQ8;
+  if (activations == "q8") return ActivationMode::kQ8;
+  if (activations == "q16") return ActivationMode::kQ16;
+  return activations == "f32" ? ActivationMode::kF32 : ActivationMode::kMixed;
 }
 
 DType ComputeOptions::kv_dtype() const {
@@ -102,9 +104,10 @@ void bind(CLI::App& command, ComputeOptions& options) {
       ->group(group);
   command
       .add_option("--activations", options.activations,
-                  "inputs of products: f32, or q8: 8 bits per block for quantised weights, "
-                  "and bfloat16 for BF16 weights where the CPU has such products")
-      ->check(CLI::IsMember({"q8", "f32"}))
+                  "inputs of products: q8: 8 bits a value for quantised weights, bfloat16 for BF16 "
+                  "weights where the CPU has such products; q16: 16 bits a value for quantised "
+                  "weights; mixed: q16 for queries, keys, values and logits, else q8; f32")
+      ->check(CLI::IsMember({"q8", "mixed", "q16", "f32"}))
       ->type_name("TYPE")
       ->group(group);
   bind_kv_cache_dtype(command, options.kv_cache_dtype, group);

@@ -20,7 +20,7 @@ struct ComputeOptions {
   std::string model;                   // path of a GGUF file
   int threads = 0;                     // 0: the CPUs this process may use
   std::string isa;                     // empty: the best this CPU has
-  std::string activations = "q8";      // or f32
+  std::string activations = "mixed";   // or q8, q16, f32
   std::string kv_cache_dtype = "f16";  // or bf16, f32
 
   int lanes() const;

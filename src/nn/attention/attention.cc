@@ -30,9 +30,7 @@ absl::Status Attention::load(Weights& weights) {
     ASSIGN_OR_RETURN(head_norm_.key, weights.vector(Role::kKeyNorm, spec_.head_dim));
     head_norm_.epsilon = spec_.norm_epsilon;
   }
-  // Rounding errors here reach every later token through the cache: with 8-bit inputs they make a
-  // fifth of the error in stories15M's log-probabilities (tests/models/goldens_test.cc), for a
-  // sixth of the layer's work.
+  // Rounding errors here reach every later token through the cache.
   RETURN_IF_ERROR(qkv_.load(weights, qkv, InputForm::kExact, qkv_bias));
   const MatrixOrder output = {Role::kAttentionOutput, spec_.width, spec_.query_width()};
   return output_.load(weights, {&output, 1}, InputForm::kCompact, output_bias);

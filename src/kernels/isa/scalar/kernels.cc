@@ -32,13 +32,25 @@ void quantise_block(const float* in, Q8Block& out) {
   out.scaled_sum = out.scale * static_cast<float>(sum);
 }
 
+// Block `block` of a row that is `column` rows behind the one that `out` says.
+void put_block(const float* in, const RowForms& out, int64_t block, int64_t column = 0) {
+  if (out.q8 != nullptr) quantise_block(in, out.q8[block * out.group_rows + column]);
+  if (out.q16 == nullptr) return;
+  Q8Block& first = out.q16[2 * block * out.group_rows + column];
+  quantise_block(in, first);
+  float left[kQ8Width];
+  for (int k = 0; k < kQ8Width; ++k) {
+    const auto q = static_cast<float>(first.q[k]);
+    left[k] = std::fma(-first.scale, q, in[k]);
+  }
+  quantise_block(left, (&first)[out.group_rows]);
+}
+
 void convert(const float* in, int64_t width, const RowForms& out) {
   for (int64_t k = 0; k < width; ++k) {
     if (out.f32 != nullptr) out.f32[k] = in[k];
     if (out.bf16 != nullptr) out.bf16[k] = bf16_of_f32(in[k]);
-    if (out.q8 != nullptr && k % kQ8Width == 0) {
-      quantise_block(in + k, out.q8[k / kQ8Width * out.q8_stride]);
-    }
+    if (k % kQ8Width == 0) put_block(in + k, out, k / kQ8Width);
   }
 }
 
@@ -53,9 +65,7 @@ void rms_norm(const float* in, const float* weight, int64_t width, float epsilon
     if (out.f32 != nullptr) out.f32[i] = value;
     if (out.bf16 != nullptr) out.bf16[i] = bf16_of_f32(value);
     block[i % kQ8Width] = value;
-    if (out.q8 != nullptr && i % kQ8Width == kQ8Width - 1) {
-      quantise_block(block, out.q8[i / kQ8Width * out.q8_stride]);
-    }
+    if (i % kQ8Width == kQ8Width - 1) put_block(block, out, i / kQ8Width);
   }
 }
 
@@ -70,7 +80,7 @@ void swiglu(const float* gate, const float* up, int64_t columns, int64_t outputs
       if (out.f32 != nullptr && i < outputs) out.f32[c * stride + i] = row[i];
       if (out.bf16 != nullptr && i < outputs) out.bf16[c * stride + i] = bf16_of_f32(row[i]);
     }
-    if (out.q8 != nullptr) quantise_block(row, out.q8[c]);
+    put_block(row, out, 0, c);
   }
 }
 
@@ -107,11 +117,15 @@ void times(const std::byte* bytes, int64_t width, int64_t columns, Activation ac
 }
 
 template <typename Panel, int kElements>
-void times_q8(const std::byte* panel, int64_t width, const Q8Block* in, int64_t columns,
+void times_q8(const std::byte* panel, int64_t width, const Q8Block* in, int parts, int64_t columns,
               float* sums) {
   const auto activation = [&](int64_t k, int64_t c) {
-    const Q8Block& block = in[k / kQ8Width * columns + c];
-    return double{block.scale} * block.q[k % kQ8Width];
+    double sum = 0;
+    for (int part = 0; part < parts; ++part) {
+      const Q8Block& block = in[(k / kQ8Width * parts + part) * columns + c];
+      sum += double{block.scale} * block.q[k % kQ8Width];
+    }
+    return sum;
   };
   times<Panel, kElements>(panel, width, columns, activation, sums);
 }
