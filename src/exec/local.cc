@@ -72,7 +72,7 @@ LocalExecutor::LocalExecutor(const Model& model, LanePool& lanes, const LocalOpt
     : model_(model),
       lanes_(lanes),
       options_(options),
-      kernels_(kernels_for(options.isa)),
+      ops_(kernels_for(options.isa)),
       sampler_(model.spec().vocab_size, lanes.lanes()) {}
 
 absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::create(const Model& model,
@@ -145,20 +145,20 @@ void LocalExecutor::compute(VisitLogits visit) {
 void LocalExecutor::compute_on(Lane& lane, VisitLogits visit) const {
   if (!batch_->copies.empty()) {
     store_.copy(lane, batch_->copies);
-    lane.barrier();
+    ops_.barrier(lane);
   }
   const Network& network = model_.network();
   const ForwardMemory memory = {
       .step = step_memory_.data(),
       .carried = {carried_memory_.data(), static_cast<size_t>(carried_memory_.size())}};
   const Rows<const float> hidden = forward(
-      lane, kernels_, network,
+      lane, ops_, network,
       {.tokens = batch_->tokens, .positions = batch_->positions, .places = places_}, memory);
   const std::span<const int32_t> wants = batch_->wants;
   for (size_t first = 0; first < wants.size(); first += kHeadRowsMax) {
     const auto rows = wants.subspan(first, std::min<size_t>(kHeadRowsMax, wants.size() - first));
     visit(lane, {.first = static_cast<int32_t>(first),
-                 .rows = head(lane, kernels_, network, hidden, rows, memory)});
+                 .rows = head(lane, ops_, network, hidden, rows, memory)});
   }
 }
 

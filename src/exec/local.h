@@ -10,6 +10,7 @@
 #include "core/executor.h"
 #include "exec/sampler.h"
 #include "kernels/isa.h"
+#include "kernels/ops.h"
 #include "kvstore/kv_store.h"
 #include "models/model.h"
 #include "tensor/buffer.h"
@@ -60,7 +61,7 @@ class LocalExecutor final : public Executor {
   const Model& model_;
   LanePool& lanes_;
   const LocalOptions options_;
-  const Kernels& kernels_;
+  const CpuOps ops_;
   Capacity capacity_;
   KvStore store_;
   std::vector<KvPlace> places_;  // [sublayers]

@@ -6,8 +6,8 @@
 
 #include "base/check.h"
 #include "kernels/attention_kernels.h"
-#include "kernels/attention_ops.h"
 #include "kernels/kernels.h"
+#include "kernels/ops.h"
 
 namespace millrace::ops {
 namespace {
@@ -273,14 +273,14 @@ int64_t attention_memory_bytes(const AttentionShape& shape, const KvLayer& cache
   return AttentionMemory(shape, cache, lanes).bytes();
 }
 
-void attention(Lane& lane, const Kernels& kernels, const AttentionRows& rows,
-               const AttentionShape& shape, Rows<const float> queries, const KvLayer& cache,
-               std::span<std::byte> memory, Rows<float> out) {
+void CpuOps::attention(Lane& lane, const AttentionRows& rows, const AttentionShape& shape,
+                       Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
+                       Rows<float> out) const {
   CHECK(shape.query_heads % cache.heads == 0 && cache.head_dim <= kHeadDimMax);
   AttentionMemory layout(shape, cache, lane.count());
   CHECK(static_cast<int64_t>(memory.size()) >= layout.bytes());
   layout.place(memory.data());
-  const Call call = {*kernels.attention, rows, shape, queries, cache, layout, out};
+  const Call call = {*kernels_.attention, rows, shape, queries, cache, layout, out};
   Division division = {.before = 0, .cost = 0, .total = 0, .lanes = lane.count(), .parts = 1};
   for_each_item(call, [&](const Item& item) { division.total += cost_of(call, item); });
   for_each_item(call, [&](const Item& item) {

@@ -5,12 +5,9 @@
 #include <span>
 
 #include "base/ids.h"
-#include "base/system/lanes.h"
-#include "kernels/isa.h"
 #include "tensor/kv_layer.h"
-#include "tensor/view.h"
 
-// Attention over paged blocks. The same contract as kernels/ops.h: every lane calls, no op waits.
+// What the operations of attention over paged blocks (kernels/ops.h) take.
 
 namespace millrace::ops {
 
@@ -43,11 +40,6 @@ struct Rope {
   float magnitude = 1.0F;              // multiplies cosine and sine (YaRN)
 };
 
-// The rotations of a batch's rows, once a step for all layers that share `rope`. angles: [rows,
-// rotated], the cosines of the pairs and then their sines, both times the magnitude.
-void rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> positions,
-                 Rows<float> angles);
-
 // RMS norm of each head before the rotation (Qwen3); empty weights: none.
 struct HeadNorm {
   std::span<const float> query;  // [head_dim]
@@ -55,30 +47,13 @@ struct HeadNorm {
   float epsilon = 0;
 };
 
-// Norms and rotates the queries in place and the keys on their way into the cache; stores keys and
-// values at their slots, rounded to the cache's type. angles: what rope_angles() made; queries:
-// [rows, query_heads * head_dim]; keys, values: [rows, heads * head_dim].
-void rope_and_store(Lane& lane, const Kernels& kernels, const AttentionRows& rows,
-                    Rope::Pairs pairs, Rows<const float> angles, const HeadNorm& norm,
-                    Rows<float> queries, Rows<const float> keys, Rows<const float> values,
-                    const KvLayer& cache);
-
 struct AttentionShape {
   int32_t query_heads = 0;  // a multiple of the cache's heads
   int32_t window = 0;       // a query at p sees keys above p - window; 0: all
   float scale = 0;          // of the scores, usually 1 / sqrt(head_dim)
 };
 
-// Bytes of working memory that attention() needs for `lanes` lanes, a multiple of 64.
+// Bytes of working memory that Ops::attention() needs for `lanes` lanes, a multiple of 64.
 int64_t attention_memory_bytes(const AttentionShape& shape, const KvLayer& cache, int lanes);
-
-// Causal attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): tiles of 32
-// keys anchored at position 0, splits of 512 keys merged in ascending order, whatever the blocks.
-// Masked lanes count as zero with V read as zero; a tile that a row cannot see is skipped. memory:
-// aligned to 64 bytes, zero when first used, then the ops' own; one serves every layer, with a
-// barrier between two calls. out: [rows, query_heads * head_dim].
-void attention(Lane& lane, const Kernels& kernels, const AttentionRows& rows,
-               const AttentionShape& shape, Rows<const float> queries, const KvLayer& cache,
-               std::span<std::byte> memory, Rows<float> out);
 
 }  // namespace millrace::ops

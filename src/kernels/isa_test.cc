@@ -44,7 +44,7 @@ TEST_P(TwinTest, AgreesBitForBit) {
         const Placed placed = converted(isa, forms, in, 7);
         const Placed out = place({.f32 = true}, 7, 33);
         LanePool(1).run([&](Lane& lane) {
-          ops::gate_up(lane, kernels_for(isa), weights.packed, up.packed, placed.view, out.view);
+          CpuOps(kernels_for(isa)).gate_up(lane, weights.packed, up.packed, placed.view, out.view);
         });
         hidden[i].assign(out.view.f32, out.view.f32 + 7 * 33);
       }
@@ -58,8 +58,8 @@ TEST_P(TwinTest, AgreesBitForBit) {
   for (int i = 0; i < 2; ++i) {
     const Placed out = place({.f32 = true}, 3, 1100);
     LanePool(1).run([&](Lane& lane) {
-      ops::rms_norm(lane, kernels_for(i == 0 ? tier : twin), rows_of(in, 3), weight, 1e-6F,
-                    out.view);
+      CpuOps(kernels_for(i == 0 ? tier : twin))
+          .rms_norm(lane, rows_of(in, 3), weight, 1e-6F, out.view);
     });
     normed[i].assign(out.view.f32, out.view.f32 + 3 * 1100);
   }

@@ -74,41 +74,42 @@ constexpr int64_t kSums = kGroupRows * kPanelRows;
 
 }  // namespace
 
-void gather(Lane& lane, Rows<const float> in, std::span<const int32_t> indices, Rows<float> out) {
+void CpuOps::gather(Lane& lane, Rows<const float> in, std::span<const int32_t> indices,
+                    Rows<float> out) const {
   const WorkRange mine = lane.share(std::ssize(indices));
   for (int64_t i = mine.begin; i < mine.end; ++i) {
     std::copy_n(in.row(indices[static_cast<size_t>(i)]), in.width, out.row(i));
   }
 }
 
-void embed(Lane& lane, const Kernels&, const PackedMatrix& table, std::span<const TokenId> tokens,
-           Rows<float> out) {
+void CpuOps::embed(Lane& lane, const PackedMatrix& table, std::span<const TokenId> tokens,
+                   Rows<float> out) const {
   const WorkRange rows = lane.share(static_cast<int64_t>(tokens.size()));
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     table.unpack_row(tokens[static_cast<size_t>(i)], out.row(i));
   }
 }
 
-void rms_norm(Lane& lane, const Kernels& kernels, Rows<const float> in,
-              std::span<const float> weight, float epsilon, const Activations& out) {
+void CpuOps::rms_norm(Lane& lane, Rows<const float> in, std::span<const float> weight,
+                      float epsilon, const Activations& out) const {
   const WorkRange rows = lane.share(in.rows);
   for (int64_t i = rows.begin; i < rows.end; ++i) {
-    kernels.rms_norm(in.row(i), weight.data(), in.width, epsilon, forms_of_row(out, i));
+    kernels_.rms_norm(in.row(i), weight.data(), in.width, epsilon, forms_of_row(out, i));
   }
 }
 
-void convert(Lane& lane, const Kernels& kernels, Rows<const float> in, const Activations& out) {
+void CpuOps::convert(Lane& lane, Rows<const float> in, const Activations& out) const {
   const WorkRange rows = lane.share(in.rows);
   for (int64_t i = rows.begin; i < rows.end; ++i) {
-    kernels.convert(in.row(i), in.width, forms_of_row(out, i));
+    kernels_.convert(in.row(i), in.width, forms_of_row(out, i));
   }
 }
 
 // Row groups outside, so that a group's activations stay in the second level cache while the lane's
 // weights stream by.
-void linear(Lane& lane, const Kernels& kernels, const PackedMatrix& weights, const Activations& in,
-            std::span<const float> bias, Store store, Rows<float> out) {
-  const PanelProduct product = product_of(kernels, weights, in);
+void CpuOps::linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
+                    std::span<const float> bias, Store store, Rows<float> out) const {
+  const PanelProduct product = product_of(kernels_, weights, in);
   const WorkRange panels = lane.share(weights.panels());
   alignas(64) float sums[kSums];
   for (int64_t t = 0; t < row_groups_of(in.rows); ++t) {
@@ -117,16 +118,16 @@ void linear(Lane& lane, const Kernels& kernels, const PackedMatrix& weights, con
       product(panel, group, sums);
       const int64_t first = panel * kPanelRows;
       const int64_t outputs = std::min<int64_t>(kPanelRows, weights.rows() - first);
-      kernels.store_panel(sums, group.rows, outputs, bias.empty() ? nullptr : bias.data() + first,
-                          store == Store::kAdd, out.row(group.first) + first, out.stride);
+      kernels_.store_panel(sums, group.rows, outputs, bias.empty() ? nullptr : bias.data() + first,
+                           store == Store::kAdd, out.row(group.first) + first, out.stride);
     }
   }
 }
 
-void gate_up(Lane& lane, const Kernels& kernels, const PackedMatrix& gate, const PackedMatrix& up,
-             const Activations& in, const Activations& out) {
-  const PanelProduct gate_product = product_of(kernels, gate, in);
-  const PanelProduct up_product = product_of(kernels, up, in);
+void CpuOps::gate_up(Lane& lane, const PackedMatrix& gate, const PackedMatrix& up,
+                     const Activations& in, const Activations& out) const {
+  const PanelProduct gate_product = product_of(kernels_, gate, in);
+  const PanelProduct up_product = product_of(kernels_, up, in);
   const int64_t hidden = gate.rows();
   CHECK(up.rows() == hidden && out.width == hidden, "gate of {}, up of {} rows for an output of {}",
         hidden, up.rows(), out.width);
@@ -142,7 +143,8 @@ void gate_up(Lane& lane, const Kernels& kernels, const PackedMatrix& gate, const
       }
       const int64_t first = panel * kPanelRows;
       const int64_t outputs = std::min<int64_t>(2 * kPanelRows, hidden - first);
-      kernels.swiglu(gates, ups, group.rows, outputs, forms_of_group(out, group, first), out.width);
+      kernels_.swiglu(gates, ups, group.rows, outputs, forms_of_group(out, group, first),
+                      out.width);
     }
   }
 }

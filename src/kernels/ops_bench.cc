@@ -46,7 +46,7 @@ void run_linear(benchmark::State& state, DType format, ActivationForms forms, in
   const int64_t rows = columns <= 4 ? 16384 : 2048;
   const int64_t width = columns <= 4 ? 8192 : 2048;
   const Subject& matrix = subject(format, rows, width);
-  const Kernels& kernels = kernels_for(best_isa());
+  const CpuOps ops(kernels_for(best_isa()));
   const Buffer workspace = Buffer::allocate(Activations::bytes(forms, columns, width)).value();
   const Activations in = Activations::lay_out(forms, columns, width, workspace.data());
   std::vector<float> values(static_cast<size_t>(columns * width), 0.5F);
@@ -54,11 +54,9 @@ void run_linear(benchmark::State& state, DType format, ActivationForms forms, in
   const Rows<const float> in_rows{values.data(), columns, width, width};
   const Rows<float> out{results.data(), columns, rows, rows};
   LanePool pool(lanes);
-  pool.run([&](Lane& lane) { ops::convert(lane, kernels, in_rows, in); });
+  pool.run([&](Lane& lane) { ops.convert(lane, in_rows, in); });
   for (auto _ : state) {
-    pool.run([&](Lane& lane) {
-      ops::linear(lane, kernels, matrix.weights, in, {}, ops::Store::kSet, out);
-    });
+    pool.run([&](Lane& lane) { ops.linear(lane, matrix.weights, in, {}, ops::Store::kSet, out); });
   }
   const auto operations = static_cast<double>(2 * rows * width * columns);
   const auto bytes = static_cast<double>(matrix.storage.size());

@@ -123,8 +123,8 @@ TEST_P(OpsTest, LinearAddsBiasAndResidual) {
   const Placed placed = converted(isa_, forms, in, 3);
   Floats out = residual;
   LanePool(1).run([&](Lane& lane) {
-    ops::linear(lane, kernels_for(isa_), weights.packed, placed.view, bias, ops::Store::kAdd,
-                rows_of(out, 3));
+    CpuOps(kernels_for(isa_))
+        .linear(lane, weights.packed, placed.view, bias, ops::Store::kAdd, rows_of(out, 3));
   });
   for (size_t i = 0; i < out.size(); ++i) {
     EXPECT_EQ(out[i], residual[i] + (plain[i] + bias[i % 37]));
@@ -187,7 +187,7 @@ TEST_P(OpsTest, GateUpIsSwiglu) {
         const Placed out = place(out_forms, rows, hidden);
         const int lanes = static_cast<int>(rows % 4) + 1;
         LanePool(lanes).run([&](Lane& lane) {
-          ops::gate_up(lane, kernels_for(isa_), gate.packed, up.packed, placed.view, out.view);
+          CpuOps(kernels_for(isa_)).gate_up(lane, gate.packed, up.packed, placed.view, out.view);
         });
         const Floats gates = linear(isa_, gate, forms, in, rows);
         const Floats ups = linear(isa_, up, forms, in, rows);
@@ -209,7 +209,7 @@ TEST_P(OpsTest, EmbedGivesRowsOfTheTable) {
   const std::vector<TokenId> tokens = {39, 0, 17, 17, 16};
   Floats out(tokens.size() * at(width));
   LanePool(2).run([&](Lane& lane) {
-    ops::embed(lane, kernels_for(isa_), table.packed, tokens, rows_of(out, 5));
+    CpuOps(kernels_for(isa_)).embed(lane, table.packed, tokens, rows_of(out, 5));
   });
   for (size_t i = 0; i < tokens.size(); ++i) {
     for (int64_t k = 0; k < width; ++k) {

@@ -4,8 +4,8 @@
 
 #include "base/check.h"
 #include "kernels/attention_kernels.h"
-#include "kernels/attention_ops.h"
 #include "kernels/kernels.h"
+#include "kernels/ops.h"
 
 namespace millrace::ops {
 namespace {
@@ -65,8 +65,8 @@ void store(const Kernels& kernels, const KvLayer& cache, const float* value, con
 
 }  // namespace
 
-void rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> positions,
-                 Rows<float> angles) {
+void CpuOps::rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> positions,
+                         Rows<float> angles) const {
   const int64_t pairs = rope.rotated / 2;
   const WorkRange mine = lane.share(static_cast<int64_t>(positions.size()));
   for (int64_t row = mine.begin; row < mine.end; ++row) {
@@ -80,10 +80,10 @@ void rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> position
   }
 }
 
-void rope_and_store(Lane& lane, const Kernels& kernels, const AttentionRows& rows,
-                    Rope::Pairs pairs, Rows<const float> angles, const HeadNorm& norm,
-                    Rows<float> queries, Rows<const float> keys, Rows<const float> values,
-                    const KvLayer& cache) {
+void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, Rope::Pairs pairs,
+                            Rows<const float> angles, const HeadNorm& norm, Rows<float> queries,
+                            Rows<const float> keys, Rows<const float> values,
+                            const KvLayer& cache) const {
   CHECK(cache.head_dim <= kHeadDimMax, "heads of {} elements", cache.head_dim);
   const int32_t head_dim = cache.head_dim;
   const int64_t query_heads = queries.width / head_dim;
@@ -97,16 +97,16 @@ void rope_and_store(Lane& lane, const Kernels& kernels, const AttentionRows& row
       const int64_t row = item / heads;
       const int64_t head = item % heads - query_heads;
       if (head < 0) {
-        norm_and_rotate(kernels, pairs, row_of(angles, row), norm.query, norm.epsilon, head_dim,
+        norm_and_rotate(kernels_, pairs, row_of(angles, row), norm.query, norm.epsilon, head_dim,
                         queries.row(row) + (head + query_heads) * head_dim);
         continue;
       }
       if (rows.positions[static_cast<size_t>(row)] < slice.write_from) continue;
       std::memcpy(in_flight.values, keys.row(row) + head * head_dim,
                   static_cast<size_t>(head_dim) * sizeof(float));
-      norm_and_rotate(kernels, pairs, row_of(angles, row), norm.key, norm.epsilon, head_dim,
+      norm_and_rotate(kernels_, pairs, row_of(angles, row), norm.key, norm.epsilon, head_dim,
                       in_flight.values);
-      store(kernels, cache, values.row(row) + head * head_dim,
+      store(kernels_, cache, values.row(row) + head * head_dim,
             place_of(cache, slice.table, rows.slots[static_cast<size_t>(row)],
                      static_cast<int32_t>(head)),
             in_flight);

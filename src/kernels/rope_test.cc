@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "kernels/attention_ops.h"
+#include "kernels/ops.h"
 #include "tensor/float_bits.h"
 #include "tests/fixtures/kernels/attention_harness.h"
 
@@ -76,9 +76,10 @@ void check_rope(Isa isa, DType dtype, const RopeCase& test, int lanes) {
   const std::vector<float> queries_before = batch.queries;
   LanePool pool(lanes);
   pool.run([&](Lane& lane) {
-    ops::rope_angles(lane, rope, batch.positions, table);
+    CpuOps(kernels_for(isa)).rope_angles(lane, rope, batch.positions, table);
     lane.barrier();
-    ops::rope_and_store(lane, kernels_for(isa), batch.places(), rope.pairs, table, norm,
+    CpuOps(kernels_for(isa))
+        .rope_and_store(lane, batch.places(), rope.pairs, table, norm,
                         batch.view(batch.queries, batch.query_width),
                         batch.view(batch.keys, batch.width), batch.view(batch.values, batch.width),
                         cache.layer());

@@ -21,7 +21,7 @@ TEST_P(RowsTest, RmsNormNormsAndQuantises) {
           .f32 = true, .q8 = width % 32 == 0, .q16 = width % 32 == 0, .bf16 = true};
       const Placed out = place(forms, rows, width);
       LanePool(3).run([&](Lane& lane) {
-        ops::rms_norm(lane, kernels_for(GetParam()), rows_of(in, rows), weight, 1e-5F, out.view);
+        CpuOps(kernels_for(GetParam())).rms_norm(lane, rows_of(in, rows), weight, 1e-5F, out.view);
       });
       for (int64_t row = 0; row < rows; ++row) {
         double squares = 0;

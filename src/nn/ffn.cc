@@ -30,12 +30,12 @@ int64_t Ffn::carried_bytes(const KvPlace&, int) const { return 0; }
 void Ffn::forward(Lane& lane, const ForwardContext& context) const {
   WorkspaceLayout layout(context.workspace);
   const Workspace work = lay_out(layout, context.residual.rows);
-  ops::rms_norm(lane, context.kernels, context.residual, norm_, spec_.norm_epsilon, work.normed);
-  lane.barrier();
-  ops::gate_up(lane, context.kernels, gate_, up_, work.normed, work.hidden);
-  lane.barrier();
-  down_.forward(lane, context.kernels, work.hidden, ops::Store::kAdd, context.residual);
-  lane.barrier();
+  context.ops.rms_norm(lane, context.residual, norm_, spec_.norm_epsilon, work.normed);
+  context.ops.barrier(lane);
+  context.ops.gate_up(lane, gate_, up_, work.normed, work.hidden);
+  context.ops.barrier(lane);
+  down_.forward(lane, context.ops, work.hidden, ops::Store::kAdd, context.residual);
+  context.ops.barrier(lane);
 }
 
 }  // namespace millrace

@@ -55,15 +55,15 @@ int64_t carried_bytes(const Network& network, std::span<const KvPlace> places, i
   return bytes;
 }
 
-Rows<const float> forward(Lane& lane, const Kernels& kernels, const Network& network,
+Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
                           const ForwardInput& input, const ForwardMemory& memory) {
   WorkspaceLayout layout(memory.step);
   const StepMemory step = place_step(network, std::ssize(input.tokens), layout);
-  ops::embed(lane, kernels, network.embedding, input.tokens, step.residual);
-  ops::rope_angles(lane, network.rope, input.positions, step.angles);
-  lane.barrier();
+  ops.embed(lane, network.embedding, input.tokens, step.residual);
+  ops.rope_angles(lane, network.rope, input.positions, step.angles);
+  ops.barrier(lane);
   for (size_t i = 0; i < network.sublayers.size(); ++i) {
-    network.sublayers[i]->forward(lane, {.kernels = kernels,
+    network.sublayers[i]->forward(lane, {.ops = ops,
                                          .residual = step.residual,
                                          .rope_pairs = network.rope.pairs,
                                          .rope_angles = step.angles,
@@ -74,19 +74,18 @@ Rows<const float> forward(Lane& lane, const Kernels& kernels, const Network& net
   return step.residual;
 }
 
-Rows<const float> head(Lane& lane, const Kernels& kernels, const Network& network,
-                       Rows<const float> hidden, std::span<const int32_t> rows,
-                       const ForwardMemory& memory) {
+Rows<const float> head(Lane& lane, const Ops& ops, const Network& network, Rows<const float> hidden,
+                       std::span<const int32_t> rows, const ForwardMemory& memory) {
   CHECK(!rows.empty() && std::ssize(rows) <= kHeadRowsMax, "{} rows for the head", rows.size());
   WorkspaceLayout layout(memory.step);
   WorkspaceLayout rest(place_step(network, hidden.rows, layout).rest);
   const HeadMemory work = place_head(network, std::ssize(rows), rest);
-  ops::gather(lane, hidden, rows, work.hidden);
-  lane.barrier();
-  ops::rms_norm(lane, kernels, work.hidden, network.output_norm, network.norm_epsilon, work.normed);
-  lane.barrier();
-  ops::linear(lane, kernels, network.head, work.normed, {}, ops::Store::kSet, work.logits);
-  lane.barrier();
+  ops.gather(lane, hidden, rows, work.hidden);
+  ops.barrier(lane);
+  ops.rms_norm(lane, work.hidden, network.output_norm, network.norm_epsilon, work.normed);
+  ops.barrier(lane);
+  ops.linear(lane, network.head, work.normed, {}, ops::Store::kSet, work.logits);
+  ops.barrier(lane);
   return work.logits;
 }
 

@@ -53,14 +53,13 @@ struct ForwardMemory {
 
 // The layers of every architecture: embed; the sublayers in order. Every lane calls it; it ends
 // with a barrier. The residual stream behind the last layer, in `memory`: [rows, width].
-Rows<const float> forward(Lane& lane, const Kernels& kernels, const Network& network,
+Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
                           const ForwardInput& input, const ForwardMemory& memory);
 
 // Norm and head for `rows` of `hidden`, which is what forward() returned with this memory. Every
 // lane calls it; it ends with a barrier. rows: 1 to kHeadRowsMax. The logits, in `memory` until the
 // next call: [rows, vocab]; a lane may call again while others still read them.
-Rows<const float> head(Lane& lane, const Kernels& kernels, const Network& network,
-                       Rows<const float> hidden, std::span<const int32_t> rows,
-                       const ForwardMemory& memory);
+Rows<const float> head(Lane& lane, const Ops& ops, const Network& network, Rows<const float> hidden,
+                       std::span<const int32_t> rows, const ForwardMemory& memory);
 
 }  // namespace millrace

@@ -19,15 +19,15 @@ absl::Status Linear::load(Weights& weights, std::span<const MatrixOrder> orders,
   return absl::OkStatus();
 }
 
-void Linear::forward(Lane& lane, const Kernels& kernels, const Activations& in, ops::Store store,
+void Linear::forward(Lane& lane, const Ops& ops, const Activations& in, ops::Store store,
                      Rows<float> out) const {
   int64_t first = 0;
   for (const PackedMatrix& matrix : matrices_) {
     const auto bias = bias_.empty() ? bias_
                                     : bias_.subspan(static_cast<size_t>(first),
                                                     static_cast<size_t>(matrix.rows()));
-    ops::linear(lane, kernels, matrix, in, bias, store,
-                {out.data + first, out.rows, matrix.rows(), out.stride});
+    ops.linear(lane, matrix, in, bias, store,
+               {out.data + first, out.rows, matrix.rows(), out.stride});
     first += matrix.rows();
   }
 }

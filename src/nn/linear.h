@@ -20,7 +20,7 @@ class Linear {
 
   ActivationForms input_forms() const { return input_forms_; }
   // out, or out += : [rows, sum of the matrices' rows].
-  void forward(Lane& lane, const Kernels& kernels, const Activations& in, ops::Store store,
+  void forward(Lane& lane, const Ops& ops, const Activations& in, ops::Store store,
                Rows<float> out) const;
 
  private:

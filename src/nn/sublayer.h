@@ -7,8 +7,7 @@
 #include "base/status.h"
 #include "base/system/lanes.h"
 #include "core/kv_spec.h"
-#include "kernels/attention_ops.h"
-#include "kernels/isa.h"
+#include "kernels/ops.h"
 #include "nn/weights.h"
 #include "tensor/kv_layer.h"
 #include "tensor/view.h"
@@ -24,7 +23,7 @@ struct KvPlace {
 
 // What one lane knows of the step while it goes through the layers.
 struct ForwardContext {
-  const Kernels& kernels;
+  const Ops& ops;
   Rows<float> residual;  // [rows, width] the stream that every sublayer adds to
   ops::Rope::Pairs rope_pairs = ops::Rope::Pairs::kNeighbours;
   Rows<const float> rope_angles;   // [rows, rotated]

@@ -68,20 +68,19 @@ void Attention::forward(Lane& lane, const ForwardContext& context) const {
   const Rows<float> values = columns(spec_.query_width() + spec_.kv_width(), spec_.kv_width());
   const auto& [placed_rows, cache] = context.place;
 
-  ops::rms_norm(lane, context.kernels, context.residual, norm_, spec_.norm_epsilon, work.normed);
-  lane.barrier();
-  qkv_.forward(lane, context.kernels, work.normed, ops::Store::kSet, work.qkv);
-  lane.barrier();
-  ops::rope_and_store(lane, context.kernels, *placed_rows, context.rope_pairs, context.rope_angles,
-                      head_norm_, queries, keys, values, *cache);
-  lane.barrier();
-  ops::attention(lane, context.kernels, *placed_rows, shape(), queries, *cache, context.carried,
-                 work.mixed);
-  lane.barrier();
-  ops::convert(lane, context.kernels, work.mixed, work.mixed_in);
-  lane.barrier();
-  output_.forward(lane, context.kernels, work.mixed_in, ops::Store::kAdd, context.residual);
-  lane.barrier();
+  context.ops.rms_norm(lane, context.residual, norm_, spec_.norm_epsilon, work.normed);
+  context.ops.barrier(lane);
+  qkv_.forward(lane, context.ops, work.normed, ops::Store::kSet, work.qkv);
+  context.ops.barrier(lane);
+  context.ops.rope_and_store(lane, *placed_rows, context.rope_pairs, context.rope_angles,
+                             head_norm_, queries, keys, values, *cache);
+  context.ops.barrier(lane);
+  context.ops.attention(lane, *placed_rows, shape(), queries, *cache, context.carried, work.mixed);
+  context.ops.barrier(lane);
+  context.ops.convert(lane, work.mixed, work.mixed_in);
+  context.ops.barrier(lane);
+  output_.forward(lane, context.ops, work.mixed_in, ops::Store::kAdd, context.residual);
+  context.ops.barrier(lane);
 }
 
 }  // namespace millrace
