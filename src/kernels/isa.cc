@@ -63,8 +63,9 @@ std::string missing_features(Isa isa) {
   return missing;
 }
 
-Kernels with_bf16(Kernels kernels, PanelTimesBf16 product) {
-  kernels.times_bf16 = product;
+Kernels with_bf16(Kernels kernels) {
+  kernels.times_bf16 = kAvx512TimesBf16;
+  kernels.probes.bf16 = kAvx512ProbeBf16;
   return kernels;
 }
 
@@ -129,7 +130,7 @@ const Kernels& kernels_for(Isa isa) {
     case Isa::kAvx512:
       return kAvx512Kernels;
     case Isa::kAvx512Bf16: {
-      static const Kernels kernels = with_bf16(kAvx512Kernels, kAvx512TimesBf16);
+      static const Kernels kernels = with_bf16(kAvx512Kernels);
       return kernels;
     }
   }

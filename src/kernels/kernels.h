@@ -36,6 +36,19 @@ struct RowForms {
   int64_t group_rows = 0;
 };
 
+// Loops of nothing but the instructions that bound a tier's products, in the proportions and with
+// the independent sums that these have, to measure what the CPU can do at most. Each returns how
+// many operations it did; a multiply-add is two.
+struct ProbeLoops {
+  int64_t (*int8)(int64_t rounds);         // codes of 4 and 5 bits by 8 bits
+  int64_t (*int8_halves)(int64_t rounds);  // codes of 6 bits, whose sums end after 16 neighbours
+  int64_t (*int8_signed)(int64_t rounds);  // codes of 8 bits
+  int64_t (*bf16)(int64_t rounds);         // null where Kernels::times_bf16 is
+  int64_t (*f32)(int64_t rounds);
+  // Reads a stretch of memory once, ascending, asking for it ahead as the products do.
+  void (*read)(const std::byte* data, int64_t bytes);
+};
+
 // One tier's inner loops. Every one works on one thread's share and knows nothing of lanes.
 struct Kernels {
   PanelTimesQ8 (*times_q8)(DType format);  // null for F32, F16, BF16
@@ -55,6 +68,7 @@ struct Kernels {
   // One row into its forms. in: [width].
   void (*convert)(const float* in, int64_t width, const RowForms& out);
   const AttentionKernels* attention;
+  ProbeLoops probes;
 };
 
 // The tiers, each made in isa/NAME/.
@@ -63,6 +77,8 @@ extern const Kernels kPortable8Kernels;
 extern const Kernels kPortable16Kernels;
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
-extern const PanelTimesBf16 kAvx512TimesBf16;  // what a CPU with AVX-512 BF16 has besides
+// What a CPU with AVX-512 BF16 has besides.
+extern const PanelTimesBf16 kAvx512TimesBf16;
+extern int64_t (*const kAvx512ProbeBf16)(int64_t rounds);
 
 }  // namespace millrace

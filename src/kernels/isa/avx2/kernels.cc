@@ -7,6 +7,7 @@ static_assert(millrace::Simd::kLanes == 8);
 
 #include "kernels/generic/formats.inc"
 #include "kernels/generic/math.inc"
+#include "kernels/generic/probes.inc"
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
 #include "kernels/generic/rows.inc"
@@ -22,6 +23,12 @@ const Kernels kAvx2Kernels = {
     .rms_norm = rms_norm,
     .convert = convert,
     .attention = &kAvx2Attention,
+    .probes = {.int8 = probe_int8<8>,
+               .int8_halves = probe_int8<4>,
+               .int8_signed = probe_int8_signed,
+               .bf16 = nullptr,
+               .f32 = probe_f32,
+               .read = probe_read},
 };
 
 }  // namespace millrace

@@ -12,6 +12,8 @@ using Pairs = PortablePairs<16>;
 
 #include "kernels/generic/formats.inc"
 #include "kernels/generic/math.inc"
+#include "kernels/generic/probes.inc"
+#include "kernels/generic/probes_bf16.inc"
 #include "kernels/generic/products_bf16.inc"
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
@@ -28,6 +30,12 @@ const Kernels kPortable16Kernels = {
     .rms_norm = rms_norm,
     .convert = convert,
     .attention = &kPortable16Attention,
+    .probes = {.int8 = probe_int8<8>,
+               .int8_halves = probe_int8<4>,
+               .int8_signed = probe_int8_signed,
+               .bf16 = probe_bf16,
+               .f32 = probe_f32,
+               .read = probe_read},
 };
 
 }  // namespace millrace

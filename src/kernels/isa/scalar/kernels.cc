@@ -1,6 +1,7 @@
 #include "kernels/kernels.h"
 
 #include <cmath>
+#include <cstring>
 
 #include "kernels/attention_kernels.h"
 #include "quant/formats.h"
@@ -167,6 +168,26 @@ PanelTimesF32 times_f32_of(DType format) {
   return nullptr;
 }
 
+// All products of this tier go in double.
+int64_t probe(int64_t rounds) {
+  double sum = 0;
+  double factor = 0.5;
+  asm volatile("" : "+m"(factor));
+  for (int64_t i = 0; i < rounds; ++i) sum += sum * factor;
+  asm volatile("" : : "m"(sum));
+  return 2 * rounds;
+}
+
+void probe_read(const std::byte* data, int64_t bytes) {
+  uint64_t all = 0;
+  for (int64_t i = 0; i + 8 <= bytes; i += 8) {
+    uint64_t word;
+    std::memcpy(&word, data + i, sizeof word);
+    all |= word;
+  }
+  asm volatile("" : : "m"(all));
+}
+
 }  // namespace
 
 const Kernels kScalarKernels = {
@@ -178,6 +199,12 @@ const Kernels kScalarKernels = {
     .rms_norm = rms_norm,
     .convert = convert,
     .attention = &kScalarAttention,
+    .probes = {.int8 = probe,
+               .int8_halves = probe,
+               .int8_signed = probe,
+               .bf16 = probe,
+               .f32 = probe,
+               .read = probe_read},
 };
 
 }  // namespace millrace
