@@ -17,10 +17,11 @@ inline constexpr int kGroupRows = 64;
 struct Q8Block {
   int8_t q[kQ8Width];
   float scale;
-  float scaled_sum;           // scale * sum of q
-  int16_t minus_sums[2];      // over all 32
-  int16_t minus_low_sums[2];  // over the first 16
+  float scaled_sum;            // scale * sum of q
+  int16_t minus_sums[2];       // over all 32
+  int16_t minus_low_sums[2];   // over the first 16
+  int16_t minus_high_sums[2];  // over the others
 };
-static_assert(sizeof(Q8Block) == 48);
+static_assert(sizeof(Q8Block) == 52);
 
 }  // namespace millrace

@@ -61,6 +61,7 @@ TEST_P(RowsTest, QuantisedBlocksAreWhatTheDefinitionSays) {
     }
     EXPECT_EQ(blocks[b].minus_sums[0] + blocks[b].minus_sums[1], -sum);
     EXPECT_EQ(blocks[b].minus_low_sums[0] + blocks[b].minus_low_sums[1], -low);
+    EXPECT_EQ(blocks[b].minus_high_sums[0] + blocks[b].minus_high_sums[1], low - sum);
     EXPECT_EQ(blocks[b].scaled_sum, blocks[b].scale * static_cast<float>(sum));
   }
   EXPECT_EQ(blocks[2].scale, 0);

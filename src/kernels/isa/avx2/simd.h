@@ -21,6 +21,7 @@ struct Simd {
   static constexpr bool kWideSums = false;
   static constexpr int kLanes = 8;
   static constexpr int kColumns = 4;
+  static constexpr int64_t kSpreadColumns = 9;
   using Float = __m256;
   using Int = __m256i;
   using Mask = __m256;

@@ -20,6 +20,7 @@ struct Simd {
   static constexpr bool kWideSums = true;
   static constexpr int kLanes = 16;
   static constexpr int kColumns = 4;
+  static constexpr int64_t kSpreadColumns = 3;
   using Float = __m512;
   using Int = __m512i;
   using Mask = __mmask16;

@@ -21,6 +21,7 @@ struct PortableSimd {
   static constexpr int kLanes = N;
   // Columns that a product has in registers at a time, 2 or 4. Two: half as much to compile.
   static constexpr int kColumns = 2;
+  static constexpr int64_t kSpreadColumns = 9;
   struct Float {
     float lane[N];
   };

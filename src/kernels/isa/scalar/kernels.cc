@@ -28,7 +28,8 @@ void quantise_block(const float* in, Q8Block& out) {
     sum += q;
     const int pair = k % 4 / 2;
     out.minus_sums[pair] = static_cast<int16_t>(out.minus_sums[pair] - q);
-    if (k < 16) out.minus_low_sums[pair] = static_cast<int16_t>(out.minus_low_sums[pair] - q);
+    int16_t& half = (k < 16 ? out.minus_low_sums : out.minus_high_sums)[pair];
+    half = static_cast<int16_t>(half - q);
   }
   out.scaled_sum = out.scale * static_cast<float>(sum);
 }
