@@ -14,44 +14,20 @@ namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-// A penalised logit goes no further: what follows it stays a number.
-constexpr float kFarthest = 1e30F;
+// Beyond this many nats from the likeliest a weight is zero.
+constexpr float kNatsMax = 88;
 
-template <typename T>
-std::span<const T> slice(const std::vector<T>& values, Range range) {
-  return std::span(values).subspan(static_cast<size_t>(range.begin),
-                                   static_cast<size_t>(range.size()));
-}
-
-// Penalties as Keskar et al. 2019 (CTRL, section 4.1) have the repetition's and OpenAI's API has
-// the other two; then bias; then mask.
-void adjust(const DrawOrders& orders, const DrawOrder& order, std::span<float> logits) {
-  for (const TokenCount& count : slice(orders.counts, order.counts)) {
-    float& logit = logits[static_cast<size_t>(count.token)];
-    logit = logit > 0 ? logit / order.repetition : logit * order.repetition;
-    logit = std::clamp(logit, -kFarthest, kFarthest);
-    if (count.in_output == 0) continue;
-    logit -= order.presence + order.frequency * static_cast<float>(count.in_output);
-  }
-  for (const TokenBias& bias : slice(orders.bias, order.bias)) {
-    logits[static_cast<size_t>(bias.token)] += bias.bias;
-  }
-  if (order.mask.size() == 0) return;
-  const std::span<const uint32_t> mask = slice(orders.mask, order.mask);
-  for (size_t i = 0; i < logits.size(); ++i) {
-    const bool allowed = i / 32 < mask.size() && (mask[i / 32] >> (i % 32) & 1) != 0;
-    if (!allowed) logits[i] = kNever;
-  }
-}
+// Rounding of a minimal weight's logarithm and of the weights near it is less than this.
+constexpr double kNatsMargin = 0.01;
 
 // Locally typical sampling (Meister et al. 2022, section 4): how far a token's information is from
-// the expected one, smaller is better. scaled: log-weights with maximum 0.
-void typical_scores(std::span<const float> scaled, std::span<float> scores) {
-  const SoftmaxSums sums = softmax_sums(scaled, 0);
+// the expected one, smaller is better. scores: log-weights with maximum 0, which become this.
+void typical_scores(std::span<float> scores) {
+  const SoftmaxSums sums = softmax_sums(scores, 0);
   const double log_weight = sums.log_weight();
   const double entropy = sums.entropy();
-  for (size_t i = 0; i < scaled.size(); ++i) {
-    scores[i] = static_cast<float>(-std::abs(log_weight - scaled[i] - entropy));
+  for (float& score : scores) {
+    score = static_cast<float>(-std::abs(log_weight - score - entropy));
   }
 }
 
@@ -61,15 +37,11 @@ void keep_likely(float min_p, std::span<float> weights) {
   for (float& weight : weights) weight = weight < least ? 0 : weight;
 }
 
-RowError error_of(const LogitScan& scan) {
-  if (!scan.numbers) return RowError::kNotANumber;
-  return scan.max == kNever ? RowError::kNothingAllowed : RowError::kNone;
-}
-
 }  // namespace
 
 Sampler::Workspace::Workspace(int64_t vocab)
-    : tokens(static_cast<size_t>(vocab)),
+    : row(vocab),
+      tokens(static_cast<size_t>(vocab)),
       logits(static_cast<size_t>(vocab)),
       weights(static_cast<size_t>(vocab)),
       scores(static_cast<size_t>(vocab)),
@@ -77,7 +49,32 @@ Sampler::Workspace::Workspace(int64_t vocab)
 
 int64_t Sampler::Workspace::bytes() const {
   const auto list = static_cast<int64_t>(tokens.size());
-  return list * static_cast<int64_t>(sizeof(TokenId) + 3 * sizeof(float)) + ranking.bytes();
+  return list * static_cast<int64_t>(sizeof(TokenId) + 3 * sizeof(float)) + row.bytes() +
+         ranking.bytes();
+}
+
+// Makes candidates of all tokens whose logits are at least `least`.
+void Sampler::Workspace::take_from(float least, float temperature) {
+  count = row.gather(least, tokens, logits);
+  weigh(std::span(logits).first(count), Weighing(row.max(), temperature), weights);
+}
+
+// Makes candidates of the `taken` likeliest.
+void Sampler::Workspace::take_likeliest(int64_t taken, float temperature) {
+  take_from(row.least_of(taken), temperature);
+  const auto ranked_by = std::span(logits).first(count);
+  keep_until(ranking.cut_at_count(ranked_by, taken), ranked_by);
+}
+
+// Makes candidates of the likeliest tokens that together weigh `mass`, and of some more: goes down
+// from the likeliest until they do.
+void Sampler::Workspace::take_mass(double mass, float temperature) {
+  constexpr float kFirst = 4;  // the nats in which most of a sharp row lies
+  constexpr float kFarther = 1.5F;
+  for (float nats = kFirst;; nats *= kFarther) {
+    take_from(row.max() - temperature * nats, temperature);
+    if (nats > kNatsMax || sum_of(std::span(weights).first(count)) >= mass) return;
+  }
 }
 
 // Takes all candidates that rank below `last` out of the running.
@@ -92,77 +89,69 @@ void Sampler::Workspace::keep_until(uint64_t last, std::span<const float> ranked
   count = kept;
 }
 
-// From `logits` of all tokens, in the order that core/params.h gives.
+// Leaves the candidates to draw from, in the order that core/params.h gives. Each way to narrow the
+// choice of all tokens looks at no more of them than it needs.
 void Sampler::Workspace::narrow(const DrawOrder& order) {
   const auto first = [&](std::vector<float>& values) { return std::span(values).first(count); };
-  count = tokens.size();
-  std::iota(tokens.begin(), tokens.end(), 0);
-  if (order.top_k > 0 && order.top_k < static_cast<int64_t>(count)) {
-    keep_until(ranking.cut_at_count(logits, order.top_k), logits);
+  const float temperature = order.temperature;
+  const bool counted = order.top_k > 0 && order.top_k < std::ssize(tokens);
+  if (counted) {
+    take_likeliest(order.top_k, temperature);
+  } else if (order.typical < 1) {
+    take_from(kNever, temperature);
+  } else if (order.top_p < 1) {
+    take_mass(order.top_p * row.weigh(temperature), temperature);
+  } else {
+    const double least = row.max() + temperature * (std::log(double{order.min_p}) - kNatsMargin);
+    take_from(static_cast<float>(least), temperature);
   }
-  exponentials(first(logits), weights);
   if (order.typical < 1) {
-    typical_scores(first(logits), scores);
+    scale_logits(first(logits), row.max(), temperature, scores);
+    typical_scores(first(scores));
     const double mass = order.typical * sum_of(first(weights));
     keep_until(ranking.cut_at_mass(first(scores), weights, mass), first(scores));
   }
   if (order.top_p < 1) {
-    const double mass = order.top_p * sum_of(first(weights));
-    keep_until(ranking.cut_at_mass(first(logits), weights, mass), first(logits));
+    const bool of_all = !counted && order.typical >= 1;
+    const double whole = of_all ? row.weigh(temperature) : sum_of(first(weights));
+    keep_until(ranking.cut_at_mass(first(logits), weights, order.top_p * whole), first(logits));
   }
   if (order.min_p > 0) keep_likely(order.min_p, first(weights));
 }
 
-// Chooses from `logits`, whose scan is given, or from what the orders make of them.
-void Sampler::Workspace::draw(std::span<const float> raw, LogitScan scan, int32_t position,
-                              const DrawOrders& orders, const DrawOrder& order, Drawn& drawn) {
-  std::span<const float> adjusted = raw;
-  if (order.counts.size() + order.bias.size() + order.mask.size() > 0) {
-    std::copy(raw.begin(), raw.end(), logits.begin());
-    adjust(orders, order, logits);
-    adjusted = logits;
-    scan = scan_logits(adjusted);
-  }
-  drawn.error = error_of(scan);
-  if (drawn.error != RowError::kNone) return;
-  if (order.temperature == 0) {
-    drawn.token = scan.argmax;
-    return;
-  }
-  scale_logits(adjusted, scan.max, order.temperature, logits);
-  narrow(order);
+TokenId Sampler::Workspace::draw(int32_t position, const DrawOrder& order) {
+  if (order.temperature == 0) return row.argmax();
   const double uniform = sampling_uniform(order.seed, order.choice, position);
-  const int32_t index = index_at(std::span<const float>(weights).first(count), uniform);
-  drawn.token = tokens[static_cast<size_t>(index)];
+  const bool counted = order.top_k > 0 && order.top_k < std::ssize(tokens);
+  if (!counted && order.typical >= 1 && order.top_p >= 1 && order.min_p <= 0) {
+    row.weigh(order.temperature);
+    return row.token_at(uniform);
+  }
+  narrow(order);
+  return tokens[static_cast<size_t>(index_at(std::span(weights).first(count), uniform))];
 }
 
-// What was asked to be told of the model's own distribution.
-void Sampler::Workspace::report(std::span<const float> raw, float max, const DrawOrders& orders,
-                                size_t index, StepOutput& output) {
+// What was asked to be told of the model's own distribution, for a row that no order has changed.
+// The drawn token's log-probability comes with its draw.
+Sampler::Logprobs Sampler::Workspace::report(std::span<const float> raw, const DrawOrders& orders,
+                                             size_t index, StepOutput& output) {
   const DrawOrder& order = orders.draws[index];
-  if (order.logprobs < 0 && order.scored.size() == 0) return;
-  const SoftmaxSums sums = softmax_sums(raw, max);
-  const double log_weight = sums.log_weight();
-  const auto logprob = [&](TokenId token) {
-    return static_cast<float>(double{raw[static_cast<size_t>(token)]} - max - log_weight);
-  };
+  if (order.logprobs < 0 && order.scored.size() == 0) return {};
+  const Logprobs logprobs = {raw, row.max() + std::log(row.weigh(1))};
   for (int32_t i = order.scored.begin; i < order.scored.end; ++i) {
     const auto at = static_cast<size_t>(i);
-    output.scored[at] = logprob(orders.scored[at]);
-  }
-  if (order.logprobs < 0) return;
-  Drawn& drawn = output.drawn[index];
-  if (order.kind == DrawKind::kDraw && drawn.error == RowError::kNone) {
-    drawn.logprob = logprob(drawn.token);
+    output.scored[at] = logprobs.of(orders.scored[at]);
   }
   const auto begin = static_cast<size_t>(output.top.offsets[index]);
   const size_t wanted = static_cast<size_t>(output.top.offsets[index + 1]) - begin;
-  if (wanted == 0) return;
-  const std::span<const uint64_t> best = ranking.best(raw, static_cast<int64_t>(wanted));
+  if (wanted == 0) return logprobs;
+  count = row.gather(row.least_of(static_cast<int64_t>(wanted)), tokens, logits);
+  const auto best = ranking.best(std::span(logits).first(count), static_cast<int64_t>(wanted));
   for (size_t i = 0; i < wanted; ++i) {
-    const auto token = static_cast<TokenId>(Ranking::index_of(best[i]));
-    output.top.values[begin + i] = {.token = token, .logprob = logprob(token)};
+    const TokenId token = tokens[Ranking::index_of(best[i])];
+    output.top.values[begin + i] = {.token = token, .logprob = logprobs.of(token)};
   }
+  return logprobs;
 }
 
 Sampler::Sampler(int64_t vocab, int lanes) : vocab_(vocab) {
@@ -196,14 +185,16 @@ void Sampler::sample(Lane& lane, const WantedLogits& logits, std::span<const int
     Drawn& drawn = output.drawn[static_cast<size_t>(i)];
     const std::span<const float> row(logits.rows.row(order.want - logits.first),
                                      static_cast<size_t>(vocab_));
-    const LogitScan scan = scan_logits(row);
-    drawn.error = error_of(scan);
+    space.row.read(row);
+    drawn.error = space.row.error();
     if (drawn.error != RowError::kNone) continue;
-    if (order.kind == DrawKind::kDraw) {
-      const int32_t position = positions[static_cast<size_t>(order.want)];
-      space.draw(row, scan, position, orders, order, drawn);
-    }
-    space.report(row, scan.max, orders, static_cast<size_t>(i), output);
+    const Logprobs logprobs = space.report(row, orders, static_cast<size_t>(i), output);
+    if (order.kind == DrawKind::kScore) continue;
+    space.row.adjust(orders, order);
+    drawn.error = space.row.error();
+    if (drawn.error != RowError::kNone) continue;
+    drawn.token = space.draw(positions[static_cast<size_t>(order.want)], order);
+    if (order.logprobs >= 0) drawn.logprob = logprobs.of(drawn.token);
   }
 }
 
