@@ -44,6 +44,8 @@ inline bool any4(Int4 mask) {
   return (halves[0] | halves[1]) != 0;
 }
 
+inline Float4 select4(Int4 mask, Float4 yes, Float4 no) { return mask ? yes : no; }
+
 inline Float4 max4(Float4 a, Float4 b) { return a > b ? a : b; }
 
 inline float largest_of4(Float4 v) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cfloat>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -18,6 +19,8 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 // A penalised logit goes no further: what follows it stays a number.
 constexpr float kFarthest = 1e30F;
+
+constexpr Int4 kFirstFour = {0, 1, 2, 3};
 
 // What every block that allows nothing is.
 constexpr auto kForbidden = [] {
@@ -51,7 +54,7 @@ float look_at(const float* block, Int4& numbers) {
 void allow(uint64_t allowed, float* block) {
   for (size_t i = 0; i < kBlock; i += kFour) {
     const Int4 mask = kAllowed[allowed >> i & 15];
-    store4(block + i, keep4(mask, load4(block + i)) + keep4(~mask, all4(kNever)));
+    store4(block + i, select4(mask, load4(block + i), all4(kNever)));
   }
 }
 
@@ -63,14 +66,14 @@ std::span<const T> slice(const std::vector<T>& values, Range range) {
 
 }  // namespace
 
-LogitBlocks::LogitBlocks(int64_t vocab)
-    : vocab_(static_cast<size_t>(vocab)),
-      blocks_((vocab_ + kBlock - 1) / kBlock),
-      maxima_(blocks_.size()),
-      scratch_(blocks_.size()),
-      sums_(blocks_.size()),
-      changed_(blocks_.size() * kBlock, kNever) {
-  changes_.reserve(blocks_.size());
+LogitBlocks::LogitBlocks(int64_t vocab) : vocab_(static_cast<size_t>(vocab)) {
+  const size_t count = (vocab_ + kBlock - 1) / kBlock;
+  blocks_.resize(count);
+  maxima_.resize(count);
+  scratch_.resize(count);
+  sums_.resize(count);
+  changed_.resize(count * kBlock, kNever);
+  changes_.reserve(count);
 }
 
 int64_t LogitBlocks::bytes() const {
@@ -175,16 +178,14 @@ size_t LogitBlocks::gather(float least, std::span<TokenId> tokens, std::span<flo
   size_t count = 0;
   for (size_t i = 0; i < blocks(); ++i) {
     if (maxima_[i] < least) continue;
-    const size_t start = i * kBlock;
-    const size_t size = std::min(kBlock, vocab_ - start);
-    for (size_t four = 0; four < size; four += kFour) {
-      if (!any4(load4(blocks_[i] + four) >= least)) continue;
-      for (size_t at = four; at < std::min(four + kFour, size); ++at) {
-        const float value = blocks_[i][at];
-        tokens[count] = static_cast<TokenId>(start + at);
-        logits[count] = value;
-        count += value >= least ? 1 : 0;
-      }
+    for (size_t at = 0; at < kBlock; at += kFour) {
+      const Float4 four = load4(blocks_[i] + at);
+      const Int4 taken = four >= least;
+      if (!any4(taken)) continue;
+      store4(logits.data() + count, select4(taken, four, all4(kNever)));
+      const Int4 ids = kFirstFour + static_cast<TokenId>(i * kBlock + at);
+      std::memcpy(tokens.data() + count, &ids, sizeof ids);
+      count += kFour;
     }
   }
   return count;

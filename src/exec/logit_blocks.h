@@ -23,6 +23,9 @@ class LogitBlocks {
   // Lays an order's penalties, bias and mask over the row that was read.
   void adjust(const DrawOrders& orders, const DrawOrder& order);
 
+  int64_t vocab() const { return static_cast<int64_t>(vocab_); }
+  size_t padded() const { return changed_.size(); }  // the vocabulary in whole blocks
+
   // What follows is of the row as it is now; without an error its largest logit is a number.
   RowError error() const { return error_; }
   float max() const { return max_; }
@@ -30,7 +33,8 @@ class LogitBlocks {
 
   // A logit that `count` of them at least reach, and not many more where `count` is small.
   float least_of(int64_t count);
-  // The tokens whose logits are at least `least`, in order, and these logits. Returns how many.
+  // The tokens whose logits are at least `least`, in order, and these logits; by fours, so that
+  // others are between them with minus infinity. The lists hold padded() entries. Returns how many.
   size_t gather(float least, std::span<TokenId> tokens, std::span<float> logits) const;
 
   // Sums each block's weights (exec/softmax.h) at a temperature. Returns the sum of all.

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "base/check.h"
 #include "base/random.h"
+#include "exec/float4.h"
 #include "exec/softmax.h"
 
 namespace millrace {
@@ -22,12 +22,13 @@ constexpr double kNatsMargin = 0.01;
 
 // Locally typical sampling (Meister et al. 2022, section 4): how far a token's information is from
 // the expected one, smaller is better. scores: log-weights with maximum 0, which become this.
-void typical_scores(std::span<float> scores) {
-  const SoftmaxSums sums = softmax_sums(scores, 0);
-  const double log_weight = sums.log_weight();
-  const double entropy = sums.entropy();
-  for (float& score : scores) {
-    score = static_cast<float>(-std::abs(log_weight - score - entropy));
+void typical_scores(std::span<const float> weights, std::span<float> scores) {
+  using Double4 = double __attribute__((vector_size(32)));
+  const double total = sum_of(weights);
+  const double expected = std::log(total) - entropy_of(scores, weights, total);
+  for (size_t i = 0; i < scores.size(); i += kFour) {
+    const auto off = expected - __builtin_convertvector(load4(scores.data() + i), Double4);
+    store4(scores.data() + i, __builtin_convertvector(off < 0 ? off : -off, Float4));
   }
 }
 
@@ -41,11 +42,11 @@ void keep_likely(float min_p, std::span<float> weights) {
 
 Sampler::Workspace::Workspace(int64_t vocab)
     : row(vocab),
-      tokens(static_cast<size_t>(vocab)),
-      logits(static_cast<size_t>(vocab)),
-      weights(static_cast<size_t>(vocab)),
-      scores(static_cast<size_t>(vocab)),
-      ranking(vocab) {}
+      tokens(row.padded()),
+      logits(row.padded()),
+      weights(row.padded()),
+      scores(row.padded()),
+      ranking(static_cast<int64_t>(row.padded())) {}
 
 int64_t Sampler::Workspace::bytes() const {
   const auto list = static_cast<int64_t>(tokens.size());
@@ -61,31 +62,39 @@ void Sampler::Workspace::take_from(float least, float temperature) {
 
 // Makes candidates of the `taken` likeliest.
 void Sampler::Workspace::take_likeliest(int64_t taken, float temperature) {
-  take_from(row.least_of(taken), temperature);
+  count = row.gather(row.least_of(taken), tokens, logits);
   const auto ranked_by = std::span(logits).first(count);
   keep_until(ranking.cut_at_count(ranked_by, taken), ranked_by);
+  weigh(std::span(logits).first(count), Weighing(row.max(), temperature), weights);
 }
 
 // Makes candidates of the likeliest tokens that together weigh `mass`, and of some more: goes down
 // from the likeliest until they do.
 void Sampler::Workspace::take_mass(double mass, float temperature) {
   constexpr float kFirst = 4;  // the nats in which most of a sharp row lies
-  constexpr float kFarther = 1.5F;
+  constexpr float kFarther = 2;
   for (float nats = kFirst;; nats *= kFarther) {
     take_from(row.max() - temperature * nats, temperature);
     if (nats > kNatsMax || sum_of(std::span(weights).first(count)) >= mass) return;
   }
 }
 
-// Takes all candidates that rank below `last` out of the running.
+// Takes all candidates that rank below `last` out of the running: fours of them leave the lists,
+// others lose their weight.
 void Sampler::Workspace::keep_until(uint64_t last, std::span<const float> ranked_by) {
+  const float least = Ranking::score_of(last);
+  const auto last_index = static_cast<int32_t>(Ranking::index_of(last));
   size_t kept = 0;
-  Ranking::visit_until(last, ranked_by, [&](size_t i) {
-    tokens[kept] = tokens[i];
-    logits[kept] = logits[i];
-    weights[kept] = weights[i];
-    ++kept;
-  });
+  for (size_t i = 0; i < count; i += kFour) {
+    const Float4 ranks = load4(ranked_by.data() + i);
+    if (!any4(ranks >= least)) continue;
+    const Int4 indices = Int4{0, 1, 2, 3} + static_cast<int32_t>(i);
+    const Int4 keeps = (ranks > least) | ((ranks == least) & (indices <= last_index));
+    std::copy_n(tokens.data() + i, kFour, tokens.data() + kept);
+    store4(logits.data() + kept, select4(keeps, load4(logits.data() + i), all4(kNever)));
+    store4(weights.data() + kept, keep4(keeps, load4(weights.data() + i)));
+    kept += kFour;
+  }
   count = kept;
 }
 
@@ -94,7 +103,7 @@ void Sampler::Workspace::keep_until(uint64_t last, std::span<const float> ranked
 void Sampler::Workspace::narrow(const DrawOrder& order) {
   const auto first = [&](std::vector<float>& values) { return std::span(values).first(count); };
   const float temperature = order.temperature;
-  const bool counted = order.top_k > 0 && order.top_k < std::ssize(tokens);
+  const bool counted = order.top_k > 0 && order.top_k < row.vocab();
   if (counted) {
     take_likeliest(order.top_k, temperature);
   } else if (order.typical < 1) {
@@ -107,7 +116,7 @@ void Sampler::Workspace::narrow(const DrawOrder& order) {
   }
   if (order.typical < 1) {
     scale_logits(first(logits), row.max(), temperature, scores);
-    typical_scores(first(scores));
+    typical_scores(first(weights), first(scores));
     const double mass = order.typical * sum_of(first(weights));
     keep_until(ranking.cut_at_mass(first(scores), weights, mass), first(scores));
   }
@@ -122,7 +131,7 @@ void Sampler::Workspace::narrow(const DrawOrder& order) {
 TokenId Sampler::Workspace::draw(int32_t position, const DrawOrder& order) {
   if (order.temperature == 0) return row.argmax();
   const double uniform = sampling_uniform(order.seed, order.choice, position);
-  const bool counted = order.top_k > 0 && order.top_k < std::ssize(tokens);
+  const bool counted = order.top_k > 0 && order.top_k < row.vocab();
   if (!counted && order.typical >= 1 && order.top_p >= 1 && order.min_p <= 0) {
     row.weigh(order.temperature);
     return row.token_at(uniform);

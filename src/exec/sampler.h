@@ -64,12 +64,12 @@ class Sampler {
     int64_t bytes() const;
 
     LogitBlocks row;
-    // The candidates, in the order of ids: the first `count` of each list.
+    // The candidates, in the order of ids: the first `count` of each list, in whole fours.
     size_t count = 0;
-    std::vector<TokenId> tokens;  // [vocab]
-    std::vector<float> logits;    // [vocab] with penalties, bias and mask
-    std::vector<float> weights;   // [vocab]
-    std::vector<float> scores;    // [vocab] what they are ranked by where not by the logits
+    std::vector<TokenId> tokens;
+    std::vector<float> logits;   // with penalties, bias and mask; minus infinity: no candidate
+    std::vector<float> weights;  // zero: no candidate
+    std::vector<float> scores;   // what they are ranked by where not by the logits
     Ranking ranking;
   };
 

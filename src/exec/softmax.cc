@@ -96,24 +96,6 @@ void weigh(std::span<const float> logits, const Weighing& weighing, std::span<fl
   map4(logits, weights, weighing);
 }
 
-double SoftmaxSums::log_weight() const { return std::log(weight); }
-
-double SoftmaxSums::entropy() const { return log_weight() - weighted / weight; }
-
-SoftmaxSums softmax_sums(std::span<const float> logits, float max) {
-  const Weighing weighing(max, 1);
-  Sum4 weight;
-  Sum4 weighted;
-  for (size_t i = 0; i < logits.size(); i += kFour) {
-    const Float4 row = load4(logits, i, kNothing);
-    const Float4 x = row - max;
-    const Float4 e = weighing(row);
-    weight.add(e);
-    weighted.add(e * keep4(e > 0, x));  // minus infinity times zero is no number
-  }
-  return {.weight = weight.total(), .weighted = weighted.total()};
-}
-
 void scale_logits(std::span<const float> logits, float max, float temperature,
                   std::span<float> scaled) {
   map4(logits, scaled, [=](Float4 x) { return (x - max) / temperature; });
@@ -123,6 +105,15 @@ double sum_of(std::span<const float> weights) {
   double sum = 0;
   for (size_t i = 0; i < stretches_of(weights); ++i) sum += stretch_sum(stretch_at(weights, i));
   return sum;
+}
+
+double entropy_of(std::span<const float> scaled, std::span<const float> weights, double total) {
+  Sum4 weighted;
+  for (size_t i = 0; i < weights.size(); i += kFour) {
+    const Float4 weight = load4(weights, i, 0);
+    weighted.add(weight * keep4(weight > 0, load4(scaled, i, 0)));  // zero times infinity is none
+  }
+  return std::log(total) - weighted.total() / total;
 }
 
 int32_t index_at(std::span<const float> weights, double fraction) {

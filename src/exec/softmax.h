@@ -9,6 +9,8 @@
 
 namespace millrace {
 
+// Every sum here adds in one fixed order.
+
 float max_of(std::span<const float> values);
 
 // How likely logits are beside the largest: exp((logit - max) / temperature), which is 1 for it and
@@ -28,23 +30,15 @@ class Weighing {
 // weights = weighing(logits).
 void weigh(std::span<const float> logits, const Weighing& weighing, std::span<float> weights);
 
-// Sums over a row x with maximum `max`; minus infinity counts as probability zero. Every sum adds
-// in one fixed order.
-struct SoftmaxSums {
-  double weight = 0;    // sum of exp(x - max)
-  double weighted = 0;  // sum of exp(x - max) * (x - max)
-
-  double log_weight() const;
-  // In nats: log(weight) - weighted / weight.
-  double entropy() const;
-};
-SoftmaxSums softmax_sums(std::span<const float> logits, float max);
-
 // scaled = (logits - max) / temperature.
 void scale_logits(std::span<const float> logits, float max, float temperature,
                   std::span<float> scaled);
 
 double sum_of(std::span<const float> weights);
+
+// In nats, of the distribution that weights = exp(scaled) are in proportion to; `total` is their
+// sum.
+double entropy_of(std::span<const float> scaled, std::span<const float> weights, double total);
 
 // The first index at which the running sum passes `fraction` (in [0, 1), of 53 bits) of the whole
 // sum, which is above zero. Its weight is not zero; and what is before it and itself, or itself and
