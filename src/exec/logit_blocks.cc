@@ -181,11 +181,10 @@ size_t LogitBlocks::gather(float least, std::span<TokenId> tokens, std::span<flo
     for (size_t at = 0; at < kBlock; at += kFour) {
       const Float4 four = load4(blocks_[i] + at);
       const Int4 taken = four >= least;
-      if (!any4(taken)) continue;
       store4(logits.data() + count, select4(taken, four, all4(kNever)));
       const Int4 ids = kFirstFour + static_cast<TokenId>(i * kBlock + at);
       std::memcpy(tokens.data() + count, &ids, sizeof ids);
-      count += kFour;
+      count += any4(taken) ? kFour : 0;
     }
   }
   return count;

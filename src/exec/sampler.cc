@@ -87,13 +87,12 @@ void Sampler::Workspace::keep_until(uint64_t last, std::span<const float> ranked
   size_t kept = 0;
   for (size_t i = 0; i < count; i += kFour) {
     const Float4 ranks = load4(ranked_by.data() + i);
-    if (!any4(ranks >= least)) continue;
     const Int4 indices = Int4{0, 1, 2, 3} + static_cast<int32_t>(i);
     const Int4 keeps = (ranks > least) | ((ranks == least) & (indices <= last_index));
     std::copy_n(tokens.data() + i, kFour, tokens.data() + kept);
     store4(logits.data() + kept, select4(keeps, load4(logits.data() + i), all4(kNever)));
     store4(weights.data() + kept, keep4(keeps, load4(weights.data() + i)));
-    kept += kFour;
+    kept += any4(keeps) ? kFour : 0;
   }
   count = kept;
 }
