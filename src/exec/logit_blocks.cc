@@ -15,7 +15,8 @@ namespace millrace {
 namespace {
 
 constexpr size_t kBlock = LogitBlocks::kBlock;
-constexpr float kNever = -std::numeric_limits<float>::infinity();
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNever = -kInfinity;
 
 // A penalised logit goes no further: what follows it stays a number.
 constexpr float kFarthest = 1e30F;
@@ -39,16 +40,16 @@ constexpr auto kAllowed = [] {
   return masks;
 }();
 
-// The largest of a block; clears `numbers` where a NaN or plus infinity is in it.
-float look_at(const float* block, Int4& numbers) {
+// The largest of a block; infinity where a NaN is in it.
+float largest_of(const float* block) {
   Float4 top = load4(block);
-  numbers &= top <= FLT_MAX;  // false with a NaN
+  Int4 numbers = top <= FLT_MAX;  // false with a NaN
   for (size_t i = kFour; i < kBlock; i += kFour) {
     const Float4 four = load4(block + i);
     numbers &= four <= FLT_MAX;
     top = max4(four, top);
   }
-  return largest_of4(top);
+  return any4(~numbers) ? kInfinity : largest_of4(top);
 }
 
 void allow(uint64_t allowed, float* block) {
@@ -73,47 +74,40 @@ LogitBlocks::LogitBlocks(int64_t vocab) : vocab_(static_cast<size_t>(vocab)) {
   scratch_.resize(count);
   sums_.resize(count);
   changed_.resize(count * kBlock, kNever);
-  changes_.reserve(count);
 }
 
 int64_t LogitBlocks::bytes() const {
-  const size_t of_block = sizeof(const float*) + 2 * sizeof(float) + sizeof(double) +
-                          kBlock * sizeof(float) + sizeof(int32_t);
+  const size_t of_block =
+      sizeof(const float*) + 2 * sizeof(float) + sizeof(double) + kBlock * sizeof(float);
   return static_cast<int64_t>(blocks_.size() * of_block);
 }
 
-void LogitBlocks::read(std::span<const float> row) {
-  changes_.clear();
-  for (size_t i = 0; i < blocks(); ++i) blocks_[i] = row.data() + i * kBlock;
-  if (const size_t rest = vocab_ % kBlock; rest != 0) {
-    const size_t last = blocks() - 1;
-    float* const filled = changed_.data() + last * kBlock;
-    std::copy_n(blocks_[last], rest, filled);
-    blocks_[last] = filled;
-    changes_.push_back(static_cast<int32_t>(last));
+void LogitBlocks::look(std::span<const float> row, WorkRange share) {
+  for (auto i = static_cast<size_t>(share.begin); i < static_cast<size_t>(share.end); ++i) {
+    const size_t start = i * kBlock;
+    blocks_[i] = row.data() + start;
+    if (start + kBlock > vocab_) {
+      std::copy_n(blocks_[i], vocab_ - start, own(i));
+      blocks_[i] = own(i);
+    }
+    maxima_[i] = largest_of(blocks_[i]);
   }
-  Int4 numbers = {-1, -1, -1, -1};
-  for (size_t i = 0; i < blocks(); ++i) maxima_[i] = look_at(blocks_[i], numbers);
-  judge(!any4(~numbers));
 }
 
-void LogitBlocks::judge(bool numbers) {
-  temperature_ = 0;
+void LogitBlocks::judge() {
   max_ = max_of(maxima_);
-  error_ = !numbers         ? RowError::kNotANumber
-           : max_ == kNever ? RowError::kNothingAllowed
-                            : RowError::kNone;
+  error_ = max_ == kInfinity ? RowError::kNotANumber
+           : max_ == kNever  ? RowError::kNothingAllowed
+                             : RowError::kNone;
 }
 
-// The block's own memory, with its logits.
+// The block in its own memory.
 float* LogitBlocks::change(size_t block) {
-  float* const own = changed_.data() + block * kBlock;
-  if (blocks_[block] != own) {
-    std::copy_n(blocks_[block], kBlock, own);
-    blocks_[block] = own;
-    changes_.push_back(static_cast<int32_t>(block));
+  if (blocks_[block] != own(block)) {
+    std::copy_n(blocks_[block], kBlock, own(block));
+    blocks_[block] = own(block);
   }
-  return own;
+  return own(block);
 }
 
 float& LogitBlocks::logit(TokenId token) {
@@ -136,7 +130,7 @@ void LogitBlocks::penalise(const DrawOrders& orders, const DrawOrder& order) {
 
 void LogitBlocks::allow_only(std::span<const uint32_t> mask) {
   const auto word = [&](size_t i) { return i < mask.size() ? uint64_t{mask[i]} : 0; };
-  for (size_t i = 0; i < blocks(); ++i) {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
     const uint64_t allowed = word(2 * i) | word(2 * i + 1) << 32;
     if (allowed == 0) {
       blocks_[i] = kForbidden.data();
@@ -151,12 +145,10 @@ void LogitBlocks::adjust(const DrawOrders& orders, const DrawOrder& order) {
   if (order.counts.size() + order.bias.size() + order.mask.size() == 0) return;
   penalise(orders, order);
   if (order.mask.size() > 0) allow_only(slice(orders.mask, order.mask));
-  Int4 numbers = {-1, -1, -1, -1};
-  for (const int32_t changed : changes_) {
-    const auto i = static_cast<size_t>(changed);
-    maxima_[i] = look_at(blocks_[i], numbers);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    if (blocks_[i] == own(i)) maxima_[i] = largest_of(blocks_[i]);
   }
-  judge(!any4(~numbers));
+  judge();
 }
 
 TokenId LogitBlocks::argmax() const {
@@ -176,7 +168,7 @@ float LogitBlocks::least_of(int64_t count) {
 
 size_t LogitBlocks::gather(float least, std::span<TokenId> tokens, std::span<float> logits) const {
   size_t count = 0;
-  for (size_t i = 0; i < blocks(); ++i) {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
     if (maxima_[i] < least) continue;
     for (size_t at = 0; at < kBlock; at += kFour) {
       const Float4 four = load4(blocks_[i] + at);
@@ -190,22 +182,20 @@ size_t LogitBlocks::gather(float least, std::span<TokenId> tokens, std::span<flo
   return count;
 }
 
-double LogitBlocks::weigh(float temperature) {
-  if (temperature != temperature_) {
-    const Weighing weighing(max_, temperature);
-    for (size_t i = 0; i < blocks(); ++i) {
-      Sum4 sum;
-      const size_t size = weighing.vanishes(maxima_[i]) ? 0 : kBlock;
-      for (size_t at = 0; at < size; at += kFour) sum.add(weighing(load4(blocks_[i] + at)));
-      sums_[i] = sum.total();
-    }
-    temperature_ = temperature;
+void LogitBlocks::weigh(float temperature, WorkRange share) {
+  const Weighing weighing(max_, temperature);
+  for (auto i = static_cast<size_t>(share.begin); i < static_cast<size_t>(share.end); ++i) {
+    Sum4 sum;
+    const size_t size = weighing.vanishes(maxima_[i]) ? 0 : kBlock;
+    for (size_t at = 0; at < size; at += kFour) sum.add(weighing(load4(blocks_[i] + at)));
+    sums_[i] = sum.total();
   }
-  return std::accumulate(sums_.begin(), sums_.end(), 0.0);
 }
 
-TokenId LogitBlocks::token_at(double fraction) const {
-  const Weighing weighing(max_, temperature_);
+double LogitBlocks::weight() const { return std::accumulate(sums_.begin(), sums_.end(), 0.0); }
+
+TokenId LogitBlocks::token_at(double fraction, float temperature) const {
+  const Weighing weighing(max_, temperature);
   std::array<float, kBlock> weights = {};
   return index_at(sums_, kBlock, fraction, [&](size_t i) {
     millrace::weigh(block(i), weighing, weights);

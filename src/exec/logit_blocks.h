@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "base/system/lanes.h"
 #include "core/draw_order.h"
 
 namespace millrace {
@@ -18,13 +19,16 @@ class LogitBlocks {
   explicit LogitBlocks(int64_t vocab);
   int64_t bytes() const;  // of its working memory
 
-  // Takes a row of `vocab` logits, which stay as they are as long as it is looked at.
-  void read(std::span<const float> row);
-  // Lays an order's penalties, bias and mask over the row that was read.
-  void adjust(const DrawOrders& orders, const DrawOrder& order);
-
   int64_t vocab() const { return static_cast<int64_t>(vocab_); }
+  int64_t blocks() const { return std::ssize(blocks_); }
   size_t padded() const { return changed_.size(); }  // the vocabulary in whole blocks
+
+  // Takes a share of the blocks of a row of `vocab` logits, which stay as they are as long as they
+  // are looked at. When all shares are taken, judge() says what the row is.
+  void look(std::span<const float> row, WorkRange share);
+  void judge();
+  // Lays an order's penalties, bias and mask over the row, and judges it.
+  void adjust(const DrawOrders& orders, const DrawOrder& order);
 
   // What follows is of the row as it is now; without an error its largest logit is a number.
   RowError error() const { return error_; }
@@ -37,21 +41,20 @@ class LogitBlocks {
   // others are between them with minus infinity. The lists hold padded() entries. Returns how many.
   size_t gather(float least, std::span<TokenId> tokens, std::span<float> logits) const;
 
-  // Sums each block's weights (exec/softmax.h) at a temperature. Returns the sum of all.
-  double weigh(float temperature);
-  // The token at which the running sum of the weights that were summed last passes `fraction` of
-  // the whole, as index_at() has it.
-  TokenId token_at(double fraction) const;
+  // Sums the weights (exec/softmax.h) in each block of a share.
+  void weigh(float temperature, WorkRange share);
+  double weight() const;  // of all blocks
+  // The token at which the running sum of weights passes `fraction` of the whole, as index_at() has
+  // it. temperature: with which all blocks were weighed.
+  TokenId token_at(double fraction, float temperature) const;
 
  private:
-  size_t blocks() const { return blocks_.size(); }
   std::span<const float> block(size_t i) const { return {blocks_[i], kBlock}; }
+  float* own(size_t block) { return changed_.data() + block * kBlock; }
   float* change(size_t block);
   float& logit(TokenId token);
   void penalise(const DrawOrders& orders, const DrawOrder& order);
   void allow_only(std::span<const uint32_t> mask);
-  void look(std::span<const int32_t> blocks);
-  void judge(bool numbers);
 
   size_t vocab_;
   std::vector<const float*>
@@ -63,7 +66,6 @@ class LogitBlocks {
   std::vector<int32_t> changes_;  // blocks that are in changed_
   RowError error_ = RowError::kNone;
   float max_ = 0;
-  float temperature_ = 0;  // of sums_; zero: none
 };
 
 }  // namespace millrace

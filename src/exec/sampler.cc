@@ -17,6 +17,9 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 // Beyond this many nats from the likeliest a weight is zero.
 constexpr float kNatsMax = 88;
 
+// As many lanes at least share a row. Where fewer would, each lane has a row of its own.
+constexpr int64_t kRowLanesMin = 2;
+
 // Rounding of a minimal weight's logarithm and of the weights near it is less than this.
 constexpr double kNatsMargin = 0.01;
 
@@ -36,6 +39,21 @@ void typical_scores(std::span<const float> weights, std::span<float> scores) {
 void keep_likely(float min_p, std::span<float> weights) {
   const float least = min_p * max_of(weights);
   for (float& weight : weights) weight = weight < least ? 0 : weight;
+}
+
+bool cuts_by_count(const DrawOrder& order, int64_t vocab) {
+  return order.top_k > 0 && order.top_k < vocab;
+}
+
+// Whether a draw takes a part of the weight of all tokens.
+bool needs_weights(const DrawOrder& order, int64_t vocab) {
+  if (order.temperature == 0 || cuts_by_count(order, vocab) || order.typical < 1) return false;
+  return order.top_p < 1 || order.min_p <= 0;
+}
+
+// Whether the weights of a draw are those of the model's own distribution.
+bool is_model_own(const DrawOrder& order) {
+  return order.temperature == 1 && order.counts.size() + order.bias.size() + order.mask.size() == 0;
 }
 
 }  // namespace
@@ -102,13 +120,13 @@ void Sampler::Workspace::keep_until(uint64_t last, std::span<const float> ranked
 void Sampler::Workspace::narrow(const DrawOrder& order) {
   const auto first = [&](std::vector<float>& values) { return std::span(values).first(count); };
   const float temperature = order.temperature;
-  const bool counted = order.top_k > 0 && order.top_k < row.vocab();
+  const bool counted = cuts_by_count(order, row.vocab());
   if (counted) {
     take_likeliest(order.top_k, temperature);
   } else if (order.typical < 1) {
     take_from(kNever, temperature);
   } else if (order.top_p < 1) {
-    take_mass(order.top_p * row.weigh(temperature), temperature);
+    take_mass(order.top_p * row.weight(), temperature);
   } else {
     const double least = row.max() + temperature * (std::log(double{order.min_p}) - kNatsMargin);
     take_from(static_cast<float>(least), temperature);
@@ -121,31 +139,29 @@ void Sampler::Workspace::narrow(const DrawOrder& order) {
   }
   if (order.top_p < 1) {
     const bool of_all = !counted && order.typical >= 1;
-    const double whole = of_all ? row.weigh(temperature) : sum_of(first(weights));
+    const double whole = of_all ? row.weight() : sum_of(first(weights));
     keep_until(ranking.cut_at_mass(first(logits), weights, order.top_p * whole), first(logits));
   }
   if (order.min_p > 0) keep_likely(order.min_p, first(weights));
 }
 
-TokenId Sampler::Workspace::draw(int32_t position, const DrawOrder& order) {
+// From a row that has been adjusted and, where needs_weights() says so, weighed.
+TokenId Sampler::Workspace::choose(int32_t position, const DrawOrder& order) {
   if (order.temperature == 0) return row.argmax();
   const double uniform = sampling_uniform(order.seed, order.choice, position);
-  const bool counted = order.top_k > 0 && order.top_k < row.vocab();
-  if (!counted && order.typical >= 1 && order.top_p >= 1 && order.min_p <= 0) {
-    row.weigh(order.temperature);
-    return row.token_at(uniform);
+  if (needs_weights(order, row.vocab()) && order.top_p >= 1) {
+    return row.token_at(uniform, order.temperature);
   }
   narrow(order);
   return tokens[static_cast<size_t>(index_at(std::span(weights).first(count), uniform))];
 }
 
 // What was asked to be told of the model's own distribution, for a row that no order has changed.
-// The drawn token's log-probability comes with its draw.
+// The drawn token's log-probability comes with its draw. The row was weighed at temperature 1.
 Sampler::Logprobs Sampler::Workspace::report(std::span<const float> raw, const DrawOrders& orders,
                                              size_t index, StepOutput& output) {
   const DrawOrder& order = orders.draws[index];
-  if (order.logprobs < 0 && order.scored.size() == 0) return {};
-  const Logprobs logprobs = {raw, row.max() + std::log(row.weigh(1))};
+  const Logprobs logprobs = {raw, row.max() + std::log(row.weight())};
   for (int32_t i = order.scored.begin; i < order.scored.end; ++i) {
     const auto at = static_cast<size_t>(i);
     output.scored[at] = logprobs.of(orders.scored[at]);
@@ -179,6 +195,58 @@ void Sampler::prepare(const DrawOrders& orders, StepOutput& output) const {
   }
 }
 
+class Sampler::Team {
+ public:
+  explicit Team(int64_t blocks) : share_{0, blocks} {}
+  Team(Lane& lane, int leader, int64_t blocks)
+      : lane_(&lane), leads_(lane.index() == leader), share_(lane.share(blocks)) {}
+
+  bool leads() const { return leads_; }
+  WorkRange share() const { return share_; }
+  void meet() const {
+    if (lane_ != nullptr) lane_->barrier();
+  }
+
+ private:
+  Lane* lane_ = nullptr;
+  bool leads_ = true;
+  WorkRange share_;
+};
+
+// Passes over the whole row are shared; between two meetings either the leader works or all do, so
+// that what lanes branch on stands still.
+void Sampler::draw(Team team, Workspace& space, std::span<const float> row, int32_t position,
+                   const DrawOrders& orders, size_t index, StepOutput& output) {
+  const DrawOrder& order = orders.draws[index];
+  Drawn& drawn = output.drawn[index];
+  LogitBlocks& blocks = space.row;
+  const bool reports = order.logprobs >= 0 || order.scored.size() > 0;
+  blocks.look(row, team.share());
+  team.meet();
+  if (team.leads()) blocks.judge();
+  if (reports) {
+    team.meet();
+    if (blocks.error() == RowError::kNone) blocks.weigh(1, team.share());
+    team.meet();
+  }
+  Logprobs logprobs;
+  if (team.leads()) {
+    const bool sound = blocks.error() == RowError::kNone;
+    if (sound && reports) logprobs = space.report(row, orders, index, output);
+    if (sound && order.kind == DrawKind::kDraw) blocks.adjust(orders, order);
+    drawn.error = blocks.error();
+  }
+  if (order.kind == DrawKind::kScore) return;
+  if (needs_weights(order, blocks.vocab()) && !(reports && is_model_own(order))) {
+    team.meet();
+    if (blocks.error() == RowError::kNone) blocks.weigh(order.temperature, team.share());
+    team.meet();
+  }
+  if (!team.leads() || drawn.error != RowError::kNone) return;
+  drawn.token = space.choose(position, order);
+  if (order.logprobs >= 0) drawn.logprob = logprobs.of(drawn.token);
+}
+
 void Sampler::sample(Lane& lane, const WantedLogits& logits, std::span<const int32_t> positions,
                      const DrawOrders& orders, StepOutput& output) {
   const auto first_of = [&](int64_t want) {
@@ -186,24 +254,21 @@ void Sampler::sample(Lane& lane, const WantedLogits& logits, std::span<const int
            orders.draws.begin();
   };
   const int64_t first = first_of(logits.first);
-  Workspace& space = workspaces_[static_cast<size_t>(lane.index())];
-  const WorkRange mine = lane.share(first_of(logits.first + logits.rows.rows) - first);
-  for (int64_t i = first + mine.begin; i < first + mine.end; ++i) {
-    const DrawOrder& order = orders.draws[static_cast<size_t>(i)];
-    Drawn& drawn = output.drawn[static_cast<size_t>(i)];
-    const std::span<const float> row(logits.rows.row(order.want - logits.first),
-                                     static_cast<size_t>(vocab_));
-    space.row.read(row);
-    drawn.error = space.row.error();
-    if (drawn.error != RowError::kNone) continue;
-    const Logprobs logprobs = space.report(row, orders, static_cast<size_t>(i), output);
-    if (order.kind == DrawKind::kScore) continue;
-    space.row.adjust(orders, order);
-    drawn.error = space.row.error();
-    if (drawn.error != RowError::kNone) continue;
-    drawn.token = space.draw(positions[static_cast<size_t>(order.want)], order);
-    if (order.logprobs >= 0) drawn.logprob = logprobs.of(drawn.token);
+  const int64_t count = first_of(logits.first + logits.rows.rows) - first;
+  const auto draw_on = [&](Team team, int workspace, int64_t i) {
+    const auto index = static_cast<size_t>(first + i);
+    const int32_t want = orders.draws[index].want;
+    const std::span row(logits.rows.row(want - logits.first), static_cast<size_t>(vocab_));
+    draw(team, workspaces_[static_cast<size_t>(workspace)], row,
+         positions[static_cast<size_t>(want)], orders, index, output);
+  };
+  const int64_t blocks = workspaces_[0].row.blocks();
+  if (count * kRowLanesMin <= lane.count()) {
+    for (int i = 0; i < count; ++i) draw_on(Team(lane, i, blocks), i, i);
+    return;
   }
+  const WorkRange mine = lane.share(count);
+  for (int64_t i = mine.begin; i < mine.end; ++i) draw_on(Team(blocks), lane.index(), i);
 }
 
 int64_t Sampler::bytes() const {

@@ -55,7 +55,7 @@ class Sampler {
     explicit Workspace(int64_t vocab);
     Logprobs report(std::span<const float> raw, const DrawOrders& orders, size_t index,
                     StepOutput& output);
-    TokenId draw(int32_t position, const DrawOrder& order);
+    TokenId choose(int32_t position, const DrawOrder& order);
     void narrow(const DrawOrder& order);
     void take_from(float least, float temperature);
     void take_likeliest(int64_t taken, float temperature);
@@ -72,6 +72,11 @@ class Sampler {
     std::vector<float> scores;   // what they are ranked by where not by the logits
     Ranking ranking;
   };
+
+  // The lanes that work on one row: one alone, or all.
+  class Team;
+  static void draw(Team team, Workspace& space, std::span<const float> row, int32_t position,
+                   const DrawOrders& orders, size_t index, StepOutput& output);
 
   int64_t vocab_;
   std::vector<Workspace> workspaces_;  // [lanes]

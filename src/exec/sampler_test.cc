@@ -208,24 +208,27 @@ bool differs_from_naive(const Round& round, const std::vector<float>& row, size_
   return drawn.token != naive_draw(candidates, uniform);
 }
 
+Round any_round(int64_t vocab, int rows, std::mt19937& random) {
+  Round round{.vocab = vocab};
+  for (int i = 0; i < rows; ++i) {
+    DrawOrder& order = round.add(any_logits(vocab, random), i);
+    order = any_order(vocab, random);
+    order.want = i;
+    if (random() % 2 == 0) disturb(round, order, random, 1);
+    if (random() % 3 == 0) mask_some(round, order, random);
+  }
+  return round;
+}
+
 TEST(Sampler, EveryMixtureOfOrdersDrawsWhatTheNaiveSamplerDraws) {
   std::mt19937 random(11);
   int differing = 0;
   for (const int64_t vocab : {1, 2, 63, 64, 65, 127, 130, 700, 4100}) {
-    Round round{.vocab = vocab};
-    std::vector<std::vector<float>> rows;
-    for (int i = 0; i < (vocab < 1000 ? 400 : 60); ++i) {
-      rows.push_back(any_logits(vocab, random));
-      DrawOrder& order = round.add(rows.back(), i);
-      const int32_t want = order.want;
-      order = any_order(vocab, random);
-      order.want = want;
-      if (random() % 2 == 0) disturb(round, order, random, 1);
-      if (random() % 3 == 0) mask_some(round, order, random);
-    }
+    Round round = any_round(vocab, vocab < 1000 ? 400 : 60, random);
     round.run(2);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      differing += differs_from_naive(round, rows[i], i) ? 1 : 0;
+    for (size_t i = 0; i < round.positions.size(); ++i) {
+      const auto row = round.logits.begin() + static_cast<int64_t>(i) * vocab;
+      differing += differs_from_naive(round, {row, row + vocab}, i) ? 1 : 0;
     }
   }
   // float32 moves borders between tokens by about 1e-6; 3260 draws may meet one.
@@ -415,33 +418,44 @@ TEST(Sampler, NoPenaltyMakesInfinities) {
   for (const Drawn& drawn : round.output.drawn) EXPECT_EQ(drawn.error, RowError::kNone);
 }
 
+void expect_same(const StepOutput& output, const StepOutput& expected) {
+  const auto bits = [](float x) { return std::bit_cast<uint32_t>(x); };
+  for (size_t i = 0; i < expected.drawn.size(); ++i) {
+    ASSERT_EQ(output.drawn[i].token, expected.drawn[i].token) << i;
+    ASSERT_EQ(output.drawn[i].error, expected.drawn[i].error) << i;
+    ASSERT_EQ(bits(output.drawn[i].logprob), bits(expected.drawn[i].logprob)) << i;
+  }
+  ASSERT_EQ(output.top.offsets, expected.top.offsets);
+  for (size_t i = 0; i < expected.top.values.size(); ++i) {
+    ASSERT_EQ(output.top.values[i].token, expected.top.values[i].token) << i;
+    ASSERT_EQ(bits(output.top.values[i].logprob), bits(expected.top.values[i].logprob)) << i;
+  }
+  for (size_t i = 0; i < expected.scored.size(); ++i) {
+    ASSERT_EQ(bits(output.scored[i]), bits(expected.scored[i])) << i;
+  }
+}
+
+// Few rows are shared by lanes, many are not.
 TEST(Sampler, ResultsDependOnTheRowAlone) {
   constexpr int64_t kVocab = 1000;
   std::mt19937 random(3);
-  Round round{.vocab = kVocab};
-  for (int i = 0; i < 40; ++i) {
-    DrawOrder& order = round.add(random_logits(kVocab, static_cast<uint32_t>(i)), 100 + i);
-    set(order, i);
-    order.logprobs = i % 4;
-    disturb(round, order, random, i);
+  Round round = any_round(kVocab, 60, random);
+  round.logits[5 * kVocab + 999] = NAN;
+  round.logits[17 * kVocab + 64] = kInfinity;
+  for (size_t i = 0; i < 60; i += 4) {
+    round.orders.draws[i].kind = i % 8 == 0 ? DrawKind::kScore : DrawKind::kDraw;
+    round.orders.draws[i].scored = {static_cast<int32_t>(i), static_cast<int32_t>(i) + 4};
+    for (const TokenId token : {0, 63, 500, 999}) round.orders.scored.push_back(token);
   }
   round.run(1);
   const StepOutput expected = round.output;
-  const auto same = [](const Drawn& a, const Drawn& b) {
-    return a.token == b.token &&
-           std::bit_cast<uint32_t>(a.logprob) == std::bit_cast<uint32_t>(b.logprob);
-  };
-  for (int lanes = 2; lanes <= 4; ++lanes) {
-    round.run(lanes);
-    for (size_t i = 0; i < 40; ++i) {
-      EXPECT_TRUE(same(round.output.drawn[i], expected.drawn[i])) << lanes << " row " << i;
-    }
-  }
-  for (const int64_t wants : {1, 7, 39}) {
-    round.wants_at_once = wants;
-    round.run(2);
-    for (size_t i = 0; i < 40; ++i) {
-      EXPECT_TRUE(same(round.output.drawn[i], expected.drawn[i])) << wants << " row " << i;
+  EXPECT_EQ(expected.drawn[5].error, RowError::kNotANumber);
+  EXPECT_EQ(expected.drawn[17].error, RowError::kNotANumber);
+  for (const int lanes : {1, 2, 3, 4}) {
+    for (const int64_t wants : {1, 2, 7, 60}) {
+      round.wants_at_once = wants;
+      round.run(lanes);
+      expect_same(round.output, expected);
     }
   }
 }
