@@ -41,8 +41,8 @@ void visit_between(float least, float most, std::span<const float> scores, const
 }
 
 // The last of the best keys that together reach `mass`: halves at a time, in linear time.
-template <typename Weight>
-uint64_t last_within(std::span<uint64_t> keys, const Weight& weight, double mass) {
+uint64_t last_within(std::span<uint64_t> keys, std::span<const float> weights, double mass) {
+  const auto weight = [&](size_t i) { return weights.empty() ? 1.0 : double{weights[i]}; };
   while (keys.size() > 1) {
     const size_t half = keys.size() / 2;
     std::nth_element(keys.begin(), keys.begin() + static_cast<int64_t>(half), keys.end(),
@@ -82,14 +82,13 @@ float Ranking::score_of(uint64_t key) {
   return std::bit_cast<float>((ordered >> 31) != 0 ? ordered & 0x7fffffffU : ~ordered);
 }
 
-template <typename Weight>
-void Ranking::fill_bins(std::span<const float> scores, float top, const Weight& weight) {
+void Ranking::fill_bins(std::span<const float> scores, std::span<const float> weights, float top) {
   std::ranges::fill(bins_, 0.0);
   for (size_t i = 0; i < scores.size(); i += kFour) {
-    const Int4 places = bins4(load4(scores, i, top), top);
-    const size_t count = std::min(kFour, scores.size() - i);
-    for (size_t lane = 0; lane < count; ++lane) {
-      bins_[static_cast<size_t>(places[lane])] += weight(i + lane);
+    const Int4 places = bins4(load4(scores, i, -kInfinity), top);
+    const Float4 mass = weights.empty() ? all4(1) : load4(weights, i, 0);
+    for (size_t lane = 0; lane < kFour; ++lane) {
+      bins_[static_cast<size_t>(places[lane])] += double{mass[lane]};
     }
   }
 }
@@ -109,10 +108,9 @@ int Ranking::find_bin(double& mass) const {
   return last;
 }
 
-template <typename Weight>
-uint64_t Ranking::cut(std::span<const float> scores, const Weight& weight, double mass) {
+uint64_t Ranking::cut(std::span<const float> scores, std::span<const float> weights, double mass) {
   const float top = max_of(scores);
-  fill_bins(scores, top, weight);
+  fill_bins(scores, weights, top);
   const int bin = find_bin(mass);
   // One bin more than needed on either side, so that rounding leaves no entry of the bin out.
   const auto score_at = [&](int place) { return top - static_cast<float>(place) / kBinsPerNat; };
@@ -122,18 +120,16 @@ uint64_t Ranking::cut(std::span<const float> scores, const Weight& weight, doubl
   visit_between(least, most, scores, [&](size_t i) {
     if (bins4(all4(scores[i]), top)[0] == bin) keys_.push_back(key_of(scores[i], i));
   });
-  return last_within(std::span(keys_), weight, mass);
+  return last_within(keys_, weights, mass);
 }
 
 uint64_t Ranking::cut_at_mass(std::span<const float> scores, std::span<const float> weights,
                               double mass) {
-  return cut(
-      scores, [&](size_t i) { return double{weights[i]}; }, mass);
+  return cut(scores, weights.first(scores.size()), mass);
 }
 
 uint64_t Ranking::cut_at_count(std::span<const float> scores, int64_t count) {
-  return cut(
-      scores, [](size_t) { return 1.0; }, static_cast<double>(count));
+  return cut(scores, {}, static_cast<double>(count));
 }
 
 std::span<const uint64_t> Ranking::best(std::span<const float> scores, int64_t count) {

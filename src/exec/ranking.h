@@ -30,10 +30,9 @@ class Ranking {
   std::span<const uint64_t> best(std::span<const float> scores, int64_t count);
 
  private:
-  template <typename Weight>
-  uint64_t cut(std::span<const float> scores, const Weight& weight, double mass);
-  template <typename Weight>
-  void fill_bins(std::span<const float> scores, float top, const Weight& weight);
+  // Without weights every entry weighs 1.
+  uint64_t cut(std::span<const float> scores, std::span<const float> weights, double mass);
+  void fill_bins(std::span<const float> scores, std::span<const float> weights, float top);
   int find_bin(double& mass) const;
 
   std::vector<double> bins_;    // the mass in each

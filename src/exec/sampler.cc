@@ -89,9 +89,10 @@ void Sampler::Workspace::take_likeliest(int64_t taken, float temperature) {
 // Makes candidates of the likeliest tokens that together weigh `mass`, and of some more: goes down
 // from the likeliest until they do.
 void Sampler::Workspace::take_mass(double mass, float temperature) {
-  constexpr float kFirst = 4;  // the nats in which most of a sharp row lies
-  constexpr float kFarther = 2;
-  for (float nats = kFirst;; nats *= kFarther) {
+  // Of rows that are likely in a few tokens most lies within 4 nats, of others about as far down as
+  // the logarithm of how many times the likeliest the whole weighs.
+  auto nats = std::max(4.0F, static_cast<float>(std::log(row.weight())));
+  for (;; nats *= 2) {
     take_from(row.max() - temperature * nats, temperature);
     if (nats > kNatsMax || sum_of(std::span(weights).first(count)) >= mass) return;
   }
