@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cfloat>
-#include <cstring>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -20,8 +19,6 @@ constexpr float kNever = -kInfinity;
 
 // A penalised logit goes no further: what follows it stays a number.
 constexpr float kFarthest = 1e30F;
-
-constexpr Int4 kFirstFour = {0, 1, 2, 3};
 
 // What every block that allows nothing is.
 constexpr auto kForbidden = [] {
@@ -170,15 +167,19 @@ size_t LogitBlocks::gather(float least, std::span<TokenId> tokens, std::span<flo
   size_t count = 0;
   for (size_t i = 0; i < blocks_.size(); ++i) {
     if (maxima_[i] < least) continue;
-    for (size_t at = 0; at < kBlock; at += kFour) {
-      const Float4 four = load4(blocks_[i] + at);
-      const Int4 taken = four >= least;
-      store4(logits.data() + count, select4(taken, four, all4(kNever)));
-      const Int4 ids = kFirstFour + static_cast<TokenId>(i * kBlock + at);
-      std::memcpy(tokens.data() + count, &ids, sizeof ids);
-      count += any4(taken) ? kFour : 0;
+    const size_t start = i * kBlock;
+    const size_t end = std::min(kBlock, vocab_ - start);
+    for (size_t four = 0; four < end; four += kFour) {
+      if (!any4(load4(blocks_[i] + four) >= least)) continue;
+      for (size_t at = four; at < std::min(four + kFour, end); ++at) {
+        const float logit = blocks_[i][at];
+        tokens[count] = static_cast<TokenId>(start + at);
+        logits[count] = logit;
+        count += logit >= least ? 1 : 0;  // no branch: any of the four may be the one
+      }
     }
   }
+  for (; count % kFour != 0; ++count) logits[count] = kNever;
   return count;
 }
 

@@ -37,8 +37,8 @@ class LogitBlocks {
 
   // A logit that `count` of them at least reach, and not many more where `count` is small.
   float least_of(int64_t count);
-  // The tokens whose logits are at least `least`, in order, and these logits; by fours, so that
-  // others are between them with minus infinity. The lists hold padded() entries. Returns how many.
+  // The tokens whose logits are at least `least`, in order, and these logits, filled up with minus
+  // infinity to whole fours. Returns how many. The lists have room for padded() entries.
   size_t gather(float least, std::span<TokenId> tokens, std::span<float> logits) const;
 
   // Sums the weights (exec/softmax.h) in each block of a share.

@@ -90,11 +90,15 @@ void Sampler::Workspace::take_likeliest(int64_t taken, float temperature) {
 // from the likeliest until they do.
 void Sampler::Workspace::take_mass(double mass, float temperature) {
   // Of rows that are likely in a few tokens most lies within 4 nats, of others about as far down as
-  // the logarithm of how many times the likeliest the whole weighs.
+  // the logarithm of how many times the likeliest the whole weighs. Small steps from there, as
+  // there are ever more tokens; soon large ones, as there is ever less weight.
+  constexpr float kStep = 3;
+  constexpr float kNear = 16;
   auto nats = std::max(4.0F, static_cast<float>(std::log(row.weight())));
-  for (;; nats *= 2) {
+  while (true) {
     take_from(row.max() - temperature * nats, temperature);
     if (nats > kNatsMax || sum_of(std::span(weights).first(count)) >= mass) return;
+    nats = nats < kNear ? nats + kStep : 2 * nats;
   }
 }
 

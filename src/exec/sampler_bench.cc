@@ -9,7 +9,7 @@
 #include "exec/sampler.h"
 
 // Time of the draws of one step by kind of order, vocabulary, rows and lanes. Most rows are likely
-// in a few tokens, as a language model's are; `flat` ones in most of the vocabulary.
+// in a few tokens, as a language model's are; others are normally distributed.
 
 namespace millrace {
 namespace {
@@ -21,7 +21,7 @@ struct Kind {
   DrawOrder order;
   bool penalised = false;
   bool masked = false;
-  bool flat = false;
+  float deviation = 0;  // of normally distributed rows; zero: other rows
 };
 
 std::vector<Kind> kinds() {
@@ -58,24 +58,25 @@ std::vector<Kind> kinds() {
           {"temperature", plain},
           {"temperature,logprobs:5", logprobs},
           {"temperature,mask", plain, false, true},
-          {"temperature,flat", plain, false, false, true},
+          {"temperature,normal:1", plain, false, false, 1},
           {"top_k:40", top_k},
           {"top_k:5000", many},
           {"top_p:0.95", top_p},
-          {"top_p:0.95,flat", top_p, false, false, true},
+          {"top_p:0.95,normal:1", top_p, false, false, 1},
+          {"top_p:0.95,normal:2.5", top_p, false, false, 2.5F},
           {"min_p:0.05", min_p},
-          {"min_p:0.05,flat", min_p, false, false, true},
+          {"min_p:0.05,normal:1", min_p, false, false, 1},
           {"typical:0.95", typical},
           {"top_k:40,top_p:0.95,penalties", usual, true},
           {"top_k:40,top_p:0.95,penalties,logprobs:5", all, true}};
 }
 
-std::vector<float> make_logits(int64_t vocab, bool flat) {
+std::vector<float> make_logits(int64_t vocab, float deviation) {
   std::mt19937 random(7);
-  std::normal_distribution<float> normal(0, flat ? 1.0F : 2.5F);
+  std::normal_distribution<float> normal(0, deviation > 0 ? deviation : 2.5F);
   std::vector<float> logits(static_cast<size_t>(vocab));
   for (float& logit : logits) logit = normal(random);
-  if (flat) return logits;
+  if (deviation > 0) return logits;
   for (int i = 0; i < 300; ++i) {
     logits[random() % logits.size()] = 18 - 2 * std::log(1.0F + static_cast<float>(i));
   }
@@ -108,7 +109,7 @@ DrawOrders make_orders(const Kind& kind, int64_t vocab, int rows) {
 }
 
 void run_sampler(benchmark::State& state, const Kind& kind, int64_t vocab, int rows, int lanes) {
-  const std::vector<float> row = make_logits(vocab, kind.flat);
+  const std::vector<float> row = make_logits(vocab, kind.deviation);
   std::vector<float> logits;
   for (int i = 0; i < rows; ++i) logits.insert(logits.end(), row.begin(), row.end());
   const WantedLogits wanted = {0, {logits.data(), rows, vocab, vocab}};
