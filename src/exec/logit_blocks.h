@@ -57,13 +57,12 @@ class LogitBlocks {
   void allow_only(std::span<const uint32_t> mask);
 
   size_t vocab_;
-  std::vector<const float*>
-      blocks_;                    // [blocks] of kBlock logits, minus infinity past the vocabulary
-  std::vector<float> maxima_;     // [blocks]
-  std::vector<float> scratch_;    // [blocks]
-  std::vector<double> sums_;      // [blocks]
-  std::vector<float> changed_;    // [blocks, kBlock]
-  std::vector<int32_t> changes_;  // blocks that are in changed_
+  // Each block's logits, minus infinity past the vocabulary: in the row, or in changed_.
+  std::vector<const float*> blocks_;
+  std::vector<float> changed_;  // [blocks, kBlock]
+  std::vector<float> maxima_;   // [blocks]
+  std::vector<float> scratch_;  // [blocks]
+  std::vector<double> sums_;    // [blocks]
   RowError error_ = RowError::kNone;
   float max_ = 0;
 };

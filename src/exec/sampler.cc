@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "base/check.h"
@@ -112,7 +113,7 @@ void Sampler::Workspace::keep_until(uint64_t last, std::span<const float> ranked
     const Float4 ranks = load4(ranked_by.data() + i);
     const Int4 indices = Int4{0, 1, 2, 3} + static_cast<int32_t>(i);
     const Int4 keeps = (ranks > least) | ((ranks == least) & (indices <= last_index));
-    std::copy_n(tokens.data() + i, kFour, tokens.data() + kept);
+    std::memmove(tokens.data() + kept, tokens.data() + i, kFour * sizeof(TokenId));
     store4(logits.data() + kept, select4(keeps, load4(logits.data() + i), all4(kNever)));
     store4(weights.data() + kept, keep4(keeps, load4(weights.data() + i)));
     kept += any4(keeps) ? kFour : 0;
