@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -43,29 +44,48 @@ inline bool any4(Int4 mask) {
   return (halves[0] | halves[1]) != 0;
 }
 
-inline Float4 max4(Float4 a, Float4 b) {
-  const Int4 greater = a > b;
-  return std::bit_cast<Float4>((greater & std::bit_cast<Int4>(a)) |
-                               (~greater & std::bit_cast<Int4>(b)));
+inline Float4 select4(Int4 mask, Float4 yes, Float4 no) { return mask ? yes : no; }
+
+inline Float4 max4(Float4 a, Float4 b) { return a > b ? a : b; }
+
+inline float largest_of4(Float4 v) {
+  v = max4(v, __builtin_shufflevector(v, v, 2, 3, 0, 1));
+  return std::max(v[0], v[1]);
 }
 
-// exp of what is at most 0: x = n ln 2 + r with |r| <= ln 2 / 2, the polynomial of exp(r) times
-// 2^n. The Taylor terms up to r^7 leave (ln 2 / 2)^8 / 8! = 5e-9, below float32's rounding; ln 2 is
-// split so that n times its high part is exact (Cody and Waite 1980). Below -87 the result would
-// leave the normal numbers and is zero.
-inline Float4 exp4(Float4 x) {
+// Sums of four floats at a time, in double.
+class Sum4 {
+ public:
+  void add(Float4 v) {
+    const auto wide = __builtin_convertvector(v, Double4);
+    low_ += __builtin_shufflevector(wide, wide, 0, 1);
+    high_ += __builtin_shufflevector(wide, wide, 2, 3);
+  }
+  double total() const { return (low_[0] + low_[1]) + (high_[0] + high_[1]); }
+
+ private:
+  using Double2 = double __attribute__((vector_size(16)));
+  using Double4 = double __attribute__((vector_size(32)));
+  Double2 low_ = {};
+  Double2 high_ = {};
+};
+
+// 2^y of what is at most 0: y = n + f with |f| <= 1/2, a polynomial of 2^f whose exponent n is
+// added to. It is 1 + f g(f), g through 2^f's values at the 6 Chebyshev nodes, which is 9.2e-9 from
+// 2^f at most, below float32's rounding. Pairs of terms in parallel make the chain of operations
+// short. Below kLeastExponent the result could leave the normal numbers and is zero.
+inline constexpr float kLeastExponent = -125.5F;
+inline Float4 exp2_4(Float4 y) {
   constexpr float kRound = 0x1.8p23F;  // adding it rounds to the nearest integer
-  const Float4 shifted = x * 1.44269504F + kRound;
-  const Float4 n = shifted - kRound;
-  const Float4 r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
-  Float4 p = r * (1.0F / 5040) + 1.0F / 720;
-  p = p * r + 1.0F / 120;
-  p = p * r + 1.0F / 24;
-  p = p * r + 1.0F / 6;
-  p = p * r + 0.5F;
-  p = p * r * r + r + 1.0F;
-  const Uint4 exponent = (std::bit_cast<Uint4>(shifted) + 127U) << 23;
-  return keep4(x >= -87.0F, p * std::bit_cast<Float4>(exponent));
+  const Float4 shifted = y + kRound;
+  const Float4 f = y - (shifted - kRound);
+  const Float4 f2 = f * f;
+  const Float4 low = f * 0.693147182F + 1.0F;
+  const Float4 middle = f * 0.0555035695F + 0.240226507F;
+  const Float4 high = f * 0.00133908633F + 0.00961808302F;
+  const Float4 p = ((f2 * 0.000154531634F + high) * f2 + middle) * f2 + low;
+  const Uint4 exponent = std::bit_cast<Uint4>(shifted) << 23;
+  return keep4(y >= kLeastExponent, std::bit_cast<Float4>(std::bit_cast<Uint4>(p) + exponent));
 }
 
 }  // namespace millrace

@@ -16,30 +16,33 @@ namespace {
 constexpr int kBins = 1024;
 constexpr float kBinsPerNat = 32;
 
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
 Int4 bins4(Float4 scores, float top) {
   const Float4 bins = (top - scores) * kBinsPerNat;
   const Int4 near = bins < kBins - 1;
   return __builtin_convertvector(keep4(near, bins), Int4) | (~near & (kBins - 1));
 }
 
-// Calls visit(i) for every score of at least `least`.
+// Calls visit(i) for every score from `least` to `most`.
 template <typename Visit>
-void visit_from(float least, std::span<const float> scores, const Visit& visit) {
+void visit_between(float least, float most, std::span<const float> scores, const Visit& visit) {
+  const auto lies_between = [=](auto x) { return (x >= least) & (x <= most); };
   size_t i = 0;
   for (; i + kFour <= scores.size(); i += kFour) {
-    if (!any4(load4(scores.data() + i) >= least)) continue;
+    if (!any4(lies_between(load4(scores.data() + i)))) continue;
     for (size_t lane = i; lane < i + kFour; ++lane) {
-      if (scores[lane] >= least) visit(lane);
+      if (lies_between(scores[lane])) visit(lane);
     }
   }
   for (; i < scores.size(); ++i) {
-    if (scores[i] >= least) visit(i);
+    if (lies_between(scores[i])) visit(i);
   }
 }
 
 // The last of the best keys that together reach `mass`: halves at a time, in linear time.
-template <typename Weight>
-uint64_t last_within(std::span<uint64_t> keys, const Weight& weight, double mass) {
+uint64_t last_within(std::span<uint64_t> keys, std::span<const float> weights, double mass) {
+  const auto weight = [&](size_t i) { return weights.empty() ? 1.0 : double{weights[i]}; };
   while (keys.size() > 1) {
     const size_t half = keys.size() / 2;
     std::nth_element(keys.begin(), keys.begin() + static_cast<int64_t>(half), keys.end(),
@@ -63,7 +66,7 @@ Ranking::Ranking(int64_t entries_max) : bins_(kBins) {
 }
 
 int64_t Ranking::bytes() const {
-  return static_cast<int64_t>(bins_.size() * sizeof(Bin) + keys_.capacity() * sizeof(uint64_t));
+  return static_cast<int64_t>(bins_.size() * sizeof(double) + keys_.capacity() * sizeof(uint64_t));
 }
 
 // The bits of a float32 order as an unsigned integer when negative numbers are inverted and
@@ -79,16 +82,13 @@ float Ranking::score_of(uint64_t key) {
   return std::bit_cast<float>((ordered >> 31) != 0 ? ordered & 0x7fffffffU : ~ordered);
 }
 
-template <typename Weight>
-void Ranking::fill_bins(std::span<const float> scores, float top, const Weight& weight) {
-  std::fill(bins_.begin(), bins_.end(), Bin{});
+void Ranking::fill_bins(std::span<const float> scores, std::span<const float> weights, float top) {
+  std::ranges::fill(bins_, 0.0);
   for (size_t i = 0; i < scores.size(); i += kFour) {
-    const Int4 places = bins4(load4(scores, i, top), top);
-    const size_t count = std::min(kFour, scores.size() - i);
-    for (size_t lane = 0; lane < count; ++lane) {
-      Bin& bin = bins_[static_cast<size_t>(places[lane])];
-      ++bin.count;
-      bin.mass += weight(i + lane);
+    const Int4 places = bins4(load4(scores, i, -kInfinity), top);
+    const Float4 mass = weights.empty() ? all4(1) : load4(weights, i, 0);
+    for (size_t lane = 0; lane < kFour; ++lane) {
+      bins_[static_cast<size_t>(places[lane])] += double{mass[lane]};
     }
   }
 }
@@ -98,55 +98,48 @@ void Ranking::fill_bins(std::span<const float> scores, float top, const Weight& 
 int Ranking::find_bin(double& mass) const {
   int last = 0;
   for (int i = 0; i < kBins; ++i) {
-    const Bin& bin = bins_[static_cast<size_t>(i)];
-    if (bin.count == 0) continue;
-    if (bin.mass >= mass) return i;
+    const double here = bins_[static_cast<size_t>(i)];
+    if (here == 0) continue;
+    if (here >= mass) return i;
     last = i;
-    mass -= bin.mass;
+    mass -= here;
   }
-  mass = std::numeric_limits<double>::infinity();
+  mass = kInfinity;
   return last;
 }
 
-template <typename Weight>
-uint64_t Ranking::cut(std::span<const float> scores, const Weight& weight, double mass) {
+uint64_t Ranking::cut(std::span<const float> scores, std::span<const float> weights, double mass) {
   const float top = max_of(scores);
-  fill_bins(scores, top, weight);
+  fill_bins(scores, weights, top);
   const int bin = find_bin(mass);
-  // One bin more than needed, so that rounding leaves no entry of the bin out.
-  const float least = bin < kBins - 2 ? top - static_cast<float>(bin + 2) / kBinsPerNat
-                                      : -std::numeric_limits<float>::infinity();
+  // One bin more than needed on either side, so that rounding leaves no entry of the bin out.
+  const auto score_at = [&](int place) { return top - static_cast<float>(place) / kBinsPerNat; };
+  const float least = bin < kBins - 2 ? score_at(bin + 2) : -kInfinity;
+  const float most = bin > 0 ? score_at(bin - 1) : top;
   keys_.clear();
-  visit_from(least, scores, [&](size_t i) {
+  visit_between(least, most, scores, [&](size_t i) {
     if (bins4(all4(scores[i]), top)[0] == bin) keys_.push_back(key_of(scores[i], i));
   });
-  return last_within(std::span(keys_), weight, mass);
+  return last_within(keys_, weights, mass);
 }
 
 uint64_t Ranking::cut_at_mass(std::span<const float> scores, std::span<const float> weights,
                               double mass) {
-  return cut(
-      scores, [&](size_t i) { return double{weights[i]}; }, mass);
+  return cut(scores, weights.first(scores.size()), mass);
 }
 
 uint64_t Ranking::cut_at_count(std::span<const float> scores, int64_t count) {
-  return cut(
-      scores, [](size_t) { return 1.0; }, static_cast<double>(count));
+  return cut(scores, {}, static_cast<double>(count));
 }
 
 std::span<const uint64_t> Ranking::best(std::span<const float> scores, int64_t count) {
   const uint64_t last = cut_at_count(scores, count);
   keys_.clear();
-  visit_until(last, scores, [&](size_t i) { keys_.push_back(key_of(scores[i], i)); });
+  visit_between(score_of(last), kInfinity, scores, [&](size_t i) {
+    if (const uint64_t key = key_of(scores[i], i); key >= last) keys_.push_back(key);
+  });
   std::sort(keys_.begin(), keys_.end(), std::greater<>());
   return keys_;
-}
-
-void Ranking::visit_until(uint64_t last, std::span<const float> scores,
-                          absl::FunctionRef<void(size_t)> visit) {
-  visit_from(score_of(last), scores, [&](size_t i) {
-    if (key_of(scores[i], i) >= last) visit(i);
-  });
 }
 
 }  // namespace millrace

@@ -4,8 +4,6 @@
 #include <span>
 #include <vector>
 
-#include <absl/functional/function_ref.h>
-
 namespace millrace {
 
 // Ranks the entries of a list by score, best first, ties by lower index, without sorting them: a
@@ -30,22 +28,14 @@ class Ranking {
   uint64_t cut_at_count(std::span<const float> scores, int64_t count);
   // The keys of the `count` best entries, best first. The span is valid until the next call.
   std::span<const uint64_t> best(std::span<const float> scores, int64_t count);
-  // Calls visit(i) for every entry down to `last`, in the order of the list.
-  static void visit_until(uint64_t last, std::span<const float> scores,
-                          absl::FunctionRef<void(size_t)> visit);
 
  private:
-  struct Bin {
-    int64_t count = 0;
-    double mass = 0;
-  };
-  template <typename Weight>
-  uint64_t cut(std::span<const float> scores, const Weight& weight, double mass);
-  template <typename Weight>
-  void fill_bins(std::span<const float> scores, float top, const Weight& weight);
+  // Without weights every entry weighs 1.
+  uint64_t cut(std::span<const float> scores, std::span<const float> weights, double mass);
+  void fill_bins(std::span<const float> scores, std::span<const float> weights, float top);
   int find_bin(double& mass) const;
 
-  std::vector<Bin> bins_;
+  std::vector<double> bins_;    // the mass in each
   std::vector<uint64_t> keys_;  // of the bin that is cut
 };
 

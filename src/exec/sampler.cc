@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
-#include <numeric>
 
 #include "base/check.h"
 #include "base/random.h"
+#include "exec/float4.h"
 #include "exec/softmax.h"
 
 namespace millrace {
@@ -14,44 +15,24 @@ namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-// A penalised logit goes no further: what follows it stays a number.
-constexpr float kFarthest = 1e30F;
+// Beyond this many nats from the likeliest a weight is zero.
+constexpr float kNatsMax = 88;
 
-template <typename T>
-std::span<const T> slice(const std::vector<T>& values, Range range) {
-  return std::span(values).subspan(static_cast<size_t>(range.begin),
-                                   static_cast<size_t>(range.size()));
-}
+// As many lanes at least share a row. Where fewer would, each lane has a row of its own.
+constexpr int64_t kRowLanesMin = 2;
 
-// Penalties as Keskar et al. 2019 (CTRL, section 4.1) have the repetition's and OpenAI's API has
-// the other two; then bias; then mask.
-void adjust(const DrawOrders& orders, const DrawOrder& order, std::span<float> logits) {
-  for (const TokenCount& count : slice(orders.counts, order.counts)) {
-    float& logit = logits[static_cast<size_t>(count.token)];
-    logit = logit > 0 ? logit / order.repetition : logit * order.repetition;
-    logit = std::clamp(logit, -kFarthest, kFarthest);
-    if (count.in_output == 0) continue;
-    logit -= order.presence + order.frequency * static_cast<float>(count.in_output);
-  }
-  for (const TokenBias& bias : slice(orders.bias, order.bias)) {
-    logits[static_cast<size_t>(bias.token)] += bias.bias;
-  }
-  if (order.mask.size() == 0) return;
-  const std::span<const uint32_t> mask = slice(orders.mask, order.mask);
-  for (size_t i = 0; i < logits.size(); ++i) {
-    const bool allowed = i / 32 < mask.size() && (mask[i / 32] >> (i % 32) & 1) != 0;
-    if (!allowed) logits[i] = kNever;
-  }
-}
+// Rounding of a minimal weight's logarithm and of the weights near it is less than this.
+constexpr double kNatsMargin = 0.01;
 
 // Locally typical sampling (Meister et al. 2022, section 4): how far a token's information is from
-// the expected one, smaller is better. scaled: log-weights with maximum 0.
-void typical_scores(std::span<const float> scaled, std::span<float> scores) {
-  const SoftmaxSums sums = softmax_sums(scaled, 0);
-  const double log_weight = sums.log_weight();
-  const double entropy = sums.entropy();
-  for (size_t i = 0; i < scaled.size(); ++i) {
-    scores[i] = static_cast<float>(-std::abs(log_weight - scaled[i] - entropy));
+// the expected one, smaller is better. scores: log-weights with maximum 0, which become this.
+void typical_scores(std::span<const float> weights, std::span<float> scores) {
+  using Double4 = double __attribute__((vector_size(32)));
+  const double total = sum_of(weights);
+  const double expected = std::log(total) - entropy_of(scores, weights, total);
+  for (size_t i = 0; i < scores.size(); i += kFour) {
+    const auto off = expected - __builtin_convertvector(load4(scores.data() + i), Double4);
+    store4(scores.data() + i, __builtin_convertvector(off < 0 ? off : -off, Float4));
   }
 }
 
@@ -61,108 +42,146 @@ void keep_likely(float min_p, std::span<float> weights) {
   for (float& weight : weights) weight = weight < least ? 0 : weight;
 }
 
-RowError error_of(const LogitScan& scan) {
-  if (!scan.numbers) return RowError::kNotANumber;
-  return scan.max == kNever ? RowError::kNothingAllowed : RowError::kNone;
+bool cuts_by_count(const DrawOrder& order, int64_t vocab) {
+  return order.top_k > 0 && order.top_k < vocab;
+}
+
+// Whether a draw takes a part of the weight of all tokens.
+bool needs_weights(const DrawOrder& order, int64_t vocab) {
+  if (order.temperature == 0 || cuts_by_count(order, vocab) || order.typical < 1) return false;
+  return order.top_p < 1 || order.min_p <= 0;
+}
+
+// Whether the weights of a draw are those of the model's own distribution.
+bool is_model_own(const DrawOrder& order) {
+  return order.temperature == 1 && order.counts.size() + order.bias.size() + order.mask.size() == 0;
 }
 
 }  // namespace
 
 Sampler::Workspace::Workspace(int64_t vocab)
-    : tokens(static_cast<size_t>(vocab)),
-      logits(static_cast<size_t>(vocab)),
-      weights(static_cast<size_t>(vocab)),
-      scores(static_cast<size_t>(vocab)),
-      ranking(vocab) {}
+    : row(vocab),
+      tokens(row.padded()),
+      logits(row.padded()),
+      weights(row.padded()),
+      scores(row.padded()),
+      ranking(static_cast<int64_t>(row.padded())) {}
 
 int64_t Sampler::Workspace::bytes() const {
   const auto list = static_cast<int64_t>(tokens.size());
-  return list * static_cast<int64_t>(sizeof(TokenId) + 3 * sizeof(float)) + ranking.bytes();
+  return list * static_cast<int64_t>(sizeof(TokenId) + 3 * sizeof(float)) + row.bytes() +
+         ranking.bytes();
 }
 
-// Takes all candidates that rank below `last` out of the running.
+// Makes candidates of all tokens whose logits are at least `least`.
+void Sampler::Workspace::take_from(float least, float temperature) {
+  count = row.gather(least, tokens, logits);
+  weigh(std::span(logits).first(count), Weighing(row.max(), temperature), weights);
+}
+
+// Makes candidates of the `taken` likeliest.
+void Sampler::Workspace::take_likeliest(int64_t taken, float temperature) {
+  count = row.gather(row.least_of(taken), tokens, logits);
+  const auto ranked_by = std::span(logits).first(count);
+  keep_until(ranking.cut_at_count(ranked_by, taken), ranked_by);
+  weigh(std::span(logits).first(count), Weighing(row.max(), temperature), weights);
+}
+
+// Makes candidates of the likeliest tokens that together weigh `mass`, and of some more: goes down
+// from the likeliest until they do.
+void Sampler::Workspace::take_mass(double mass, float temperature) {
+  // Of rows that are likely in a few tokens most lies within 4 nats, of others about as far down as
+  // the logarithm of how many times the likeliest the whole weighs. Small steps from there, as
+  // there are ever more tokens; soon large ones, as there is ever less weight.
+  constexpr float kStep = 3;
+  constexpr float kNear = 16;
+  auto nats = std::max(4.0F, static_cast<float>(std::log(row.weight())));
+  while (true) {
+    take_from(row.max() - temperature * nats, temperature);
+    if (nats > kNatsMax || sum_of(std::span(weights).first(count)) >= mass) return;
+    nats = nats < kNear ? nats + kStep : 2 * nats;
+  }
+}
+
+// Takes all candidates that rank below `last` out of the running: fours of them leave the lists,
+// others lose their weight.
 void Sampler::Workspace::keep_until(uint64_t last, std::span<const float> ranked_by) {
+  const float least = Ranking::score_of(last);
+  const auto last_index = static_cast<int32_t>(Ranking::index_of(last));
   size_t kept = 0;
-  Ranking::visit_until(last, ranked_by, [&](size_t i) {
-    tokens[kept] = tokens[i];
-    logits[kept] = logits[i];
-    weights[kept] = weights[i];
-    ++kept;
-  });
+  for (size_t i = 0; i < count; i += kFour) {
+    const Float4 ranks = load4(ranked_by.data() + i);
+    const Int4 indices = Int4{0, 1, 2, 3} + static_cast<int32_t>(i);
+    const Int4 keeps = (ranks > least) | ((ranks == least) & (indices <= last_index));
+    std::memmove(tokens.data() + kept, tokens.data() + i, kFour * sizeof(TokenId));
+    store4(logits.data() + kept, select4(keeps, load4(logits.data() + i), all4(kNever)));
+    store4(weights.data() + kept, keep4(keeps, load4(weights.data() + i)));
+    kept += any4(keeps) ? kFour : 0;
+  }
   count = kept;
 }
 
-// From `logits` of all tokens, in the order that core/params.h gives.
+// Leaves the candidates to draw from, in the order that core/params.h gives. Each way to narrow the
+// choice of all tokens looks at no more of them than it needs.
 void Sampler::Workspace::narrow(const DrawOrder& order) {
   const auto first = [&](std::vector<float>& values) { return std::span(values).first(count); };
-  count = tokens.size();
-  std::iota(tokens.begin(), tokens.end(), 0);
-  if (order.top_k > 0 && order.top_k < static_cast<int64_t>(count)) {
-    keep_until(ranking.cut_at_count(logits, order.top_k), logits);
+  const float temperature = order.temperature;
+  const bool counted = cuts_by_count(order, row.vocab());
+  if (counted) {
+    take_likeliest(order.top_k, temperature);
+  } else if (order.typical < 1) {
+    take_from(kNever, temperature);
+  } else if (order.top_p < 1) {
+    take_mass(order.top_p * row.weight(), temperature);
+  } else {
+    const double least = row.max() + temperature * (std::log(double{order.min_p}) - kNatsMargin);
+    take_from(static_cast<float>(least), temperature);
   }
-  exponentials(first(logits), weights);
   if (order.typical < 1) {
-    typical_scores(first(logits), scores);
+    scale_logits(first(logits), row.max(), temperature, scores);
+    typical_scores(first(weights), first(scores));
     const double mass = order.typical * sum_of(first(weights));
     keep_until(ranking.cut_at_mass(first(scores), weights, mass), first(scores));
   }
   if (order.top_p < 1) {
-    const double mass = order.top_p * sum_of(first(weights));
-    keep_until(ranking.cut_at_mass(first(logits), weights, mass), first(logits));
+    const bool of_all = !counted && order.typical >= 1;
+    const double whole = of_all ? row.weight() : sum_of(first(weights));
+    keep_until(ranking.cut_at_mass(first(logits), weights, order.top_p * whole), first(logits));
   }
   if (order.min_p > 0) keep_likely(order.min_p, first(weights));
 }
 
-// Chooses from `logits`, whose scan is given, or from what the orders make of them.
-void Sampler::Workspace::draw(std::span<const float> raw, LogitScan scan, int32_t position,
-                              const DrawOrders& orders, const DrawOrder& order, Drawn& drawn) {
-  std::span<const float> adjusted = raw;
-  if (order.counts.size() + order.bias.size() + order.mask.size() > 0) {
-    std::copy(raw.begin(), raw.end(), logits.begin());
-    adjust(orders, order, logits);
-    adjusted = logits;
-    scan = scan_logits(adjusted);
-  }
-  drawn.error = error_of(scan);
-  if (drawn.error != RowError::kNone) return;
-  if (order.temperature == 0) {
-    drawn.token = scan.argmax;
-    return;
-  }
-  scale_logits(adjusted, scan.max, order.temperature, logits);
-  narrow(order);
+// From a row that has been adjusted and, where needs_weights() says so, weighed.
+TokenId Sampler::Workspace::choose(int32_t position, const DrawOrder& order) {
+  if (order.temperature == 0) return row.argmax();
   const double uniform = sampling_uniform(order.seed, order.choice, position);
-  const int32_t index = index_at(std::span<const float>(weights).first(count), uniform);
-  drawn.token = tokens[static_cast<size_t>(index)];
+  if (needs_weights(order, row.vocab()) && order.top_p >= 1) {
+    return row.token_at(uniform, order.temperature);
+  }
+  narrow(order);
+  return tokens[static_cast<size_t>(index_at(std::span(weights).first(count), uniform))];
 }
 
-// What was asked to be told of the model's own distribution.
-void Sampler::Workspace::report(std::span<const float> raw, float max, const DrawOrders& orders,
-                                size_t index, StepOutput& output) {
+// What was asked to be told of the model's own distribution, for a row that no order has changed.
+// The drawn token's log-probability comes with its draw. The row was weighed at temperature 1.
+Sampler::Logprobs Sampler::Workspace::report(std::span<const float> raw, const DrawOrders& orders,
+                                             size_t index, StepOutput& output) {
   const DrawOrder& order = orders.draws[index];
-  if (order.logprobs < 0 && order.scored.size() == 0) return;
-  const SoftmaxSums sums = softmax_sums(raw, max);
-  const double log_weight = sums.log_weight();
-  const auto logprob = [&](TokenId token) {
-    return static_cast<float>(double{raw[static_cast<size_t>(token)]} - max - log_weight);
-  };
+  const Logprobs logprobs = {raw, row.max() + std::log(row.weight())};
   for (int32_t i = order.scored.begin; i < order.scored.end; ++i) {
     const auto at = static_cast<size_t>(i);
-    output.scored[at] = logprob(orders.scored[at]);
-  }
-  if (order.logprobs < 0) return;
-  Drawn& drawn = output.drawn[index];
-  if (order.kind == DrawKind::kDraw && drawn.error == RowError::kNone) {
-    drawn.logprob = logprob(drawn.token);
+    output.scored[at] = logprobs.of(orders.scored[at]);
   }
   const auto begin = static_cast<size_t>(output.top.offsets[index]);
   const size_t wanted = static_cast<size_t>(output.top.offsets[index + 1]) - begin;
-  if (wanted == 0) return;
-  const std::span<const uint64_t> best = ranking.best(raw, static_cast<int64_t>(wanted));
+  if (wanted == 0) return logprobs;
+  count = row.gather(row.least_of(static_cast<int64_t>(wanted)), tokens, logits);
+  const auto best = ranking.best(std::span(logits).first(count), static_cast<int64_t>(wanted));
   for (size_t i = 0; i < wanted; ++i) {
-    const auto token = static_cast<TokenId>(Ranking::index_of(best[i]));
-    output.top.values[begin + i] = {.token = token, .logprob = logprob(token)};
+    const TokenId token = tokens[Ranking::index_of(best[i])];
+    output.top.values[begin + i] = {.token = token, .logprob = logprobs.of(token)};
   }
+  return logprobs;
 }
 
 Sampler::Sampler(int64_t vocab, int lanes) : vocab_(vocab) {
@@ -182,6 +201,58 @@ void Sampler::prepare(const DrawOrders& orders, StepOutput& output) const {
   }
 }
 
+class Sampler::Team {
+ public:
+  explicit Team(int64_t blocks) : share_{0, blocks} {}
+  Team(Lane& lane, int leader, int64_t blocks)
+      : lane_(&lane), leads_(lane.index() == leader), share_(lane.share(blocks)) {}
+
+  bool leads() const { return leads_; }
+  WorkRange share() const { return share_; }
+  void meet() const {
+    if (lane_ != nullptr) lane_->barrier();
+  }
+
+ private:
+  Lane* lane_ = nullptr;
+  bool leads_ = true;
+  WorkRange share_;
+};
+
+// Passes over the whole row are shared; between two meetings either the leader works or all do, so
+// that what lanes branch on stands still.
+void Sampler::draw(Team team, Workspace& space, std::span<const float> row, int32_t position,
+                   const DrawOrders& orders, size_t index, StepOutput& output) {
+  const DrawOrder& order = orders.draws[index];
+  Drawn& drawn = output.drawn[index];
+  LogitBlocks& blocks = space.row;
+  const bool reports = order.logprobs >= 0 || order.scored.size() > 0;
+  blocks.look(row, team.share());
+  team.meet();
+  if (team.leads()) blocks.judge();
+  if (reports) {
+    team.meet();
+    if (blocks.error() == RowError::kNone) blocks.weigh(1, team.share());
+    team.meet();
+  }
+  Logprobs logprobs;
+  if (team.leads()) {
+    const bool sound = blocks.error() == RowError::kNone;
+    if (sound && reports) logprobs = space.report(row, orders, index, output);
+    if (sound && order.kind == DrawKind::kDraw) blocks.adjust(orders, order);
+    drawn.error = blocks.error();
+  }
+  if (order.kind == DrawKind::kScore) return;
+  if (needs_weights(order, blocks.vocab()) && !(reports && is_model_own(order))) {
+    team.meet();
+    if (blocks.error() == RowError::kNone) blocks.weigh(order.temperature, team.share());
+    team.meet();
+  }
+  if (!team.leads() || drawn.error != RowError::kNone) return;
+  drawn.token = space.choose(position, order);
+  if (order.logprobs >= 0) drawn.logprob = logprobs.of(drawn.token);
+}
+
 void Sampler::sample(Lane& lane, const WantedLogits& logits, std::span<const int32_t> positions,
                      const DrawOrders& orders, StepOutput& output) {
   const auto first_of = [&](int64_t want) {
@@ -189,22 +260,21 @@ void Sampler::sample(Lane& lane, const WantedLogits& logits, std::span<const int
            orders.draws.begin();
   };
   const int64_t first = first_of(logits.first);
-  Workspace& space = workspaces_[static_cast<size_t>(lane.index())];
-  const WorkRange mine = lane.share(first_of(logits.first + logits.rows.rows) - first);
-  for (int64_t i = first + mine.begin; i < first + mine.end; ++i) {
-    const DrawOrder& order = orders.draws[static_cast<size_t>(i)];
-    Drawn& drawn = output.drawn[static_cast<size_t>(i)];
-    const std::span<const float> row(logits.rows.row(order.want - logits.first),
-                                     static_cast<size_t>(vocab_));
-    const LogitScan scan = scan_logits(row);
-    drawn.error = error_of(scan);
-    if (drawn.error != RowError::kNone) continue;
-    if (order.kind == DrawKind::kDraw) {
-      const int32_t position = positions[static_cast<size_t>(order.want)];
-      space.draw(row, scan, position, orders, order, drawn);
-    }
-    space.report(row, scan.max, orders, static_cast<size_t>(i), output);
+  const int64_t count = first_of(logits.first + logits.rows.rows) - first;
+  const auto draw_on = [&](Team team, int workspace, int64_t i) {
+    const auto index = static_cast<size_t>(first + i);
+    const int32_t want = orders.draws[index].want;
+    const std::span row(logits.rows.row(want - logits.first), static_cast<size_t>(vocab_));
+    draw(team, workspaces_[static_cast<size_t>(workspace)], row,
+         positions[static_cast<size_t>(want)], orders, index, output);
+  };
+  const int64_t blocks = workspaces_[0].row.blocks();
+  if (count * kRowLanesMin <= lane.count()) {
+    for (int i = 0; i < count; ++i) draw_on(Team(lane, i, blocks), i, i);
+    return;
   }
+  const WorkRange mine = lane.share(count);
+  for (int64_t i = mine.begin; i < mine.end; ++i) draw_on(Team(blocks), lane.index(), i);
 }
 
 int64_t Sampler::bytes() const {

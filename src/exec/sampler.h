@@ -6,8 +6,8 @@
 
 #include "base/system/lanes.h"
 #include "core/draw_order.h"
+#include "exec/logit_blocks.h"
 #include "exec/ranking.h"
-#include "exec/softmax.h"
 #include "tensor/view.h"
 
 namespace millrace {
@@ -41,25 +41,42 @@ class Sampler {
   int64_t bytes() const;
 
  private:
+  // A model's log-probabilities: its logits less what makes them so.
+  struct Logprobs {
+    std::span<const float> logits;
+    double shift = 0;
+
+    float of(TokenId token) const {
+      return static_cast<float>(double{logits[static_cast<size_t>(token)]} - shift);
+    }
+  };
   // One lane's working memory, and what it does for one row.
   struct Workspace {
     explicit Workspace(int64_t vocab);
-    void draw(std::span<const float> raw, LogitScan scan, int32_t position,
-              const DrawOrders& orders, const DrawOrder& order, Drawn& drawn);
+    Logprobs report(std::span<const float> raw, const DrawOrders& orders, size_t index,
+                    StepOutput& output);
+    TokenId choose(int32_t position, const DrawOrder& order);
     void narrow(const DrawOrder& order);
+    void take_from(float least, float temperature);
+    void take_likeliest(int64_t taken, float temperature);
+    void take_mass(double mass, float temperature);
     void keep_until(uint64_t last, std::span<const float> ranked_by);
-    void report(std::span<const float> raw, float max, const DrawOrders& orders, size_t index,
-                StepOutput& output);
     int64_t bytes() const;
 
-    // The candidates, in the order of ids: the first `count` of each list.
+    LogitBlocks row;
+    // The candidates, in the order of ids: the first `count` of each list, in whole fours.
     size_t count = 0;
-    std::vector<TokenId> tokens;  // [vocab]
-    std::vector<float> logits;    // [vocab] with penalties, bias and mask; then log-weights
-    std::vector<float> weights;   // [vocab]
-    std::vector<float> scores;    // [vocab] what they are ranked by where not by the logits
+    std::vector<TokenId> tokens;
+    std::vector<float> logits;   // with penalties, bias and mask; minus infinity: no candidate
+    std::vector<float> weights;  // zero: no candidate
+    std::vector<float> scores;   // what they are ranked by where not by the logits
     Ranking ranking;
   };
+
+  // The lanes that work on one row: one alone, or all.
+  class Team;
+  static void draw(Team team, Workspace& space, std::span<const float> row, int32_t position,
+                   const DrawOrders& orders, size_t index, StepOutput& output);
 
   int64_t vocab_;
   std::vector<Workspace> workspaces_;  // [lanes]

@@ -5,12 +5,15 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <random>
+#include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "base/random.h"
+#include "tests/fixtures/exec/naive_sampler.h"
 
 namespace millrace {
 namespace {
@@ -62,89 +65,6 @@ TokenId drawn(const std::vector<float>& logits, const DrawOrder& order, int32_t 
   round.run();
   EXPECT_EQ(round.output.drawn[0].error, RowError::kNone);
   return round.output.drawn[0].token;
-}
-
-// The naive sampler: everything sorted, everything in double.
-struct Candidate {
-  TokenId token;
-  double logit, probability;
-};
-
-void normalise(std::vector<Candidate>& candidates) {
-  double top = -INFINITY;
-  double sum = 0;
-  for (const Candidate& c : candidates) top = std::max(top, c.logit);
-  for (Candidate& c : candidates) sum += c.probability = std::exp(c.logit - top);
-  for (Candidate& c : candidates) c.probability /= sum;
-}
-
-// Sorts by `key` descending, ties by lower id, and keeps the fewest that reach `mass`.
-template <typename Key>
-void keep_mass(std::vector<Candidate>& candidates, double mass, Key key) {
-  std::sort(candidates.begin(), candidates.end(), [&](const Candidate& a, const Candidate& b) {
-    return key(a) != key(b) ? key(a) > key(b) : a.token < b.token;
-  });
-  size_t count = 0;
-  for (double sum = 0; count < candidates.size() && (count == 0 || sum < mass); ++count) {
-    sum += candidates[count].probability;
-  }
-  candidates.resize(count);
-  normalise(candidates);
-}
-
-std::vector<Candidate> naive_candidates(const std::vector<float>& logits, const DrawOrder& order,
-                                        const DrawOrders& orders) {
-  std::vector<double> adjusted(logits.begin(), logits.end());
-  for (int32_t i = order.counts.begin; i < order.counts.end; ++i) {
-    const TokenCount& count = orders.counts[static_cast<size_t>(i)];
-    double& logit = adjusted[static_cast<size_t>(count.token)];
-    logit = logit > 0 ? logit / order.repetition : logit * order.repetition;
-    logit -= double{order.frequency} * count.in_output + (count.in_output > 0 ? order.presence : 0);
-  }
-  for (int32_t i = order.bias.begin; i < order.bias.end; ++i) {
-    const TokenBias& bias = orders.bias[static_cast<size_t>(i)];
-    adjusted[static_cast<size_t>(bias.token)] += bias.bias;
-  }
-  std::vector<Candidate> candidates;
-  for (size_t i = 0; i < adjusted.size(); ++i) {
-    const bool allowed =
-        order.mask.size() == 0 ||
-        (orders.mask[static_cast<size_t>(order.mask.begin) + i / 32] >> (i % 32) & 1) != 0;
-    if (!allowed || adjusted[i] == -INFINITY) continue;
-    candidates.push_back({static_cast<TokenId>(i), adjusted[i] / order.temperature, 0});
-  }
-  normalise(candidates);
-  const auto likelihood = [](const Candidate& c) { return c.logit; };
-  if (order.top_k > 0) {
-    keep_mass(candidates, 2, likelihood);
-    candidates.resize(std::min(candidates.size(), static_cast<size_t>(order.top_k)));
-    normalise(candidates);
-  }
-  if (order.typical < 1) {
-    double entropy = 0;
-    for (const Candidate& c : candidates) {
-      entropy -= c.probability > 0 ? c.probability * std::log(c.probability) : 0;
-    }
-    keep_mass(candidates, order.typical,
-              [&](const Candidate& c) { return -std::fabs(-std::log(c.probability) - entropy); });
-  }
-  if (order.top_p < 1) keep_mass(candidates, order.top_p, likelihood);
-  double top = 0;
-  for (const Candidate& c : candidates) top = std::max(top, c.probability);
-  std::erase_if(candidates, [&](const Candidate& c) { return c.probability < order.min_p * top; });
-  normalise(candidates);
-  std::sort(candidates.begin(), candidates.end(),
-            [](const Candidate& a, const Candidate& b) { return a.token < b.token; });
-  return candidates;
-}
-
-TokenId naive_draw(const std::vector<Candidate>& candidates, double uniform) {
-  double passed = 0;
-  for (const Candidate& c : candidates) {
-    passed += c.probability;
-    if (passed > uniform) return c.token;
-  }
-  return candidates.back().token;
 }
 
 // A few settings of everything that narrows the choice.
@@ -208,6 +128,110 @@ TEST(Sampler, DrawsWhatTheNaiveSamplerDraws) {
     }
   }
   // float32 weights move a border between two tokens by about 1e-6; 840 draws may meet one.
+  EXPECT_LE(differing, 1);
+}
+
+template <typename T>
+T one_of(std::mt19937& random, const std::vector<T>& values) {
+  return values[random() % values.size()];
+}
+
+// Sharp, flat, with many ties, mostly forbidden: whatever a model may say.
+std::vector<float> any_logits(int64_t vocab, std::mt19937& random) {
+  std::vector<float> logits = random_logits(vocab, static_cast<uint32_t>(random()),
+                                            one_of<float>(random, {0.1F, 1, 3, 20}));
+  const auto shape = random() % 4;
+  for (float& logit : logits) {
+    if (shape == 1) logit = std::round(logit * 2) / 2;
+    if (shape == 2 && random() % 8 != 0) logit = -kInfinity;
+    if (shape == 3 && random() % 50 == 0) logit += 15;
+  }
+  logits[random() % logits.size()] = 2;
+  return logits;
+}
+
+DrawOrder any_order(int64_t vocab, std::mt19937& random) {
+  const auto size = static_cast<int32_t>(vocab);
+  DrawOrder order;
+  order.temperature = one_of<float>(random, {0.02F, 0.7F, 1, 1, 3});
+  order.top_k = one_of<int32_t>(random, {0, 0, 1, 7, 40, size - 1, size, size + 1});
+  order.top_p = one_of<float>(random, {1, 1, 0.95F, 0.3F, 0});
+  order.typical = one_of<float>(random, {1, 1, 1, 0.8F});
+  order.min_p = one_of<float>(random, {0, 0, 0.05F, 1});
+  order.logprobs = one_of<int32_t>(random, {-1, 0, 1, 5, 20, size - 1, size + 9});
+  order.seed = random();
+  return order;
+}
+
+// Words of a mask that allow nothing, all or some; it may end before the vocabulary.
+void mask_some(Round& round, DrawOrder& order, std::mt19937& random) {
+  order.mask.begin = static_cast<int32_t>(round.orders.mask.size());
+  const int64_t words = (round.vocab + 31) / 32;
+  for (int64_t i = 0; i <= static_cast<int64_t>(random() % static_cast<uint64_t>(words)); ++i) {
+    round.orders.mask.push_back(
+        one_of<uint32_t>(random, {0, 0, ~0U, ~0U, static_cast<uint32_t>(random())}));
+  }
+  order.mask.end = static_cast<int32_t>(round.orders.mask.size());
+}
+
+void expect_naive_top(const std::vector<float>& row, std::span<const TokenLogprob> top) {
+  std::vector<TokenId> ids(row.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  const auto logit = [&](TokenId id) { return row[static_cast<size_t>(id)]; };
+  std::stable_sort(ids.begin(), ids.end(),
+                   [&](TokenId a, TokenId b) { return logit(a) > logit(b); });
+  double sum = 0;
+  for (const float x : row) sum += std::exp(double{x} - logit(ids[0]));
+  for (size_t i = 0; i < top.size(); ++i) {
+    ASSERT_EQ(top[i].token, ids[i]) << i;
+    const double expected = double{logit(ids[i])} - logit(ids[0]) - std::log(sum);
+    if (std::isinf(expected)) {
+      ASSERT_EQ(top[i].logprob, -kInfinity);
+    } else {
+      ASSERT_NEAR(top[i].logprob, expected, 1e-6 * (1 + std::fabs(expected)));
+    }
+  }
+}
+
+// What `round` says of its i-th row, against the naive sampler. Returns whether the draws differ.
+bool differs_from_naive(const Round& round, const std::vector<float>& row, size_t i) {
+  const DrawOrder& order = round.orders.draws[i];
+  const Drawn& drawn = round.output.drawn[i];
+  expect_naive_top(row, round.output.top.row(static_cast<int32_t>(i)));
+  const auto candidates = naive_candidates(row, order, round.orders);
+  if (candidates.empty()) {
+    EXPECT_EQ(drawn.error, RowError::kNothingAllowed);
+    return false;
+  }
+  EXPECT_EQ(drawn.error, RowError::kNone);
+  const double uniform = sampling_uniform(order.seed, order.choice, round.positions[i]);
+  return drawn.token != naive_draw(candidates, uniform);
+}
+
+Round any_round(int64_t vocab, int rows, std::mt19937& random) {
+  Round round{.vocab = vocab};
+  for (int i = 0; i < rows; ++i) {
+    DrawOrder& order = round.add(any_logits(vocab, random), i);
+    order = any_order(vocab, random);
+    order.want = i;
+    if (random() % 2 == 0) disturb(round, order, random, 1);
+    if (random() % 3 == 0) mask_some(round, order, random);
+  }
+  return round;
+}
+
+TEST(Sampler, EveryMixtureOfOrdersDrawsWhatTheNaiveSamplerDraws) {
+  std::mt19937 random(11);
+  int differing = 0;
+  for (const int64_t vocab : {1, 2, 63, 64, 65, 127, 130, 700, 4100}) {
+    Round round = any_round(vocab, vocab < 1000 ? 400 : 60, random);
+    round.run(2);
+    for (size_t i = 0; i < round.positions.size(); ++i) {
+      const auto row = round.logits.begin() + static_cast<int64_t>(i) * vocab;
+      differing += differs_from_naive(round, {row, row + vocab}, i) ? 1 : 0;
+    }
+  }
+  // float32 moves borders between tokens by about 1e-6; 3260 draws may meet one.
   EXPECT_LE(differing, 1);
 }
 
@@ -394,33 +418,44 @@ TEST(Sampler, NoPenaltyMakesInfinities) {
   for (const Drawn& drawn : round.output.drawn) EXPECT_EQ(drawn.error, RowError::kNone);
 }
 
+void expect_same(const StepOutput& output, const StepOutput& expected) {
+  const auto bits = [](float x) { return std::bit_cast<uint32_t>(x); };
+  for (size_t i = 0; i < expected.drawn.size(); ++i) {
+    ASSERT_EQ(output.drawn[i].token, expected.drawn[i].token) << i;
+    ASSERT_EQ(output.drawn[i].error, expected.drawn[i].error) << i;
+    ASSERT_EQ(bits(output.drawn[i].logprob), bits(expected.drawn[i].logprob)) << i;
+  }
+  ASSERT_EQ(output.top.offsets, expected.top.offsets);
+  for (size_t i = 0; i < expected.top.values.size(); ++i) {
+    ASSERT_EQ(output.top.values[i].token, expected.top.values[i].token) << i;
+    ASSERT_EQ(bits(output.top.values[i].logprob), bits(expected.top.values[i].logprob)) << i;
+  }
+  for (size_t i = 0; i < expected.scored.size(); ++i) {
+    ASSERT_EQ(bits(output.scored[i]), bits(expected.scored[i])) << i;
+  }
+}
+
+// Few rows are shared by lanes, many are not.
 TEST(Sampler, ResultsDependOnTheRowAlone) {
   constexpr int64_t kVocab = 1000;
   std::mt19937 random(3);
-  Round round{.vocab = kVocab};
-  for (int i = 0; i < 40; ++i) {
-    DrawOrder& order = round.add(random_logits(kVocab, static_cast<uint32_t>(i)), 100 + i);
-    set(order, i);
-    order.logprobs = i % 4;
-    disturb(round, order, random, i);
+  Round round = any_round(kVocab, 60, random);
+  round.logits[5 * kVocab + 999] = NAN;
+  round.logits[17 * kVocab + 64] = kInfinity;
+  for (size_t i = 0; i < 60; i += 4) {
+    round.orders.draws[i].kind = i % 8 == 0 ? DrawKind::kScore : DrawKind::kDraw;
+    round.orders.draws[i].scored = {static_cast<int32_t>(i), static_cast<int32_t>(i) + 4};
+    for (const TokenId token : {0, 63, 500, 999}) round.orders.scored.push_back(token);
   }
   round.run(1);
   const StepOutput expected = round.output;
-  const auto same = [](const Drawn& a, const Drawn& b) {
-    return a.token == b.token &&
-           std::bit_cast<uint32_t>(a.logprob) == std::bit_cast<uint32_t>(b.logprob);
-  };
-  for (int lanes = 2; lanes <= 4; ++lanes) {
-    round.run(lanes);
-    for (size_t i = 0; i < 40; ++i) {
-      EXPECT_TRUE(same(round.output.drawn[i], expected.drawn[i])) << lanes << " row " << i;
-    }
-  }
-  for (const int64_t wants : {1, 7, 39}) {
-    round.wants_at_once = wants;
-    round.run(2);
-    for (size_t i = 0; i < 40; ++i) {
-      EXPECT_TRUE(same(round.output.drawn[i], expected.drawn[i])) << wants << " row " << i;
+  EXPECT_EQ(expected.drawn[5].error, RowError::kNotANumber);
+  EXPECT_EQ(expected.drawn[17].error, RowError::kNotANumber);
+  for (const int lanes : {1, 2, 3, 4}) {
+    for (const int64_t wants : {1, 2, 7, 60}) {
+      round.wants_at_once = wants;
+      round.run(lanes);
+      expect_same(round.output, expected);
     }
   }
 }

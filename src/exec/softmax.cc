@@ -1,9 +1,10 @@
 #include "exec/softmax.h"
 
 #include <algorithm>
-#include <cfloat>
 #include <cmath>
 #include <limits>
+#include <numbers>
+#include <numeric>
 
 #include "base/check.h"
 #include "exec/float4.h"
@@ -12,21 +13,7 @@ namespace millrace {
 namespace {
 
 constexpr float kNothing = -std::numeric_limits<float>::infinity();
-
-// Sums of four floats at a time, in double.
-class Sum4 {
- public:
-  void add(Float4 v) {
-    low_ += Double2{double{v[0]}, double{v[1]}};
-    high_ += Double2{double{v[2]}, double{v[3]}};
-  }
-  double total() const { return (low_[0] + low_[1]) + (high_[0] + high_[1]); }
-
- private:
-  using Double2 = double __attribute__((vector_size(16)));
-  Double2 low_ = {};
-  Double2 high_ = {};
-};
+constexpr double kLargest = std::numeric_limits<float>::max();
 
 // index_at() looks for its place first among sums of this many weights.
 constexpr size_t kStretch = 256;
@@ -34,34 +21,52 @@ constexpr size_t kStretch = 256;
 // Fractions of 53 bits stand for the interval up to the next one: zero for its middle.
 constexpr double kLeastFraction = 0x1p-54;
 
-double stretch_sum(std::span<const float> weights, size_t start) {
+std::span<const float> stretch_at(std::span<const float> weights, size_t stretch) {
+  const size_t start = stretch * kStretch;
+  return weights.subspan(start, std::min(kStretch, weights.size() - start));
+}
+
+double stretch_sum(std::span<const float> weights) {
   Sum4 sum;
-  const size_t end = std::min(start + kStretch, weights.size());
-  for (size_t i = start; i < end; i += kFour) sum.add(load4(weights, i, 0));
+  for (size_t i = 0; i < weights.size(); i += kFour) sum.add(load4(weights, i, 0));
   return sum.total();
 }
 
-// The first index within the stretch at `start` at which its running sum passes `target`, which is
-// below its stretch_sum. Added one by one, the weights may sum to a little less than that: then the
-// last one that moves the running sum.
-int32_t index_within(std::span<const float> weights, size_t start, double target) {
-  const size_t end = std::min(start + kStretch, weights.size());
+size_t stretches_of(std::span<const float> weights) {
+  return (weights.size() + kStretch - 1) / kStretch;
+}
+
+// The first index at which the running sum of a stretch passes `target`, which is below the sum of
+// its weights as Sum4 has it. Added one by one, the weights may sum to a little less than that:
+// then the last one that moves the running sum.
+size_t index_within(std::span<const float> weights, double target) {
   double passed = 0;
-  size_t last = start;
-  for (size_t i = start; i < end && passed <= target; ++i) {
+  size_t last = 0;
+  for (size_t i = 0; i < weights.size() && passed <= target; ++i) {
     const double sum = passed + weights[i];
     if (sum > passed) last = i;
     passed = sum;
   }
-  return static_cast<int32_t>(last);
+  return last;
 }
 
-// The first index of a value that is in the row.
-size_t find(std::span<const float> values, float value) {
-  size_t i = 0;
-  while (i + kFour <= values.size() && !any4(load4(values.data() + i) == value)) i += kFour;
-  while (values[i] != value) ++i;
-  return i;
+struct Place {
+  size_t stretch = 0;
+  double target = 0;  // within the stretch
+};
+
+// The stretch in which the running sum over `stretches` passes `fraction` of `whole`, which is the
+// sum of them in that order.
+template <typename SumOf>
+Place place_at(size_t stretches, double fraction, double whole, const SumOf& sum_of) {
+  const double target = std::max(fraction, kLeastFraction) * whole;
+  double before = 0;
+  for (size_t i = 0; i < stretches; ++i) {
+    const double sum = sum_of(i);
+    if (before + sum > target) return {i, target - before};
+    before += sum;
+  }
+  check_failed(__FILE__, __LINE__, "a weight above zero", "nothing to draw from");
 }
 
 // Puts function(four values) in place of each four.
@@ -80,36 +85,15 @@ void map4(std::span<const float> in, std::span<float> out, const Function& funct
 float max_of(std::span<const float> values) {
   Float4 top = all4(kNothing);
   for (size_t i = 0; i < values.size(); i += kFour) top = max4(load4(values, i, kNothing), top);
-  return std::max(std::max(top[0], top[1]), std::max(top[2], top[3]));
+  return largest_of4(top);
 }
 
-LogitScan scan_logits(std::span<const float> logits) {
-  Int4 numbers = {-1, -1, -1, -1};
-  for (size_t i = 0; i < logits.size(); i += kFour) {
-    numbers &= load4(logits, i, kNothing) <= FLT_MAX;  // false with a NaN
-  }
-  LogitScan scan;
-  scan.numbers = !any4(~numbers);
-  if (!scan.numbers) return scan;
-  scan.max = max_of(logits);
-  scan.argmax = static_cast<int32_t>(find(logits, scan.max));
-  return scan;
-}
+Weighing::Weighing(float max, float temperature)
+    : max_(max),
+      per_logit_(static_cast<float>(std::min(std::numbers::log2e / temperature, kLargest))) {}
 
-double SoftmaxSums::log_weight() const { return std::log(weight); }
-
-double SoftmaxSums::entropy() const { return log_weight() - weighted / weight; }
-
-SoftmaxSums softmax_sums(std::span<const float> logits, float max) {
-  Sum4 weight;
-  Sum4 weighted;
-  for (size_t i = 0; i < logits.size(); i += kFour) {
-    const Float4 x = load4(logits, i, kNothing) - max;
-    const Float4 e = exp4(x);
-    weight.add(e);
-    weighted.add(e * keep4(e > 0, x));  // minus infinity times zero is no number
-  }
-  return {.weight = weight.total(), .weighted = weighted.total()};
+void weigh(std::span<const float> logits, const Weighing& weighing, std::span<float> weights) {
+  map4(logits, weights, weighing);
 }
 
 void scale_logits(std::span<const float> logits, float max, float temperature,
@@ -117,25 +101,34 @@ void scale_logits(std::span<const float> logits, float max, float temperature,
   map4(logits, scaled, [=](Float4 x) { return (x - max) / temperature; });
 }
 
-void exponentials(std::span<const float> scaled, std::span<float> weights) {
-  map4(scaled, weights, exp4);
-}
-
 double sum_of(std::span<const float> weights) {
   double sum = 0;
-  for (size_t i = 0; i < weights.size(); i += kStretch) sum += stretch_sum(weights, i);
+  for (size_t i = 0; i < stretches_of(weights); ++i) sum += stretch_sum(stretch_at(weights, i));
   return sum;
 }
 
-int32_t index_at(std::span<const float> weights, double fraction) {
-  const double target = std::max(fraction, kLeastFraction) * sum_of(weights);
-  double before = 0;
-  for (size_t start = 0; start < weights.size(); start += kStretch) {
-    const double stretch = stretch_sum(weights, start);
-    if (before + stretch > target) return index_within(weights, start, target - before);
-    before += stretch;
+double entropy_of(std::span<const float> scaled, std::span<const float> weights, double total) {
+  Sum4 weighted;
+  for (size_t i = 0; i < weights.size(); i += kFour) {
+    const Float4 weight = load4(weights, i, 0);
+    weighted.add(weight * keep4(weight > 0, load4(scaled, i, 0)));  // zero times infinity is none
   }
-  check_failed(__FILE__, __LINE__, "a weight above zero", "nothing to draw from");
+  return std::log(total) - weighted.total() / total;
+}
+
+int32_t index_at(std::span<const float> weights, double fraction) {
+  const auto sum_at = [&](size_t i) { return stretch_sum(stretch_at(weights, i)); };
+  const Place place = place_at(stretches_of(weights), fraction, sum_of(weights), sum_at);
+  const size_t within = index_within(stretch_at(weights, place.stretch), place.target);
+  return static_cast<int32_t>(place.stretch * kStretch + within);
+}
+
+int32_t index_at(std::span<const double> sums, size_t block, double fraction,
+                 absl::FunctionRef<std::span<const float>(size_t)> weights_of) {
+  const double whole = std::accumulate(sums.begin(), sums.end(), 0.0);
+  const Place place = place_at(sums.size(), fraction, whole, [&](size_t i) { return sums[i]; });
+  const size_t within = index_within(weights_of(place.stretch), place.target);
+  return static_cast<int32_t>(place.stretch * block + within);
 }
 
 }  // namespace millrace

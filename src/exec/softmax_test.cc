@@ -21,6 +21,55 @@ TEST(IndexAt, TakesTheFirstThatPassesTheFraction) {
   EXPECT_EQ(index_at(weights, kLargest), 4);
 }
 
+// The exponent's rounding grows with its size: a weight's error in units of float32's rounding,
+// too.
+TEST(Weighing, IsTheExponentialOfTheDistance) {
+  for (const float temperature : {0.3F, 1.0F, 2.5F}) {
+    const Weighing weighing(3, temperature);
+    for (int i = 0; i < 40000; ++i) {
+      const float logit = 3 - temperature * static_cast<float>(i) * 0x1.1p-9F;
+      const double nats = (double{logit} - 3) / temperature;
+      const double weight = weighing(all4(logit))[0];
+      if (nats < -86.98) {
+        ASSERT_TRUE(weight == 0 || nats > -87) << nats;
+        ASSERT_EQ(weighing.vanishes(logit), weight == 0) << nats;
+      } else {
+        ASSERT_NEAR(weight / std::exp(nats), 1, 0x1p-23 * (1.5 - 1.5 * nats)) << nats;
+        ASSERT_FALSE(weighing.vanishes(logit));
+      }
+    }
+    EXPECT_EQ(weighing(all4(3))[0], 1);
+  }
+}
+
+TEST(Weighing, NothingIsLeftOfTheVeryUnlikely) {
+  for (const float temperature : {1e-45F, 1e-38F, 0.01F, 1.0F}) {
+    const Weighing weighing(10, temperature);
+    for (const float logit : {-78.0F, -1e30F, -3e38F, -INFINITY}) {
+      EXPECT_EQ(weighing(all4(logit))[0], 0) << temperature << " " << logit;
+    }
+    EXPECT_EQ(weighing(all4(10))[0], 1) << temperature;
+  }
+}
+
+// Whether they are told their weights or only the sums of blocks of them.
+TEST(IndexAt, FindsTheSameFromSumsOfBlocks) {
+  constexpr size_t kBlock = 64;
+  std::vector<float> weights(kBlock * 20);
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = i * 7919 % 97 < 9 ? 1 : 0;
+  std::vector<double> sums;
+  for (size_t i = 0; i < weights.size(); i += kBlock) {
+    sums.push_back(sum_of(std::span(weights).subspan(i, kBlock)));
+  }
+  for (int i = 0; i < 1000; ++i) {
+    const double fraction = i / 1000.0;
+    const int32_t index = index_at(sums, kBlock, fraction, [&](size_t block) {
+      return std::span<const float>(weights).subspan(block * kBlock, kBlock);
+    });
+    ASSERT_EQ(index, index_at(weights, fraction)) << fraction;
+  }
+}
+
 // Wherever they stand: alone in a stretch of their own, before or behind what can be drawn.
 TEST(IndexAt, NeverTakesWhatIsTooUnlikelyToTell) {
   for (const size_t at : {0U, 3U, 255U, 256U, 300U, 700U, 999U}) {
