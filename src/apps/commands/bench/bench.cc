@@ -39,15 +39,17 @@ void bind(CLI::App& command, BenchOptions& options) {
 
   CLI::App* make = command.add_subcommand("make", "write a model of random weights to measure");
   bind(*make, options.make);
-  CLI::Option* model = command.get_option("--model");
-  make->preparse_callback([model, &options](size_t) {
-    model->required(false);
-    options.making = true;
-  });
+  make->preparse_callback([&options](size_t) { options.making = true; });
+  // A positional that is required takes every word before a command can.
+  command.get_option("--model")->required(false);
 }
 
 absl::Status run_bench(const BenchOptions& options, std::FILE* out) {
   if (options.making) return run_make(options.make, out);
+  if (options.compute.model.empty()) {
+    return invalid_argument(
+        "bench: --model is required; `millrace help bench` says how it is used");
+  }
   if (options.pp == 0 && options.tg == 0) {
     return invalid_argument("--pp 0 and --tg 0 leave nothing to measure");
   }
