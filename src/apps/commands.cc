@@ -6,7 +6,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "apps/commands/bench.h"
+#include "apps/commands/bench/bench.h"
 #include "apps/commands/detokenize.h"
 #include "apps/commands/eval.h"
 #include "apps/commands/inspect.h"

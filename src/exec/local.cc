@@ -72,7 +72,8 @@ LocalExecutor::LocalExecutor(const Model& model, LanePool& lanes, const LocalOpt
     : model_(model),
       lanes_(lanes),
       options_(options),
-      ops_(kernels_for(options.isa)),
+      cpu_ops_(kernels_for(options.isa)),
+      ops_(options.ops == nullptr ? cpu_ops_ : *options.ops),
       sampler_(model.spec().vocab_size, lanes.lanes()) {}
 
 absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::create(const Model& model,

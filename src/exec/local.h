@@ -19,6 +19,7 @@ namespace millrace {
 
 struct LocalOptions {
   Isa isa = best_isa();
+  const Ops* ops = nullptr;      // in place of the tier's own; outlives the executor
   DType kv_dtype = DType::kF16;  // F16, BF16 or F32
   int32_t block_tokens = 16;
   int64_t kv_blocks = 0;  // of each group
@@ -61,7 +62,8 @@ class LocalExecutor final : public Executor {
   const Model& model_;
   LanePool& lanes_;
   const LocalOptions options_;
-  const CpuOps ops_;
+  const CpuOps cpu_ops_;
+  const Ops& ops_;
   Capacity capacity_;
   KvStore store_;
   std::vector<KvPlace> places_;  // [sublayers]

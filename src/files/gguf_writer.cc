@@ -117,21 +117,14 @@ absl::Status cannot_write(const std::string& path, int error) {
   return invalid_argument("cannot write '{}': {}", path, std::strerror(error));
 }
 
-absl::Status write_to(const std::string& path, const Metadata& metadata,
-                      std::span<const TensorSource> tensors) {
+absl::Status write_to(const std::string& path, absl::FunctionRef<absl::Status(GgufWriter&)> fill) {
   std::unique_ptr<std::FILE, Close> file(std::fopen(path.c_str(), "wbe"));
   if (file == nullptr) return cannot_write(path, errno);
   GgufWriter writer([&](std::span<const std::byte> bytes) {
     const size_t written = std::fwrite(bytes.data(), 1, bytes.size(), file.get());
     return written == bytes.size() ? absl::OkStatus() : cannot_write(path, errno);
   });
-  std::vector<TensorPlan> plan;
-  for (const TensorSource& tensor : tensors) {
-    const auto* shape = tensor.view.shape.data();
-    plan.push_back({tensor.name, tensor.view.dtype, {shape, shape + tensor.view.rank}});
-  }
-  RETURN_IF_ERROR(writer.begin(metadata, std::move(plan)));
-  for (const TensorSource& tensor : tensors) RETURN_IF_ERROR(writer.write(tensor.view.span()));
+  RETURN_IF_ERROR(fill(writer));
   RETURN_IF_ERROR(writer.end());
   if (std::fclose(file.release()) != 0) return cannot_write(path, errno);
   return absl::OkStatus();
@@ -220,10 +213,10 @@ absl::Status GgufWriter::pad() {
   return put(zeros);
 }
 
-absl::Status write_gguf(const std::string& path, const Metadata& metadata,
-                        std::span<const TensorSource> tensors) {
+absl::Status write_gguf(const std::string& path,
+                        absl::FunctionRef<absl::Status(GgufWriter&)> fill) {
   const std::string partial = path + ".partial";
-  absl::Status status = write_to(partial, metadata, tensors);
+  absl::Status status = write_to(partial, fill);
   std::error_code error;
   if (status.ok()) {
     std::filesystem::rename(partial, path, error);
@@ -231,6 +224,20 @@ absl::Status write_gguf(const std::string& path, const Metadata& metadata,
   }
   if (!status.ok()) std::filesystem::remove(partial, error);
   return status;
+}
+
+absl::Status write_gguf(const std::string& path, const Metadata& metadata,
+                        std::span<const TensorSource> tensors) {
+  std::vector<TensorPlan> plan;
+  for (const TensorSource& tensor : tensors) {
+    const auto* shape = tensor.view.shape.data();
+    plan.push_back({tensor.name, tensor.view.dtype, {shape, shape + tensor.view.rank}});
+  }
+  return write_gguf(path, [&](GgufWriter& writer) -> absl::Status {
+    RETURN_IF_ERROR(writer.begin(metadata, plan));
+    for (const TensorSource& tensor : tensors) RETURN_IF_ERROR(writer.write(tensor.view.span()));
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace millrace

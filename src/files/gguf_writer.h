@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <absl/functional/function_ref.h>
+
 #include "base/metadata.h"
 #include "base/status.h"
 #include "tensor/dtype.h"
@@ -56,7 +58,9 @@ class GgufWriter {
   uint64_t written_ = 0;
 };
 
-// Writes a whole file. The path holds either what it held before or the whole new file.
+// Writes a whole file of what `fill` gives the writer, from begin() to the last tensor. The path
+// holds either what it held before or the whole new file.
+absl::Status write_gguf(const std::string& path, absl::FunctionRef<absl::Status(GgufWriter&)> fill);
 absl::Status write_gguf(const std::string& path, const Metadata& metadata,
                         std::span<const TensorSource> tensors);
 

@@ -1,5 +1,6 @@
 #include "models/random.h"
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 #include <utility>
@@ -93,25 +94,49 @@ std::vector<TensorPlan> plan_tensors(const RandomModelShape& shape) {
   return plans;
 }
 
-// Norm weights lie about 1, biases about 0; a matrix keeps the size of its input, or doubles it at
-// the embedding and the head.
-std::vector<std::byte> tensor_bytes(const TensorPlan& plan, uint64_t seed, size_t index) {
+// The first `rows` rows of a tensor, or all of a vector. Norm weights lie about 1, biases about 0;
+// a matrix keeps the size of its input, or doubles it at the embedding and the head.
+std::vector<std::byte> tensor_rows(const TensorPlan& plan, uint64_t seed, size_t index,
+                                   int64_t rows) {
   const bool is_matrix = plan.shape.size() == 2;
   const bool is_norm = plan.name.ends_with("norm.weight");
   const bool in_layer = plan.name.starts_with("blk.");
   const int64_t width = plan.shape.back();
-  int64_t size = 1;
-  for (const int64_t dimension : plan.shape) size *= dimension;
   const float deviation =
       is_matrix ? (in_layer ? 1.0F : 2.0F) / std::sqrt(static_cast<float>(width)) : 0.2F;
   const std::vector<float> values =
-      random_values(seed, index, size, is_norm ? 1.0F : 0.0F, deviation);
-  std::vector<std::byte> bytes(static_cast<size_t>(plan.bytes()));
-  for (int64_t row = 0; row < size / width; ++row) {
-    pack_row(plan.dtype, values.data() + row * width, width,
-             bytes.data() + row * row_bytes(plan.dtype, width));
+      random_values(seed, index, rows * width, is_norm ? 1.0F : 0.0F, deviation);
+  const int64_t bytes_of_row = row_bytes(plan.dtype, width);
+  std::vector<std::byte> bytes(static_cast<size_t>(rows * bytes_of_row));
+  for (int64_t row = 0; row < rows; ++row) {
+    pack_row(plan.dtype, values.data() + row * width, width, bytes.data() + row * bytes_of_row);
   }
   return bytes;
+}
+
+int64_t rows_of(const TensorPlan& plan) { return plan.shape.size() == 2 ? plan.shape[0] : 1; }
+
+// Rows of a matrix that are unlike each other where a file need only be as large as its model.
+constexpr int64_t kDifferentRows = 64;
+
+absl::Status write_tensors(GgufWriter& writer, const std::vector<TensorPlan>& plans, uint64_t seed,
+                           absl::FunctionRef<void(double)> progress) {
+  double all = 0;
+  double written = 0;
+  for (const TensorPlan& plan : plans) all += static_cast<double>(plan.bytes());
+  for (size_t i = 0; i < plans.size(); ++i) {
+    const int64_t rows = rows_of(plans[i]);
+    const int64_t different = std::min(rows, kDifferentRows);
+    const std::vector<std::byte> bytes = tensor_rows(plans[i], seed, i, different);
+    const auto bytes_of_row = bytes.size() / static_cast<size_t>(different);
+    for (int64_t row = 0; row < rows; row += different) {
+      const auto count = static_cast<size_t>(std::min(different, rows - row));
+      RETURN_IF_ERROR(writer.write(std::span(bytes).first(count * bytes_of_row)));
+    }
+    written += static_cast<double>(plans[i].bytes());
+    progress(written / all);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -125,10 +150,22 @@ absl::StatusOr<std::vector<std::byte>> random_model(const RandomModelShape& shap
   const std::vector<TensorPlan> plans = plan_tensors(shape);
   RETURN_IF_ERROR(writer.begin(metadata_of(shape), plans));
   for (size_t i = 0; i < plans.size(); ++i) {
-    RETURN_IF_ERROR(writer.write(tensor_bytes(plans[i], shape.seed, i)));
+    RETURN_IF_ERROR(writer.write(tensor_rows(plans[i], shape.seed, i, rows_of(plans[i]))));
   }
   RETURN_IF_ERROR(writer.end());
   return file;
+}
+
+absl::Status write_random_model(const std::string& path, const RandomModelShape& shape,
+                                absl::FunctionRef<void(double)> progress) {
+  const std::vector<TensorPlan> plans = plan_tensors(shape);
+  Metadata metadata = metadata_of(shape);
+  metadata.set_string("tokenizer.ggml.model", "no_vocab");
+  metadata.set_integer(shape.architecture + ".vocab_size", MetaType::kU32, shape.vocab);
+  return write_gguf(path, [&](GgufWriter& writer) -> absl::Status {
+    RETURN_IF_ERROR(writer.begin(metadata, plans));
+    return write_tensors(writer, plans, shape.seed, progress);
+  });
 }
 
 absl::StatusOr<std::unique_ptr<Model>> load_random_model(const RandomModelShape& shape,

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <absl/functional/function_ref.h>
+
 #include "base/status.h"
 #include "base/system/lanes.h"
 #include "models/load.h"
@@ -35,7 +37,14 @@ struct RandomModelShape {
 // one token.
 absl::StatusOr<std::vector<std::byte>> random_model(const RandomModelShape& shape);
 
-// The same, loaded.
+// Writes such a model to a file, whatever its size, for benches that also run other engines: of
+// each matrix only some rows are random and the others repeat them, and the vocabulary is one
+// without texts ("no_vocab"). `progress` is told the part that is written. INVALID_ARGUMENT where
+// rows are no whole blocks of the format.
+absl::Status write_random_model(const std::string& path, const RandomModelShape& shape,
+                                absl::FunctionRef<void(double)> progress);
+
+// What random_model() makes, loaded.
 absl::StatusOr<std::unique_ptr<Model>> load_random_model(const RandomModelShape& shape,
                                                          const LoadOptions& options,
                                                          LanePool& lanes);

@@ -24,9 +24,10 @@ absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptio
 absl::StatusOr<std::unique_ptr<LocalExecutor>> make_executor(const Loaded& loaded,
                                                              const ComputeOptions& compute,
                                                              int32_t sequences, int32_t tokens_max,
-                                                             int32_t rows_max) {
+                                                             int32_t rows_max, const Ops* ops) {
   LocalOptions options;
   options.isa = loaded.isa;
+  options.ops = ops;
   options.kv_dtype = compute.kv_dtype();
   options.kv_blocks = FixedSequences::blocks(sequences, tokens_max, options.block_tokens);
   options.rows_max = rows_max;

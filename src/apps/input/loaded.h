@@ -23,10 +23,12 @@ struct Loaded {
 // Shows a progress bar on a terminal meanwhile.
 absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptions& compute);
 
-// An executor whose cache holds `sequences` sequences of `tokens_max` tokens (FixedSequences).
+// An executor whose cache holds `sequences` sequences of `tokens_max` tokens (FixedSequences). ops:
+// what computes in place of the tier's own, or null.
 absl::StatusOr<std::unique_ptr<LocalExecutor>> make_executor(const Loaded& loaded,
                                                              const ComputeOptions& compute,
                                                              int32_t sequences, int32_t tokens_max,
-                                                             int32_t rows_max);
+                                                             int32_t rows_max,
+                                                             const Ops* ops = nullptr);
 
 }  // namespace millrace

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "apps/commands/bench/rig.h"
+#include "kernels/measure/recorder.h"
+#include "kernels/measure/roofline.h"
+
+namespace millrace {
+
+struct BenchResult {
+  BenchTest test;
+  std::vector<double> tokens_per_s;  // [repeat]
+  // What a step, or a whole prompt, does at least.
+  double bytes = 0;         // of weights and cache that it reads
+  double peak_seconds = 0;  // for its products at the peaks of their instructions
+  double dram_seconds = 0;  // for its bytes at the memory's bandwidth
+
+  double median() const;
+  double least() const;
+  double most() const;
+  // Of the time that the larger of the two limits allows, in percent.
+  double roofline_percent() const;
+  bool memory_bound() const { return dram_seconds >= peak_seconds; }
+};
+
+// Where the time of a test's steps went.
+struct BenchProfile {
+  BenchTest test;
+  Recording recording;
+  int64_t steps = 0;
+  int lanes = 0;
+  absl::Duration time;  // of all steps
+};
+
+struct BenchMeasured {
+  std::vector<BenchResult> results;
+  std::vector<BenchProfile> profiles;  // where they were asked for
+  Roofline roofline;                   // median of the rounds'
+  std::optional<double> foreign_cpus;
+};
+
+// Runs every test once to warm up, then `repeat` rounds of all tests and the roofline in turns.
+absl::StatusOr<BenchMeasured> measure_all(const BenchOptions& options, const Loaded& loaded);
+
+}  // namespace millrace

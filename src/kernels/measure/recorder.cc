@@ -1,0 +1,232 @@
+#include "kernels/measure/recorder.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace millrace {
+namespace {
+
+double as_double(int64_t number) { return static_cast<double>(number); }
+
+double bytes_of(const PackedMatrix& matrix) {
+  return as_double(matrix.panels() * matrix.panel_bytes());
+}
+
+// Keys that a batch's rows see: by each row, and by any row of a sequence.
+struct SeenKeys {
+  int64_t by_rows = 0;
+  int64_t once = 0;
+};
+
+SeenKeys seen_keys(const ops::AttentionRows& rows, int32_t window) {
+  SeenKeys seen;
+  for (const ops::AttentionSlice& slice : rows.slices) {
+    if (slice.rows == 0) continue;
+    for (int32_t row = slice.row; row < slice.row + slice.rows; ++row) {
+      const int64_t keys = rows.positions[static_cast<size_t>(row)] + 1;
+      seen.by_rows += window > 0 ? std::min<int64_t>(keys, window) : keys;
+    }
+    const int64_t last = rows.positions[static_cast<size_t>(slice.row + slice.rows - 1)] + 1;
+    seen.once += window > 0 ? std::min<int64_t>(last, window + slice.rows - 1) : last;
+  }
+  return seen;
+}
+
+}  // namespace
+
+bool OpSubject::operator==(const OpSubject& other) const {
+  return op == other.op && format == other.format && in.f32 == other.in.f32 &&
+         in.q8 == other.in.q8 && in.bf16 == other.in.bf16 && rows == other.rows &&
+         width == other.width && outputs == other.outputs;
+}
+
+struct Recorder::LaneNotes {
+  struct Crossing {
+    Instant arrived;
+    Instant left;
+  };
+  std::vector<OpTotal> ops;
+  std::vector<Crossing> crossings;
+  size_t next = 0;  // the op that followed the last one before
+
+  OpTotal& total_of(const OpSubject& subject) {
+    for (size_t i = 0; i < ops.size(); ++i) {
+      const size_t at = (next + i) % ops.size();
+      if (ops[at].subject == subject) {
+        next = at + 1;
+        return ops[at];
+      }
+    }
+    ops.push_back({.subject = subject, .calls = 0, .time = {}, .bytes = 0, .operations = 0});
+    next = ops.size();
+    return ops.back();
+  }
+};
+
+Recorder::Recorder(const Ops& ops, int lanes, const Clock& clock) : ops_(ops), clock_(clock) {
+  for (int i = 0; i < lanes; ++i) lanes_.push_back(std::make_unique<LaneNotes>());
+}
+
+Recorder::~Recorder() = default;
+
+void Recorder::clear() {
+  for (const auto& lane : lanes_) {
+    lane->ops.clear();
+    lane->crossings.clear();
+  }
+}
+
+Recording Recorder::recording() const {
+  Recording all;
+  all.ops = lanes_[0]->ops;
+  for (const auto& lane : lanes_) {
+    CHECK(lane->crossings.size() == lanes_[0]->crossings.size(), "lanes at different barriers");
+    CHECK(lane->ops.size() == all.ops.size(), "lanes with different ops");
+    if (lane == lanes_[0]) continue;
+    for (size_t i = 0; i < all.ops.size(); ++i) all.ops[i].time += lane->ops[i].time;
+  }
+  all.barriers = std::ssize(lanes_[0]->crossings);
+  for (size_t i = 0; i < lanes_[0]->crossings.size(); ++i) {
+    Instant last = Instant::infinite_past();
+    for (const auto& lane : lanes_) last = std::max(last, lane->crossings[i].arrived);
+    for (const auto& lane : lanes_) {
+      all.waits += last - lane->crossings[i].arrived;
+      all.barrier += lane->crossings[i].left - last;
+    }
+  }
+  return all;
+}
+
+template <typename Op>
+void Recorder::note(Lane& lane, const OpSubject& subject, double bytes, double operations,
+                    const Op& op) const {
+  const Instant start = clock_.now();
+  op();
+  const absl::Duration time = clock_.now() - start;
+  OpTotal& total = lanes_[static_cast<size_t>(lane.index())]->total_of(subject);
+  ++total.calls;
+  total.time += time;
+  total.bytes += bytes;
+  total.operations += operations;
+}
+
+void Recorder::barrier(Lane& lane) const {
+  LaneNotes& notes = *lanes_[static_cast<size_t>(lane.index())];
+  const Instant arrived = clock_.now();
+  ops_.barrier(lane);
+  notes.crossings.push_back({arrived, clock_.now()});
+}
+
+void Recorder::embed(Lane& lane, const PackedMatrix& table, std::span<const TokenId> tokens,
+                     Rows<float> out) const {
+  const OpSubject subject = {.op = "embed",
+                             .format = table.format(),
+                             .in = {},
+                             .rows = out.rows,
+                             .width = 1,
+                             .outputs = out.width};
+  note(lane, subject, 0, 0, [&] { ops_.embed(lane, table, tokens, out); });
+}
+
+void Recorder::gather(Lane& lane, Rows<const float> in, std::span<const int32_t> indices,
+                      Rows<float> out) const {
+  const OpSubject subject = {.op = "gather",
+                             .format = DType::kF32,
+                             .in = {},
+                             .rows = out.rows,
+                             .width = in.width,
+                             .outputs = out.width};
+  note(lane, subject, 0, 0, [&] { ops_.gather(lane, in, indices, out); });
+}
+
+void Recorder::rms_norm(Lane& lane, Rows<const float> in, std::span<const float> weight,
+                        float epsilon, const Activations& out) const {
+  const OpSubject subject = {.op = "rms_norm",
+                             .format = DType::kF32,
+                             .in = {},
+                             .rows = in.rows,
+                             .width = in.width,
+                             .outputs = out.width};
+  note(lane, subject, 0, 0, [&] { ops_.rms_norm(lane, in, weight, epsilon, out); });
+}
+
+void Recorder::convert(Lane& lane, Rows<const float> in, const Activations& out) const {
+  const OpSubject subject = {.op = "convert",
+                             .format = DType::kF32,
+                             .in = {},
+                             .rows = in.rows,
+                             .width = in.width,
+                             .outputs = out.width};
+  note(lane, subject, 0, 0, [&] { ops_.convert(lane, in, out); });
+}
+
+void Recorder::linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
+                      std::span<const float> bias, ops::Store store, Rows<float> out) const {
+  const OpSubject subject = {.op = "linear",
+                             .format = weights.format(),
+                             .in = in.forms,
+                             .rows = in.rows,
+                             .width = weights.width(),
+                             .outputs = weights.rows()};
+  const double operations = 2 * as_double(weights.rows() * weights.width() * in.rows);
+  note(lane, subject, bytes_of(weights), operations,
+       [&] { ops_.linear(lane, weights, in, bias, store, out); });
+}
+
+void Recorder::gate_up(Lane& lane, const PackedMatrix& gate, const PackedMatrix& up,
+                       const Activations& in, const Activations& out) const {
+  const OpSubject subject = {.op = "gate_up",
+                             .format = gate.format(),
+                             .in = in.forms,
+                             .rows = in.rows,
+                             .width = gate.width(),
+                             .outputs = gate.rows() + up.rows()};
+  const double operations = 2 * as_double((gate.rows() + up.rows()) * gate.width() * in.rows);
+  note(lane, subject, bytes_of(gate) + bytes_of(up), operations,
+       [&] { ops_.gate_up(lane, gate, up, in, out); });
+}
+
+void Recorder::rope_angles(Lane& lane, const ops::Rope& rope, std::span<const int32_t> positions,
+                           Rows<float> angles) const {
+  const OpSubject subject = {.op = "rope_angles",
+                             .format = DType::kF32,
+                             .in = {},
+                             .rows = angles.rows,
+                             .width = 1,
+                             .outputs = angles.width};
+  note(lane, subject, 0, 0, [&] { ops_.rope_angles(lane, rope, positions, angles); });
+}
+
+void Recorder::rope_and_store(Lane& lane, const ops::AttentionRows& rows, ops::Rope::Pairs pairs,
+                              Rows<const float> angles, const ops::HeadNorm& norm,
+                              Rows<float> queries, Rows<const float> keys, Rows<const float> values,
+                              const KvLayer& cache) const {
+  const OpSubject subject = {.op = "rope_and_store",
+                             .format = cache.dtype,
+                             .in = {},
+                             .rows = queries.rows,
+                             .width = queries.width,
+                             .outputs = keys.width + values.width};
+  note(lane, subject, 0, 0,
+       [&] { ops_.rope_and_store(lane, rows, pairs, angles, norm, queries, keys, values, cache); });
+}
+
+void Recorder::attention(Lane& lane, const ops::AttentionRows& rows,
+                         const ops::AttentionShape& shape, Rows<const float> queries,
+                         const KvLayer& cache, std::span<std::byte> memory, Rows<float> out) const {
+  const int64_t kv_width = int64_t{cache.heads} * cache.head_dim;
+  const OpSubject subject = {.op = "attention",
+                             .format = cache.dtype,
+                             .in = {},
+                             .rows = queries.rows,
+                             .width = 2 * kv_width,
+                             .outputs = out.width};
+  const SeenKeys seen = seen_keys(rows, shape.window);
+  const double bytes = as_double(seen.once * 2 * row_bytes(cache.dtype, kv_width));
+  const double operations = 4 * as_double(seen.by_rows * queries.width);
+  note(lane, subject, bytes, operations,
+       [&] { ops_.attention(lane, rows, shape, queries, cache, memory, out); });
+}
+
+}  // namespace millrace

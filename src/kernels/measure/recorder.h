@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "kernels/ops.h"
+#include "tensor/dtype.h"
+
+namespace millrace {
+
+// An op as it is called again and again: its name, what it is called with, and how large that is.
+struct OpSubject {
+  std::string_view op;         // the name of the method of Ops
+  DType format = DType::kF32;  // of the weights, or of the cache
+  ActivationForms in;          // forms of the activations that a product finds
+  int64_t rows = 0;
+  int64_t width = 0;    // of a row that it reads
+  int64_t outputs = 0;  // of a row that it writes
+
+  bool operator==(const OpSubject& other) const;
+};
+
+// What the calls of one subject took, all of them together.
+struct OpTotal {
+  OpSubject subject;
+  int64_t calls = 0;
+  absl::Duration time;    // of all lanes together
+  double bytes = 0;       // of weights, or of keys and values, read once each
+  double operations = 0;  // of products and attention; a multiply-add is two
+};
+
+// All that lanes did since the last clear(). Times are those of all lanes together.
+struct Recording {
+  std::vector<OpTotal> ops;  // in the order of their first calls
+  int64_t barriers = 0;
+  absl::Duration waits;    // from a lane's arrival at a barrier to the last one's
+  absl::Duration barrier;  // from then until each lane went on
+};
+
+// Passes every op on to another table and notes its shape and time, lane by lane.
+class Recorder final : public Ops {
+ public:
+  // `ops` and `clock` outlive the recorder.
+  Recorder(const Ops& ops, int lanes, const Clock& clock);
+  ~Recorder() override;
+
+  // Between steps, while no lane is in an op.
+  Recording recording() const;
+  void clear();
+
+  void barrier(Lane& lane) const override;
+  void embed(Lane& lane, const PackedMatrix& table, std::span<const TokenId> tokens,
+             Rows<float> out) const override;
+  void gather(Lane& lane, Rows<const float> in, std::span<const int32_t> indices,
+              Rows<float> out) const override;
+  void rms_norm(Lane& lane, Rows<const float> in, std::span<const float> weight, float epsilon,
+                const Activations& out) const override;
+  void convert(Lane& lane, Rows<const float> in, const Activations& out) const override;
+  void linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
+              std::span<const float> bias, ops::Store store, Rows<float> out) const override;
+  void gate_up(Lane& lane, const PackedMatrix& gate, const PackedMatrix& up, const Activations& in,
+               const Activations& out) const override;
+  void rope_angles(Lane& lane, const ops::Rope& rope, std::span<const int32_t> positions,
+                   Rows<float> angles) const override;
+  void rope_and_store(Lane& lane, const ops::AttentionRows& rows, ops::Rope::Pairs pairs,
+                      Rows<const float> angles, const ops::HeadNorm& norm, Rows<float> queries,
+                      Rows<const float> keys, Rows<const float> values,
+                      const KvLayer& cache) const override;
+  void attention(Lane& lane, const ops::AttentionRows& rows, const ops::AttentionShape& shape,
+                 Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
+                 Rows<float> out) const override;
+
+ private:
+  struct LaneNotes;
+  template <typename Op>
+  void note(Lane& lane, const OpSubject& subject, double bytes, double operations,
+            const Op& op) const;
+
+  const Ops& ops_;
+  const Clock& clock_;
+  std::vector<std::unique_ptr<LaneNotes>> lanes_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,115 @@
+#include "kernels/measure/recorder.h"
+
+#include <atomic>
+#include <thread>
+
+#include <absl/time/clock.h>
+#include <gtest/gtest.h>
+
+#include "tests/fixtures/kernels/attention_harness.h"
+#include "tests/fixtures/kernels/op_cases.h"
+
+namespace millrace {
+namespace {
+
+// A clock that every look at moves on by a microsecond.
+class TickingClock final : public Clock {
+ public:
+  Instant now() const override { return now_ += absl::Microseconds(1); }
+
+ private:
+  mutable Instant now_;
+};
+
+TEST(RecorderTest, AddsUpWhatIsTheSame) {
+  const TickingClock clock;
+  const CpuOps cpu(kernels_for(Isa::kScalar));
+  Recorder recorder(cpu, 1, clock);
+  const PackedCase weights = random_weights(DType::kQ4_0, 40, 64, 1);
+  const Floats in = random_floats(3 * 64, 2);
+  const Placed placed = converted(Isa::kScalar, {.q8 = true}, in, 3);
+  Floats out(3 * 40);
+  Floats norms(2 * 64);
+  const Placed normed = place({.f32 = true}, 2, 64);
+  const Floats weight = random_floats(64, 3);
+  LanePool(1).run([&](Lane& lane) {
+    for (int i = 0; i < 4; ++i) {
+      recorder.linear(lane, weights.packed, placed.view, {}, ops::Store::kSet, rows_of(out, 3));
+      recorder.barrier(lane);
+      recorder.rms_norm(lane, rows_of(norms, 2), weight, 1e-5F, normed.view);
+    }
+  });
+  EXPECT_EQ(out, linear(Isa::kScalar, weights, {.q8 = true}, in, 3));
+  const Recording seen = recorder.recording();
+  ASSERT_EQ(seen.ops.size(), 2U);
+  EXPECT_EQ(seen.ops[0].subject.op, "linear");
+  EXPECT_EQ(seen.ops[0].subject.rows, 3);
+  EXPECT_EQ(seen.ops[0].subject.width, 64);
+  EXPECT_EQ(seen.ops[0].subject.outputs, 40);
+  EXPECT_EQ(seen.ops[0].calls, 4);
+  EXPECT_EQ(seen.ops[0].time, absl::Microseconds(4));
+  EXPECT_EQ(seen.ops[0].bytes,
+            4.0 * static_cast<double>(PackedMatrix::bytes(DType::kQ4_0, 40, 64)));
+  EXPECT_EQ(seen.ops[0].operations, 4 * 2 * 40 * 64 * 3);
+  EXPECT_EQ(seen.ops[1].subject.op, "rms_norm");
+  EXPECT_EQ(seen.ops[1].calls, 4);
+  EXPECT_EQ(seen.barriers, 4);
+  EXPECT_EQ(seen.waits, absl::ZeroDuration());
+  EXPECT_EQ(seen.barrier, absl::Microseconds(4));
+  recorder.clear();
+  EXPECT_TRUE(recorder.recording().ops.empty());
+  EXPECT_EQ(recorder.recording().barriers, 0);
+}
+
+// The last lane to come waits for nobody; what the others wait is apart from what crossing takes.
+TEST(RecorderTest, TellsWaitsFromBarriers) {
+  const RealClock clock;
+  const CpuOps cpu(kernels_for(Isa::kScalar));
+  const Recorder recorder(cpu, 2, clock);
+  std::atomic<bool> about_to_wait = false;
+  LanePool(2).run([&](Lane& lane) {
+    recorder.barrier(lane);
+    if (lane.index() == 0) about_to_wait = true;
+    while (!about_to_wait) std::this_thread::yield();
+    if (lane.index() == 1) absl::SleepFor(absl::Milliseconds(50));
+    recorder.barrier(lane);
+  });
+  const Recording seen = recorder.recording();
+  EXPECT_EQ(seen.barriers, 2);
+  EXPECT_GE(seen.waits, absl::Milliseconds(5));
+  EXPECT_GE(seen.barrier, absl::ZeroDuration());
+}
+
+TEST(RecorderTest, CountsTheKeysThatRowsSee) {
+  const Config config = {.isa = Isa::kScalar,
+                         .dtype = DType::kF16,
+                         .shape = {.head_dim = 8, .query_heads = 4, .heads = 2},
+                         .block_tokens = 4,
+                         .window = 0,
+                         .scale = 1};
+  TestCache cache(config, 8);
+  TestSequence sequence = make_sequence(config, 12, 3);
+  cache.place(sequence);
+  TestBatch batch(config, {{&sequence, 10, 12}});
+  const TickingClock clock;
+  const CpuOps cpu(kernels_for(Isa::kScalar));
+  for (const int32_t window : {0, 4}) {
+    const Recorder recorder(cpu, 1, clock);
+    const ops::AttentionShape shape = {.query_heads = 4, .window = window, .scale = 1};
+    Buffer memory = Buffer::allocate(ops::attention_memory_bytes(shape, cache.layer(), 1)).value();
+    LanePool(1).run([&](Lane& lane) {
+      recorder.attention(lane, batch.places(), shape, batch.view(batch.queries, batch.query_width),
+                         cache.layer(), {memory.data(), static_cast<size_t>(memory.size())},
+                         batch.view(batch.out, batch.query_width));
+    });
+    const Recording seen = recorder.recording();
+    ASSERT_EQ(seen.ops.size(), 1U);
+    const int once = window == 0 ? 12 : 5;
+    const int by_rows = window == 0 ? 11 + 12 : 4 + 4;
+    EXPECT_EQ(seen.ops[0].bytes, once * 2 * 2 * 16);
+    EXPECT_EQ(seen.ops[0].operations, by_rows * 4 * 32);
+  }
+}
+
+}  // namespace
+}  // namespace millrace

@@ -1,0 +1,61 @@
+#include "models/published_shapes.h"
+
+namespace millrace {
+namespace {
+
+struct Published {
+  std::string_view name, architecture;
+  int64_t layers, width, hidden, heads, kv_heads, head_dim, vocab, context;
+  bool tied_embeddings;
+};
+
+constexpr Published kPublished[] = {
+    {"llama-3.1-8b", "llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, false},
+    {"llama-3.2-1b", "llama", 16, 2048, 8192, 32, 8, 64, 128256, 131072, true},
+    {"llama-3.2-3b", "llama", 28, 3072, 8192, 24, 8, 128, 128256, 131072, true},
+    {"mistral-7b-v0.3", "llama", 32, 4096, 14336, 32, 8, 128, 32768, 32768, false},
+    {"qwen2.5-0.5b", "qwen2", 24, 896, 4864, 14, 2, 64, 151936, 32768, true},
+    {"qwen2.5-1.5b", "qwen2", 28, 1536, 8960, 12, 2, 128, 151936, 32768, true},
+    {"qwen2.5-3b", "qwen2", 36, 2048, 11008, 16, 2, 128, 151936, 32768, true},
+    {"qwen2.5-7b", "qwen2", 28, 3584, 18944, 28, 4, 128, 152064, 32768, false},
+    {"qwen3-0.6b", "qwen3", 28, 1024, 3072, 16, 8, 128, 151936, 40960, true},
+    {"qwen3-1.7b", "qwen3", 28, 2048, 6144, 16, 8, 128, 151936, 40960, true},
+    {"qwen3-4b", "qwen3", 36, 2560, 9728, 32, 8, 128, 151936, 40960, true},
+    {"qwen3-8b", "qwen3", 36, 4096, 12288, 32, 8, 128, 151936, 40960, false},
+    {"smollm2-135m", "llama", 30, 576, 1536, 9, 3, 64, 49152, 8192, true},
+    {"smollm2-360m", "llama", 32, 960, 2560, 15, 5, 64, 49152, 8192, true},
+    {"smollm2-1.7b", "llama", 24, 2048, 8192, 32, 32, 64, 49152, 8192, true},
+    {"tinyllama-1.1b", "llama", 22, 2048, 5632, 32, 4, 64, 32000, 2048, false},
+};
+
+}  // namespace
+
+std::optional<RandomModelShape> published_shape(std::string_view name) {
+  for (const Published& known : kPublished) {
+    if (known.name != name) continue;
+    RandomModelShape shape;
+    shape.architecture = known.architecture;
+    shape.layers = known.layers;
+    shape.width = known.width;
+    shape.hidden = known.hidden;
+    shape.heads = known.heads;
+    shape.kv_heads = known.kv_heads;
+    shape.head_dim = known.head_dim;
+    shape.vocab = known.vocab;
+    shape.context = known.context;
+    shape.tied_embeddings = known.tied_embeddings;
+    return shape;
+  }
+  return std::nullopt;
+}
+
+std::string published_shape_names() {
+  std::string names;
+  for (const Published& known : kPublished) {
+    names += names.empty() ? "" : ", ";
+    names += known.name;
+  }
+  return names;
+}
+
+}  // namespace millrace
