@@ -23,7 +23,8 @@ struct Loaded {
 // Shows a progress bar on a terminal meanwhile.
 absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptions& compute);
 
-// An executor whose cache holds `sequences` sequences of `tokens_max` tokens (FixedSequences).
+// Waits until the model has its weights. An executor whose cache holds `sequences` sequences of
+// `tokens_max` tokens (FixedSequences).
 absl::StatusOr<std::unique_ptr<LocalExecutor>> make_executor(const Loaded& loaded,
                                                              const ComputeOptions& compute,
                                                              int32_t sequences, int32_t tokens_max,
