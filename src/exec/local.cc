@@ -164,6 +164,7 @@ void LocalExecutor::compute_on(Lane& lane, VisitLogits visit) const {
 }
 
 absl::Status LocalExecutor::start(const Batch& batch) {
+  RETURN_IF_ERROR(model_.await_weights(lanes_));
   prepare(batch);
   return absl::OkStatus();
 }
@@ -178,6 +179,7 @@ absl::Status LocalExecutor::finish(const DrawOrders& orders, StepOutput& output)
 
 void LocalExecutor::visit_logits(const Batch& batch,
                                  absl::FunctionRef<void(const WantedLogits&)> visit) {
+  CHECK(model_.has_weights(), "weights that nobody waited for");
   prepare(batch);
   compute([&](Lane& lane, const WantedLogits& logits) {
     if (lane.index() == 0) visit(logits);

@@ -42,7 +42,8 @@ class LocalExecutor final : public Executor {
   absl::Status finish(const DrawOrders& orders, StepOutput& output) override;
 
   // Computes a batch and shows the logits of its wanted rows, in order, on the caller's thread;
-  // they are gone when `visit` returns. For evaluation: what is drawn from leaves through finish().
+  // they are gone when `visit` returns. The model has its weights. For evaluation: what is drawn
+  // from leaves through finish().
   void visit_logits(const Batch& batch, absl::FunctionRef<void(const WantedLogits&)> visit);
 
   // Bytes of working memory, whatever the steps ask for.

@@ -48,6 +48,9 @@ class Checkpoint {
   std::span<const NamedTensor> tensors() const { return tensors_; }  // file order
   std::span<const UnknownTensor> unknown_tensors() const { return unknown_; }
   const NamedTensor* find(std::string_view name) const;
+  const FileBytes& file() const { return file_; }
+  // Everything before the tensors' data: metadata, and where tensors lie.
+  uint64_t head_bytes() const { return head_.position(); }
   int64_t file_bytes() const { return static_cast<int64_t>(file_.size()); }
 
   // Fills `out` from byte `offset` of the tensor on. DATA_LOSS, naming the tensor: the file has

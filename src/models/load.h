@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "base/status.h"
 #include "base/system/lanes.h"
@@ -22,6 +23,8 @@ enum class ActivationMode : uint8_t {
 struct LoadOptions {
   ActivationMode activations = ActivationMode::kMixed;
   Isa isa = best_isa();  // that the model will run on: it decides the forms of activations
+  // A folder in which packed weights are kept for the next start; empty: they are not.
+  std::string pack_cache;
   // Called on the caller's thread after each tensor with the share of bytes packed, 0 to 1; may be
   // empty.
   std::function<void(double)> progress;
@@ -30,6 +33,9 @@ struct LoadOptions {
 // Packs the file's weights into huge-page memory of the model's own, on all lanes: the checkpoint
 // may be closed afterwards. Errors name the tensor: what the file holds is used or refused before
 // anything is packed, and values that are not numbers are INVALID_ARGUMENT.
+// With a pack of this very file in the folder, matrices are read from that, on a thread for each
+// lane but one, and the model is there before they are: Model::await_weights. A pack that cannot be
+// used or kept is a warning in the log.
 absl::StatusOr<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint,
                                                   const LoadOptions& options, LanePool& lanes);
 

@@ -136,13 +136,17 @@ std::vector<std::span<const NamedTensor* const>> WeightsPlan::stacks(
 
 void WeightsPlan::add_matrix(std::span<const NamedTensor* const> stack) {
   int64_t rows = 0;
-  for (const NamedTensor* tensor : stack) rows += tensor->layout.rows();
   const TensorLayout& first = stack[0]->layout;
-  packed_bytes_ += whole_lines(PackedMatrix::bytes(first.dtype, rows, first.width()));
+  for (const NamedTensor* tensor : stack) {
+    rows += tensor->layout.rows();
+    matrix_order_ += fmt::format("{} {}, ", tensor->name, tensor->layout.rows());
+  }
+  matrix_order_ += fmt::format("{} {}\n", info_of(first.dtype).name, first.width());
+  matrix_bytes_ += whole_lines(PackedMatrix::bytes(first.dtype, rows, first.width()));
 }
 
 void WeightsPlan::add_vectors(int64_t elements) {
-  packed_bytes_ += whole_lines(elements * static_cast<int64_t>(sizeof(float)));
+  vector_bytes_ += whole_lines(elements * static_cast<int64_t>(sizeof(float)));
 }
 
 absl::StatusOr<WeightsPlan> plan_weights(const Checkpoint& checkpoint, const ModelSpec& spec) {

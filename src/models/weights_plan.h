@@ -35,15 +35,22 @@ class WeightsPlan {
   void add_matrix(std::span<const NamedTensor* const> stack);
   void add_vectors(int64_t elements);
 
-  int64_t packed_bytes() const { return packed_bytes_; }  // of all that was added
-  int64_t file_bytes() const { return file_bytes_; }      // of all that was found
+  // Of all that was added. Matrices and vectors are packed apart, each in the order of adding.
+  int64_t matrix_bytes() const { return matrix_bytes_; }
+  int64_t vector_bytes() const { return vector_bytes_; }
+  int64_t packed_bytes() const { return matrix_bytes_ + vector_bytes_; }
+  // Which tensors, of which formats and shapes, the matrices are made of.
+  const std::string& matrix_order() const { return matrix_order_; }
+  int64_t file_bytes() const { return file_bytes_; }  // of all that was found
   bool has_found(std::string_view name) const { return found_.contains(name); }
 
  private:
   absl::StatusOr<const NamedTensor*> find(std::string_view name, std::span<const int64_t> shape);
 
   const Checkpoint* checkpoint_;
-  int64_t packed_bytes_ = 0;
+  int64_t matrix_bytes_ = 0;
+  int64_t vector_bytes_ = 0;
+  std::string matrix_order_;
   int64_t file_bytes_ = 0;
   absl::flat_hash_set<std::string_view> found_;
 };

@@ -128,7 +128,7 @@ class Started(unittest.TestCase):
     def test_the_table_says_why(self):
         table = self.table(MODEL, "--threads", "1")
         for name, words in {"model": "the file's name", "instructions": "the best of this CPU", "threads": "--threads",
-                            "weights": "MiB", "cache": "f16", "context": "8,192 tokens", "sequences": "64 at once",
+                            "weights": "MiB", "huge": "of weights", "cache": "f16", "context": "8,192 tokens", "sequences": "64 at once",
                             "ready": "http://127.0.0.1:"}.items():
             self.assertIn(words, table[name])
 

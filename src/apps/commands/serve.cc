@@ -173,6 +173,7 @@ absl::Status run_serve(const ServeOptions& options) {
   signals.remove_at_sudden_end(options.door.uds);
   const ServedOptions wanted = served_options(options, server.observer());
   ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_served(wanted));
+  malloc_trim(0);  // the model file's metadata, in small pieces
   const ChatTemplate* chat_template = served->chat_template ? &*served->chat_template : nullptr;
   server.set_model({served->generator(), *served->tokenizer, chat_template});
   signals.arm();

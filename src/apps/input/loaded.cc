@@ -16,6 +16,7 @@ absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptio
   LoadOptions options;
   options.activations = compute.activation_mode();
   options.isa = loaded.isa;
+  options.pack_cache = compute.pack_cache;
   options.progress = [&progress](double part) { progress.update(part); };
   ASSIGN_OR_RETURN(loaded.model, load_model(checkpoint, options, *loaded.lanes));
   return loaded;
@@ -25,6 +26,7 @@ absl::StatusOr<std::unique_ptr<LocalExecutor>> make_executor(const Loaded& loade
                                                              const ComputeOptions& compute,
                                                              int32_t sequences, int32_t tokens_max,
                                                              int32_t rows_max, const Ops* ops) {
+  RETURN_IF_ERROR(loaded.model->await_weights(*loaded.lanes));
   LocalOptions options;
   options.isa = loaded.isa;
   options.ops = ops;

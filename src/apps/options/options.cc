@@ -111,6 +111,13 @@ void bind(CLI::App& command, ComputeOptions& options) {
       ->type_name("TYPE")
       ->group(group);
   bind_kv_cache_dtype(command, options.kv_cache_dtype, group);
+  command
+      .add_option("--pack-cache", options.pack_cache,
+                  "folder in which the packed weights are kept, as many bytes again as the model; "
+                  "the next start reads them as they are")
+      ->check(not_empty())
+      ->type_name("DIR")
+      ->group(group);
 }
 
 void bind_kv_cache_dtype(CLI::App& command, std::string& dtype, const std::string& group) {

@@ -22,6 +22,7 @@ struct ComputeOptions {
   std::string isa;                     // empty: the best this CPU has
   std::string activations = "mixed";   // or q8, q16, f32
   std::string kv_cache_dtype = "f16";  // or bf16, f32
+  std::string pack_cache;              // a folder; empty: packed weights are not kept
 
   int lanes() const;
   absl::StatusOr<Isa> chosen_isa() const;  // INVALID_ARGUMENT: unknown, or not on this CPU

@@ -127,12 +127,20 @@ absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& option
   auto served = std::make_unique<Served>();
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
   RETURN_IF_ERROR(read_spec(checkpoint).status());  // before the vocabulary, which may be absent
+  // A pack is read in the background while the vocabulary is; packing takes long, so what is wrong
+  // with the vocabulary should show before it.
+  const bool has_packs = !options.compute.pack_cache.empty();
+  if (has_packs) {
+    ASSIGN_OR_RETURN(served->loaded, load_for(checkpoint, options.compute));
+  }
   ASSIGN_OR_RETURN(served->tokenizer,
                    Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
   ASSIGN_OR_RETURN(
       served->chat_template,
       read_template(checkpoint.metadata(), served->tokenizer->vocab(), options.chat_template));
-  ASSIGN_OR_RETURN(served->loaded, load_for(checkpoint, options.compute));
+  if (!has_packs) {
+    ASSIGN_OR_RETURN(served->loaded, load_for(checkpoint, options.compute));
+  }
 
   const ModelSpec& spec = served->loaded.model->spec();
   ASSIGN_OR_RETURN(const int64_t context_max, context_of(options.limits, spec));

@@ -1,15 +1,30 @@
 #include "apps/serving/start_table.h"
 
+#include <iterator>
+
 #include <fmt/format.h>
 
 #include "apps/terminal/amounts.h"
 #include "apps/terminal/one_line.h"
+#include "tensor/huge_pages.h"
 
 namespace millrace {
 namespace {
 
 std::string line(std::string_view name, std::string_view value, std::string_view why) {
   return fmt::format("{:<14}{:<33} {}\n", name, one_line(value), why);
+}
+
+std::string huge_pages_line(const Model& model) {
+  const PageUse use = page_use(model.matrix_memory());
+  const bool are_whole = use.huge + 2 * kHugePageBytes > use.resident;  // but for the last one
+  std::string why = are_whole ? "asked for and granted" : why_no_huge_pages();
+  if (use.resident + kHugePageBytes < std::ssize(model.matrix_memory())) {
+    why += "; the rest is still being read";
+  }
+  return line("huge pages",
+              fmt::format("{} of {} of weights", bytes_text(use.huge), bytes_text(use.resident)),
+              why + "; the cache's as it is used");
 }
 
 }  // namespace
@@ -24,8 +39,11 @@ std::string start_table(const ServedOptions& options, const Served& served) {
                 compute.isa.empty() ? "the best of this CPU" : "--isa");
   table += line("threads", fmt::to_string(served.loaded.lanes->lanes()),
                 compute.threads == 0 ? "the CPUs this process may use" : "--threads");
-  table += line("weights", bytes_text(served.loaded.model->weight_bytes()),
-                "as the file stores them, arranged for these instructions");
+  const Model& model = *served.loaded.model;
+  table += line("weights", bytes_text(model.weight_bytes()),
+                model.is_from_pack() ? "from --pack-cache"
+                                     : "as the file stores them, arranged for the kernels");
+  table += huge_pages_line(model);
   table += line("cache",
                 fmt::format("{}, {} tokens in {}", bytes_text(served.kv_bytes),
                             grouped(served.kv_tokens), compute.kv_cache_dtype),

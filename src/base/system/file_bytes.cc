@@ -42,6 +42,28 @@ FileBytes::~FileBytes() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
+absl::StatusOr<FileStamp> FileBytes::stamp() const {
+  if (descriptor_ < 0) return invalid_argument("bytes in memory have no times of change");
+  struct stat status = {};
+  if (::fstat(descriptor_, &status) != 0) {
+    return internal_error("cannot ask for a file's times: {}", std::strerror(errno));
+  }
+  constexpr int64_t kSecond = 1'000'000'000;
+  return FileStamp{status.st_mtim.tv_sec * kSecond + status.st_mtim.tv_nsec,
+                   status.st_ctim.tv_sec * kSecond + status.st_ctim.tv_nsec};
+}
+
+absl::StatusOr<FileBytes> FileBytes::duplicate() const {
+  CHECK(descriptor_ >= 0, "bytes in memory");
+  FileBytes file;
+  file.descriptor_ = ::fcntl(descriptor_, F_DUPFD_CLOEXEC, 0);
+  if (file.descriptor_ < 0) {
+    return resource_exhausted("cannot keep a file open: {}", std::strerror(errno));
+  }
+  file.size_ = size_;
+  return file;
+}
+
 absl::Status FileBytes::read(uint64_t offset, std::span<std::byte> out) const {
   CHECK(offset <= size_ && out.size() <= size_ - offset, "{} bytes at {} of {}", out.size(), offset,
         size_);

@@ -9,6 +9,15 @@
 
 namespace millrace {
 
+// When a file's bytes, and anything about it, last changed: nanoseconds since 1970. The second one
+// cannot be set back by a program.
+struct FileStamp {
+  int64_t modified_ns = 0;
+  int64_t changed_ns = 0;
+
+  bool operator==(const FileStamp&) const = default;
+};
+
 // The bytes of a regular file, or of memory that outlives this object. A file is read piece by
 // piece and never mapped: one that shrinks meanwhile is an error instead of a signal. Movable; any
 // number of threads may read.
@@ -28,6 +37,11 @@ class FileBytes {
   uint64_t size() const { return size_; }  // when it was opened
   // Empty where the bytes are a file's.
   std::span<const std::byte> memory() const { return memory_; }
+
+  // As the file is now. INVALID_ARGUMENT for memory, which has none.
+  absl::StatusOr<FileStamp> stamp() const;
+  // The same file once more, wherever its path leads by now; not for memory.
+  absl::StatusOr<FileBytes> duplicate() const;
 
   // Fills `out` from `offset` on; [offset, offset + out.size()) lies within size(). DATA_LOSS: the
   // file has become shorter, or cannot be read.

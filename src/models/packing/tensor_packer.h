@@ -11,16 +11,31 @@
 #include "models/load.h"
 #include "models/weights_plan.h"
 #include "nn/weights.h"
-#include "tensor/buffer.h"
 
 namespace millrace {
 
-// Moves tensors from a file into packed form in one stretch of huge-page memory.
+// Where packed weights go: memory as large as the plan says, aligned to cache lines.
+struct PackTarget {
+  std::span<std::byte> matrices;
+  std::span<std::byte> vectors;
+  // False: matrices get their places in memory, and someone else fills it.
+  bool packs_matrices = true;
+};
+
+// Moves tensors from a file into packed form: matrices one after the other, and vectors apart.
 class TensorPacker {
  public:
-  // The plan is of everything that will be packed.
-  static absl::StatusOr<TensorPacker> create(const Checkpoint& checkpoint, const WeightsPlan& plan,
-                                             const LoadOptions& options, LanePool& lanes);
+  // The plan is of everything that will be packed. All but the plan outlive the packer.
+  TensorPacker(const Checkpoint& checkpoint, const WeightsPlan& plan, const LoadOptions& options,
+               LanePool& lanes, const PackTarget& target)
+      : checkpoint_(&checkpoint),
+        plan_(plan),
+        options_(&options),
+        lanes_(&lanes),
+        pieces_(static_cast<size_t>(lanes.lanes())),
+        packs_matrices_(target.packs_matrices),
+        matrices_(target.matrices),
+        vectors_(target.vectors) {}
 
   WeightsPlan& plan() { return plan_; }
   // The tensors, of one format and width, stacked into one matrix. Errors, here and of join(), name
@@ -31,18 +46,11 @@ class TensorPacker {
 
   ActivationMode activations() const { return options_->activations; }
   bool has_bf16_products() const { return kernels_for(options_->isa).times_bf16 != nullptr; }
-  Buffer take_memory() { return std::move(memory_); }
 
  private:
-  TensorPacker(const Checkpoint& checkpoint, const WeightsPlan& plan, const LoadOptions& options,
-               LanePool& lanes)
-      : checkpoint_(&checkpoint),
-        plan_(plan),
-        options_(&options),
-        lanes_(&lanes),
-        pieces_(static_cast<size_t>(lanes.lanes())) {}
   absl::Status pack_rows(const NamedTensor& tensor, int64_t first_row, PackedMatrix& matrix);
-  std::byte* take(int64_t bytes);
+  // The next place in memory, of which the rest is left.
+  static std::byte* take(std::span<std::byte>& memory, int64_t bytes);
   void done_with(const NamedTensor& tensor);
 
   const Checkpoint* checkpoint_;
@@ -50,8 +58,8 @@ class TensorPacker {
   const LoadOptions* options_;
   LanePool* lanes_;
   std::vector<std::vector<std::byte>> pieces_;  // [lanes] what each has read of a tensor
-  Buffer memory_;
-  int64_t used_ = 0;
+  bool packs_matrices_;
+  std::span<std::byte> matrices_, vectors_;  // what is not taken of them
   int64_t bytes_done_ = 0;
 };
 

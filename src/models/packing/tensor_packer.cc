@@ -1,4 +1,4 @@
-#include "models/tensor_packer.h"
+#include "models/packing/tensor_packer.h"
 
 #include <algorithm>
 #include <cmath>
@@ -19,23 +19,15 @@ absl::Status not_numbers(const NamedTensor& tensor) {
 
 }  // namespace
 
-absl::StatusOr<TensorPacker> TensorPacker::create(const Checkpoint& checkpoint,
-                                                  const WeightsPlan& plan,
-                                                  const LoadOptions& options, LanePool& lanes) {
-  TensorPacker packer(checkpoint, plan, options, lanes);
-  ASSIGN_OR_RETURN(packer.memory_, Buffer::allocate(plan.packed_bytes()));
-  return packer;
-}
-
 absl::StatusOr<PackedMatrix> TensorPacker::pack(std::span<const NamedTensor* const> tensors) {
   const TensorLayout& first = tensors[0]->layout;
   int64_t rows = 0;
   for (const NamedTensor* tensor : tensors) rows += tensor->layout.rows();
   PackedMatrix matrix(first.dtype, rows, first.width(),
-                      take(PackedMatrix::bytes(first.dtype, rows, first.width())));
+                      take(matrices_, PackedMatrix::bytes(first.dtype, rows, first.width())));
   int64_t row = 0;
   for (const NamedTensor* tensor : tensors) {
-    RETURN_IF_ERROR(pack_rows(*tensor, row, matrix));
+    if (packs_matrices_) RETURN_IF_ERROR(pack_rows(*tensor, row, matrix));
     row += tensor->layout.rows();
     done_with(*tensor);
   }
@@ -70,7 +62,8 @@ absl::StatusOr<std::span<const float>> TensorPacker::join(
     std::span<const NamedTensor* const> tensors) {
   int64_t size = 0;
   for (const NamedTensor* tensor : tensors) size += tensor->layout.elements();
-  auto* const out = reinterpret_cast<float*>(take(size * static_cast<int64_t>(sizeof(float))));
+  auto* const out =
+      reinterpret_cast<float*>(take(vectors_, size * static_cast<int64_t>(sizeof(float))));
   float* at = out;
   for (const NamedTensor* tensor : tensors) {
     const int64_t elements = tensor->layout.elements();
@@ -86,10 +79,11 @@ absl::StatusOr<std::span<const float>> TensorPacker::join(
   return std::span<const float>(out, static_cast<size_t>(size));
 }
 
-std::byte* TensorPacker::take(int64_t bytes) {
-  std::byte* const piece = memory_.data() + used_;
-  used_ += whole_lines(bytes);
-  CHECK(used_ <= memory_.size(), "more is packed than was planned");
+std::byte* TensorPacker::take(std::span<std::byte>& memory, int64_t bytes) {
+  const auto size = static_cast<size_t>(whole_lines(bytes));
+  CHECK(size <= memory.size(), "more is packed than was planned");
+  std::byte* const piece = memory.data();
+  memory = memory.subspan(size);
   return piece;
 }
 

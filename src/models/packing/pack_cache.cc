@@ -1,0 +1,63 @@
+#include "models/packing/pack_cache.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "base/checksum.h"
+#include "quant/packed_layout.h"
+
+namespace millrace {
+namespace {
+
+absl::StatusOr<uint64_t> head_checksum(const Checkpoint& checkpoint) {
+  constexpr uint64_t kPieceBytes = 1 << 20;
+  const uint64_t bytes = checkpoint.head_bytes();
+  std::vector<std::byte> piece(std::min(kPieceBytes, bytes));
+  std::vector<uint64_t> sums;
+  for (uint64_t at = 0; at < bytes; at += kPieceBytes) {
+    const auto part = std::span(piece).first(std::min(kPieceBytes, bytes - at));
+    RETURN_IF_ERROR(checkpoint.file().read(at, part));
+    sums.push_back(checksum(part));
+  }
+  return checksum(std::as_bytes(std::span(sums)));
+}
+
+uint64_t layout_checksum(const WeightsPlan& plan) {
+  const std::string& order = plan.matrix_order();
+  const uint64_t sums[] = {packed_layout(), checksum(std::as_bytes(std::span(order)))};
+  return checksum(std::as_bytes(std::span(sums)));
+}
+
+}  // namespace
+
+absl::StatusOr<PackCache> PackCache::open(const std::string& folder, const Checkpoint& checkpoint,
+                                          const WeightsPlan& plan) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!std::filesystem::is_directory(folder, error)) {
+    return invalid_argument("'{}' is no folder for packed weights, and cannot become one: {}",
+                            folder, error ? error.message() : "something else has that name");
+  }
+  PackKey key;
+  ASSIGN_OR_RETURN(key.stamp, checkpoint.file().stamp());
+  ASSIGN_OR_RETURN(key.head, head_checksum(checkpoint));
+  key.model_bytes = checkpoint.file_bytes();
+  key.layout = layout_checksum(plan);
+  key.packed_bytes = plan.matrix_bytes();
+  const std::string name = fmt::format("{:016x}-{:016x}.pack", key.head, key.layout);
+  return PackCache((std::filesystem::path(folder) / name).string(), key);
+}
+
+absl::Status PackCache::keep(const Checkpoint& checkpoint,
+                             std::span<const std::byte> packed) const {
+  ASSIGN_OR_RETURN(const FileStamp now, checkpoint.file().stamp());
+  if (now != key_.stamp) {
+    return make_error(absl::StatusCode::kFailedPrecondition,
+                      "the model file changed while it was read");
+  }
+  return write_pack(path_, key_, packed);
+}
+
+}  // namespace millrace

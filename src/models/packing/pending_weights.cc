@@ -1,0 +1,50 @@
+#include "models/packing/pending_weights.h"
+
+#include <utility>
+
+#include "base/system/signals_blocked.h"
+
+namespace millrace {
+
+PendingWeights::PendingWeights(PackFile pack, std::span<std::byte> memory, int threads,
+                               Rebuild rebuild)
+    : pack_(std::move(pack)), memory_(memory), rebuild_(std::move(rebuild)) {
+  const SignalsBlocked blocked;
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { read_chunks(); });
+}
+
+PendingWeights::~PendingWeights() {
+  stop_ = true;
+  end_threads();
+}
+
+void PendingWeights::read_chunks() {
+  while (!stop_) {
+    const int64_t chunk = next_chunk_++;
+    if (chunk >= pack_.chunks()) return;
+    const absl::Status read = pack_.read(chunk, memory_);
+    if (read.ok()) continue;
+    const std::lock_guard lock(failing_);
+    failure_.Update(read);
+    stop_ = true;
+  }
+}
+
+void PendingWeights::end_threads() {
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+absl::Status PendingWeights::await(LanePool& lanes) {
+  if (are_there()) return absl::OkStatus();
+  const std::lock_guard lock(awaiting_);
+  if (are_there() || !result_.ok()) return result_;
+  lanes.run([this](Lane&) { read_chunks(); });
+  end_threads();
+  if (!failure_.ok()) result_ = rebuild_(failure_, lanes);
+  rebuild_ = nullptr;
+  are_there_.store(result_.ok(), std::memory_order_release);
+  return result_;
+}
+
+}  // namespace millrace

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace millrace {
+
+inline constexpr int64_t kHugePageBytes = int64_t{2} << 20;  // of x86-64 and of most others
+
+// What the system holds of a buffer's memory now.
+struct PageUse {
+  int64_t resident = 0;  // bytes that were touched
+  int64_t huge = 0;      // of them on huge pages
+};
+// memory: whole buffers; one is a mapping of its own.
+PageUse page_use(std::span<const std::byte> memory);
+
+// Why memory that asked for huge pages has none, as the system's settings tell it. `settings`: the
+// folder of these.
+std::string why_no_huge_pages(const std::string& settings = "/sys/kernel/mm/transparent_hugepage");
+
+}  // namespace millrace
