@@ -179,7 +179,7 @@ void LocalExecutor::visit_logits(const Batch& batch,
                                  absl::FunctionRef<void(const WantedLogits&)> visit) {
   prepare(batch);
   compute([&](Lane& lane, const WantedLogits& logits) {
-    if (lane.index() == 0) visit(logits);
+    lane.for_each_piece(1, 1, [&](WorkRange) { visit(logits); });
   });
 }
 

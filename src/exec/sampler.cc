@@ -189,22 +189,24 @@ void Sampler::sample(Lane& lane, const WantedLogits& logits, std::span<const int
            orders.draws.begin();
   };
   const int64_t first = first_of(logits.first);
-  Workspace& space = workspaces_[static_cast<size_t>(lane.index())];
-  const WorkRange mine = lane.share(first_of(logits.first + logits.rows.rows) - first);
-  for (int64_t i = first + mine.begin; i < first + mine.end; ++i) {
-    const DrawOrder& order = orders.draws[static_cast<size_t>(i)];
-    Drawn& drawn = output.drawn[static_cast<size_t>(i)];
-    const std::span<const float> row(logits.rows.row(order.want - logits.first),
-                                     static_cast<size_t>(vocab_));
-    const LogitScan scan = scan_logits(row);
-    drawn.error = error_of(scan);
-    if (drawn.error != RowError::kNone) continue;
-    if (order.kind == DrawKind::kDraw) {
-      const int32_t position = positions[static_cast<size_t>(order.want)];
-      space.draw(row, scan, position, orders, order, drawn);
+  const int64_t draws = first_of(logits.first + logits.rows.rows) - first;
+  lane.for_each_share(draws, 1, [&](int owner, WorkRange mine) {
+    Workspace& space = workspaces_[static_cast<size_t>(owner)];
+    for (int64_t i = first + mine.begin; i < first + mine.end; ++i) {
+      const DrawOrder& order = orders.draws[static_cast<size_t>(i)];
+      Drawn& drawn = output.drawn[static_cast<size_t>(i)];
+      const std::span<const float> row(logits.rows.row(order.want - logits.first),
+                                       static_cast<size_t>(vocab_));
+      const LogitScan scan = scan_logits(row);
+      drawn.error = error_of(scan);
+      if (drawn.error != RowError::kNone) continue;
+      if (order.kind == DrawKind::kDraw) {
+        const int32_t position = positions[static_cast<size_t>(order.want)];
+        space.draw(row, scan, position, orders, order, drawn);
+      }
+      space.report(row, scan.max, orders, static_cast<size_t>(i), output);
     }
-    space.report(row, scan.max, orders, static_cast<size_t>(i), output);
-  }
+  });
 }
 
 int64_t Sampler::bytes() const {

@@ -4,11 +4,13 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "apps/commands/busy_cpus.h"
 #include "apps/input/loaded.h"
 #include "apps/terminal/output.h"
 #include "apps/terminal/progress.h"
@@ -99,23 +101,46 @@ class BenchDriver {
   StepOutput output_;
 };
 
-// Runs `work`, which computes `tokens` tokens, once to warm up and then `repeat` times.
+// Runs `work`, which computes `tokens` tokens, and adds its speed.
+template <typename Work>
+absl::Status add_run(int64_t tokens, Work work, BenchResult& result) {
+  const RealClock clock;
+  const Instant start = clock.now();
+  RETURN_IF_ERROR(work());
+  result.tokens_per_s.push_back(static_cast<double>(tokens) /
+                                absl::ToDoubleSeconds(clock.now() - start));
+  return absl::OkStatus();
+}
+
+// Once to warm up and then `repeat` times.
 template <typename Work>
 absl::StatusOr<BenchResult> measure(std::string test, int64_t tokens, int64_t repeat, Work work) {
   BenchResult result = {std::move(test), {}};
-  const RealClock clock;
   RETURN_IF_ERROR(work());
-  for (int64_t i = 0; i < repeat; ++i) {
-    const Instant start = clock.now();
-    RETURN_IF_ERROR(work());
-    result.tokens_per_s.push_back(static_cast<double>(tokens) /
-                                  absl::ToDoubleSeconds(clock.now() - start));
-  }
+  for (int64_t i = 0; i < repeat; ++i) RETURN_IF_ERROR(add_run(tokens, work, result));
   return result;
 }
 
+// Generation on quiet and on busy CPUs in turns: two results.
+absl::Status measure_contended(BenchDriver& driver, int32_t tokens, int64_t repeat,
+                               const BusyCpus& busy, std::vector<BenchResult>& results) {
+  BenchResult quiet = {fmt::format("tg{}", tokens), {}};
+  BenchResult contended = {fmt::format("tg{} busy", tokens), {}};
+  const auto work = [&] { return driver.generate(tokens, 1); };
+  RETURN_IF_ERROR(work());
+  for (int64_t i = 0; i < repeat; ++i) {
+    RETURN_IF_ERROR(add_run(tokens, work, quiet));
+    busy.resume();
+    RETURN_IF_ERROR(add_run(tokens, work, contended));
+    busy.rest();
+  }
+  results.push_back(std::move(quiet));
+  results.push_back(std::move(contended));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<BenchResult>> measure_all(const BenchOptions& options,
-                                                     const Loaded& loaded) {
+                                                     const Loaded& loaded, const BusyCpus* busy) {
   const auto pp = static_cast<int32_t>(options.pp);
   const auto tg = static_cast<int32_t>(options.tg);
   int32_t sequences = 1;
@@ -132,8 +157,12 @@ absl::StatusOr<std::vector<BenchResult>> measure_all(const BenchOptions& options
                                                      [&] { return driver.prompt(pp); }));
   }
   if (tg == 0) return results;
-  ASSIGN_OR_RETURN(results.emplace_back(), measure(fmt::format("tg{}", tg), tg, options.repeat,
-                                                   [&] { return driver.generate(tg, 1); }));
+  if (busy != nullptr) {
+    RETURN_IF_ERROR(measure_contended(driver, tg, options.repeat, *busy, results));
+  } else {
+    ASSIGN_OR_RETURN(results.emplace_back(), measure(fmt::format("tg{}", tg), tg, options.repeat,
+                                                     [&] { return driver.generate(tg, 1); }));
+  }
   for (const int32_t batch : options.batch) {
     progress.update(static_cast<double>(results.size()) /
                     static_cast<double>(options.batch.size() + 2));
@@ -168,6 +197,14 @@ std::string parameters_text(int64_t parameters) {
   return count < 1e9 ? fmt::format("{:.2f} M", count / 1e6) : fmt::format("{:.2f} B", count / 1e9);
 }
 
+// Of the speed on busy CPUs to that on quiet ones; none unless both were measured.
+std::optional<double> contended_ratio(const std::vector<BenchResult>& results) {
+  const auto contended = std::ranges::find_if(
+      results, [](const BenchResult& result) { return result.test.ends_with(" busy"); });
+  if (contended == results.end()) return std::nullopt;
+  return contended->mean() / (contended - 1)->mean();
+}
+
 std::string table_of(const BenchOptions& options, const Loaded& loaded,
                      const Checkpoint& checkpoint, const std::vector<BenchResult>& results) {
   const FileSummary summary = summarise(checkpoint);
@@ -186,6 +223,9 @@ std::string table_of(const BenchOptions& options, const Loaded& loaded,
         parameters, fmt::format("CPU {}", name_of(loaded.isa)), options.compute.lanes(),
         result.test, fmt::format("{:.2f} ± {:.2f}", result.mean(), result.deviation()));
   }
+  if (const std::optional<double> ratio = contended_ratio(results)) {
+    table += fmt::format("\nOn busy CPUs generation keeps {:.1f} % of its speed.\n", *ratio * 100);
+  }
   return table;
 }
 
@@ -196,7 +236,11 @@ std::string json_of(const std::vector<BenchResult>& results) {
                         &result == results.data() ? "" : ", ", result.test, result.mean(),
                         result.deviation());
   }
-  return json + "]}\n";
+  json += "]";
+  if (const std::optional<double> ratio = contended_ratio(results)) {
+    json += fmt::format(", \"contended_ratio\": {:.3f}", *ratio);
+  }
+  return json + "}\n";
 }
 
 }  // namespace
@@ -222,6 +266,10 @@ void bind(CLI::App& command, BenchOptions& options) {
       ->check(CLI::Range(1, 1000))
       ->type_name("N")
       ->group(group);
+  command
+      .add_flag("--contended", options.contended,
+                "generation of one sequence also with a foreign busy process on each CPU, in turns")
+      ->group(group);
   command.add_flag("--json", options.json, "print one JSON object")->group(group);
 }
 
@@ -229,9 +277,17 @@ absl::Status run_bench(const BenchOptions& options, std::FILE* out) {
   if (options.pp == 0 && options.tg == 0) {
     return invalid_argument("--pp 0 and --tg 0 leave nothing to measure");
   }
+  if (options.contended && options.tg == 0) {
+    return invalid_argument("--contended measures generation, of which --tg 0 leaves nothing");
+  }
+  std::unique_ptr<BusyCpus> busy;
+  if (options.contended) {
+    ASSIGN_OR_RETURN(busy, BusyCpus::start());
+  }
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
   ASSIGN_OR_RETURN(const Loaded loaded, load_for(checkpoint, options.compute));
-  ASSIGN_OR_RETURN(const std::vector<BenchResult> results, measure_all(options, loaded));
+  ASSIGN_OR_RETURN(const std::vector<BenchResult> results,
+                   measure_all(options, loaded, busy.get()));
   return write_output(
       options.json ? json_of(results) : table_of(options, loaded, checkpoint, results), out);
 }

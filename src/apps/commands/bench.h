@@ -16,6 +16,7 @@ struct BenchOptions {
   int64_t tg = 128;  // generated tokens; 0: not measured
   std::vector<int32_t> batch = {1, 2, 4, 8, 16, 32};
   int64_t repeat = 3;
+  bool contended = false;  // generation also with a foreign process on each CPU
   bool json = false;
 };
 

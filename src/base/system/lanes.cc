@@ -13,8 +13,11 @@ namespace {
 
 // A job follows the last one within microseconds while the engine steps; about 50 µs of spinning
 // bridges that.
-int kSpinsBetweenJobs = getenv("SJ") ? atoi(getenv("SJ")) : 2000;
-int kSpinsAtBarrier = getenv("SB") ? atoi(getenv("SB")) : 1000;
+constexpr int kSpinsBetweenJobs = 2000;
+// Where all lanes have a CPU, a barrier opens within another lane's last piece, a few µs. After 20
+// to 40 µs of spinning the lane that is waited for has most likely lost its CPU, and it will be
+// milliseconds before it is back: then the CPU is better left to whoever wants it.
+constexpr int kSpinsAtBarrier = 1000;
 
 // What a claim's 16 bits hold.
 constexpr int64_t kUnitsMax = 0xffff;
