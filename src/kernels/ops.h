@@ -11,10 +11,10 @@
 #include "tensor/view.h"
 
 // The operations of a forward pass except attention (kernels/attention_ops.h). Every lane calls an
-// op with the same arguments; the op does that lane's share and does not wait: where one op reads
-// what another wrote, the caller puts a barrier between. Results do not depend, bit for bit, on the
-// number of lanes or on the other rows (ARCHITECTURE.md): each output element is one accumulator
-// with k ascending.
+// op with the same arguments; the lane does the pieces that it claims (base/system/lanes.h) and
+// does not wait: where one op reads what another wrote, the caller puts a barrier between. Results
+// do not depend, bit for bit, on the number of lanes, on which lane did what, or on the other rows
+// (ARCHITECTURE.md): each output element is one accumulator with k ascending.
 
 namespace millrace::ops {
 
