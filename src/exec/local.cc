@@ -182,7 +182,7 @@ void LocalExecutor::visit_logits(const Batch& batch,
   CHECK(model_.has_weights(), "weights that nobody waited for");
   prepare(batch);
   compute([&](Lane& lane, const WantedLogits& logits) {
-    if (lane.index() == 0) visit(logits);
+    lane.for_each_piece(1, 1, [&](WorkRange) { visit(logits); });
   });
 }
 

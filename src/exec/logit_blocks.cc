@@ -68,7 +68,7 @@ LogitBlocks::LogitBlocks(int64_t vocab) : vocab_(static_cast<size_t>(vocab)) {
   const size_t count = (vocab_ + kBlock - 1) / kBlock;
   blocks_.resize(count);
   maxima_.resize(count);
-  scratch_.resize(count);
+  ordered_.resize(count);
   sums_.resize(count);
   changed_.resize(count * kBlock, kNever);
 }
@@ -79,8 +79,8 @@ int64_t LogitBlocks::bytes() const {
   return static_cast<int64_t>(blocks_.size() * of_block);
 }
 
-void LogitBlocks::look(std::span<const float> row, WorkRange share) {
-  for (auto i = static_cast<size_t>(share.begin); i < static_cast<size_t>(share.end); ++i) {
+void LogitBlocks::look(std::span<const float> row) {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
     const size_t start = i * kBlock;
     blocks_[i] = row.data() + start;
     if (start + kBlock > vocab_) {
@@ -89,6 +89,7 @@ void LogitBlocks::look(std::span<const float> row, WorkRange share) {
     }
     maxima_[i] = largest_of(blocks_[i]);
   }
+  judge();
 }
 
 void LogitBlocks::judge() {
@@ -157,9 +158,9 @@ TokenId LogitBlocks::argmax() const {
 
 float LogitBlocks::least_of(int64_t count) {
   if (count > std::ssize(maxima_)) return kNever;
-  scratch_ = maxima_;
-  const auto nth = scratch_.begin() + (count - 1);
-  std::nth_element(scratch_.begin(), nth, scratch_.end(), std::greater<>());
+  ordered_ = maxima_;
+  const auto nth = ordered_.begin() + (count - 1);
+  std::nth_element(ordered_.begin(), nth, ordered_.end(), std::greater<>());
   return *nth;
 }
 
@@ -183,9 +184,9 @@ size_t LogitBlocks::gather(float least, std::span<TokenId> tokens, std::span<flo
   return count;
 }
 
-void LogitBlocks::weigh(float temperature, WorkRange share) {
+void LogitBlocks::weigh(float temperature) {
   const Weighing weighing(max_, temperature);
-  for (auto i = static_cast<size_t>(share.begin); i < static_cast<size_t>(share.end); ++i) {
+  for (size_t i = 0; i < blocks_.size(); ++i) {
     Sum4 sum;
     const size_t size = weighing.vanishes(maxima_[i]) ? 0 : kBlock;
     for (size_t at = 0; at < size; at += kFour) sum.add(weighing(load4(blocks_[i] + at)));

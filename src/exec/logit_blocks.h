@@ -4,7 +4,6 @@
 #include <span>
 #include <vector>
 
-#include "base/system/lanes.h"
 #include "core/draw_order.h"
 
 namespace millrace {
@@ -23,10 +22,9 @@ class LogitBlocks {
   int64_t blocks() const { return std::ssize(blocks_); }
   size_t padded() const { return changed_.size(); }  // the vocabulary in whole blocks
 
-  // Takes a share of the blocks of a row of `vocab` logits, which stay as they are as long as they
-  // are looked at. When all shares are taken, judge() says what the row is.
-  void look(std::span<const float> row, WorkRange share);
-  void judge();
+  // Takes a row of `vocab` logits, which stay as they are as long as they are looked at, and judges
+  // it.
+  void look(std::span<const float> row);
   // Lays an order's penalties, bias and mask over the row, and judges it.
   void adjust(const DrawOrders& orders, const DrawOrder& order);
 
@@ -41,14 +39,15 @@ class LogitBlocks {
   // infinity to whole fours. Returns how many. The lists have room for padded() entries.
   size_t gather(float least, std::span<TokenId> tokens, std::span<float> logits) const;
 
-  // Sums the weights (exec/softmax.h) in each block of a share.
-  void weigh(float temperature, WorkRange share);
+  // Sums the weights (exec/softmax.h) in each block.
+  void weigh(float temperature);
   double weight() const;  // of all blocks
   // The token at which the running sum of weights passes `fraction` of the whole, as index_at() has
-  // it. temperature: with which all blocks were weighed.
+  // it. temperature: with which the blocks were weighed.
   TokenId token_at(double fraction, float temperature) const;
 
  private:
+  void judge();
   std::span<const float> block(size_t i) const { return {blocks_[i], kBlock}; }
   float* own(size_t block) { return changed_.data() + block * kBlock; }
   float* change(size_t block);
@@ -61,7 +60,7 @@ class LogitBlocks {
   std::vector<const float*> blocks_;
   std::vector<float> changed_;  // [blocks, kBlock]
   std::vector<float> maxima_;   // [blocks]
-  std::vector<float> scratch_;  // [blocks]
+  std::vector<float> ordered_;  // [blocks]
   std::vector<double> sums_;    // [blocks]
   RowError error_ = RowError::kNone;
   float max_ = 0;

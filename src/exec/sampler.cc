@@ -18,9 +18,6 @@ constexpr float kNever = -std::numeric_limits<float>::infinity();
 // Beyond this many nats from the likeliest a weight is zero.
 constexpr float kNatsMax = 88;
 
-// As many lanes at least share a row. Where fewer would, each lane has a row of its own.
-constexpr int64_t kRowLanesMin = 2;
-
 // Rounding of a minimal weight's logarithm and of the weights near it is less than this.
 constexpr double kNatsMargin = 0.01;
 
@@ -184,6 +181,29 @@ Sampler::Logprobs Sampler::Workspace::report(std::span<const float> raw, const D
   return logprobs;
 }
 
+void Sampler::Workspace::draw(std::span<const float> raw, int32_t position,
+                              const DrawOrders& orders, size_t index, StepOutput& output) {
+  const DrawOrder& order = orders.draws[index];
+  Drawn& drawn = output.drawn[index];
+  const bool reports = order.logprobs >= 0 || order.scored.size() > 0;
+  row.look(raw);
+  drawn.error = row.error();
+  if (drawn.error != RowError::kNone) return;
+  Logprobs logprobs;
+  if (reports) {
+    row.weigh(1);
+    logprobs = report(raw, orders, index, output);
+  }
+  if (order.kind == DrawKind::kScore) return;
+  row.adjust(orders, order);
+  drawn.error = row.error();
+  if (drawn.error != RowError::kNone) return;
+  const bool weighed = reports && is_model_own(order);
+  if (needs_weights(order, row.vocab()) && !weighed) row.weigh(order.temperature);
+  drawn.token = choose(position, order);
+  if (order.logprobs >= 0) drawn.logprob = logprobs.of(drawn.token);
+}
+
 Sampler::Sampler(int64_t vocab, int lanes) : vocab_(vocab) {
   workspaces_.reserve(static_cast<size_t>(lanes));
   for (int i = 0; i < lanes; ++i) workspaces_.emplace_back(vocab);
@@ -201,58 +221,6 @@ void Sampler::prepare(const DrawOrders& orders, StepOutput& output) const {
   }
 }
 
-class Sampler::Team {
- public:
-  explicit Team(int64_t blocks) : share_{0, blocks} {}
-  Team(Lane& lane, int leader, int64_t blocks)
-      : lane_(&lane), leads_(lane.index() == leader), share_(lane.share(blocks)) {}
-
-  bool leads() const { return leads_; }
-  WorkRange share() const { return share_; }
-  void meet() const {
-    if (lane_ != nullptr) lane_->barrier();
-  }
-
- private:
-  Lane* lane_ = nullptr;
-  bool leads_ = true;
-  WorkRange share_;
-};
-
-// Passes over the whole row are shared; between two meetings either the leader works or all do, so
-// that what lanes branch on stands still.
-void Sampler::draw(Team team, Workspace& space, std::span<const float> row, int32_t position,
-                   const DrawOrders& orders, size_t index, StepOutput& output) {
-  const DrawOrder& order = orders.draws[index];
-  Drawn& drawn = output.drawn[index];
-  LogitBlocks& blocks = space.row;
-  const bool reports = order.logprobs >= 0 || order.scored.size() > 0;
-  blocks.look(row, team.share());
-  team.meet();
-  if (team.leads()) blocks.judge();
-  if (reports) {
-    team.meet();
-    if (blocks.error() == RowError::kNone) blocks.weigh(1, team.share());
-    team.meet();
-  }
-  Logprobs logprobs;
-  if (team.leads()) {
-    const bool sound = blocks.error() == RowError::kNone;
-    if (sound && reports) logprobs = space.report(row, orders, index, output);
-    if (sound && order.kind == DrawKind::kDraw) blocks.adjust(orders, order);
-    drawn.error = blocks.error();
-  }
-  if (order.kind == DrawKind::kScore) return;
-  if (needs_weights(order, blocks.vocab()) && !(reports && is_model_own(order))) {
-    team.meet();
-    if (blocks.error() == RowError::kNone) blocks.weigh(order.temperature, team.share());
-    team.meet();
-  }
-  if (!team.leads() || drawn.error != RowError::kNone) return;
-  drawn.token = space.choose(position, order);
-  if (order.logprobs >= 0) drawn.logprob = logprobs.of(drawn.token);
-}
-
 void Sampler::sample(Lane& lane, const WantedLogits& logits, std::span<const int32_t> positions,
                      const DrawOrders& orders, StepOutput& output) {
   const auto first_of = [&](int64_t want) {
@@ -261,20 +229,15 @@ void Sampler::sample(Lane& lane, const WantedLogits& logits, std::span<const int
   };
   const int64_t first = first_of(logits.first);
   const int64_t count = first_of(logits.first + logits.rows.rows) - first;
-  const auto draw_on = [&](Team team, int workspace, int64_t i) {
-    const auto index = static_cast<size_t>(first + i);
-    const int32_t want = orders.draws[index].want;
-    const std::span row(logits.rows.row(want - logits.first), static_cast<size_t>(vocab_));
-    draw(team, workspaces_[static_cast<size_t>(workspace)], row,
-         positions[static_cast<size_t>(want)], orders, index, output);
-  };
-  const int64_t blocks = workspaces_[0].row.blocks();
-  if (count * kRowLanesMin <= lane.count()) {
-    for (int i = 0; i < count; ++i) draw_on(Team(lane, i, blocks), i, i);
-    return;
-  }
-  const WorkRange mine = lane.share(count);
-  for (int64_t i = mine.begin; i < mine.end; ++i) draw_on(Team(blocks), lane.index(), i);
+  lane.for_each_share(count, 1, [&](int owner, WorkRange mine) {
+    for (int64_t i = first + mine.begin; i < first + mine.end; ++i) {
+      const auto index = static_cast<size_t>(i);
+      const int32_t want = orders.draws[index].want;
+      const std::span row(logits.rows.row(want - logits.first), static_cast<size_t>(vocab_));
+      workspaces_[static_cast<size_t>(owner)].draw(row, positions[static_cast<size_t>(want)],
+                                                   orders, index, output);
+    }
+  });
 }
 
 int64_t Sampler::bytes() const {

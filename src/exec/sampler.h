@@ -53,6 +53,8 @@ class Sampler {
   // One lane's working memory, and what it does for one row.
   struct Workspace {
     explicit Workspace(int64_t vocab);
+    void draw(std::span<const float> raw, int32_t position, const DrawOrders& orders, size_t index,
+              StepOutput& output);
     Logprobs report(std::span<const float> raw, const DrawOrders& orders, size_t index,
                     StepOutput& output);
     TokenId choose(int32_t position, const DrawOrder& order);
@@ -72,11 +74,6 @@ class Sampler {
     std::vector<float> scores;   // what they are ranked by where not by the logits
     Ranking ranking;
   };
-
-  // The lanes that work on one row: one alone, or all.
-  class Team;
-  static void draw(Team team, Workspace& space, std::span<const float> row, int32_t position,
-                   const DrawOrders& orders, size_t index, StepOutput& output);
 
   int64_t vocab_;
   std::vector<Workspace> workspaces_;  // [lanes]

@@ -435,7 +435,6 @@ void expect_same(const StepOutput& output, const StepOutput& expected) {
   }
 }
 
-// Few rows are shared by lanes, many are not.
 TEST(Sampler, ResultsDependOnTheRowAlone) {
   constexpr int64_t kVocab = 1000;
   std::mt19937 random(3);

@@ -283,19 +283,22 @@ void CpuOps::attention(Lane& lane, const AttentionRows& rows, const AttentionSha
   const Call call = {*kernels_.attention, rows, shape, queries, cache, layout, out};
   Division division = {.before = 0, .cost = 0, .total = 0, .lanes = lane.count(), .parts = 1};
   for_each_item(call, [&](const Item& item) { division.total += cost_of(call, item); });
-  for_each_item(call, [&](const Item& item) {
-    const int32_t splits = splits_of(item, shape.window).size();
-    division.cost = cost_of(call, item);
-    division.parts = item.rows == 1 ? splits : 1;
-    const SplitRange mine = division.owned_by(lane.index());
-    if (mine.size() == division.parts) {
-      const Worker worker(call, item);
-      worker.begin(lane.index(), {0, splits});
-      worker.finish(layout.total(lane.index()));
-    } else if (mine.size() > 0) {
-      run_shared(call, item, division, lane.index(), mine);
-    }
-    division.before += division.cost;
+  lane.for_each_share(lane.count(), 1, [&](int owner, WorkRange) {
+    division.before = 0;
+    for_each_item(call, [&](const Item& item) {
+      const int32_t splits = splits_of(item, shape.window).size();
+      division.cost = cost_of(call, item);
+      division.parts = item.rows == 1 ? splits : 1;
+      const SplitRange mine = division.owned_by(owner);
+      if (mine.size() == division.parts) {
+        const Worker worker(call, item);
+        worker.begin(owner, {0, splits});
+        worker.finish(layout.total(owner));
+      } else if (mine.size() > 0) {
+        run_shared(call, item, division, owner, mine);
+      }
+      division.before += division.cost;
+    });
   });
 }
 

@@ -17,15 +17,15 @@ namespace millrace::ops {
 enum class Store { kSet, kAdd };
 
 // The operations of a forward pass, as a table that the pass carries. Every lane calls an op with
-// the same arguments; the op does that lane's share and does not wait: where one op reads what
-// another wrote, the caller puts a barrier between. Results do not depend, bit for bit, on the
-// number of lanes or on the other rows (ARCHITECTURE.md): each output element is one accumulator
-// with k ascending.
+// the same arguments; the lane does the pieces that it claims (base/system/lanes.h) and does not
+// wait: where one op reads what another wrote, the caller puts a barrier between. Results do not
+// depend, bit for bit, on the number of lanes, on which lane did what, or on the other rows
+// (ARCHITECTURE.md): each output element is one accumulator with k ascending.
 class Ops {
  public:
   virtual ~Ops() = default;
 
-  // Everything every lane wrote before is visible to every lane after.
+  // What every piece before it wrote is visible after it.
   virtual void barrier(Lane& lane) const = 0;
 
   // out[i] = row tokens[i] of `table` as float32. table: [vocab, width]; out: [tokens, width].

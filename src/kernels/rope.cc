@@ -68,16 +68,17 @@ void store(const Kernels& kernels, const KvLayer& cache, const float* value, con
 void CpuOps::rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> positions,
                          Rows<float> angles) const {
   const int64_t pairs = rope.rotated / 2;
-  const WorkRange mine = lane.share(static_cast<int64_t>(positions.size()));
-  for (int64_t row = mine.begin; row < mine.end; ++row) {
-    const auto position = static_cast<float>(positions[static_cast<size_t>(row)]);
-    float* out = angles.row(row);
-    for (int64_t i = 0; i < pairs; ++i) {
-      const double angle = position * rope.frequencies[static_cast<size_t>(i)];
-      out[i] = static_cast<float>(std::cos(angle)) * rope.magnitude;
-      out[pairs + i] = static_cast<float>(std::sin(angle)) * rope.magnitude;
+  lane.for_each_piece(std::ssize(positions), 1, [&](WorkRange rows) {
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      const auto position = static_cast<float>(positions[static_cast<size_t>(row)]);
+      float* out = angles.row(row);
+      for (int64_t i = 0; i < pairs; ++i) {
+        const double angle = position * rope.frequencies[static_cast<size_t>(i)];
+        out[i] = static_cast<float>(std::cos(angle)) * rope.magnitude;
+        out[pairs + i] = static_cast<float>(std::sin(angle)) * rope.magnitude;
+      }
     }
-  }
+  });
 }
 
 void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, Rope::Pairs pairs,
@@ -88,30 +89,31 @@ void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, Rope::Pairs p
   const int32_t head_dim = cache.head_dim;
   const int64_t query_heads = queries.width / head_dim;
   const int64_t heads = query_heads + cache.heads;  // of a row; a key goes with its value
-  const WorkRange mine = lane.share(queries.rows * heads);
   HeadInFlight in_flight;
-  for (const AttentionSlice& slice : rows.slices) {
-    const int64_t first = std::max(mine.begin, slice.row * heads);
-    const int64_t last = std::min(mine.end, int64_t{slice.row + slice.rows} * heads);
-    for (int64_t item = first; item < last; ++item) {
-      const int64_t row = item / heads;
-      const int64_t head = item % heads - query_heads;
-      if (head < 0) {
-        norm_and_rotate(kernels_, pairs, row_of(angles, row), norm.query, norm.epsilon, head_dim,
-                        queries.row(row) + (head + query_heads) * head_dim);
-        continue;
+  lane.for_each_piece(queries.rows * heads, 1, [&](WorkRange mine) {
+    for (const AttentionSlice& slice : rows.slices) {
+      const int64_t first = std::max(mine.begin, slice.row * heads);
+      const int64_t last = std::min(mine.end, int64_t{slice.row + slice.rows} * heads);
+      for (int64_t item = first; item < last; ++item) {
+        const int64_t row = item / heads;
+        const int64_t head = item % heads - query_heads;
+        if (head < 0) {
+          norm_and_rotate(kernels_, pairs, row_of(angles, row), norm.query, norm.epsilon, head_dim,
+                          queries.row(row) + (head + query_heads) * head_dim);
+          continue;
+        }
+        if (rows.positions[static_cast<size_t>(row)] < slice.write_from) continue;
+        std::memcpy(in_flight.values, keys.row(row) + head * head_dim,
+                    static_cast<size_t>(head_dim) * sizeof(float));
+        norm_and_rotate(kernels_, pairs, row_of(angles, row), norm.key, norm.epsilon, head_dim,
+                        in_flight.values);
+        store(kernels_, cache, values.row(row) + head * head_dim,
+              place_of(cache, slice.table, rows.slots[static_cast<size_t>(row)],
+                       static_cast<int32_t>(head)),
+              in_flight);
       }
-      if (rows.positions[static_cast<size_t>(row)] < slice.write_from) continue;
-      std::memcpy(in_flight.values, keys.row(row) + head * head_dim,
-                  static_cast<size_t>(head_dim) * sizeof(float));
-      norm_and_rotate(kernels_, pairs, row_of(angles, row), norm.key, norm.epsilon, head_dim,
-                      in_flight.values);
-      store(kernels_, cache, values.row(row) + head * head_dim,
-            place_of(cache, slice.table, rows.slots[static_cast<size_t>(row)],
-                     static_cast<int32_t>(head)),
-            in_flight);
     }
-  }
+  });
 }
 
 }  // namespace millrace::ops

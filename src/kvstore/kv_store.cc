@@ -87,16 +87,17 @@ int64_t KvStore::bytes() const {
 }
 
 void KvStore::copy(Lane& lane, std::span<const BlockCopy> copies) const {
-  const WorkRange mine = lane.share(layers());
-  for (const BlockCopy& copy : copies) {
-    for (int64_t i = mine.begin; i < mine.end; ++i) {
-      if (layer_groups_[static_cast<size_t>(i)] != copy.group) continue;
-      const KvLayer& layer = this->layer(i);
-      std::memcpy(layer.keys + copy.to.value * layer.block_stride,
-                  layer.keys + copy.from.value * layer.block_stride,
-                  static_cast<size_t>(layer.block_stride));
+  lane.for_each_piece(layers(), 1, [&](WorkRange piece) {
+    for (const BlockCopy& copy : copies) {
+      for (int64_t i = piece.begin; i < piece.end; ++i) {
+        if (layer_groups_[static_cast<size_t>(i)] != copy.group) continue;
+        const KvLayer& layer = this->layer(i);
+        std::memcpy(layer.keys + copy.to.value * layer.block_stride,
+                    layer.keys + copy.from.value * layer.block_stride,
+                    static_cast<size_t>(layer.block_stride));
+      }
     }
-  }
+  });
 }
 
 }  // namespace millrace

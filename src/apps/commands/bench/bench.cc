@@ -1,7 +1,10 @@
 #include "apps/commands/bench/bench.h"
 
+#include <memory>
+
 #include <CLI/CLI.hpp>
 
+#include "apps/commands/bench/busy_cpus.h"
 #include "apps/commands/bench/report.h"
 #include "apps/terminal/output.h"
 
@@ -35,6 +38,10 @@ void bind(CLI::App& command, BenchOptions& options) {
       .add_flag("--profile", options.profile,
                 "also where the time of each test's steps goes, op by op")
       ->group(group);
+  command
+      .add_flag("--contended", options.contended,
+                "generation of one sequence also with a foreign busy process on each CPU")
+      ->group(group);
   command.add_flag("--json", options.json, "print one JSON object")->group(group);
 
   CLI::App* make = command.add_subcommand("make", "write a model of random weights to measure");
@@ -53,9 +60,16 @@ absl::Status run_bench(const BenchOptions& options, std::FILE* out) {
   if (options.pp == 0 && options.tg == 0) {
     return invalid_argument("--pp 0 and --tg 0 leave nothing to measure");
   }
+  if (options.contended && options.tg == 0) {
+    return invalid_argument("--contended measures generation, of which --tg 0 leaves nothing");
+  }
+  std::unique_ptr<BusyCpus> busy;
+  if (options.contended) {
+    ASSIGN_OR_RETURN(busy, BusyCpus::start());
+  }
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
   ASSIGN_OR_RETURN(const Loaded loaded, load_for(checkpoint, options.compute));
-  ASSIGN_OR_RETURN(const BenchMeasured measured, measure_all(options, loaded));
+  ASSIGN_OR_RETURN(const BenchMeasured measured, measure_all(options, loaded, busy.get()));
   return write_output(options.json ? bench_json(options, loaded, checkpoint, measured)
                                    : bench_table(options, loaded, checkpoint, measured),
                       out);

@@ -20,6 +20,7 @@ struct BenchOptions {
   std::vector<int32_t> batch = {1, 2, 4, 8, 16, 32};
   int64_t repeat = 5;
   bool profile = false;
+  bool contended = false;  // generation also with a foreign process on each CPU
   bool json = false;
   bool making = false;  // `bench make` was typed
   MakeOptions make;

@@ -76,11 +76,16 @@ absl::StatusOr<BenchProfile> profile_of(const Loaded& loaded, const ComputeOptio
                       .time = time};
 }
 
-absl::StatusOr<double> tokens_per_second(BenchRig& rig, const BenchTest& test) {
+absl::StatusOr<double> tokens_per_second(BenchRig& rig, const BenchTest& test,
+                                         const BusyCpus* busy) {
   const RealClock clock;
+  if (test.busy) busy->resume();
   const Instant start = clock.now();
-  RETURN_IF_ERROR(rig.run(test));
-  return static_cast<double>(test.all_tokens()) / absl::ToDoubleSeconds(clock.now() - start);
+  const absl::Status ran = rig.run(test);
+  const Instant end = clock.now();
+  if (test.busy) busy->rest();
+  RETURN_IF_ERROR(ran);
+  return static_cast<double>(test.all_tokens()) / absl::ToDoubleSeconds(end - start);
 }
 
 }  // namespace
@@ -100,7 +105,17 @@ double BenchResult::roofline_percent() const {
   return std::max(peak_seconds, dram_seconds) * median() / tokens * 100;
 }
 
-absl::StatusOr<BenchMeasured> measure_all(const BenchOptions& options, const Loaded& loaded) {
+std::optional<double> BenchMeasured::contended_ratio() const {
+  const auto busy = std::ranges::find_if(results, [](const auto& r) { return r.test.busy; });
+  const auto quiet = std::ranges::find_if(results, [](const BenchResult& result) {
+    return !result.test.prompt && result.test.batch == 1 && result.test.depth == 0;
+  });
+  if (busy == results.end() || quiet == results.end() || quiet->test.busy) return std::nullopt;
+  return busy->median() / quiet->median();
+}
+
+absl::StatusOr<BenchMeasured> measure_all(const BenchOptions& options, const Loaded& loaded,
+                                          const BusyCpus* busy) {
   BenchMeasured measured;
   for (const BenchTest& test : tests_of(options)) measured.results.emplace_back().test = test;
   ASSIGN_OR_RETURN(const RooflineProbe probe, RooflineProbe::create(loaded.isa, *loaded.lanes));
@@ -108,7 +123,7 @@ absl::StatusOr<BenchMeasured> measure_all(const BenchOptions& options, const Loa
   const auto rounds = static_cast<double>(options.repeat + 1);
   ASSIGN_OR_RETURN(const Rigs rigs, make_rigs(loaded, options.compute, tests_of(options)));
   for (BenchResult& result : measured.results) {
-    RETURN_IF_ERROR(tokens_per_second(rigs.of(result.test), result.test).status());
+    RETURN_IF_ERROR(tokens_per_second(rigs.of(result.test), result.test, busy).status());
   }
   const ForeignCpu foreign;
   std::vector<Roofline> rooflines;
@@ -117,7 +132,7 @@ absl::StatusOr<BenchMeasured> measure_all(const BenchOptions& options, const Loa
     rooflines.push_back(probe.measure());
     for (BenchResult& result : measured.results) {
       ASSIGN_OR_RETURN(result.tokens_per_s.emplace_back(),
-                       tokens_per_second(rigs.of(result.test), result.test));
+                       tokens_per_second(rigs.of(result.test), result.test, busy));
     }
   }
   measured.foreign_cpus = foreign.cpus();

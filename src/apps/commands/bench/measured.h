@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "apps/commands/bench/busy_cpus.h"
 #include "apps/commands/bench/rig.h"
 #include "kernels/measure/recorder.h"
 #include "kernels/measure/roofline.h"
@@ -39,10 +40,15 @@ struct BenchMeasured {
   std::vector<BenchResult> results;
   std::vector<BenchProfile> profiles;  // where they were asked for
   Roofline roofline;                   // median of the rounds'
-  std::optional<double> foreign_cpus;
+  std::optional<double> foreign_cpus;  // busy processes of this bench counted too
+
+  // Speed of generation beside busy processes to that without; none unless both were measured.
+  std::optional<double> contended_ratio() const;
 };
 
 // Runs every test once to warm up, then `repeat` rounds of all tests and the roofline in turns.
-absl::StatusOr<BenchMeasured> measure_all(const BenchOptions& options, const Loaded& loaded);
+// busy: at rest; null unless options.contended.
+absl::StatusOr<BenchMeasured> measure_all(const BenchOptions& options, const Loaded& loaded,
+                                          const BusyCpus* busy);
 
 }  // namespace millrace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -110,6 +111,9 @@ std::string bench_table(const BenchOptions& options, const Loaded& loaded,
                     result.memory_bound() ? "memory" : "products"));
   }
   table += roofline_text(measured, options.compute.lanes());
+  if (const std::optional<double> ratio = measured.contended_ratio()) {
+    table += fmt::format("on busy CPUs generation keeps {:.0f} % of its speed\n", *ratio * 100);
+  }
   for (const BenchProfile& profile : measured.profiles) table += profile_table(profile);
   return table;
 }
@@ -125,6 +129,7 @@ std::string bench_json(const BenchOptions& options, const Loaded& loaded,
                                  {"threads", options.compute.lanes()},
                                  {"roofline", json_of(measured.roofline)}};
   if (measured.foreign_cpus) json["foreign_cpus"] = *measured.foreign_cpus;
+  if (const auto ratio = measured.contended_ratio()) json["contended_ratio"] = *ratio;
   json["results"] = nlohmann::ordered_json::array();
   for (const BenchResult& result : measured.results) json["results"].push_back(json_of(result));
   for (const BenchProfile& profile : measured.profiles) {

@@ -27,6 +27,9 @@ std::vector<BenchTest> tests_of(const BenchOptions& options) {
     const std::string at = depth == 0 ? "" : fmt::format(" @ d{}", depth);
     tests.push_back({.name = fmt::format("tg{}{}", tg, at), .tokens = tg, .depth = depth});
   }
+  if (options.contended) {
+    tests.push_back({.name = fmt::format("tg{} busy", tg), .tokens = tg, .busy = true});
+  }
   for (const int32_t batch : options.batch) {
     tests.push_back({.name = fmt::format("tg{}@{}", tg, batch), .tokens = tg, .batch = batch});
   }
