@@ -1,5 +1,6 @@
 """Options of the commands: their names here and elsewhere, from the environment, from a file, and what is said of wrong ones."""
 
+import ctypes
 import os
 import pathlib
 import re
@@ -131,6 +132,13 @@ class Started(unittest.TestCase):
                             "weights": "MiB", "huge": "of weights", "cache": "f16", "context": "8,192 tokens", "sequences": "64 at once",
                             "ready": "http://127.0.0.1:"}.items():
             self.assertIn(words, table[name])
+
+    def test_the_table_says_why_there_are_no_huge_pages(self):
+        no_huge_pages = 41  # PR_SET_THP_DISABLE, which a child inherits
+        with Server("--threads", "1", preexec_fn=lambda: ctypes.CDLL(None).prctl(no_huge_pages, 1, 0, 0, 0)) as server:
+            line = server.table["huge"]
+        self.assertRegex(line, r"^pages +0 B of ")
+        self.assertRegex(line, r"switched off for this process \(prctl\)|enabled is never|this system has none")
 
     def test_the_default_cache_is_all_sequences_or_a_quarter(self):
         self.assertIn("MiB, 512 tokens in f16", self.table(MODEL, "--max-num-seqs", 2, "--max-model-len", 256)["cache"])

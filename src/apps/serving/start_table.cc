@@ -17,7 +17,8 @@ std::string line(std::string_view name, std::string_view value, std::string_view
 
 std::string huge_pages_line(const Model& model) {
   const PageUse use = page_use(model.matrix_memory());
-  const bool are_whole = use.huge + 2 * kHugePageBytes > use.resident;  // but for the last one
+  // The end of the memory may be less than a huge page.
+  const bool are_whole = use.huge >= use.resident / kHugePageBytes * kHugePageBytes;
   std::string why = are_whole ? "asked for and granted" : why_no_huge_pages();
   if (use.resident + kHugePageBytes < std::ssize(model.matrix_memory())) {
     why += "; the rest is still being read";

@@ -27,23 +27,24 @@ BpeModel::BpeModel(VocabPtr vocab, Rules rules)
 }
 
 absl::Status BpeModel::read_merges(const MergeList& merges) {
-  return merges_.read(
-      merges, rules_.prefix, [this](std::string_view text) { return find_listed(text); },
-      [this](TokenId id) { return is_text(id); });
+  const auto find = [this](std::string_view text, TokenId likely) {
+    const bool is_likely = vocab_->contains(likely) && vocab_->text(likely) == text;
+    return if_listed(is_likely ? likely : vocab_->find(text));
+  };
+  return merges_.read(merges, rules_.prefix, find, [this](TokenId id) { return is_text(id); });
 }
 
 bool BpeModel::is_text(TokenId id) const {
   return vocab_->kind(id) != TokenKind::kControl && vocab_->kind(id) != TokenKind::kUnknown;
 }
 
-std::optional<TokenId> BpeModel::find_listed(std::string_view text) const {
-  const auto id = vocab_->find(text);
+std::optional<TokenId> BpeModel::if_listed(std::optional<TokenId> id) const {
   const bool listed = id && (rules_.listed.empty() || rules_.listed[static_cast<size_t>(*id)]);
   return listed ? id : std::nullopt;
 }
 
 std::optional<TokenId> BpeModel::find(std::string_view text) const {
-  const auto id = find_listed(text);
+  const auto id = if_listed(vocab_->find(text));
   return id && is_text(*id) ? id : std::nullopt;
 }
 

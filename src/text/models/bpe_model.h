@@ -44,7 +44,7 @@ class BpeModel final : public WordModel {
   absl::Status read_merges(const MergeList& merges);
   bool is_plain_bytes() const;
   bool is_text(TokenId id) const;
-  std::optional<TokenId> find_listed(std::string_view text) const;
+  std::optional<TokenId> if_listed(std::optional<TokenId> id) const;
   std::optional<TokenId> find(std::string_view text) const;  // what text may become
   void add_bytes(std::string_view word, Merges::Word& symbols) const;
   void add_characters(std::string_view word, Merges::Word& symbols) const;

@@ -59,7 +59,8 @@ class Merges {
 
   // Adds the joins of a list, the first ones before the others. `prefix`, where right tokens begin
   // with it, is no part of what they join to. No join makes a token that is not `may_become`.
-  using Find = absl::FunctionRef<std::optional<TokenId>(std::string_view)>;
+  // find: the token with this text; `likely`, perhaps no token, is probably the one.
+  using Find = absl::FunctionRef<std::optional<TokenId>(std::string_view text, TokenId likely)>;
   using MayBecome = absl::FunctionRef<bool(TokenId)>;
   absl::Status read(const MergeList& list, std::string_view prefix, Find find,
                     MayBecome may_become);

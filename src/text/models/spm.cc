@@ -141,7 +141,7 @@ void SpmTokenizer::read_joins_of(TokenId id) {
 }
 
 absl::Status SpmTokenizer::read_merges(const MergeList& merges) {
-  const auto find = [this](std::string_view text) { return vocab().find(text); };
+  const auto find = [this](std::string_view text, TokenId) { return vocab().find(text); };
   return merges_.read(merges, "", find, [this](TokenId joined) {
     note_spaces_in(vocab().text(joined));
     return is_text(joined);
