@@ -186,6 +186,18 @@ TEST(LanePieces, AreDoneWhenTheJobReturns) {
   }
 }
 
+TEST(LanePiecesDeathTest, CallNothingOfTheirLane) {
+  const auto in_piece = [](absl::FunctionRef<void(Lane&)> call) {
+    LanePool pool(1);
+    pool.run([&](Lane& lane) { lane.for_each_piece(1, 1, [&](WorkRange) { call(lane); }); });
+  };
+  EXPECT_DEATH(in_piece([](Lane& lane) { lane.index(); }), "within a piece");
+  EXPECT_DEATH(in_piece([](Lane& lane) { lane.share(1); }), "within a piece");
+  EXPECT_DEATH(in_piece([](Lane& lane) { lane.barrier(); }), "within a piece");
+  EXPECT_DEATH(in_piece([](Lane& lane) { lane.for_each_piece(1, 1, [](WorkRange) {}); }),
+               "within a piece");
+}
+
 TEST(LaneShares, AreEachDoneOnceWithTheirOwnMemory) {
   for (const int lanes : {1, 2, 5}) {
     LanePool pool(lanes);
