@@ -126,6 +126,17 @@ class Commands(unittest.TestCase):
         self.assertTrue(any(r["test"] == "pp32" for r in results))
         self.assertTrue(all(r["tokens_per_s"] > 0 for r in results))
 
+    def test_bench_contended(self):
+        contended = ["bench", MODEL, "--pp", 0, "--tg", 8, "--batch", 1, "--repeat", 1, "--contended"]
+        done = json.loads(run(*contended, "--json").stdout)
+        self.assertEqual([r["test"] for r in done["results"][:2]], ["tg8", "tg8 busy"])
+        quiet, busy = (r["tokens_per_s"] for r in done["results"][:2])
+        self.assertAlmostEqual(done["contended_ratio"], busy / quiet, delta=0.01)
+        self.assertIn("On busy CPUs generation keeps", run(*contended).stdout)
+        refused = run("bench", MODEL, "--tg", 0, "--contended")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("--contended measures generation", refused.stderr)
+
     def test_eval_of_a_short_text(self):
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
             file.write("The mill turns because the water runs, and the water runs because it rains. " * 40)

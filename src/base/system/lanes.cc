@@ -59,6 +59,12 @@ WorkRange Lane::share_of(int64_t owner, int64_t total, int64_t grain) const {
   return {std::min(begin, total), std::min(end, total)};
 }
 
+// Only some lanes would come to a call within a piece.
+void Lane::wait_for_lanes() {
+  CHECK(!in_piece_, "a lane's index or share is asked for within a piece");
+  waits_for_lanes_ = true;
+}
+
 // A call takes the place of the one kCalls before it, which must be done.
 void Lane::begin_call(int64_t units) {
   ++call_;
@@ -71,8 +77,14 @@ void Lane::begin_call(int64_t units) {
 
 void Lane::for_each_piece(int64_t total, int64_t grain, absl::FunctionRef<void(WorkRange)> work) {
   CHECK(grain >= 1, "pieces of {}", grain);
+  CHECK(!in_piece_, "pieces within a piece");
   if (total <= 0) return;
-  if (count_ == 1) return work({0, total});
+  const auto run = [&](WorkRange piece) {
+    in_piece_ = true;
+    work(piece);
+    in_piece_ = false;
+  };
+  if (count_ == 1) return run({0, total});
   const int64_t grains = (total + grain - 1) / grain;
   const int64_t unit = (grains + kUnitsMax - 1) / kUnitsMax * grain;
   const int64_t units = (total + unit - 1) / unit;
@@ -84,7 +96,7 @@ void Lane::for_each_piece(int64_t total, int64_t grain, absl::FunctionRef<void(W
     while (true) {
       const WorkRange piece = pool_.claim(call_, owner, share, owner == index_);
       if (piece.size() == 0) break;
-      work({piece.begin * unit, std::min(piece.end * unit, total)});
+      run({piece.begin * unit, std::min(piece.end * unit, total)});
       done += piece.size();
     }
   }
@@ -107,6 +119,7 @@ void Lane::arrive() {
 }
 
 void Lane::barrier() {
+  CHECK(!in_piece_, "a barrier within a piece");
   arrive();
   while (done_ != call_) {
     const uint32_t call = ++done_;

@@ -20,7 +20,7 @@ struct WorkRange {
 };
 
 // One thread's part in a single-program multiple-data job: every lane runs the same code, with the
-// same arguments, and passes the same calls of for_each_piece() and barrier() in the same order.
+// same arguments, and makes the same calls of its lane in the same order.
 //
 // Work is claimed in pieces, and a barrier waits for pieces, not for lanes: a lane that the system
 // has taken off its CPU holds up no more than the piece it is in. When it comes back it finds
@@ -31,7 +31,7 @@ class Lane {
  public:
   // In [0, count()). From here on barriers wait for every lane.
   int index() {
-    waits_for_lanes_ = true;
+    wait_for_lanes();
     return index_;
   }
   int count() const { return count_; }
@@ -39,15 +39,15 @@ class Lane {
   // The lane's contiguous share of [0, total) in whole `grain`s; shares differ by at most one
   // grain. From here on barriers wait for every lane.
   WorkRange share(int64_t total, int64_t grain = 1) {
-    waits_for_lanes_ = true;
+    wait_for_lanes();
     return share_of(index_, total, grain);
   }
 
   // Calls `work` for pieces that together are [0, total), each once, on one lane or another. A
   // piece begins at a multiple of `grain`. A lane claims its own share in order, half of what is
   // left at a time, so that its pieces are one linear stream; then, from the back, half of what
-  // another has left. grain: at least 1. `work` calls neither for_each_piece() nor barrier(). Does
-  // not wait for pieces that other lanes claimed.
+  // another has left. grain: at least 1. `work` calls nothing of its lane but count(). Does not
+  // wait for pieces that other lanes claimed.
   void for_each_piece(int64_t total, int64_t grain, absl::FunctionRef<void(WorkRange)> work);
 
   // Calls `work` for each lane's share of [0, total), each once, on one lane or another: for work
@@ -65,6 +65,7 @@ class Lane {
       : pool_(pool), index_(index), count_(count), call_(call), done_(call) {}
 
   WorkRange share_of(int64_t owner, int64_t total, int64_t grain) const;
+  void wait_for_lanes();
   void begin_call(int64_t units);
   void arrive();
 
@@ -74,6 +75,7 @@ class Lane {
   int index_;
   int count_;
   bool waits_for_lanes_ = false;
+  bool in_piece_ = false;
   uint32_t call_;                            // the number of the last call
   uint32_t done_;                            // this call and all before are known to be done
   std::array<uint32_t, kCalls> units_ = {};  // of the calls after done_, by number
