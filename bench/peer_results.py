@@ -61,7 +61,7 @@ def plot(results, path):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    own, *peers = results["engines"]
+    own = results["engines"][0]
     figure, axes = pyplot.subplots(1, len(results["models"]), squeeze=False, figsize=(1.5 + 4.5 * len(results["models"]), 4))
     for axis, model in zip(axes[0], results["models"]):
         tests = list(model["tests"])
@@ -75,6 +75,6 @@ def plot(results, path):
         axis.set_xticks([x + 0.4 - 0.4 / len(results["engines"]) for x in range(len(tests))], tests, rotation=30, ha="right")
         axis.set_title(model["model"], fontsize=9)
         axis.set_ylabel(f"tokens/s, {own} = 1")
-    axes[0][0].legend()
-    figure.tight_layout()
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="lower center", ncol=len(results["engines"]))
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
     figure.savefig(path)

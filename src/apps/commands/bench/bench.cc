@@ -32,6 +32,10 @@ void bind(CLI::App& command, BenchOptions& options) {
   count("--repeat", options.repeat, 1, 1000,
         "rounds of all tests in turns, after one to warm up; their median counts");
   command
+      .add_flag("--contended", options.contended,
+                "each test also beside a busy process of another program on each CPU")
+      ->group(group);
+  command
       .add_flag("--profile", options.profile,
                 "also where the time of each test's steps goes, op by op")
       ->group(group);

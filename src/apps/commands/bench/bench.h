@@ -19,6 +19,7 @@ struct BenchOptions {
   std::vector<int32_t> depth = {0};  // tokens in the cache before those that one sequence generates
   std::vector<int32_t> batch = {1, 2, 4, 8, 16, 32};
   int64_t repeat = 5;
+  bool contended = false;  // each test also beside a busy process on each CPU
   bool profile = false;
   bool json = false;
   bool making = false;  // `bench make` was typed

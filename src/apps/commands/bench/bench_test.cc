@@ -3,13 +3,16 @@
 #include <cstdio>
 #include <filesystem>
 #include <string>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <absl/time/clock.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "apps/commands/bench/busy_cpus.h"
 #include "apps/commands/bench/foreign_cpu.h"
 #include "apps/commands/bench/profile_lines.h"
 #include "apps/commands/bench/rig.h"
@@ -94,6 +97,26 @@ TEST_F(Bench, ProfileAddsUpToTheStep) {
   const std::string text = output_of(options_);
   EXPECT_THAT(text, HasSubstr("waits for slower lanes"));
   EXPECT_THAT(text, HasSubstr("Q8_0 x q8"));
+}
+
+TEST_F(Bench, ContendedTestsRunBesideBusyProcesses) {
+  options_.contended = true;
+  options_.pp = 0;
+  const auto json = nlohmann::json::parse(output_of(options_));
+  std::vector<std::string> names;
+  for (const auto& result : json["results"]) names.push_back(result["test"]);
+  EXPECT_THAT(names, ElementsAre("tg4", "tg4@3", "tg4 busy", "tg4@3 busy"));
+}
+
+TEST(BusyCpusTest, KeepsEveryCpuBusyUntilItIsGone) {
+  const ForeignCpu foreign;
+  {
+    const auto busy = BusyCpus::start();
+    ASSERT_TRUE(busy.ok()) << busy.status();
+    absl::SleepFor(absl::Milliseconds(300));
+  }
+  EXPECT_GT(foreign.cpus().value_or(1), 0.3);
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);  // no child is left
 }
 
 TEST_F(Bench, SaysWhatItLacks) {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
+#include "apps/commands/bench/busy_cpus.h"
 #include "apps/commands/bench/foreign_cpu.h"
 #include "apps/terminal/progress.h"
 #include "base/clock.h"
@@ -78,6 +80,11 @@ absl::StatusOr<BenchProfile> profile_of(const Loaded& loaded, const ComputeOptio
 
 absl::StatusOr<double> tokens_per_second(BenchRig& rig, const BenchTest& test) {
   const RealClock clock;
+  std::optional<BusyCpus> busy;
+  if (test.contended) {
+    ASSIGN_OR_RETURN(BusyCpus started, BusyCpus::start());
+    busy.emplace(std::move(started));
+  }
   const Instant start = clock.now();
   RETURN_IF_ERROR(rig.run(test));
   return static_cast<double>(test.all_tokens()) / absl::ToDoubleSeconds(clock.now() - start);
@@ -124,7 +131,7 @@ absl::StatusOr<BenchMeasured> measure_all(const BenchOptions& options, const Loa
   measured.roofline = median_of(rooflines);
   for (BenchResult& result : measured.results) {
     RETURN_IF_ERROR(count_work(loaded, options.compute, measured.roofline, result));
-    if (!options.profile) continue;
+    if (!options.profile || result.test.contended) continue;
     ASSIGN_OR_RETURN(measured.profiles.emplace_back(),
                      profile_of(loaded, options.compute, result.test));
   }

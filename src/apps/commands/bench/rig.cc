@@ -22,13 +22,20 @@ std::vector<BenchTest> tests_of(const BenchOptions& options) {
   if (pp > 0) {
     tests.push_back({.name = fmt::format("pp{}", pp), .prompt = true, .tokens = pp});
   }
-  if (tg == 0) return tests;
   for (const int32_t depth : options.depth) {
+    if (tg == 0) break;
     const std::string at = depth == 0 ? "" : fmt::format(" @ d{}", depth);
     tests.push_back({.name = fmt::format("tg{}{}", tg, at), .tokens = tg, .depth = depth});
   }
   for (const int32_t batch : options.batch) {
+    if (tg == 0) break;
     tests.push_back({.name = fmt::format("tg{}@{}", tg, batch), .tokens = tg, .batch = batch});
+  }
+  for (size_t i = 0, quiet = tests.size(); options.contended && i < quiet; ++i) {
+    BenchTest test = tests[i];
+    test.name += " busy";
+    test.contended = true;
+    tests.push_back(std::move(test));
   }
   return tests;
 }

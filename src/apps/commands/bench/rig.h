@@ -15,11 +15,12 @@ namespace millrace {
 
 // What one row of the table measures.
 struct BenchTest {
-  std::string name;     // "pp512", "tg128", "tg128@8", "tg128 @ d2048"
+  std::string name;     // "pp512", "tg128", "tg128@8", "tg128 @ d2048", "pp512 busy"
   bool prompt = false;  // computes its tokens together, else one after the other
   int32_t tokens = 0;   // of each sequence
   int32_t batch = 1;
   int32_t depth = 0;  // tokens in the cache before
+  bool contended = false;
 
   int64_t all_tokens() const { return int64_t{tokens} * batch; }
 };
