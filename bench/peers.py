@@ -10,6 +10,7 @@ llama-cpp-python; openvino-genai runs where it is installed and can load the fil
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -89,6 +90,19 @@ def measure(engines, model, tests, rounds):
     return speeds
 
 
+@contextlib.contextmanager
+def busy_cpus():
+    """A busy process on each CPU that this one may use."""
+    processes = [subprocess.Popen([sys.executable, "-c", f"import os\nos.sched_setaffinity(0, [{cpu}])\nwhile True: pass"])
+                 for cpu in sorted(os.sched_getaffinity(0))]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def renew_readme():
     results = json.loads(peer_results.README_RESULTS.read_text())
     peer_results.README.write_text(peer_results.readme_with(peer_results.README.read_text(), results))
@@ -109,6 +123,7 @@ def parse(arguments):
     parser.add_argument("--depth", type=numbers, default=[0], help="tokens in the cache before one sequence generates, 0,2048,...")
     parser.add_argument("--batch", type=numbers, default=[8, 32], help="sequences that generate at once, 8,32,...")
     parser.add_argument("--binary", default=str(ROOT / "build/release/millrace"))
+    parser.add_argument("--contended", action="store_true", help="beside a busy process on each CPU, for all engines alike")
     parser.add_argument("--json", type=pathlib.Path, help="write the results here")
     parser.add_argument("--plot", type=pathlib.Path, help="draw them, PNG or SVG; needs matplotlib")
     parser.add_argument("--readme", action="store_true", help="only renew README.md's table from bench/results/peers.json")
@@ -126,8 +141,9 @@ def main():
     engines, tests = engines_of(options), tests_of(options)
     results = {"machine": machine(), "date": datetime.date.today().isoformat(), "commit": commit(),
                "command": command_text(sys.argv[1:]), "rounds": options.rounds, "threads": options.threads, "engines": [], "models": []}
-    for model in options.models:
-        results["models"].append({"model": model.stem, "tests": measure(engines, model, tests, options.rounds)})
+    with busy_cpus() if options.contended else contextlib.nullcontext():
+        for model in options.models:
+            results["models"].append({"model": model.stem, "tests": measure(engines, model, tests, options.rounds)})
     ran = {engine for model in results["models"] for speeds in model["tests"].values() for engine in speeds}
     results["engines"] = [engine.name for engine in engines if engine.name in ran]
     print(peer_results.heading_of(results))

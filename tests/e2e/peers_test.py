@@ -1,6 +1,7 @@
 """bench/peers.py: what it makes of other engines' answers, and that README.md shows what was measured."""
 
 import json
+import os
 import pathlib
 import stat
 import subprocess
@@ -14,6 +15,7 @@ sys.path.insert(0, str(program.ROOT / "bench"))
 
 import peer_engines  # noqa: E402
 import peer_results  # noqa: E402
+import peers  # noqa: E402
 from peer_engines import Test  # noqa: E402
 
 BATCHED = """
@@ -68,6 +70,12 @@ class Peers(unittest.TestCase):
             self.assertTrue(results[key], key)
         with self.assertRaises(ValueError):
             peer_results.readme_with("no place", results)
+
+    def test_busy_processes_end_with_the_run(self):
+        with peers.busy_cpus() as processes:
+            self.assertEqual(len(processes), len(os.sched_getaffinity(0)))
+            self.assertEqual([p.poll() for p in processes], [None] * len(processes))
+        self.assertNotIn(None, [p.poll() for p in processes])
 
     def test_a_run_with_a_model(self):
         program.need_model()
