@@ -27,7 +27,7 @@ import llama_cpp
 import tokenizers
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from against_llama_cpp import ROOT, cpu_name
+from peer_results import ROOT, cpu_name
 
 SHARED = ROOT / "../shared/data"
 VOCABULARIES = {

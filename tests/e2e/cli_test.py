@@ -132,7 +132,7 @@ class Commands(unittest.TestCase):
         self.assertEqual([r["test"] for r in done["results"][:2]], ["tg8", "tg8 busy"])
         quiet, busy = (r["tokens_per_s"] for r in done["results"][:2])
         self.assertAlmostEqual(done["contended_ratio"], busy / quiet, delta=0.01)
-        self.assertIn("On busy CPUs generation keeps", run(*contended).stdout)
+        self.assertIn("on busy CPUs generation keeps", run(*contended).stdout)
         refused = run("bench", MODEL, "--tg", 0, "--contended")
         self.assertNotEqual(refused.returncode, 0)
         self.assertIn("--contended measures generation", refused.stderr)

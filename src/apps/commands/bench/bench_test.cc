@@ -96,6 +96,15 @@ TEST_F(Bench, ProfileAddsUpToTheStep) {
   EXPECT_THAT(text, HasSubstr("Q8_0 x q8"));
 }
 
+TEST_F(Bench, ContendedGenerationIsATestOfItsOwn) {
+  options_.contended = true;
+  options_.pp = 0;
+  const auto json = nlohmann::json::parse(output_of(options_));
+  std::vector<std::string> names;
+  for (const auto& result : json["results"]) names.push_back(result["test"]);
+  EXPECT_THAT(names, ElementsAre("tg4", "tg4 busy", "tg4@3"));
+}
+
 TEST_F(Bench, SaysWhatItLacks) {
   options_.pp = options_.tg = 0;
   EXPECT_THAT(run_bench(options_, stdout).message(), HasSubstr("nothing to measure"));

@@ -6,10 +6,10 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
+#include "apps/commands/bench/published_shapes.h"
 #include "apps/terminal/amounts.h"
 #include "apps/terminal/output.h"
 #include "apps/terminal/progress.h"
-#include "models/published_shapes.h"
 #include "tensor/dtype.h"
 
 namespace millrace {

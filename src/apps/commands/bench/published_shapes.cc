@@ -1,4 +1,4 @@
-#include "models/published_shapes.h"
+#include "apps/commands/bench/published_shapes.h"
 
 namespace millrace {
 namespace {
