@@ -13,17 +13,17 @@ namespace millrace::ops {
 namespace {
 
 // Rows of a slice go through the keys together so that a tile of keys is converted once for all
-// their vectors: as many as make this many vectors, whose states then stay in the first level
-// cache.
-constexpr int32_t kVectorsMin = 48;
+// their vectors: as many as make this many vectors. At 48, bringing a tile into vectors was 17 % of
+// the work of a long prompt; at 96 all their states still stay in the second level cache.
+constexpr int32_t kVectorsMin = 96;
 
 constexpr int64_t kCacheLine = 64;
 
-// Splits that a row sees at most: of the whole cache, or of the window at its least convenient
+// Splits that a row reads at most: of the whole cache, or of its keys at their least convenient
 // place.
 int64_t splits_max(const AttentionShape& shape, const KvLayer& cache) {
   const int64_t all = (cache.blocks * cache.block_tokens + kKeySplit - 1) / kKeySplit;
-  return shape.window > 0 ? std::min<int64_t>(all, shape.window / kKeySplit + 2) : all;
+  return shape.keys_max > 0 ? std::min<int64_t>(all, shape.keys_max / kKeySplit + 2) : all;
 }
 
 // Where a call's working memory lies: a counter for each lane, a cache line apart, then each lane's
@@ -39,6 +39,7 @@ class AttentionMemory {
 
   int32_t heads() const { return heads_; }  // query heads of a K/V head
   int32_t item_rows() const { return std::clamp(kVectorsMin / heads_, 1, kKeyTile); }
+  int64_t splits() const { return splits_; }  // that a row of which lanes share reads at most
   int64_t bytes() const {
     return lanes_ * (kCacheLine + lane_floats() * static_cast<int64_t>(sizeof(float)));
   }
@@ -83,29 +84,41 @@ class AttentionMemory {
   std::byte* memory_ = nullptr;
 };
 
+constexpr int32_t kNoSplit = std::numeric_limits<int32_t>::max();
+
 // Neighbouring rows of one slice and one K/V head.
 struct Item {
   const AttentionSlice& slice;
   int32_t row;  // the first, in the batch
   int32_t rows;
   int32_t head;
-  int32_t position;  // of the first row
+  const KeyRanges& keys;
 
-  int32_t last_position() const { return position + rows - 1; }
-  int32_t first_key(int32_t window) const {
-    return window > 0 ? std::max(0, position + 1 - window) : 0;
+  // The first split from `from` on that a row reads; kNoSplit: none.
+  int32_t split_from(int32_t from) const {
+    int32_t next = kNoSplit;
+    for (int32_t i = row; i < row + rows; ++i) {
+      const auto ranges = keys.of(i);
+      const auto range = std::ranges::find_if(
+          ranges, [&](const KeyRange& keys_of) { return keys_of.end > from * kKeySplit; });
+      if (range != ranges.end()) next = std::min(next, std::max(from, range->begin / kKeySplit));
+    }
+    return next;
+  }
+  // What several lanes may do each: a row's splits, but rows that share tiles together.
+  int32_t parts() const {
+    if (rows > 1) return 1;
+    int32_t count = 0;
+    for (int32_t i = split_from(0); i != kNoSplit; i = split_from(i + 1)) ++count;
+    return count;
   }
 };
 
-struct SplitRange {
+struct PartRange {
   int32_t begin;
   int32_t end;
   int32_t size() const { return end - begin; }
 };
-
-SplitRange splits_of(const Item& item, int32_t window) {
-  return {item.first_key(window) / kKeySplit, item.last_position() / kKeySplit + 1};
-}
 
 struct Call {
   const AttentionKernels& kernels;
@@ -128,16 +141,18 @@ void for_each_item(const Call& call, absl::FunctionRef<void(const Item&)> visit)
                .row = row,
                .rows = std::min(height, slice.rows - first),
                .head = head,
-               .position = call.rows.positions[static_cast<size_t>(row)]});
+               .keys = *call.rows.keys});
       }
     }
   }
 }
 
-// Tiles seen times vectors; loading a tile costs about what three vectors do.
+// Tiles that the last row reads times vectors; loading a tile costs about what three vectors do.
 int64_t cost_of(const Call& call, const Item& item) {
-  const int64_t tiles =
-      item.last_position() / kKeyTile - item.first_key(call.shape.window) / kKeyTile + 1;
+  int64_t tiles = 0;
+  for (const KeyRange& range : item.keys.of(item.row + item.rows - 1)) {
+    tiles += (range.end - 1) / kKeyTile - range.begin / kKeyTile + 1;
+  }
   return tiles * (item.rows * call.memory.heads() + 3);
 }
 
@@ -153,7 +168,7 @@ struct Division {
   int64_t owner(int32_t part) const {
     return (2 * parts * before + cost * (2 * part + 1)) * lanes / (2 * parts * total);
   }
-  SplitRange owned_by(int64_t lane) const { return {first_from(lane), first_from(lane + 1)}; }
+  PartRange owned_by(int64_t lane) const { return {first_from(lane), first_from(lane + 1)}; }
 
  private:
   // The first part of lane `lane` or a later one.
@@ -179,40 +194,31 @@ class Worker {
         item_(item),
         heads_(call.memory.heads()),
         column_(int64_t{item.head} * heads_ * call.cache.head_dim),
-        splits_(splits_of(item, call.shape.window)),
-        cache_{.dtype = call.cache.dtype,
-               .keys = call.cache.keys + item.head * call.cache.head_stride,
-               .values = call.cache.values + item.head * call.cache.head_stride,
-               .block_stride = call.cache.block_stride,
-               .block_tokens = call.cache.block_tokens,
-               .head_dim = call.cache.head_dim,
-               .table = &item.slice.table.data()->value},
+        cache_(kv_head(call.cache, numbers_of(item.slice.table), item.head)),
         queries_{.data = call.queries.row(item.row) + column_,
                  .row_stride = call.queries.stride,
                  .rows = item.rows,
                  .heads = heads_,
-                 .position = item.position,
-                 .window = call.shape.window,
-                 .scale = call.shape.scale} {
-    static_assert(sizeof(BlockId) == sizeof(int32_t));  // a table is an array of block numbers
-  }
+                 .ranges = item.keys.ranges.data(),
+                 .starts = item.keys.starts.data() + item.row,
+                 .scale = call.shape.scale} {}
 
   // The first parts, added up in the lane's total.
-  void begin(int64_t lane, SplitRange parts) const {
+  void begin(int64_t lane, PartRange parts) const {
     const SoftmaxState total = call_.memory.total(lane);
     std::fill_n(total.max, vectors(), -std::numeric_limits<float>::infinity());
     std::fill_n(total.sum, vectors(), 0.0F);
     std::fill_n(total.out, vectors() * padded_head_dim(cache_.head_dim), 0.0F);
-    for (int32_t part = parts.begin; part < parts.end; ++part) {
-      attend(lane, part, call_.memory.split(lane));
+    for_each_split(parts, [&](int32_t, int32_t split) {
+      attend(lane, split, call_.memory.split(lane));
       add(call_.memory.split(lane), total);
-    }
+    });
   }
   // Parts of a row that another lane begins, each by itself.
-  void go_on(int64_t lane, SplitRange parts) const {
-    for (int32_t part = parts.begin; part < parts.end; ++part) {
-      attend(lane, part, call_.memory.later(lane, part - parts.begin));
-    }
+  void go_on(int64_t lane, PartRange parts) const {
+    for_each_split(parts, [&](int32_t part, int32_t split) {
+      attend(lane, split, call_.memory.later(lane, part - parts.begin));
+    });
   }
   void add(const SoftmaxState& later, const SoftmaxState& total) const {
     call_.kernels.merge(later, vectors(), cache_.head_dim, total);
@@ -226,16 +232,22 @@ class Worker {
 
  private:
   int32_t vectors() const { return item_.rows * heads_; }
-  void attend(int64_t lane, int32_t part, const SoftmaxState& state) const {
-    call_.kernels.attend(cache_, queries_, splits_.begin + part, call_.memory.key_tile(lane),
-                         state);
+  void for_each_split(PartRange parts,
+                      absl::FunctionRef<void(int32_t part, int32_t split)> visit) const {
+    int32_t part = 0;
+    for (int32_t split = item_.split_from(0); split != kNoSplit && part < parts.end; ++part) {
+      if (part >= parts.begin) visit(part, split);
+      split = item_.split_from(split + 1);
+    }
+  }
+  void attend(int64_t lane, int32_t split, const SoftmaxState& state) const {
+    call_.kernels.attend(cache_, queries_, split, call_.memory.key_tile(lane), state);
   }
 
   const Call& call_;
   const Item& item_;
   int32_t heads_;
   int64_t column_;  // of the first query head, in floats
-  SplitRange splits_;
   KvHead cache_;
   QueryRows queries_;
 };
@@ -243,7 +255,7 @@ class Worker {
 // A row that several lanes work on. The lane that is done last merges, in ascending order, so that
 // none waits.
 void run_shared(const Call& call, const Item& item, const Division& division, int64_t lane,
-                SplitRange mine) {
+                PartRange mine) {
   const Worker worker(call, item);
   const int64_t leader = division.owner(0);
   if (lane == leader) {
@@ -279,18 +291,19 @@ void attention(Lane& lane, const Kernels& kernels, const AttentionRows& rows,
   CHECK(shape.query_heads % cache.heads == 0 && cache.head_dim <= kHeadDimMax);
   AttentionMemory layout(shape, cache, lane.count());
   CHECK(static_cast<int64_t>(memory.size()) >= layout.bytes());
+  CHECK(std::ssize(rows.keys->starts) == queries.rows + 1);
   layout.place(memory.data());
   const Call call = {*kernels.attention, rows, shape, queries, cache, layout, out};
   Division division = {.before = 0, .cost = 0, .total = 0, .lanes = lane.count(), .parts = 1};
   for_each_item(call, [&](const Item& item) { division.total += cost_of(call, item); });
   for_each_item(call, [&](const Item& item) {
-    const int32_t splits = splits_of(item, shape.window).size();
     division.cost = cost_of(call, item);
-    division.parts = item.rows == 1 ? splits : 1;
-    const SplitRange mine = division.owned_by(lane.index());
+    division.parts = item.parts();
+    CHECK(division.parts <= layout.splits(), "{} splits of {}", division.parts, layout.splits());
+    const PartRange mine = division.owned_by(lane.index());
     if (mine.size() == division.parts) {
       const Worker worker(call, item);
-      worker.begin(lane.index(), {0, splits});
+      worker.begin(lane.index(), {0, kNoSplit});
       worker.finish(layout.total(lane.index()));
     } else if (mine.size() > 0) {
       run_shared(call, item, division, lane.index(), mine);

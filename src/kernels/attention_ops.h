@@ -6,6 +6,7 @@
 
 #include "base/ids.h"
 #include "base/system/lanes.h"
+#include "kernels/attention_pattern.h"
 #include "kernels/isa.h"
 #include "tensor/kv_layer.h"
 #include "tensor/view.h"
@@ -24,12 +25,20 @@ struct AttentionSlice {
   std::span<const BlockId> table;
 };
 
-// The rows' places: positions and slots of all rows in the batch (core/batch.h). A key is read at
-// the slot that equals its position.
+// A table as the kernels take it.
+inline const int32_t* numbers_of(std::span<const BlockId> table) {
+  static_assert(sizeof(BlockId) == sizeof(int32_t));
+  return &table.data()->value;
+}
+
+// The rows' places: positions and slots of all rows in the batch (core/batch.h), and the keys that
+// each reads, as a pattern lists them (kernels/attention_pattern.h). A key is read at the slot that
+// equals its position.
 struct AttentionRows {
   std::span<const AttentionSlice> slices;
   std::span<const int32_t> positions;
   std::span<const int32_t> slots;
+  const KeyRanges* keys = nullptr;
 };
 
 // Rotary embedding (Su et al. 2021), in pairs of neighbours (d, d + 1) or of halves (d, d + rotated
@@ -65,16 +74,17 @@ void rope_and_store(Lane& lane, const Kernels& kernels, const AttentionRows& row
 
 struct AttentionShape {
   int32_t query_heads = 0;  // a multiple of the cache's heads
-  int32_t window = 0;       // a query at p sees keys above p - window; 0: all
+  int32_t keys_max = 0;     // that a row reads, without gaps; 0: any number
   float scale = 0;          // of the scores, usually 1 / sqrt(head_dim)
 };
 
 // Bytes of working memory that attention() needs for `lanes` lanes, a multiple of 64.
 int64_t attention_memory_bytes(const AttentionShape& shape, const KvLayer& cache, int lanes);
 
-// Causal attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): tiles of 32
+// Attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): tiles of 32
 // keys anchored at position 0, splits of 512 keys merged in ascending order, whatever the blocks.
-// Masked lanes count as zero with V read as zero; a tile that a row cannot see is skipped. memory:
+// Keys outside a row's ranges count as zero with V read as zero; a tile that a row does not read is
+// skipped. memory:
 // aligned to 64 bytes, zero when first used, then the ops' own; one serves every layer, with a
 // barrier between two calls. out: [rows, query_heads * head_dim].
 void attention(Lane& lane, const Kernels& kernels, const AttentionRows& rows,

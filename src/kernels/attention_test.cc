@@ -20,7 +20,10 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
   const int32_t query_heads = config.shape.query_heads;
   const int32_t heads = config.shape.heads;
   std::vector<double> out(static_cast<size_t>(query_heads * head_dim));
-  const int32_t first = config.window > 0 ? std::max(0, row + 1 - config.window) : 0;
+  std::vector<int32_t> keys;
+  for (int32_t key = 0; key <= row; ++key) {
+    if (reads(config, row, key)) keys.push_back(key);
+  }
   const auto stored = [&](const std::vector<float>& values, int32_t key, int32_t head, int32_t d) {
     return double{
         rounded(config.dtype, values[static_cast<size_t>((key * heads + head) * head_dim + d)])};
@@ -29,7 +32,7 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
     const int32_t head = q / (query_heads / heads);
     std::vector<double> weights;
     double top = -INFINITY;
-    for (int32_t key = first; key <= row; ++key) {
+    for (const int32_t key : keys) {
       double score = 0;
       double terms = 0;
       for (int32_t d = 0; d < head_dim; ++d) {
@@ -45,10 +48,10 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
     }
     double sum = 0;
     for (double& weight : weights) sum += weight = std::exp(weight - top);
-    for (int32_t key = first; key <= row; ++key) {
+    for (size_t i = 0; i < keys.size(); ++i) {
       for (int32_t d = 0; d < head_dim; ++d) {
         out[static_cast<size_t>(q * head_dim + d)] +=
-            weights[static_cast<size_t>(key - first)] / sum * stored(sequence.values, key, head, d);
+            weights[i] / sum * stored(sequence.values, keys[i], head, d);
       }
     }
   }
@@ -81,7 +84,8 @@ Config config_of(Isa isa, DType dtype, size_t i) {
           .shape = shape,
           .block_tokens = kBlocks[(i / 2) % std::size(kBlocks)],
           .window = kWindows[(i / 3) % std::size(kWindows)],
-          .scale = 2 / std::sqrt(static_cast<float>(shape.head_dim))};
+          .scale = 2 / std::sqrt(static_cast<float>(shape.head_dim)),
+          .scattered = i % 5 > 2};
 }
 
 TEST(Attention, MatchesItsDefinition) {
@@ -138,9 +142,10 @@ std::vector<float> by_chunks(Runner& runner, const Config& config, int32_t lengt
 TEST(Attention, BitsDoNotDependOnChunksBlocksOrLanes) {
   Runner runners[] = {Runner(1), Runner(2), Runner(3), Runner(4)};
   for (const Isa isa : isas()) {
-    for (size_t i = 0; i < 4; ++i) {
+    for (size_t i = 0; i < 6; ++i) {
       Config config = config_of(isa, kCacheTypes[i % 3], i);
       config.window = kWindows[i % std::size(kWindows)];
+      config.scattered = i > 3;
       const int32_t length = i % 2 == 0 ? 70 : 530;
       const int32_t first = i % 2 == 0 ? 0 : 500;
       config.block_tokens = 16;
@@ -201,7 +206,8 @@ TEST(Attention, BitsDoNotDependOnHowLanesShareALongContext) {
                              .shape = {16, 2, 1},
                              .block_tokens = 16,
                              .window = window,
-                             .scale = 0.25F};
+                             .scale = 0.25F,
+                             .scattered = window == 1500};
       TestSequence sequence = make_sequence(config, 5000, 5);
       TestSequence other = make_sequence(config, 1700, 6);
       TestCache cache(config, 500);
@@ -272,6 +278,30 @@ TEST(Attention, PortableTwinsGiveTheBitsOfTheirInstructionSets) {
     const std::vector<float> expected = by_chunks(runner, config, 66'000, 65'998, 1);
     config.isa = twin;
     EXPECT_TRUE(same_bits(by_chunks(runner, config, 66'000, 65'998, 1), expected));
+  }
+}
+
+// Whatever lies in the others, even where neighbours in a tile are read.
+TEST(Attention, KeysOutsideARowsRangesAreNotRead) {
+  constexpr int32_t kLength = 1300;
+  Runner runner(2);
+  for (const Isa isa : isas()) {
+    for (size_t i = 0; i < 9; ++i) {
+      Config config = config_of(isa, kCacheTypes[i % 3], i);
+      config.scattered = true;
+      TestSequence sequence = make_sequence(config, kLength, 5);
+      const std::vector<Part> row = {{&sequence, kLength - 1, kLength}};
+      TestCache all(config, kLength / config.block_tokens + 1);
+      all.place(sequence);
+      runner.store(all, {{&sequence, 0, kLength}});
+      const std::vector<float> expected = runner.attend(all, row);
+      TestCache some(config, kLength / config.block_tokens + 1);
+      some.place(sequence);
+      for (int32_t key = 0; key < kLength; ++key) {
+        if (reads(config, kLength - 1, key)) runner.store(some, {{&sequence, key, key + 1}});
+      }
+      EXPECT_TRUE(same_bits(runner.attend(some, row), expected)) << config.name();
+    }
   }
 }
 
