@@ -27,13 +27,14 @@ int64_t splits_max(const AttentionShape& shape, const KvLayer& cache) {
 }
 
 // Where a call's working memory lies: a counter for each lane, a cache line apart, then each lane's
-// states and key tile.
+// states and what attend() needs.
 class AttentionMemory {
  public:
   AttentionMemory(const AttentionShape& shape, const KvLayer& cache, int lanes)
       : heads_(shape.query_heads / cache.heads),
         vectors_(item_rows() * heads_),
         splits_(splits_max(shape, cache)),
+        head_dim_(cache.head_dim),
         padded_(padded_head_dim(cache.head_dim)),
         lanes_(lanes) {}
 
@@ -58,15 +59,17 @@ class AttentionMemory {
   SoftmaxState later(int64_t lane, int32_t i) const {
     return state(lane_memory(lane) + 2 * state_floats(vectors_) + i * state_floats(heads_), heads_);
   }
-  float* key_tile(int64_t lane) const { return lane_memory(lane + 1) - key_tile_floats(); }
+  float* attend_memory(int64_t lane) const {
+    return lane_memory(lane + 1) - attend_floats(vectors_, head_dim_);
+  }
 
  private:
   int64_t state_floats(int64_t vectors) const {
     return vectors * padded_ + padded_head_dim(2 * vectors);
   }
-  int64_t key_tile_floats() const { return 2 * kKeyTile * padded_; }
   int64_t lane_floats() const {
-    return 2 * state_floats(vectors_) + splits_ * state_floats(heads_) + key_tile_floats();
+    return 2 * state_floats(vectors_) + splits_ * state_floats(heads_) +
+           attend_floats(vectors_, head_dim_);
   }
   float* lane_memory(int64_t lane) const {
     return reinterpret_cast<float*>(memory_ + lanes_ * kCacheLine) + lane * lane_floats();
@@ -79,6 +82,7 @@ class AttentionMemory {
   int32_t heads_;
   int32_t vectors_;  // of an item, at most
   int64_t splits_;   // of a row, at most
+  int64_t head_dim_;
   int64_t padded_;
   int64_t lanes_;
   std::byte* memory_ = nullptr;
@@ -241,7 +245,7 @@ class Worker {
     }
   }
   void attend(int64_t lane, int32_t split, const SoftmaxState& state) const {
-    call_.kernels.attend(cache_, queries_, split, call_.memory.key_tile(lane), state);
+    call_.kernels.attend(cache_, queries_, split, call_.memory.attend_memory(lane), state);
   }
 
   const Call& call_;

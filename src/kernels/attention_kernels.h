@@ -17,6 +17,14 @@ inline constexpr int kKeySplit = 512;  // keys with one softmax of their own: 16
 // Working memory is laid out in rows of whole vectors of the widest instruction set.
 constexpr int64_t padded_head_dim(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
 
+// Working memory of attend(): the queries in a cache type's own form, and a tile.
+constexpr int64_t queries_floats(int64_t vectors, int64_t head_dim) {
+  return vectors * padded_head_dim(head_dim) / 2;
+}
+constexpr int64_t attend_floats(int64_t vectors, int64_t head_dim) {
+  return queries_floats(vectors, head_dim) + 2 * kKeyTile * padded_head_dim(head_dim);
+}
+
 // One K/V head of one sequence (tensor/kv_layer.h): the head's part of block b is at keys + b *
 // block_stride.
 struct KvHead {
@@ -72,9 +80,9 @@ struct AttentionKernels {
   void (*rotate)(float* head, const float* angles, int32_t rotated, bool halves);
   // Writes a key and a value, [head_dim] each, to slot `slot`, rounded to the cache's type.
   void (*store_token)(const KvHead& cache, int64_t slot, const float* key, const float* value);
-  // Sets `state` to what the vectors read of the keys [split * kKeySplit, + kKeySplit). tile:
-  // working memory, [kKeyTile, 2 * padded_head_dim].
-  void (*attend)(const KvHead& cache, const QueryRows& queries, int32_t split, float* tile,
+  // Sets `state` to what the vectors read of the keys [split * kKeySplit, + kKeySplit). memory:
+  // attend_floats(vectors, head_dim).
+  void (*attend)(const KvHead& cache, const QueryRows& queries, int32_t split, float* memory,
                  const SoftmaxState& state);
   // Adds later keys to a state.
   void (*merge)(const SoftmaxState& later, int32_t vectors, int32_t head_dim,
@@ -89,5 +97,6 @@ extern const AttentionKernels kPortable8Attention;
 extern const AttentionKernels kPortable16Attention;
 extern const AttentionKernels kAvx2Attention;
 extern const AttentionKernels kAvx512Attention;
+extern const AttentionKernels kAvx512Bf16Attention;
 
 }  // namespace millrace

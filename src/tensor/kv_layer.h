@@ -9,8 +9,8 @@ namespace millrace {
 
 inline constexpr int kHeadDimMax = 256;  // dimensions of a head that the kernels' tiles hold
 
-// Where an element lies in its head's part of a block, in elements: keys dimension by dimension,
-// [head_dim, block_tokens], values token by token, [block_tokens, head_dim].
+// Where an element lies in its head's part of a block, in elements, unless a tier lays a cache type
+// otherwise (kernels/generic/kv_pairs.inc): keys [head_dim, block_tokens], values the other way.
 constexpr int64_t key_element(int32_t block_tokens, int64_t token, int64_t d) {
   return d * block_tokens + token;
 }

@@ -10,6 +10,14 @@ constexpr int kSumsMax = 8;
 }  // namespace
 }  // namespace millrace
 
+#include "kernels/generic/kv_codecs.inc"
+
+namespace millrace {
+namespace {
+using Bf16Codec = PlainCodec<Bf16Number>;
+}  // namespace
+}  // namespace millrace
+
 #include "kernels/generic/attention.inc"
 #include "kernels/generic/rope.inc"
 
