@@ -93,6 +93,7 @@ absl::Status LocalExecutor::allocate() {
                .rows_max = options_.rows_max,
                .sequences_max = options_.sequences_max};
   slices_.resize(capacity_.groups.size());
+  keys_.resize(capacity_.groups.size());
   rows_.resize(capacity_.groups.size());
   for (auto& slices : slices_) slices.reserve(static_cast<size_t>(options_.sequences_max));
 
@@ -133,7 +134,12 @@ void LocalExecutor::prepare(const Batch& batch) {
       slices_[group].push_back(
           {.row = head.row, .rows = rows, .write_from = head.write_from, .table = table});
     }
-    rows_[group] = {.slices = slices_[group], .positions = batch.positions, .slots = batch.slots};
+    const ops::CausalPattern pattern = {.window = capacity_.groups[group].window};
+    pattern.list(batch.positions, keys_[group]);
+    rows_[group] = {.slices = slices_[group],
+                    .positions = batch.positions,
+                    .slots = batch.slots,
+                    .keys = &keys_[group]};
   }
 }
 

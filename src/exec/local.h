@@ -73,6 +73,7 @@ class LocalExecutor final : public Executor {
 
   const Batch* batch_ = nullptr;                          // between start and finish
   std::vector<std::vector<ops::AttentionSlice>> slices_;  // [groups, slices]
+  std::vector<ops::KeyRanges> keys_;                      // [groups]
   std::vector<ops::AttentionRows> rows_;                  // [groups]
   std::vector<int32_t> want_positions_;                   // [wants]
 };

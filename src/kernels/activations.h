@@ -15,6 +15,7 @@ struct ActivationForms {
   bool q16 = false;
   bool bf16 = false;
 
+  bool operator==(const ActivationForms& other) const = default;
   ActivationForms& operator|=(const ActivationForms& other) {
     f32 |= other.f32;
     q8 |= other.q8;

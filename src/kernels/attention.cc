@@ -13,32 +13,34 @@ namespace millrace::ops {
 namespace {
 
 // Rows of a slice go through the keys together so that a tile of keys is converted once for all
-// their vectors: as many as make this many vectors, whose states then stay in the first level
-// cache.
-constexpr int32_t kVectorsMin = 48;
+// their vectors: as many as make this many vectors. At 48, bringing a tile into vectors was 17 % of
+// the work of a long prompt; at 96 all their states still stay in the second level cache.
+constexpr int32_t kVectorsMin = 96;
 
 constexpr int64_t kCacheLine = 64;
 
-// Splits that a row sees at most: of the whole cache, or of the window at its least convenient
+// Splits that a row reads at most: of the whole cache, or of its keys at their least convenient
 // place.
 int64_t splits_max(const AttentionShape& shape, const KvLayer& cache) {
   const int64_t all = (cache.blocks * cache.block_tokens + kKeySplit - 1) / kKeySplit;
-  return shape.window > 0 ? std::min<int64_t>(all, shape.window / kKeySplit + 2) : all;
+  return shape.keys_max > 0 ? std::min<int64_t>(all, shape.keys_max / kKeySplit + 2) : all;
 }
 
 // Where a call's working memory lies: a counter for each lane, a cache line apart, then each lane's
-// states and key tile.
+// states and what attend() needs.
 class AttentionMemory {
  public:
   AttentionMemory(const AttentionShape& shape, const KvLayer& cache, int lanes)
       : heads_(shape.query_heads / cache.heads),
         vectors_(item_rows() * heads_),
         splits_(splits_max(shape, cache)),
+        head_dim_(cache.head_dim),
         padded_(padded_head_dim(cache.head_dim)),
         lanes_(lanes) {}
 
   int32_t heads() const { return heads_; }  // query heads of a K/V head
   int32_t item_rows() const { return std::clamp(kVectorsMin / heads_, 1, kKeyTile); }
+  int64_t splits() const { return splits_; }  // that a row of which lanes share reads at most
   int64_t bytes() const {
     return lanes_ * (kCacheLine + lane_floats() * static_cast<int64_t>(sizeof(float)));
   }
@@ -57,15 +59,17 @@ class AttentionMemory {
   SoftmaxState later(int64_t lane, int32_t i) const {
     return state(lane_memory(lane) + 2 * state_floats(vectors_) + i * state_floats(heads_), heads_);
   }
-  float* key_tile(int64_t lane) const { return lane_memory(lane + 1) - key_tile_floats(); }
+  float* attend_memory(int64_t lane) const {
+    return lane_memory(lane + 1) - attend_floats(vectors_, head_dim_);
+  }
 
  private:
   int64_t state_floats(int64_t vectors) const {
     return vectors * padded_ + padded_head_dim(2 * vectors);
   }
-  int64_t key_tile_floats() const { return 2 * kKeyTile * padded_; }
   int64_t lane_floats() const {
-    return 2 * state_floats(vectors_) + splits_ * state_floats(heads_) + key_tile_floats();
+    return 2 * state_floats(vectors_) + splits_ * state_floats(heads_) +
+           attend_floats(vectors_, head_dim_);
   }
   float* lane_memory(int64_t lane) const {
     return reinterpret_cast<float*>(memory_ + lanes_ * kCacheLine) + lane * lane_floats();
@@ -78,10 +82,13 @@ class AttentionMemory {
   int32_t heads_;
   int32_t vectors_;  // of an item, at most
   int64_t splits_;   // of a row, at most
+  int64_t head_dim_;
   int64_t padded_;
   int64_t lanes_;
   std::byte* memory_ = nullptr;
 };
+
+constexpr int32_t kNoSplit = std::numeric_limits<int32_t>::max();
 
 // Neighbouring rows of one slice and one K/V head.
 struct Item {
@@ -89,23 +96,33 @@ struct Item {
   int32_t row;  // the first, in the batch
   int32_t rows;
   int32_t head;
-  int32_t position;  // of the first row
+  const KeyRanges& keys;
 
-  int32_t last_position() const { return position + rows - 1; }
-  int32_t first_key(int32_t window) const {
-    return window > 0 ? std::max(0, position + 1 - window) : 0;
+  // The first split from `from` on that a row reads; kNoSplit: none.
+  int32_t split_from(int32_t from) const {
+    int32_t next = kNoSplit;
+    for (int32_t i = row; i < row + rows; ++i) {
+      const auto ranges = keys.of(i);
+      const auto range = std::ranges::find_if(
+          ranges, [&](const KeyRange& keys_of) { return keys_of.end > from * kKeySplit; });
+      if (range != ranges.end()) next = std::min(next, std::max(from, range->begin / kKeySplit));
+    }
+    return next;
+  }
+  // What several lanes may do each: a row's splits, but rows that share tiles together.
+  int32_t parts() const {
+    if (rows > 1) return 1;
+    int32_t count = 0;
+    for (int32_t i = split_from(0); i != kNoSplit; i = split_from(i + 1)) ++count;
+    return count;
   }
 };
 
-struct SplitRange {
+struct PartRange {
   int32_t begin;
   int32_t end;
   int32_t size() const { return end - begin; }
 };
-
-SplitRange splits_of(const Item& item, int32_t window) {
-  return {item.first_key(window) / kKeySplit, item.last_position() / kKeySplit + 1};
-}
 
 struct Call {
   const AttentionKernels& kernels;
@@ -128,16 +145,18 @@ void for_each_item(const Call& call, absl::FunctionRef<void(const Item&)> visit)
                .row = row,
                .rows = std::min(height, slice.rows - first),
                .head = head,
-               .position = call.rows.positions[static_cast<size_t>(row)]});
+               .keys = *call.rows.keys});
       }
     }
   }
 }
 
-// Tiles seen times vectors; loading a tile costs about what three vectors do.
+// Tiles that the last row reads times vectors; loading a tile costs about what three vectors do.
 int64_t cost_of(const Call& call, const Item& item) {
-  const int64_t tiles =
-      item.last_position() / kKeyTile - item.first_key(call.shape.window) / kKeyTile + 1;
+  int64_t tiles = 0;
+  for (const KeyRange& range : item.keys.of(item.row + item.rows - 1)) {
+    tiles += (range.end - 1) / kKeyTile - range.begin / kKeyTile + 1;
+  }
   return tiles * (item.rows * call.memory.heads() + 3);
 }
 
@@ -153,7 +172,7 @@ struct Division {
   int64_t owner(int32_t part) const {
     return (2 * parts * before + cost * (2 * part + 1)) * lanes / (2 * parts * total);
   }
-  SplitRange owned_by(int64_t lane) const { return {first_from(lane), first_from(lane + 1)}; }
+  PartRange owned_by(int64_t lane) const { return {first_from(lane), first_from(lane + 1)}; }
 
  private:
   // The first part of lane `lane` or a later one.
@@ -179,40 +198,31 @@ class Worker {
         item_(item),
         heads_(call.memory.heads()),
         column_(int64_t{item.head} * heads_ * call.cache.head_dim),
-        splits_(splits_of(item, call.shape.window)),
-        cache_{.dtype = call.cache.dtype,
-               .keys = call.cache.keys + item.head * call.cache.head_stride,
-               .values = call.cache.values + item.head * call.cache.head_stride,
-               .block_stride = call.cache.block_stride,
-               .block_tokens = call.cache.block_tokens,
-               .head_dim = call.cache.head_dim,
-               .table = &item.slice.table.data()->value},
+        cache_(kv_head(call.cache, numbers_of(item.slice.table), item.head)),
         queries_{.data = call.queries.row(item.row) + column_,
                  .row_stride = call.queries.stride,
                  .rows = item.rows,
                  .heads = heads_,
-                 .position = item.position,
-                 .window = call.shape.window,
-                 .scale = call.shape.scale} {
-    static_assert(sizeof(BlockId) == sizeof(int32_t));  // a table is an array of block numbers
-  }
+                 .ranges = item.keys.ranges.data(),
+                 .starts = item.keys.starts.data() + item.row,
+                 .scale = call.shape.scale} {}
 
   // The first parts, added up in the lane's total.
-  void begin(int64_t lane, SplitRange parts) const {
+  void begin(int64_t lane, PartRange parts) const {
     const SoftmaxState total = call_.memory.total(lane);
     std::fill_n(total.max, vectors(), -std::numeric_limits<float>::infinity());
     std::fill_n(total.sum, vectors(), 0.0F);
     std::fill_n(total.out, vectors() * padded_head_dim(cache_.head_dim), 0.0F);
-    for (int32_t part = parts.begin; part < parts.end; ++part) {
-      attend(lane, part, call_.memory.split(lane));
+    for_each_split(parts, [&](int32_t, int32_t split) {
+      attend(lane, split, call_.memory.split(lane));
       add(call_.memory.split(lane), total);
-    }
+    });
   }
   // Parts of a row that another lane begins, each by itself.
-  void go_on(int64_t lane, SplitRange parts) const {
-    for (int32_t part = parts.begin; part < parts.end; ++part) {
-      attend(lane, part, call_.memory.later(lane, part - parts.begin));
-    }
+  void go_on(int64_t lane, PartRange parts) const {
+    for_each_split(parts, [&](int32_t part, int32_t split) {
+      attend(lane, split, call_.memory.later(lane, part - parts.begin));
+    });
   }
   void add(const SoftmaxState& later, const SoftmaxState& total) const {
     call_.kernels.merge(later, vectors(), cache_.head_dim, total);
@@ -226,16 +236,22 @@ class Worker {
 
  private:
   int32_t vectors() const { return item_.rows * heads_; }
-  void attend(int64_t lane, int32_t part, const SoftmaxState& state) const {
-    call_.kernels.attend(cache_, queries_, splits_.begin + part, call_.memory.key_tile(lane),
-                         state);
+  void for_each_split(PartRange parts,
+                      absl::FunctionRef<void(int32_t part, int32_t split)> visit) const {
+    int32_t part = 0;
+    for (int32_t split = item_.split_from(0); split != kNoSplit && part < parts.end; ++part) {
+      if (part >= parts.begin) visit(part, split);
+      split = item_.split_from(split + 1);
+    }
+  }
+  void attend(int64_t lane, int32_t split, const SoftmaxState& state) const {
+    call_.kernels.attend(cache_, queries_, split, call_.memory.attend_memory(lane), state);
   }
 
   const Call& call_;
   const Item& item_;
   int32_t heads_;
   int64_t column_;  // of the first query head, in floats
-  SplitRange splits_;
   KvHead cache_;
   QueryRows queries_;
 };
@@ -243,7 +259,7 @@ class Worker {
 // A row that several lanes work on. The lane that is done last merges, in ascending order, so that
 // none waits.
 void run_shared(const Call& call, const Item& item, const Division& division, int64_t lane,
-                SplitRange mine) {
+                PartRange mine) {
   const Worker worker(call, item);
   const int64_t leader = division.owner(0);
   if (lane == leader) {
@@ -279,6 +295,7 @@ void CpuOps::attention(Lane& lane, const AttentionRows& rows, const AttentionSha
   CHECK(shape.query_heads % cache.heads == 0 && cache.head_dim <= kHeadDimMax);
   AttentionMemory layout(shape, cache, lane.count());
   CHECK(static_cast<int64_t>(memory.size()) >= layout.bytes());
+  CHECK(std::ssize(rows.keys->starts) == queries.rows + 1);
   layout.place(memory.data());
   const Call call = {*kernels_.attention, rows, shape, queries, cache, layout, out};
   Division division = {.before = 0, .cost = 0, .total = 0, .lanes = lane.count(), .parts = 1};
@@ -286,13 +303,13 @@ void CpuOps::attention(Lane& lane, const AttentionRows& rows, const AttentionSha
   lane.for_each_share(lane.count(), 1, [&](int owner, WorkRange) {
     division.before = 0;
     for_each_item(call, [&](const Item& item) {
-      const int32_t splits = splits_of(item, shape.window).size();
       division.cost = cost_of(call, item);
-      division.parts = item.rows == 1 ? splits : 1;
-      const SplitRange mine = division.owned_by(owner);
+      division.parts = item.parts();
+      CHECK(division.parts <= layout.splits(), "{} splits of {}", division.parts, layout.splits());
+      const PartRange mine = division.owned_by(owner);
       if (mine.size() == division.parts) {
         const Worker worker(call, item);
-        worker.begin(owner, {0, splits});
+        worker.begin(owner, {0, kNoSplit});
         worker.finish(layout.total(owner));
       } else if (mine.size() > 0) {
         run_shared(call, item, division, owner, mine);

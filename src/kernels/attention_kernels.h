@@ -17,27 +17,52 @@ inline constexpr int kKeySplit = 512;  // keys with one softmax of their own: 16
 // Working memory is laid out in rows of whole vectors of the widest instruction set.
 constexpr int64_t padded_head_dim(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
 
+// Working memory of attend(): the queries in a cache type's own form, and a tile.
+constexpr int64_t queries_floats(int64_t vectors, int64_t head_dim) {
+  return vectors * padded_head_dim(head_dim) / 2;
+}
+constexpr int64_t attend_floats(int64_t vectors, int64_t head_dim) {
+  return queries_floats(vectors, head_dim) + 2 * kKeyTile * padded_head_dim(head_dim);
+}
+
 // One K/V head of one sequence (tensor/kv_layer.h): the head's part of block b is at keys + b *
 // block_stride.
 struct KvHead {
   DType dtype;
-  const std::byte* keys;
-  const std::byte* values;
+  std::byte* keys;
+  std::byte* values;
   int64_t block_stride;
   int32_t block_tokens;
   int32_t head_dim;
   const int32_t* table;  // block numbers of the sequence
 };
 
-// The query heads that read one K/V head, of some neighbouring rows of one sequence. Vector (row,
-// head) is number row * heads + head.
+constexpr KvHead kv_head(const KvLayer& cache, const int32_t* table, int64_t head) {
+  return {.dtype = cache.dtype,
+          .keys = cache.keys + head * cache.head_stride,
+          .values = cache.values + head * cache.head_stride,
+          .block_stride = cache.block_stride,
+          .block_tokens = cache.block_tokens,
+          .head_dim = cache.head_dim,
+          .table = table};
+}
+
+// Keys [begin, end) of a sequence.
+struct KeyRange {
+  int32_t begin;
+  int32_t end;
+};
+
+// The query heads that read one K/V head, of some neighbouring rows of one sequence, at most
+// kKeyTile. Vector (row, head) is number row * heads + head.
 struct QueryRows {
   const float* data;   // vector (row, head) is at data + row * row_stride + head * head_dim
   int64_t row_stride;  // floats
   int32_t rows;
   int32_t heads;
-  int32_t position;  // of the first row
-  int32_t window;    // 0: none
+  // What row i reads: ranges[starts[i]] up to ranges[starts[i + 1]], ascending, without overlap.
+  const KeyRange* ranges;
+  const int32_t* starts;  // [rows + 1]
   float scale;
 };
 
@@ -53,11 +78,11 @@ struct AttentionKernels {
   // Rotates the first `rotated` elements of a head in place, in pairs of neighbours or of halves.
   // angles: [rotated], cosines then sines.
   void (*rotate)(float* head, const float* angles, int32_t rotated, bool halves);
-  // in as dtype. in: [count], count at most kHeadDimMax; out: room for kHeadDimMax elements.
-  void (*round)(DType dtype, const float* in, int32_t count, std::byte* out);
-  // Sets `state` to what the vectors see of the keys [split * kKeySplit, + kKeySplit). tile:
-  // working memory, [kKeyTile, 2 * padded_head_dim].
-  void (*attend)(const KvHead& cache, const QueryRows& queries, int32_t split, float* tile,
+  // Writes a key and a value, [head_dim] each, to slot `slot`, rounded to the cache's type.
+  void (*store_token)(const KvHead& cache, int64_t slot, const float* key, const float* value);
+  // Sets `state` to what the vectors read of the keys [split * kKeySplit, + kKeySplit). memory:
+  // attend_floats(vectors, head_dim).
+  void (*attend)(const KvHead& cache, const QueryRows& queries, int32_t split, float* memory,
                  const SoftmaxState& state);
   // Adds later keys to a state.
   void (*merge)(const SoftmaxState& later, int32_t vectors, int32_t head_dim,
@@ -72,5 +97,6 @@ extern const AttentionKernels kPortable8Attention;
 extern const AttentionKernels kPortable16Attention;
 extern const AttentionKernels kAvx2Attention;
 extern const AttentionKernels kAvx512Attention;
+extern const AttentionKernels kAvx512Bf16Attention;
 
 }  // namespace millrace

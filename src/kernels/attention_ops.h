@@ -5,6 +5,7 @@
 #include <span>
 
 #include "base/ids.h"
+#include "kernels/attention_pattern.h"
 #include "tensor/kv_layer.h"
 
 // What the operations of attention over paged blocks (kernels/ops.h) take.
@@ -21,12 +22,20 @@ struct AttentionSlice {
   std::span<const BlockId> table;
 };
 
-// The rows' places: positions and slots of all rows in the batch (core/batch.h). A key is read at
-// the slot that equals its position.
+// A table as the kernels take it.
+inline const int32_t* numbers_of(std::span<const BlockId> table) {
+  static_assert(sizeof(BlockId) == sizeof(int32_t));
+  return &table.data()->value;
+}
+
+// The rows' places: positions and slots of all rows in the batch (core/batch.h), and the keys that
+// each reads, as a pattern lists them (kernels/attention_pattern.h). A key is read at the slot that
+// equals its position.
 struct AttentionRows {
   std::span<const AttentionSlice> slices;
   std::span<const int32_t> positions;
   std::span<const int32_t> slots;
+  const KeyRanges* keys = nullptr;
 };
 
 // Rotary embedding (Su et al. 2021), in pairs of neighbours (d, d + 1) or of halves (d, d + rotated
@@ -49,7 +58,7 @@ struct HeadNorm {
 
 struct AttentionShape {
   int32_t query_heads = 0;  // a multiple of the cache's heads
-  int32_t window = 0;       // a query at p sees keys above p - window; 0: all
+  int32_t keys_max = 0;     // that a row reads, without gaps; 0: any number
   float scale = 0;          // of the scores, usually 1 / sqrt(head_dim)
 };
 

@@ -20,7 +20,10 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
   const int32_t query_heads = config.shape.query_heads;
   const int32_t heads = config.shape.heads;
   std::vector<double> out(static_cast<size_t>(query_heads * head_dim));
-  const int32_t first = config.window > 0 ? std::max(0, row + 1 - config.window) : 0;
+  std::vector<int32_t> keys;
+  for (int32_t key = 0; key <= row; ++key) {
+    if (reads(config, row, key)) keys.push_back(key);
+  }
   const auto stored = [&](const std::vector<float>& values, int32_t key, int32_t head, int32_t d) {
     return double{
         rounded(config.dtype, values[static_cast<size_t>((key * heads + head) * head_dim + d)])};
@@ -29,12 +32,14 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
     const int32_t head = q / (query_heads / heads);
     std::vector<double> weights;
     double top = -INFINITY;
-    for (int32_t key = first; key <= row; ++key) {
+    for (const int32_t key : keys) {
       double score = 0;
       double terms = 0;
       for (int32_t d = 0; d < head_dim; ++d) {
+        const float query =
+            sequence.queries[static_cast<size_t>((row * query_heads + q) * head_dim + d)];
         const double term =
-            sequence.queries[static_cast<size_t>((row * query_heads + q) * head_dim + d)] *
+            double{in_pairs(config.isa, config.dtype) ? rounded(config.dtype, query) : query} *
             stored(sequence.keys, key, head, d) * config.scale;
         score += term;
         terms += std::fabs(term);
@@ -45,10 +50,10 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
     }
     double sum = 0;
     for (double& weight : weights) sum += weight = std::exp(weight - top);
-    for (int32_t key = first; key <= row; ++key) {
+    for (size_t i = 0; i < keys.size(); ++i) {
       for (int32_t d = 0; d < head_dim; ++d) {
         out[static_cast<size_t>(q * head_dim + d)] +=
-            weights[static_cast<size_t>(key - first)] / sum * stored(sequence.values, key, head, d);
+            weights[i] / sum * stored(sequence.values, keys[i], head, d);
       }
     }
   }
@@ -60,11 +65,12 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
 // by 4u of its result, so a weight errs by (n + 3) a u + 4u of itself; that moves the mean of the
 // values by at most twice as much. Each of at most 16 rescalings in a split and 3 merges errs by
 // (2a + 6) u, and the running sums over a split's 512 keys, in numerator and denominator, by 512 u
-// each.
+// each. A weight rounded to bfloat16 errs by 2^-9 more.
 double bound_of(const Config& config, double absolute) {
   const double weight = (config.shape.head_dim + 3) * absolute + 4;
   const double scaling = (16 + 3) * (2 * absolute + 6);
-  return (2 * weight + 2 * scaling + 2 * 512) * 0x1p-24;
+  const double rounding = in_pairs(config.isa, config.dtype) ? 0x1p-9 : 0;
+  return (2 * weight + 2 * scaling + 2 * 512) * 0x1p-24 + 2 * rounding;
 }
 
 constexpr Shape kShapes[] = {{8, 1, 1},  {16, 4, 1}, {48, 6, 6},  {64, 9, 3},
@@ -81,7 +87,8 @@ Config config_of(Isa isa, DType dtype, size_t i) {
           .shape = shape,
           .block_tokens = kBlocks[(i / 2) % std::size(kBlocks)],
           .window = kWindows[(i / 3) % std::size(kWindows)],
-          .scale = 2 / std::sqrt(static_cast<float>(shape.head_dim))};
+          .scale = 2 / std::sqrt(static_cast<float>(shape.head_dim)),
+          .scattered = i % 5 > 2};
 }
 
 TEST(Attention, MatchesItsDefinition) {
@@ -138,9 +145,10 @@ std::vector<float> by_chunks(Runner& runner, const Config& config, int32_t lengt
 TEST(Attention, BitsDoNotDependOnChunksBlocksOrLanes) {
   Runner runners[] = {Runner(1), Runner(2), Runner(3), Runner(4)};
   for (const Isa isa : isas()) {
-    for (size_t i = 0; i < 4; ++i) {
+    for (size_t i = 0; i < 6; ++i) {
       Config config = config_of(isa, kCacheTypes[i % 3], i);
       config.window = kWindows[i % std::size(kWindows)];
+      config.scattered = i > 3;
       const int32_t length = i % 2 == 0 ? 70 : 530;
       const int32_t first = i % 2 == 0 ? 0 : 500;
       config.block_tokens = 16;
@@ -201,7 +209,8 @@ TEST(Attention, BitsDoNotDependOnHowLanesShareALongContext) {
                              .shape = {16, 2, 1},
                              .block_tokens = 16,
                              .window = window,
-                             .scale = 0.25F};
+                             .scale = 0.25F,
+                             .scattered = window == 1500};
       TestSequence sequence = make_sequence(config, 5000, 5);
       TestSequence other = make_sequence(config, 1700, 6);
       TestCache cache(config, 500);
@@ -260,18 +269,45 @@ TEST(Attention, PortableTwinsGiveTheBitsOfTheirInstructionSets) {
   Runner runner(1);
   const std::pair<Isa, Isa> twins[] = {{Isa::kAvx2, Isa::kPortable8},
                                        {Isa::kAvx512, Isa::kPortable16}};
-  for (const auto& [isa, twin] : twins) {
-    if (!is_supported(isa)) continue;
+  for (const auto& [tier, twin] : twins) {
     for (size_t i = 0; i < 9; ++i) {
-      Config config = config_of(isa, kCacheTypes[i % 3], i);
+      const DType dtype = kCacheTypes[i % 3];
+      const Isa isa = in_pairs(twin, dtype) ? Isa::kAvx512Bf16 : tier;
+      if (!is_supported(isa)) continue;
+      Config config = config_of(isa, dtype, i);
       const std::vector<float> expected = by_chunks(runner, config, 65, 20, 9);
       config.isa = twin;
       EXPECT_TRUE(same_bits(by_chunks(runner, config, 65, 20, 9), expected)) << config.name();
     }
-    Config config = config_of(isa, DType::kF16, 0);
+    if (!is_supported(tier)) continue;
+    Config config = config_of(tier, DType::kF16, 0);
     const std::vector<float> expected = by_chunks(runner, config, 66'000, 65'998, 1);
     config.isa = twin;
     EXPECT_TRUE(same_bits(by_chunks(runner, config, 66'000, 65'998, 1), expected));
+  }
+}
+
+// Whatever lies in the others, even where neighbours in a tile are read.
+TEST(Attention, KeysOutsideARowsRangesAreNotRead) {
+  constexpr int32_t kLength = 1300;
+  Runner runner(2);
+  for (const Isa isa : isas()) {
+    for (size_t i = 0; i < 9; ++i) {
+      Config config = config_of(isa, kCacheTypes[i % 3], i);
+      config.scattered = true;
+      TestSequence sequence = make_sequence(config, kLength, 5);
+      const std::vector<Part> row = {{&sequence, kLength - 1, kLength}};
+      TestCache all(config, kLength / config.block_tokens + 1);
+      all.place(sequence);
+      runner.store(all, {{&sequence, 0, kLength}});
+      const std::vector<float> expected = runner.attend(all, row);
+      TestCache some(config, kLength / config.block_tokens + 1);
+      some.place(sequence);
+      for (int32_t key = 0; key < kLength; ++key) {
+        if (reads(config, kLength - 1, key)) runner.store(some, {{&sequence, key, key + 1}});
+      }
+      EXPECT_TRUE(same_bits(runner.attend(some, row), expected)) << config.name();
+    }
   }
 }
 
@@ -279,26 +315,29 @@ TEST(Attention, PortableTwinsGiveTheBitsOfTheirInstructionSets) {
 TEST(Attention, ARowThatIsNotANumberSpoilsNoOther) {
   Runner runner(2);
   for (const Isa isa : isas()) {
-    Config config = config_of(isa, DType::kF32, 3);
-    config.window = 0;
-    TestSequence sequence = make_sequence(config, 40, 9);
-    TestCache cache(config, 60);
-    cache.place(sequence);
-    runner.store(cache, {{&sequence, 0, 40}});
-    const std::vector<float> clean = runner.attend(cache, {{&sequence, 0, 40}});
-    const auto width = clean.size() / 40;
-    sequence.queries[20 * width] = NAN;
-    sequence.values[35 * width / 3] = INFINITY;
-    runner.store(cache, {{&sequence, 0, 40}});
-    const std::vector<float> spoilt = runner.attend(cache, {{&sequence, 0, 40}});
-    for (size_t row = 0; row < 35; ++row) {
-      const bool same = std::equal(clean.begin() + static_cast<int64_t>(row * width),
-                                   clean.begin() + static_cast<int64_t>((row + 1) * width),
-                                   spoilt.begin() + static_cast<int64_t>(row * width));
-      EXPECT_EQ(same, row != 20) << name_of(isa) << " row " << row;
+    for (const DType dtype : kCacheTypes) {
+      Config config = config_of(isa, dtype, 3);
+      config.window = 0;
+      config.scattered = false;
+      TestSequence sequence = make_sequence(config, 40, 9);
+      TestCache cache(config, 60);
+      cache.place(sequence);
+      runner.store(cache, {{&sequence, 0, 40}});
+      const std::vector<float> clean = runner.attend(cache, {{&sequence, 0, 40}});
+      const auto width = clean.size() / 40;
+      sequence.queries[20 * width] = NAN;
+      sequence.values[35 * width / 3] = INFINITY;
+      runner.store(cache, {{&sequence, 0, 40}});
+      const std::vector<float> spoilt = runner.attend(cache, {{&sequence, 0, 40}});
+      for (size_t row = 0; row < 35; ++row) {
+        const bool same = std::equal(clean.begin() + static_cast<int64_t>(row * width),
+                                     clean.begin() + static_cast<int64_t>((row + 1) * width),
+                                     spoilt.begin() + static_cast<int64_t>(row * width));
+        EXPECT_EQ(same, row != 20) << name_of(isa) << " row " << row;
+      }
+      EXPECT_TRUE(std::isnan(spoilt[20 * width]));
+      EXPECT_FALSE(std::isfinite(spoilt[36 * width]));
     }
-    EXPECT_TRUE(std::isnan(spoilt[20 * width]));
-    EXPECT_FALSE(std::isfinite(spoilt[36 * width]));
   }
 }
 

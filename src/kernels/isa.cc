@@ -9,6 +9,7 @@
 #endif
 
 #include "base/check.h"
+#include "kernels/attention_kernels.h"
 #include "kernels/kernels.h"
 
 namespace millrace {
@@ -65,6 +66,7 @@ std::string missing_features(Isa isa) {
 
 Kernels with_bf16(Kernels kernels) {
   kernels.times_bf16 = kAvx512TimesBf16;
+  kernels.attention = &kAvx512Bf16Attention;
   kernels.probes.bf16 = kAvx512ProbeBf16;
   return kernels;
 }

@@ -67,9 +67,10 @@ class Ops {
                               Rows<const float> keys, Rows<const float> values,
                               const KvLayer& cache) const = 0;
 
-  // Causal attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): tiles of 32
-  // keys anchored at position 0, splits of 512 keys merged in ascending order, whatever the blocks.
-  // Masked lanes count as zero with V read as zero; a tile that a row cannot see is skipped.
+  // Attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): tiles of 32 keys
+  // anchored at position 0, splits of 512 keys merged in ascending order, whatever the blocks. Keys
+  // outside a row's ranges count as zero with V read as zero; a tile that a row does not read is
+  // skipped.
   // memory: aligned to 64 bytes, zero when first used, then the ops' own; one serves every layer,
   // with a barrier between two calls. out: [rows, query_heads * head_dim].
   virtual void attention(Lane& lane, const AttentionRows& rows, const AttentionShape& shape,

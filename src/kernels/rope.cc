@@ -10,12 +10,6 @@
 namespace millrace::ops {
 namespace {
 
-// A head on its way from the batch into the cache.
-struct HeadInFlight {
-  alignas(64) float values[kHeadDimMax];
-  alignas(64) std::byte rounded[kHeadDimMax * sizeof(float)];
-};
-
 std::span<const float> row_of(Rows<const float> rows, int64_t row) {
   return {rows.row(row), static_cast<size_t>(rows.width)};
 }
@@ -27,40 +21,6 @@ void norm_and_rotate(const Kernels& kernels, Rope::Pairs pairs, std::span<const 
   }
   kernels.attention->rotate(head, angles.data(), static_cast<int32_t>(angles.size()),
                             pairs == Rope::Pairs::kHalves);
-}
-
-// Element i goes to out + i * step bytes.
-template <typename Element>
-void scatter(const std::byte* in, int32_t count, int64_t step, std::byte* out) {
-  for (int32_t i = 0; i < count; ++i) {
-    std::memcpy(out + i * step, in + i * static_cast<int64_t>(sizeof(Element)), sizeof(Element));
-  }
-}
-
-struct Place {
-  std::byte* key;
-  std::byte* value;
-};
-
-Place place_of(const KvLayer& cache, std::span<const BlockId> table, int32_t slot, int32_t head) {
-  const int64_t block = table[static_cast<size_t>(slot / cache.block_tokens)].value;
-  const int64_t token = slot % cache.block_tokens;
-  const int64_t start = block * cache.block_stride + head * cache.head_stride;
-  return {.key = cache.keys + start + token * row_bytes(cache.dtype, 1),
-          .value = cache.values + start + token * row_bytes(cache.dtype, cache.head_dim)};
-}
-
-void store(const Kernels& kernels, const KvLayer& cache, const float* value, const Place& place,
-           HeadInFlight& head) {
-  const int64_t size = row_bytes(cache.dtype, 1);
-  kernels.attention->round(cache.dtype, head.values, cache.head_dim, head.rounded);
-  if (size == 4) {
-    scatter<float>(head.rounded, cache.head_dim, size * cache.block_tokens, place.key);
-  } else {
-    scatter<uint16_t>(head.rounded, cache.head_dim, size * cache.block_tokens, place.key);
-  }
-  kernels.attention->round(cache.dtype, value, cache.head_dim, head.rounded);
-  std::memcpy(place.value, head.rounded, static_cast<size_t>(size * cache.head_dim));
 }
 
 }  // namespace
@@ -89,8 +49,8 @@ void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, Rope::Pairs p
   const int32_t head_dim = cache.head_dim;
   const int64_t query_heads = queries.width / head_dim;
   const int64_t heads = query_heads + cache.heads;  // of a row; a key goes with its value
-  HeadInFlight in_flight;
   lane.for_each_piece(queries.rows * heads, 1, [&](WorkRange mine) {
+    alignas(64) float key[kHeadDimMax];
     for (const AttentionSlice& slice : rows.slices) {
       const int64_t first = std::max(mine.begin, slice.row * heads);
       const int64_t last = std::min(mine.end, int64_t{slice.row + slice.rows} * heads);
@@ -103,14 +63,13 @@ void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, Rope::Pairs p
           continue;
         }
         if (rows.positions[static_cast<size_t>(row)] < slice.write_from) continue;
-        std::memcpy(in_flight.values, keys.row(row) + head * head_dim,
+        std::memcpy(key, keys.row(row) + head * head_dim,
                     static_cast<size_t>(head_dim) * sizeof(float));
         norm_and_rotate(kernels_, pairs, row_of(angles, row), norm.key, norm.epsilon, head_dim,
-                        in_flight.values);
-        store(kernels_, cache, values.row(row) + head * head_dim,
-              place_of(cache, slice.table, rows.slots[static_cast<size_t>(row)],
-                       static_cast<int32_t>(head)),
-              in_flight);
+                        key);
+        kernels_.attention->store_token(kv_head(cache, numbers_of(slice.table), head),
+                                        rows.slots[static_cast<size_t>(row)], key,
+                                        values.row(row) + head * head_dim);
       }
     }
   });

@@ -121,8 +121,8 @@ void check_rope(Isa isa, DType dtype, const RopeCase& test, int lanes) {
       const int64_t start = block.value * layer.block_stride + head * layer.head_stride;
       const int64_t size = row_bytes(dtype, 1);
       for (int64_t d = 0; d < test.head_dim; ++d) {
-        const float key = read(layer.keys + start + (d * test.block_tokens + token) * size);
-        const float value = read(layer.values + start + (token * test.head_dim + d) * size);
+        const float key = read(layer.keys + start + key_place(config, token, d) * size);
+        const float value = read(layer.values + start + value_place(config, token, d) * size);
         if (of_second && position < 5) {
           ASSERT_TRUE(std::isnan(key) && std::isnan(value)) << "a shared block was written";
           continue;

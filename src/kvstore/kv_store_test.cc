@@ -12,12 +12,12 @@ namespace {
 
 std::byte* key(const KvLayer& layer, int64_t block, int64_t head, int64_t token, int64_t d) {
   return layer.keys + block * layer.block_stride + head * layer.head_stride +
-         (d * layer.block_tokens + token) * row_bytes(layer.dtype, 1);
+         key_element(layer.block_tokens, token, d) * row_bytes(layer.dtype, 1);
 }
 
 std::byte* value(const KvLayer& layer, int64_t block, int64_t head, int64_t token, int64_t d) {
   return layer.values + block * layer.block_stride + head * layer.head_stride +
-         (token * layer.head_dim + d) * row_bytes(layer.dtype, 1);
+         value_element(layer.head_dim, token, d) * row_bytes(layer.dtype, 1);
 }
 
 const std::vector<KvLayerShape> kLayers = {

@@ -9,13 +9,19 @@ namespace millrace {
 
 inline constexpr int kHeadDimMax = 256;  // dimensions of a head that the kernels' tiles hold
 
-// Where one layer's keys and values lie, block by block. A head's keys of one block lie dimension
-// by dimension, [head_dim, block_tokens], so that neighbouring tokens fill a vector; its values
-// token by token, [block_tokens, head_dim]. With s = bytes of an element:
-//   key   (block, head, token, d): keys + block * block_stride + head * head_stride
-//                                  + (d * block_tokens + token) * s
-//   value (block, head, token, d): values + block * block_stride + head * head_stride
-//                                  + (token * head_dim + d) * s
+// Where an element lies in its head's part of a block, in elements, unless a tier lays a cache type
+// otherwise (kernels/generic/kv_pairs.inc): keys [head_dim, block_tokens], values the other way.
+constexpr int64_t key_element(int32_t block_tokens, int64_t token, int64_t d) {
+  return d * block_tokens + token;
+}
+constexpr int64_t value_element(int32_t head_dim, int64_t token, int64_t d) {
+  return token * head_dim + d;
+}
+
+// Where one layer's keys and values lie: block by block, in it head by head, each head's keys and
+// then its values.
+//   keys (block, head):   keys + block * block_stride + head * head_stride
+//   values (block, head): values + block * block_stride + head * head_stride
 struct KvLayer {
   DType dtype = DType::kF16;  // F16, BF16 or F32
   std::byte* keys = nullptr;

@@ -71,7 +71,7 @@ TEST(Reference, RandomModelsOfEveryFormatGiveItsLogits) {
     ASSERT_TRUE(file.ok()) << file.status();
     const auto checkpoint = Checkpoint::parse(*file);
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-    Runner runner(*checkpoint, {.activations = ActivationMode::kF32, .progress = {}}, 2);
+    Runner runner(*checkpoint, {.activations = ActivationMode::kF32, .pack_cache = {}, .progress = {}}, 2);
     const std::vector<TokenId> tokens = some_tokens(shape);
     const std::vector<double> expected =
         reference_logits(*checkpoint, runner.model().spec(), tokens);
@@ -96,7 +96,7 @@ TEST(Reference, Bfloat16ProductsComeCloseAndKeepTheirBits) {
   const auto checkpoint = Checkpoint::parse(*file);
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   const Isa isa = Isa::kPortable16;
-  Runner runner(*checkpoint, {.isa = isa, .progress = {}}, 2);
+  Runner runner(*checkpoint, {.isa = isa, .pack_cache = {}, .progress = {}}, 2);
   const std::vector<TokenId> tokens = some_tokens(shape);
   const std::vector<double> exact = reference_logits(*checkpoint, runner.model().spec(), tokens);
   const std::vector<float> cut = runner.logits(tokens, 0, {.isa = isa}, [] { return 13; });

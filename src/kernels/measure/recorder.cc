@@ -19,27 +19,22 @@ struct SeenKeys {
   int64_t once = 0;
 };
 
-SeenKeys seen_keys(const ops::AttentionRows& rows, int32_t window) {
+SeenKeys seen_keys(const ops::AttentionRows& rows) {
   SeenKeys seen;
   for (const ops::AttentionSlice& slice : rows.slices) {
-    if (slice.rows == 0) continue;
+    int32_t counted = 0;  // of this sequence, up to here
     for (int32_t row = slice.row; row < slice.row + slice.rows; ++row) {
-      const int64_t keys = rows.positions[static_cast<size_t>(row)] + 1;
-      seen.by_rows += window > 0 ? std::min<int64_t>(keys, window) : keys;
+      for (const KeyRange& keys : rows.keys->of(row)) {
+        seen.by_rows += keys.end - keys.begin;
+        seen.once += std::max(0, keys.end - std::max(keys.begin, counted));
+        counted = std::max(counted, keys.end);
+      }
     }
-    const int64_t last = rows.positions[static_cast<size_t>(slice.row + slice.rows - 1)] + 1;
-    seen.once += window > 0 ? std::min<int64_t>(last, window + slice.rows - 1) : last;
   }
   return seen;
 }
 
 }  // namespace
-
-bool OpSubject::operator==(const OpSubject& other) const {
-  return op == other.op && format == other.format && in.f32 == other.in.f32 &&
-         in.q8 == other.in.q8 && in.bf16 == other.in.bf16 && rows == other.rows &&
-         width == other.width && outputs == other.outputs;
-}
 
 struct Recorder::LaneNotes {
   struct Crossing {
@@ -222,7 +217,7 @@ void Recorder::attention(Lane& lane, const ops::AttentionRows& rows,
                              .rows = queries.rows,
                              .width = 2 * kv_width,
                              .outputs = out.width};
-  const SeenKeys seen = seen_keys(rows, shape.window);
+  const SeenKeys seen = seen_keys(rows);
   const double bytes = as_double(seen.once * 2 * row_bytes(cache.dtype, kv_width));
   const double operations = 4 * as_double(seen.by_rows * queries.width);
   note(lane, subject, bytes, operations,

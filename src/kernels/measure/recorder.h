@@ -21,7 +21,7 @@ struct OpSubject {
   int64_t width = 0;    // of a row that it reads
   int64_t outputs = 0;  // of a row that it writes
 
-  bool operator==(const OpSubject& other) const;
+  bool operator==(const OpSubject& other) const = default;
 };
 
 // What the calls of one subject took, all of them together.

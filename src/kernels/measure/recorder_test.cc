@@ -81,21 +81,21 @@ TEST(RecorderTest, TellsWaitsFromBarriers) {
 }
 
 TEST(RecorderTest, CountsTheKeysThatRowsSee) {
-  const Config config = {.isa = Isa::kScalar,
-                         .dtype = DType::kF16,
-                         .shape = {.head_dim = 8, .query_heads = 4, .heads = 2},
-                         .block_tokens = 4,
-                         .window = 0,
-                         .scale = 1};
-  TestCache cache(config, 8);
-  TestSequence sequence = make_sequence(config, 12, 3);
-  cache.place(sequence);
-  TestBatch batch(config, {{&sequence, 10, 12}});
   const TickingClock clock;
   const CpuOps cpu(kernels_for(Isa::kScalar));
   for (const int32_t window : {0, 4}) {
+    const Config config = {.isa = Isa::kScalar,
+                           .dtype = DType::kF16,
+                           .shape = {.head_dim = 8, .query_heads = 4, .heads = 2},
+                           .block_tokens = 4,
+                           .window = window,
+                           .scale = 1};
+    TestCache cache(config, 8);
+    TestSequence sequence = make_sequence(config, 12, 3);
+    cache.place(sequence);
+    TestBatch batch(config, {{&sequence, 10, 12}});
     const Recorder recorder(cpu, 1, clock);
-    const ops::AttentionShape shape = {.query_heads = 4, .window = window, .scale = 1};
+    const ops::AttentionShape shape = {.query_heads = 4, .scale = 1};
     Buffer memory = Buffer::allocate(ops::attention_memory_bytes(shape, cache.layer(), 1)).value();
     LanePool(1).run([&](Lane& lane) {
       recorder.attention(lane, batch.places(), shape, batch.view(batch.queries, batch.query_width),

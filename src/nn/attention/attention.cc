@@ -50,7 +50,7 @@ int64_t Attention::workspace_bytes(int64_t rows) const {
 }
 
 ops::AttentionShape Attention::shape() const {
-  return {.query_heads = spec_.heads, .window = spec_.window, .scale = spec_.scale};
+  return {.query_heads = spec_.heads, .keys_max = spec_.window, .scale = spec_.scale};
 }
 
 int64_t Attention::carried_bytes(const KvPlace& place, int lanes) const {

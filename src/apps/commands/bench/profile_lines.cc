@@ -10,7 +10,7 @@ std::string format_of(const OpSubject& subject) {
     return subject.format == DType::kF32 ? "" : std::string(info_of(subject.format).name);
   }
   std::string form = "f32";
-  if (subject.in.q8 && is_quantised(subject.format)) form = "q8";
+  if (is_quantised(subject.format)) form = subject.in.q8 ? "q8" : subject.in.q16 ? "q16" : "f32";
   if (subject.in.bf16 && subject.format == DType::kBF16) form = "bf16";
   return fmt::format("{} x {}", info_of(subject.format).name, form);
 }

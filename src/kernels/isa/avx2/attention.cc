@@ -5,6 +5,15 @@ namespace millrace {
 namespace {
 // With two registers of keys for each, six fill 12 of the 16 registers.
 constexpr int kVectorsMax = 6;
+constexpr int kSumsMax = 12;
+}  // namespace
+}  // namespace millrace
+
+#include "kernels/generic/kv_codecs.inc"
+
+namespace millrace {
+namespace {
+using Bf16Codec = PlainCodec<Bf16Number>;
 }  // namespace
 }  // namespace millrace
 
@@ -15,7 +24,7 @@ namespace millrace {
 
 const AttentionKernels kAvx2Attention = {
     .rotate = rotate,
-    .round = round,
+    .store_token = store_token,
     .attend = attend,
     .merge = merge,
     .finish = finish,

@@ -3,8 +3,17 @@
 
 namespace millrace {
 namespace {
-// As many as AVX2: with two registers of keys each they hide the latency of the products.
-constexpr int kVectorsMax = 6;
+// The query heads of most groups at once; sums leave eight of the 32 registers.
+constexpr int kVectorsMax = 8;
+constexpr int kSumsMax = 24;
+}  // namespace
+}  // namespace millrace
+
+#include "kernels/generic/kv_codecs.inc"
+
+namespace millrace {
+namespace {
+using Bf16Codec = PlainCodec<Bf16Number>;
 }  // namespace
 }  // namespace millrace
 
@@ -15,7 +24,7 @@ namespace millrace {
 
 const AttentionKernels kAvx512Attention = {
     .rotate = rotate,
-    .round = round,
+    .store_token = store_token,
     .attend = attend,
     .merge = merge,
     .finish = finish,

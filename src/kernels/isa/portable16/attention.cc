@@ -1,10 +1,22 @@
 #include "kernels/attention_kernels.h"
-#include "kernels/isa/portable/simd.h"
+#include "kernels/isa/portable/pairs.h"
 
 namespace millrace {
 namespace {
 using Simd = PortableSimd<16>;
-constexpr int kVectorsMax = 2;  // plain arrays compile slowly, and groups do not change the bits
+using Pairs = PortablePairs<16>;
+// Plain arrays compile slowly, and groups do not change the bits.
+constexpr int kVectorsMax = 2;
+constexpr int kSumsMax = 8;
+}  // namespace
+}  // namespace millrace
+
+#include "kernels/generic/kv_codecs.inc"
+#include "kernels/generic/kv_pairs.inc"
+
+namespace millrace {
+namespace {
+using Bf16Codec = PairsCodec;
 }  // namespace
 }  // namespace millrace
 
@@ -15,7 +27,7 @@ namespace millrace {
 
 const AttentionKernels kPortable16Attention = {
     .rotate = rotate,
-    .round = round,
+    .store_token = store_token,
     .attend = attend,
     .merge = merge,
     .finish = finish,

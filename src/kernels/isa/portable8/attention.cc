@@ -4,7 +4,17 @@
 namespace millrace {
 namespace {
 using Simd = PortableSimd<8>;
-constexpr int kVectorsMax = 2;  // plain arrays compile slowly, and groups do not change the bits
+// Plain arrays compile slowly, and groups do not change the bits.
+constexpr int kVectorsMax = 2;
+constexpr int kSumsMax = 8;
+}  // namespace
+}  // namespace millrace
+
+#include "kernels/generic/kv_codecs.inc"
+
+namespace millrace {
+namespace {
+using Bf16Codec = PlainCodec<Bf16Number>;
 }  // namespace
 }  // namespace millrace
 
@@ -15,7 +25,7 @@ namespace millrace {
 
 const AttentionKernels kPortable8Attention = {
     .rotate = rotate,
-    .round = round,
+    .store_token = store_token,
     .attend = attend,
     .merge = merge,
     .finish = finish,

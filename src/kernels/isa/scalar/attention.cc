@@ -46,22 +46,31 @@ float get(DType dtype, const std::byte* in) {
 
 int64_t element_bytes(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
 
-void round(DType dtype, const float* in, int32_t count, std::byte* out) {
-  for (int32_t i = 0; i < count; ++i) put(dtype, in[i], out + i * element_bytes(dtype));
+std::byte* key_of(const KvHead& cache, int64_t position, int64_t d) {
+  return cache.keys + cache.table[position / cache.block_tokens] * cache.block_stride +
+         key_element(cache.block_tokens, position % cache.block_tokens, d) *
+             element_bytes(cache.dtype);
+}
+
+std::byte* value_of(const KvHead& cache, int64_t position, int64_t d) {
+  return cache.values + cache.table[position / cache.block_tokens] * cache.block_stride +
+         value_element(cache.head_dim, position % cache.block_tokens, d) *
+             element_bytes(cache.dtype);
+}
+
+void store_token(const KvHead& cache, int64_t slot, const float* key, const float* value) {
+  for (int32_t d = 0; d < cache.head_dim; ++d) {
+    put(cache.dtype, key[d], key_of(cache, slot, d));
+    put(cache.dtype, value[d], value_of(cache, slot, d));
+  }
 }
 
 double key_at(const KvHead& cache, int64_t position, int64_t d) {
-  const int64_t element = d * cache.block_tokens + position % cache.block_tokens;
-  return get(cache.dtype, cache.keys +
-                              cache.table[position / cache.block_tokens] * cache.block_stride +
-                              element * element_bytes(cache.dtype));
+  return get(cache.dtype, key_of(cache, position, d));
 }
 
 double value_at(const KvHead& cache, int64_t position, int64_t d) {
-  const int64_t element = position % cache.block_tokens * cache.head_dim + d;
-  return get(cache.dtype, cache.values +
-                              cache.table[position / cache.block_tokens] * cache.block_stride +
-                              element * element_bytes(cache.dtype));
+  return get(cache.dtype, value_of(cache, position, d));
 }
 
 double score_at(const KvHead& cache, const float* query, int64_t position) {
@@ -70,41 +79,61 @@ double score_at(const KvHead& cache, const float* query, int64_t position) {
   return dot;
 }
 
-void attend_vector(const KvHead& cache, const float* query, double scale, int64_t first,
-                   int64_t last, float& max, float& sum, float* out) {
-  double top = -std::numeric_limits<double>::infinity();
-  for (int64_t key = first; key < last; ++key) {
-    top = std::fmax(top, scale * score_at(cache, query, key));
+// What one vector reads of the keys [first, last).
+struct ScalarVector {
+  const KvHead& cache;
+  const float* query;
+  double scale;
+  int64_t first;
+  int64_t last;
+
+  template <typename Visit>
+  void for_each_key(const KeyRange* begin, const KeyRange* end, Visit visit) const {
+    for (const KeyRange* range = begin; range < end; ++range) {
+      for (int64_t key = range->begin; key < range->end; ++key) {
+        if (key >= first && key < last) visit(key);
+      }
+    }
   }
+};
+
+void attend_vector(const ScalarVector& vector, const KeyRange* begin, const KeyRange* end,
+                   float& max, float& sum, float* out) {
+  const KvHead& cache = vector.cache;
+  double top = -std::numeric_limits<double>::infinity();
+  const auto score = [&](int64_t key) { return vector.scale * score_at(cache, vector.query, key); };
+  vector.for_each_key(begin, end, [&](int64_t key) { top = std::fmax(top, score(key)); });
   double weights = 0;
   double mixed[kHeadDimMax] = {};
-  for (int64_t key = first; key < last; ++key) {
-    const double weight = std::exp(scale * score_at(cache, query, key) - top);
+  bool any = false;
+  vector.for_each_key(begin, end, [&](int64_t key) {
+    const double weight = std::exp(score(key) - top);
+    any = true;
     weights += weight;
     for (int32_t d = 0; d < cache.head_dim; ++d) mixed[d] += weight * value_at(cache, key, d);
-  }
+  });
   max = static_cast<float>(top);
   // The stored maximum is rounded; what it lost moves into the sums.
-  const double moved = first < last ? std::exp(top - max) : 0;
+  const double moved = any ? std::exp(top - max) : 0;
   sum = static_cast<float>(weights * moved);
   for (int32_t d = 0; d < cache.head_dim; ++d) out[d] = static_cast<float>(mixed[d] * moved);
 }
 
 void attend(const KvHead& cache, const QueryRows& queries, int32_t split, float*,
             const SoftmaxState& state) {
+  const int64_t first = int64_t{split} * kKeySplit;
   for (int32_t row = 0; row < queries.rows; ++row) {
-    const int64_t position = queries.position + row;
-    int64_t first = int64_t{split} * kKeySplit;
-    int64_t last = first + kKeySplit;
-    if (last > position + 1) last = position + 1;
-    if (queries.window > 0 && first < position - queries.window + 1) {
-      first = position - queries.window + 1;
-    }
     for (int32_t head = 0; head < queries.heads; ++head) {
-      const int32_t vector = row * queries.heads + head;
-      attend_vector(cache, queries.data + row * queries.row_stride + head * cache.head_dim,
-                    queries.scale, first, last, state.max[vector], state.sum[vector],
-                    state.out + vector * padded_head_dim(cache.head_dim));
+      const int32_t i = row * queries.heads + head;
+      const ScalarVector vector = {
+          .cache = cache,
+          .query = queries.data + row * queries.row_stride + head * cache.head_dim,
+          .scale = queries.scale,
+          .first = first,
+          .last = first + kKeySplit};
+      attend_vector(vector, queries.ranges + queries.starts[row],
+                    queries.ranges + queries.starts[row + 1], state.max[i], state.sum[i],
+                    state.out + i * padded_head_dim(cache.head_dim));
     }
   }
 }
@@ -135,7 +164,7 @@ void finish(const SoftmaxState& state, int32_t vector, int32_t head_dim, float* 
 
 const AttentionKernels kScalarAttention = {
     .rotate = rotate,
-    .round = round,
+    .store_token = store_token,
     .attend = attend,
     .merge = merge,
     .finish = finish,

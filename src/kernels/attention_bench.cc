@@ -1,0 +1,159 @@
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include "kernels/attention_ops.h"
+#include "kernels/ops.h"
+#include "tensor/buffer.h"
+#include "tests/fixtures/kernels/attention_harness.h"
+
+// Attention at the shape of Qwen2.5 1.5B on the best tier: one row at a depth, as the bytes of the
+// cache that it reads, beside the speed of a plain read of the same memory; rows of a prompt, as
+// floating-point operations. A step goes through layers that no cache holds together, their blocks
+// shuffled as in a server that has run for a while.
+
+namespace millrace {
+namespace {
+
+constexpr Shape kShape = {.head_dim = 128, .query_heads = 12, .heads = 2};
+constexpr int64_t kBytesMin = int64_t{160} << 20;
+
+struct Subject {
+  Config config;
+  int32_t depth;
+  int64_t layer_bytes;
+  Buffer storage;
+  std::vector<KvLayer> layers;
+  std::vector<BlockId> table;
+
+  Subject(DType dtype, int32_t tokens)
+      : config{.isa = best_isa(),
+               .dtype = dtype,
+               .shape = kShape,
+               .block_tokens = 16,
+               .window = 0,
+               .scale = 0.0884F},
+        depth(tokens) {
+    const int64_t blocks = depth / config.block_tokens;
+    layer_bytes = blocks * bytes_of_block(config);
+    const int64_t count = std::max<int64_t>(2, kBytesMin / layer_bytes);
+    storage = Buffer::allocate(count * layer_bytes).value();
+    const int64_t head_bytes = bytes_of_block(config) / kShape.heads;
+    for (int64_t i = 0; i < count; ++i) {
+      std::byte* start = storage.data() + i * layer_bytes;
+      layers.push_back({.dtype = dtype,
+                        .keys = start,
+                        .values = start + head_bytes / 2,
+                        .block_stride = bytes_of_block(config),
+                        .head_stride = head_bytes,
+                        .blocks = blocks,
+                        .block_tokens = config.block_tokens,
+                        .heads = kShape.heads,
+                        .head_dim = kShape.head_dim});
+    }
+    std::fill_n(reinterpret_cast<uint16_t*>(storage.data()), storage.size() / 2, 0x2c66);
+    for (int32_t i = 0; i < blocks; ++i) table.push_back(BlockId{i});
+    std::shuffle(table.begin(), table.end(), std::mt19937(7));
+  }
+};
+
+const Subject& subject(DType dtype, int32_t depth) {
+  static std::vector<Subject> made;
+  if (made.empty() || made[0].depth != depth || made[0].config.dtype != dtype) {
+    made.clear();
+    made.emplace_back(dtype, depth);
+  }
+  return made[0];
+}
+
+void attend(benchmark::State& state, DType dtype, int32_t depth, int32_t rows, int lanes) {
+  const Subject& subject = millrace::subject(dtype, depth);
+  const ops::AttentionShape shape = {.query_heads = kShape.query_heads,
+                                     .scale = subject.config.scale};
+  const int64_t width = kShape.query_heads * kShape.head_dim;
+  std::vector<float> queries = uniform_floats(rows * width, 3);
+  std::vector<float> out(queries.size());
+  std::vector<int32_t> positions(static_cast<size_t>(rows));
+  std::iota(positions.begin(), positions.end(), depth - rows);
+  ops::KeyRanges keys_read;
+  ops::CausalPattern{}.list(positions, keys_read);
+  const std::vector<ops::AttentionSlice> slices = {
+      {.row = 0, .rows = rows, .write_from = 0, .table = subject.table}};
+  const Buffer memory =
+      Buffer::allocate(ops::attention_memory_bytes(shape, subject.layers[0], lanes)).value();
+  const auto layers = rows == 1 ? subject.layers.size() : 1;
+  const CpuOps ops(kernels_for(subject.config.isa));
+  LanePool pool(lanes);
+  for (auto _ : state) {
+    pool.run([&](Lane& lane) {
+      for (size_t i = 0; i < layers; ++i) {
+        ops.attention(lane, {slices, positions, positions, &keys_read}, shape,
+                      {queries.data(), rows, width, width}, subject.layers[i],
+                      {memory.data(), static_cast<size_t>(memory.size())},
+                      {out.data(), rows, width, width});
+        lane.barrier();
+      }
+    });
+  }
+  const double keys = static_cast<double>(rows) * (depth - rows / 2.0);
+  const double bytes = static_cast<double>(subject.layer_bytes) * static_cast<double>(layers);
+  const auto rate = benchmark::Counter::kIsIterationInvariantRate;
+  if (rows == 1) {
+    state.counters["cache_GB/s"] = benchmark::Counter(bytes * 1e-9, rate);
+  } else {
+    const double operations = 4.0 * keys * static_cast<double>(width);
+    state.counters["GFLOPS"] = benchmark::Counter(operations * 1e-9, rate);
+  }
+}
+
+void read_memory(benchmark::State& state, int lanes) {
+  const Subject& subject = millrace::subject(DType::kF16, 32768);
+  const auto* words = reinterpret_cast<const uint64_t*>(subject.storage.data());
+  const int64_t count = subject.storage.size() / 8;
+  LanePool pool(lanes);
+  for (auto _ : state) {
+    pool.run([&](Lane& lane) {
+      const WorkRange mine = lane.share(count);
+      uint64_t sums[32] = {};
+      for (int64_t i = mine.begin; i + 32 <= mine.end; i += 32) {
+        for (int64_t j = 0; j < 32; ++j) sums[j] += words[i + j];
+      }
+      benchmark::DoNotOptimize(sums);
+    });
+  }
+  state.counters["memory_GB/s"] =
+      benchmark::Counter(static_cast<double>(subject.storage.size()) * 1e-9,
+                         benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void add_benchmarks() {
+  for (const int lanes : {1, 2}) {
+    const auto add = [lanes](const std::string& name, auto run) {
+      auto* bench = benchmark::RegisterBenchmark(
+          fmt::format("attention/{}/lanes:{}", name, lanes).c_str(), run);
+      bench->Unit(benchmark::kMillisecond);
+      if (lanes > 1) bench->UseRealTime();
+    };
+    add("memory", [lanes](benchmark::State& state) { read_memory(state, lanes); });
+    for (const DType dtype : {DType::kF16, DType::kBF16}) {
+      for (const int32_t depth : {512, 2048, 8192, 32768}) {
+        add(fmt::format("{}/rows:1/depth:{}", info_of(dtype).name, depth),
+            [=](benchmark::State& state) { attend(state, dtype, depth, 1, lanes); });
+      }
+      for (const int32_t depth : {512, 8192}) {
+        add(fmt::format("{}/rows:512/depth:{}", info_of(dtype).name, depth),
+            [=](benchmark::State& state) { attend(state, dtype, depth, 512, lanes); });
+      }
+    }
+  }
+}
+
+[[maybe_unused]] const bool kAdded = (add_benchmarks(), true);
+
+}  // namespace
+}  // namespace millrace

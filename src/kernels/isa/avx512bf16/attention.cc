@@ -1,0 +1,34 @@
+#include "kernels/attention_kernels.h"
+#include "kernels/isa/avx512bf16/pairs.h"
+
+namespace millrace {
+namespace {
+// The query heads of most groups at once; sums leave eight of the 32 registers.
+constexpr int kVectorsMax = 8;
+constexpr int kSumsMax = 24;
+}  // namespace
+}  // namespace millrace
+
+#include "kernels/generic/kv_codecs.inc"
+#include "kernels/generic/kv_pairs.inc"
+
+namespace millrace {
+namespace {
+using Bf16Codec = PairsCodec;
+}  // namespace
+}  // namespace millrace
+
+#include "kernels/generic/attention.inc"
+#include "kernels/generic/rope.inc"
+
+namespace millrace {
+
+const AttentionKernels kAvx512Bf16Attention = {
+    .rotate = rotate,
+    .store_token = store_token,
+    .attend = attend,
+    .merge = merge,
+    .finish = finish,
+};
+
+}  // namespace millrace
