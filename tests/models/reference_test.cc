@@ -71,7 +71,8 @@ TEST(Reference, RandomModelsOfEveryFormatGiveItsLogits) {
     ASSERT_TRUE(file.ok()) << file.status();
     const auto checkpoint = Checkpoint::parse(*file);
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
-    Runner runner(*checkpoint, {.activations = ActivationMode::kF32, .pack_cache = {}, .progress = {}}, 2);
+    Runner runner(*checkpoint,
+                  {.activations = ActivationMode::kF32, .pack_cache = {}, .progress = {}}, 2);
     const std::vector<TokenId> tokens = some_tokens(shape);
     const std::vector<double> expected =
         reference_logits(*checkpoint, runner.model().spec(), tokens);

@@ -19,7 +19,8 @@ Checkpoint open_or_die(const std::string& path) {
 }  // namespace
 
 Runner::Runner(const std::string& path, ActivationMode activations, int threads)
-    : Runner(open_or_die(path), {.activations = activations, .pack_cache = {}, .progress = {}}, threads) {}
+    : Runner(open_or_die(path), {.activations = activations, .pack_cache = {}, .progress = {}},
+             threads) {}
 
 Runner::Runner(const Checkpoint& checkpoint, const LoadOptions& options, int threads)
     : lanes_(threads) {
