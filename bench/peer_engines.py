@@ -9,6 +9,7 @@ import pathlib
 import random
 import re
 import subprocess
+import sys
 import time
 
 
@@ -69,6 +70,7 @@ class LlamaBench:
         for program in ("llama-bench", "llama-batched-bench"):
             if not (self.folder / program).exists():
                 raise CannotRun(f"{folder} has no {program}")
+        self.runs_batches = True
         self.knows_depth = "--n-depth" in output_of([self.folder / "llama-bench", "--help"])
 
     def speed(self, model, test):
@@ -78,16 +80,23 @@ class LlamaBench:
             command += ["-d", test.depth]
         return json.loads(output_of(command))[0]["avg_ts"]
 
+    def batched(self, model, tests):
+        before, generated = 16, tests[0].tokens
+        context = max(t.batch for t in tests) * (before + generated)
+        table = output_of([self.folder / "llama-batched-bench", "-m", model, "-t", self.threads, "-c", context, "-b", 2048, "-ub", 512,
+                           "-npp", before, "-ntg", generated, "-npl", ",".join(str(t.batch) for t in tests)])
+        found = batched_speeds(table)
+        return {t.name: found[t.batch] for t in tests if t.batch in found}
+
     def speeds(self, model, tests):
         speeds = {t.name: self.speed(model, t) for t in tests if t.batch == 1 and (self.knows_depth or not t.depth)}
         batched = [t for t in tests if t.batch > 1]
-        if batched:
-            before, generated = 16, batched[0].tokens
-            context = max(t.batch for t in batched) * (before + generated)
-            table = output_of([self.folder / "llama-batched-bench", "-m", model, "-t", self.threads, "-c", context, "-b", 2048, "-ub", 512,
-                               "-npp", before, "-ntg", generated, "-npl", ",".join(str(t.batch) for t in batched)])
-            found = batched_speeds(table)
-            speeds |= {t.name: found[t.batch] for t in batched if t.batch in found}
+        if batched and self.runs_batches:
+            try:
+                speeds |= self.batched(model, batched)
+            except CannotRun as error:  # the rest is worth having
+                print(f"{self.name} without batches: {error}", file=sys.stderr)
+                self.runs_batches = False
         return speeds
 
 
