@@ -41,7 +41,7 @@ class LocalExecutor final : public Executor {
   absl::Status start(const Batch& batch) override;
   absl::Status finish(const DrawOrders& orders, StepOutput& output) override;
 
-  // Computes a batch and shows the logits of its wanted rows, in order, on the caller's thread;
+  // Computes a batch and shows the logits of its wanted rows, in order, on one lane or another;
   // they are gone when `visit` returns. The model has its weights. For evaluation: what is drawn
   // from leaves through finish().
   void visit_logits(const Batch& batch, absl::FunctionRef<void(const WantedLogits&)> visit);
