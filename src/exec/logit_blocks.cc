@@ -4,7 +4,6 @@
 #include <array>
 #include <cfloat>
 #include <functional>
-#include <limits>
 #include <numeric>
 
 #include "exec/float4.h"
@@ -14,8 +13,6 @@ namespace millrace {
 namespace {
 
 constexpr size_t kBlock = LogitBlocks::kBlock;
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNever = -kInfinity;
 
 // A penalised logit goes no further: what follows it stays a number.
 constexpr float kFarthest = 1e30F;
@@ -46,7 +43,7 @@ float largest_of(const float* block) {
     numbers &= four <= FLT_MAX;
     top = max4(four, top);
   }
-  return any4(~numbers) ? kInfinity : largest_of4(top);
+  return any4(~numbers) ? -kNever : largest_of4(top);
 }
 
 void allow(uint64_t allowed, float* block) {
@@ -94,9 +91,9 @@ void LogitBlocks::look(std::span<const float> row) {
 
 void LogitBlocks::judge() {
   max_ = max_of(maxima_);
-  error_ = max_ == kInfinity ? RowError::kNotANumber
-           : max_ == kNever  ? RowError::kNothingAllowed
-                             : RowError::kNone;
+  error_ = max_ == -kNever  ? RowError::kNotANumber
+           : max_ == kNever ? RowError::kNothingAllowed
+                            : RowError::kNone;
 }
 
 // The block in its own memory.

@@ -1,12 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
 #include "core/draw_order.h"
 
 namespace millrace {
+
+// The logit of a token that is never drawn.
+inline constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 // A row of logits in blocks, with the largest of each, so that whoever wants large ones passes over
 // most of the vocabulary. What an order changes is laid over the row by whole blocks: most stay

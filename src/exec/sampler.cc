@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "base/check.h"
 #include "base/random.h"
@@ -12,8 +11,6 @@
 
 namespace millrace {
 namespace {
-
-constexpr float kNever = -std::numeric_limits<float>::infinity();
 
 // Beyond this many nats from the likeliest a weight is zero.
 constexpr float kNatsMax = 88;
