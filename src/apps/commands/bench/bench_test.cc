@@ -70,7 +70,7 @@ TEST_F(Bench, MeasuresEveryTestInEveryRound) {
   EXPECT_THAT(names, ElementsAre("pp24", "tg4", "tg4 @ d40", "tg4@3"));
   // A step reads all weights once, and at depth 40 keys and values of 40 tokens more, in each of 2
   // layers 2 heads of 16 in f16.
-  const auto bytes = [&](int i) { return json["results"][i]["bytes_per_step"].get<double>(); };
+  const auto bytes = [&](size_t i) { return json["results"][i]["bytes_per_step"].get<double>(); };
   EXPECT_EQ(bytes(2) - bytes(1), 40 * 2 * 2 * 2 * 16 * 2);
   EXPECT_EQ(bytes(3) - bytes(1), 2 * 3 * 2 * 2 * 2 * 16 * 2);
   EXPECT_GT(json["roofline"]["bytes_per_s"], 0);
