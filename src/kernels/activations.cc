@@ -15,11 +15,15 @@ int64_t bytes_of(bool wanted, int64_t count) {
   return wanted ? aligned(count * static_cast<int64_t>(sizeof(T))) : 0;
 }
 
+void check_width(ActivationForms forms, int64_t width) {
+  const bool in_blocks = forms.q8 || forms.q16;
+  CHECK(!in_blocks || width % kQ8Width == 0, "rows of {} are no whole blocks of 32", width);
+}
+
 }  // namespace
 
 int64_t Activations::bytes(ActivationForms forms, int64_t rows, int64_t width) {
-  const bool in_blocks = forms.q8 || forms.q16;
-  CHECK(!in_blocks || width % kQ8Width == 0, "rows of {} are no whole blocks of 32", width);
+  check_width(forms, width);
   const int64_t elements = rows * width;
   return bytes_of<float>(forms.f32, elements) + bytes_of<uint16_t>(forms.bf16, elements) +
          bytes_of<Q8Block>(forms.q8, elements / kQ8Width) +
@@ -28,6 +32,7 @@ int64_t Activations::bytes(ActivationForms forms, int64_t rows, int64_t width) {
 
 Activations Activations::lay_out(ActivationForms forms, int64_t rows, int64_t width,
                                  std::byte* workspace) {
+  check_width(forms, width);
   Activations result{.forms = forms, .rows = rows, .width = width};
   if (forms.f32) result.f32 = reinterpret_cast<float*>(workspace);
   workspace += bytes_of<float>(forms.f32, rows * width);

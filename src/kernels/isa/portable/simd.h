@@ -21,6 +21,8 @@ struct PortableSimd {
   static constexpr int kLanes = N;
   // Columns that a product has in registers at a time, 2 or 4. Two: half as much to compile.
   static constexpr int kColumns = 2;
+  // From so many columns on codes are unpacked once for all of them: below, unpacking again is
+  // cheaper than storing and loading.
   static constexpr int64_t kSpreadColumns = 9;
   struct Float {
     float lane[N];
