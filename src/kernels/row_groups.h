@@ -41,6 +41,14 @@ inline uint16_t* bf16_of(const Activations& in, int64_t row) {
   return in.forms.bf16 ? in.bf16 + row * in.width : nullptr;
 }
 
+// A norm as the kernels take it.
+inline RowNorm row_norm_of(const ops::Norm& norm) {
+  return {.weight = norm.weight.empty() ? nullptr : norm.weight.data(),
+          .bias = norm.bias.empty() ? nullptr : norm.bias.data(),
+          .epsilon = norm.epsilon,
+          .centred = norm.kind == ops::Norm::Kind::kLayer};
+}
+
 // Where a row goes in each form.
 inline RowForms forms_of_row(const Activations& out, int64_t row) {
   const RowGroup group = row_group_at(out.rows, row / kGroupRows);

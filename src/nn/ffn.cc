@@ -30,9 +30,10 @@ int64_t Ffn::carried_bytes(const KvPlace&, int) const { return 0; }
 void Ffn::forward(Lane& lane, const ForwardContext& context) const {
   WorkspaceLayout layout(context.workspace);
   const Workspace work = lay_out(layout, context.residual.rows);
-  context.ops.rms_norm(lane, context.residual, norm_, spec_.norm_epsilon, work.normed);
+  context.ops.norm(lane, context.residual, {.weight = norm_, .epsilon = spec_.norm_epsilon},
+                   work.normed);
   context.ops.barrier(lane);
-  context.ops.gate_up(lane, gate_, up_, work.normed, work.hidden);
+  context.ops.hidden(lane, {.gate = &gate_, .up = &up_}, work.normed, work.hidden);
   context.ops.barrier(lane);
   down_.forward(lane, context.ops, work.hidden, ops::Store::kAdd, context.residual);
   context.ops.barrier(lane);

@@ -82,7 +82,8 @@ Rows<const float> head(Lane& lane, const Ops& ops, const Network& network, Rows<
   const HeadMemory work = place_head(network, std::ssize(rows), rest);
   ops.gather(lane, hidden, rows, work.hidden);
   ops.barrier(lane);
-  ops.rms_norm(lane, work.hidden, network.output_norm, network.norm_epsilon, work.normed);
+  ops.norm(lane, work.hidden, {.weight = network.output_norm, .epsilon = network.norm_epsilon},
+           work.normed);
   ops.barrier(lane);
   ops.linear(lane, network.head, work.normed, {}, ops::Store::kSet, work.logits);
   ops.barrier(lane);

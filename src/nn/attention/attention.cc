@@ -26,9 +26,10 @@ absl::Status Attention::load(Weights& weights) {
     ASSIGN_OR_RETURN(output_bias, weights.vector(Role::kAttentionOutputBias, spec_.width));
   }
   if (spec_.head_norms) {
-    ASSIGN_OR_RETURN(head_norm_.query, weights.vector(Role::kQueryNorm, spec_.head_dim));
-    ASSIGN_OR_RETURN(head_norm_.key, weights.vector(Role::kKeyNorm, spec_.head_dim));
-    head_norm_.epsilon = spec_.norm_epsilon;
+    ASSIGN_OR_RETURN(head_norms_.query.weight, weights.vector(Role::kQueryNorm, spec_.head_dim));
+    ASSIGN_OR_RETURN(head_norms_.key.weight, weights.vector(Role::kKeyNorm, spec_.head_dim));
+    head_norms_.query.epsilon = head_norms_.key.epsilon = spec_.norm_epsilon;
+    head_norms_.place = ops::HeadNorms::Place::kBeforeRotation;
   }
   // Rounding errors here reach every later token through the cache.
   RETURN_IF_ERROR(qkv_.load(weights, qkv, InputForm::kExact, qkv_bias));
@@ -68,12 +69,15 @@ void Attention::forward(Lane& lane, const ForwardContext& context) const {
   const Rows<float> values = columns(spec_.query_width() + spec_.kv_width(), spec_.kv_width());
   const auto& [placed_rows, cache] = context.place;
 
-  context.ops.rms_norm(lane, context.residual, norm_, spec_.norm_epsilon, work.normed);
+  context.ops.norm(lane, context.residual, {.weight = norm_, .epsilon = spec_.norm_epsilon},
+                   work.normed);
   context.ops.barrier(lane);
   qkv_.forward(lane, context.ops, work.normed, ops::Store::kSet, work.qkv);
   context.ops.barrier(lane);
-  context.ops.rope_and_store(lane, *placed_rows, context.rope_pairs, context.rope_angles,
-                             head_norm_, queries, keys, values, *cache);
+  context.ops.rope_and_store(
+      lane, *placed_rows,
+      {.pairs = context.rope_pairs, .angles = context.rope_angles, .norms = head_norms_}, queries,
+      keys, values, *cache);
   context.ops.barrier(lane);
   context.ops.attention(lane, *placed_rows, shape(), queries, *cache, context.carried, work.mixed);
   context.ops.barrier(lane);

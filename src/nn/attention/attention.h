@@ -52,7 +52,7 @@ class Attention final : public Sublayer {
 
   AttentionSpec spec_;
   std::span<const float> norm_;  // [width]
-  ops::HeadNorm head_norm_;
+  ops::HeadNorms head_norms_;
   Linear qkv_;     // [query_width + 2 * kv_width, width]
   Linear output_;  // [width, query_width]
 };
