@@ -8,30 +8,30 @@
 namespace millrace {
 namespace {
 
-// The attention layers, those of one window sharing a group, and the groups.
+// The bodies that keep keys and values, those of one pattern sharing a group, and the groups.
 struct CachePlan {
   std::vector<KvLayerShape> layers;
   std::vector<KvGroup> groups;
+  std::vector<ops::CausalPattern> patterns;  // [groups]
 };
 
 CachePlan plan_cache(const ModelSpec& spec, const LocalOptions& options) {
   CachePlan plan;
-  for (const LayerSpec& layer : spec.layers) {
-    for (const SublayerBody& body : layer.sublayers) {
-      const auto* attention = std::get_if<AttentionSpec>(&body);
-      if (attention == nullptr) continue;
-      auto group = std::ranges::find(plan.groups, attention->window, &KvGroup::window);
-      if (group == plan.groups.end()) {
-        plan.groups.push_back({.block_tokens = options.block_tokens,
-                               .window = attention->window,
-                               .units = options.kv_blocks});
-        group = std::prev(plan.groups.end());
-      }
-      plan.layers.push_back({.group = static_cast<int32_t>(group - plan.groups.begin()),
-                             .heads = attention->kv_heads,
-                             .head_dim = attention->head_dim});
+  for_each_body(spec.layers, [&](const BodySpec& body) {
+    const KvShape shape = kv_shape(body);
+    if (shape.heads == 0) return;
+    auto pattern = std::ranges::find(plan.patterns, shape.pattern);
+    if (pattern == plan.patterns.end()) {
+      plan.groups.push_back({.block_tokens = options.block_tokens,
+                             .window = shape.pattern.window,
+                             .units = options.kv_blocks});
+      plan.patterns.push_back(shape.pattern);
+      pattern = std::prev(plan.patterns.end());
     }
-  }
+    plan.layers.push_back({.group = static_cast<int32_t>(pattern - plan.patterns.begin()),
+                           .heads = shape.heads,
+                           .head_dim = shape.head_dim});
+  });
   return plan;
 }
 
@@ -89,6 +89,7 @@ absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::create(const Model
 absl::Status LocalExecutor::allocate() {
   CachePlan plan = plan_cache(model_.spec(), options_);
   ASSIGN_OR_RETURN(store_, KvStore::create(options_.kv_dtype, plan.layers, plan.groups));
+  patterns_ = std::move(plan.patterns);
   capacity_ = {.groups = std::move(plan.groups),
                .rows_max = options_.rows_max,
                .sequences_max = options_.sequences_max};
@@ -97,16 +98,16 @@ absl::Status LocalExecutor::allocate() {
   rows_.resize(capacity_.groups.size());
   for (auto& slices : slices_) slices.reserve(static_cast<size_t>(options_.sequences_max));
 
-  const Network& network = model_.network();
   int64_t layer = 0;
-  for (const auto& sublayer : network.sublayers) {
+  for_each_body(model_.spec().layers, [&](const BodySpec& body) {
     KvPlace place;
-    if (sublayer->kv(options_.kv_dtype).token_bytes > 0) {
+    if (kv_shape(body).heads > 0) {
       const int32_t group = plan.layers[static_cast<size_t>(layer)].group;
       place = {.rows = &rows_[static_cast<size_t>(group)], .cache = &store_.layer(layer++)};
     }
     places_.push_back(place);
-  }
+  });
+  const Network& network = model_.network();
   ASSIGN_OR_RETURN(step_memory_, Buffer::allocate(forward_bytes(network, options_.rows_max)));
   ASSIGN_OR_RETURN(carried_memory_,
                    Buffer::allocate(carried_bytes(network, places_, lanes_.lanes())));
@@ -134,8 +135,7 @@ void LocalExecutor::prepare(const Batch& batch) {
       slices_[group].push_back(
           {.row = head.row, .rows = rows, .write_from = head.write_from, .table = table});
     }
-    const ops::CausalPattern pattern = {.window = capacity_.groups[group].window};
-    pattern.list(batch.positions, keys_[group]);
+    patterns_[group].list(batch.positions, keys_[group]);
     rows_[group] = {.slices = slices_[group],
                     .positions = batch.positions,
                     .slots = batch.slots,

@@ -67,7 +67,8 @@ class LocalExecutor final : public Executor {
   const Ops& ops_;
   Capacity capacity_;
   KvStore store_;
-  std::vector<KvPlace> places_;  // [sublayers]
+  std::vector<KvPlace> places_;               // [bodies]
+  std::vector<ops::CausalPattern> patterns_;  // [groups]
   Buffer step_memory_, carried_memory_;
   Sampler sampler_;
 

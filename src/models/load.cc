@@ -1,7 +1,6 @@
 #include "models/load.h"
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -16,19 +15,6 @@
 namespace millrace {
 namespace {
 
-absl::Status set_rope(const RopeSpec& spec, std::span<const float> factors, Network& network) {
-  const auto wrong = std::ranges::find_if(factors, [](float factor) { return !(factor > 0); });
-  if (wrong != factors.end()) {
-    return invalid_argument("the rope factors hold {}, but must be positive", *wrong);
-  }
-  network.rope_frequencies = rope_frequencies(spec, factors);
-  network.rope = {.pairs = spec.pairs,
-                  .rotated = spec.rotated,
-                  .frequencies = network.rope_frequencies,
-                  .magnitude = rope_magnitude(spec.scaling)};
-  return absl::OkStatus();
-}
-
 absl::StatusOr<WeightMemory> allocate(const WeightsPlan& plan) {
   WeightMemory memory;
   ASSIGN_OR_RETURN(memory.matrices, Buffer::allocate(plan.matrix_bytes()));
@@ -40,13 +26,9 @@ std::span<std::byte> span_of(const Buffer& buffer) {
   return {buffer.data(), static_cast<size_t>(buffer.size())};
 }
 
-// The rope factors.
-absl::StatusOr<std::span<const float>> fill(TensorPacker packer, const ModelSpec& spec,
-                                            Network& network) {
-  const auto weights_of = [&](int32_t layer) {
-    return std::make_unique<LayerWeights>(packer, spec.tensor_name, layer);
-  };
-  return load_network(spec, weights_of, network);
+absl::Status fill(TensorPacker packer, const ModelSpec& spec, Network& network) {
+  return load_network(
+      spec, [&](int32_t layer) { return std::make_unique<LayerWeights>(packer, layer); }, network);
 }
 
 void keep(const PackCache& cache, const Checkpoint& checkpoint, std::span<std::byte> matrices) {
@@ -69,8 +51,7 @@ absl::Status pack_again(const PackCache& cache, const Checkpoint& checkpoint,
   const PackTarget target = {.matrices = matrices, .vectors = span_of(vectors)};
   Network network;
   const LoadOptions options;
-  RETURN_IF_ERROR(
-      fill(TensorPacker(checkpoint, plan, options, lanes, target), spec, network).status());
+  RETURN_IF_ERROR(fill(TensorPacker(checkpoint, plan, options, lanes, target), spec, network));
   keep(cache, checkpoint, matrices);
   return absl::OkStatus();
 }
@@ -118,9 +99,8 @@ absl::StatusOr<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint,
                              .vectors = span_of(memory.vectors),
                              .packs_matrices = pending == nullptr};
   Network network;
-  ASSIGN_OR_RETURN(const std::span<const float> rope_factors,
-                   fill(TensorPacker(checkpoint, plan, options, lanes, target), spec, network));
-  RETURN_IF_ERROR(set_rope(spec.rope, rope_factors, network));
+  RETURN_IF_ERROR(fill(TensorPacker(checkpoint, plan, options, lanes, target), spec, network));
+  RETURN_IF_ERROR(network.ropes.compute_frequencies());
   if (cache && pending == nullptr) keep(*cache, checkpoint, matrices);
   return std::make_unique<Model>(std::move(spec), std::move(network), std::move(memory),
                                  std::move(pending));

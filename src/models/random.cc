@@ -8,7 +8,7 @@
 #include "base/random.h"
 #include "files/checkpoint.h"
 #include "files/gguf_writer.h"
-#include "models/arch/family.h"
+#include "models/weights_plan.h"
 #include "quant/format.h"
 
 namespace millrace {
@@ -49,46 +49,52 @@ Metadata metadata_of(const RandomModelShape& shape) {
   integer("attention.value_length", shape.head_dim);
   integer("rope.dimension_count", shape.head_dim);
   if (shape.window > 0) integer("attention.sliding_window", shape.window);
-  metadata.set_number(fmt::format("{}.attention.layer_norm_rms_epsilon", shape.architecture), 1e-5);
+  const std::string_view epsilon =
+      shape.architecture == "command-r" ? "layer_norm_epsilon" : "layer_norm_rms_epsilon";
+  metadata.set_number(fmt::format("{}.attention.{}", shape.architecture, epsilon), 1e-5);
   return metadata;
 }
 
 void plan_layer(const RandomModelShape& shape, int32_t layer, std::vector<TensorPlan>& plans) {
   const int64_t queries = shape.heads * shape.head_dim;
   const int64_t keys = shape.kv_heads * shape.head_dim;
-  const auto matrix = [&](Role role, int64_t rows, int64_t width) {
-    plans.push_back({gguf_tensor_name(role, layer), shape.format, {rows, width}});
+  const auto matrix = [&](std::string_view name, int64_t rows, int64_t width) {
+    plans.push_back(
+        {tensor_name(fmt::format("{}.weight", name), layer), shape.format, {rows, width}});
   };
-  const auto vector = [&](Role role, int64_t size) {
-    plans.push_back({gguf_tensor_name(role, layer), DType::kF32, {size}});
+  const auto vector = [&](std::string_view name, int64_t size) {
+    plans.push_back({tensor_name(name, layer), DType::kF32, {size}});
   };
-  vector(Role::kAttentionNorm, shape.width);
-  matrix(Role::kQuery, queries, shape.width);
-  matrix(Role::kKey, keys, shape.width);
-  matrix(Role::kValue, keys, shape.width);
-  matrix(Role::kAttentionOutput, shape.width, queries);
+  vector("attn_norm.weight", shape.width);
+  matrix("attn_q", queries, shape.width);
+  matrix("attn_k", keys, shape.width);
+  matrix("attn_v", keys, shape.width);
+  matrix("attn_output", shape.width, queries);
   if (shape.architecture == "qwen2") {
-    vector(Role::kQueryBias, queries);
-    vector(Role::kKeyBias, keys);
-    vector(Role::kValueBias, keys);
+    vector("attn_q.bias", queries);
+    vector("attn_k.bias", keys);
+    vector("attn_v.bias", keys);
   }
-  if (shape.architecture == "qwen3") {
-    vector(Role::kQueryNorm, shape.head_dim);
-    vector(Role::kKeyNorm, shape.head_dim);
+  if (shape.architecture == "qwen3" || shape.architecture == "gemma3") {
+    vector("attn_q_norm.weight", shape.head_dim);
+    vector("attn_k_norm.weight", shape.head_dim);
   }
-  vector(Role::kFfnNorm, shape.width);
-  matrix(Role::kGate, shape.hidden, shape.width);
-  matrix(Role::kUp, shape.hidden, shape.width);
-  matrix(Role::kDown, shape.width, shape.hidden);
+  if (shape.architecture == "gemma3") {
+    vector("post_attention_norm.weight", shape.width);
+    vector("post_ffw_norm.weight", shape.width);
+  }
+  if (shape.architecture != "command-r") vector("ffn_norm.weight", shape.width);
+  matrix("ffn_gate", shape.hidden, shape.width);
+  matrix("ffn_up", shape.hidden, shape.width);
+  matrix("ffn_down", shape.width, shape.hidden);
 }
 
 std::vector<TensorPlan> plan_tensors(const RandomModelShape& shape) {
   std::vector<TensorPlan> plans;
-  plans.push_back(
-      {gguf_tensor_name(Role::kTokenEmbedding, 0), shape.format, {shape.vocab, shape.width}});
-  plans.push_back({gguf_tensor_name(Role::kOutputNorm, 0), DType::kF32, {shape.width}});
+  plans.push_back({"token_embd.weight", shape.format, {shape.vocab, shape.width}});
+  plans.push_back({"output_norm.weight", DType::kF32, {shape.width}});
   if (!shape.tied_embeddings) {
-    plans.push_back({gguf_tensor_name(Role::kOutput, 0), shape.format, {shape.vocab, shape.width}});
+    plans.push_back({"output.weight", shape.format, {shape.vocab, shape.width}});
   }
   for (int32_t layer = 0; layer < shape.layers; ++layer) plan_layer(shape, layer, plans);
   return plans;

@@ -17,7 +17,9 @@ namespace millrace {
 
 // The shape of a model of random weights, for tests and benches that need no file.
 struct RandomModelShape {
-  std::string architecture = "llama";  // or qwen2, qwen3
+  // Or qwen2, qwen3; gemma3, with two ropes and norms around its bodies, whose windows are in five
+  // of six layers; command-r, whose bodies run side by side.
+  std::string architecture = "llama";
   int64_t layers = 2;
   int64_t width = 64;
   int64_t hidden = 96;

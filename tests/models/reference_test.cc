@@ -17,7 +17,7 @@ constexpr int32_t kTokens = 45;  // more than a tile of 32 keys
 
 std::vector<RandomModelShape> shapes() {
   std::vector<RandomModelShape> all;
-  for (const std::string architecture : {"llama", "qwen2", "qwen3"}) {
+  for (const std::string architecture : {"llama", "qwen2", "qwen3", "gemma3", "command-r"}) {
     for (const DType format : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0,
                                DType::kQ4_1, DType::kQ5_0, DType::kQ5_1}) {
       RandomModelShape shape;

@@ -1,14 +1,40 @@
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "models/arch/arch.h"
 
 namespace millrace {
+namespace {
 
-std::span<const Arch> all_archs() {
-  static constexpr Arch kArchs[] = {
-      {"llama", read_llama},
-      {"qwen2", read_qwen2},
-      {"qwen3", read_qwen3},
-  };
-  return kArchs;
+const std::vector<Arch>& all_archs() {
+  static const std::vector<Arch> archs = [] {
+    std::vector<Arch> all;
+    for (const auto& family :
+         {apertus_archs(), bloom_archs(), cohere_archs(), exaone_archs(), falcon_archs(),
+          gemma_archs(), glm_archs(), gpt_archs(), granite_archs(), llama_archs(), nemotron_archs(),
+          olmo_archs(), phi_archs(), qwen_archs(), stablelm_archs()}) {
+      all.insert(all.end(), family.begin(), family.end());
+    }
+    std::ranges::sort(all, {}, &Arch::name);
+    return all;
+  }();
+  return archs;
+}
+
+}  // namespace
+
+const Arch* find_arch(std::string_view name) {
+  const auto found = std::ranges::find(all_archs(), name, &Arch::name);
+  return found == all_archs().end() ? nullptr : &*found;
+}
+
+std::string arch_names() {
+  std::string names;
+  for (const Arch& arch : all_archs()) {
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", arch.name);
+  }
+  return names;
 }
 
 }  // namespace millrace

@@ -38,20 +38,20 @@ class TensorPacker {
         vectors_(target.vectors) {}
 
   WeightsPlan& plan() { return plan_; }
-  // The tensors, of one format and width, stacked into one matrix. Errors, here and of join(), name
+  // The weights, of one format and width, stacked into one matrix. Errors, here and of join(), name
   // the tensor. INVALID_ARGUMENT: its values are not all numbers; DATA_LOSS: it cannot be read.
-  absl::StatusOr<PackedMatrix> pack(std::span<const NamedTensor* const> tensors);
-  // The tensors, each a vector, one after the other as float32.
-  absl::StatusOr<std::span<const float>> join(std::span<const NamedTensor* const> tensors);
+  absl::StatusOr<PackedMatrix> pack(std::span<const TensorRows> stack);
+  // The weights, each a vector, one after the other as float32.
+  absl::StatusOr<std::span<const float>> join(std::span<const TensorRows> vectors);
 
   ActivationMode activations() const { return options_->activations; }
   bool has_bf16_products() const { return kernels_for(options_->isa).times_bf16 != nullptr; }
 
  private:
-  absl::Status pack_rows(const NamedTensor& tensor, int64_t first_row, PackedMatrix& matrix);
+  absl::Status pack_rows(const TensorRows& weight, int64_t first_row, PackedMatrix& matrix);
   // The next place in memory, of which the rest is left.
   static std::byte* take(std::span<std::byte>& memory, int64_t bytes);
-  void done_with(const NamedTensor& tensor);
+  void done_with(const TensorRows& weight);
 
   const Checkpoint* checkpoint_;
   WeightsPlan plan_;
@@ -63,20 +63,17 @@ class TensorPacker {
   int64_t bytes_done_ = 0;
 };
 
-// The weights of one layer.
+// The weights of one layer, or with kNoLayer those outside of all.
 class LayerWeights final : public Weights {
  public:
-  LayerWeights(TensorPacker& packer, std::string (*tensor_name)(Role, int32_t), int32_t layer)
-      : packer_(packer), tensor_name_(tensor_name), layer_(layer) {}
+  LayerWeights(TensorPacker& packer, int32_t layer) : packer_(packer), layer_(layer) {}
 
-  absl::StatusOr<PackedMatrix> matrix(const MatrixOrder& order) override;
   absl::StatusOr<std::vector<PackedMatrix>> matrices(std::span<const MatrixOrder> orders) override;
   absl::StatusOr<std::span<const float>> vectors(std::span<const VectorOrder> orders) override;
   ActivationForms input_forms(DType format, InputForm form) const override;
 
  private:
   TensorPacker& packer_;
-  std::string (*tensor_name_)(Role, int32_t);
   int32_t layer_;
 };
 

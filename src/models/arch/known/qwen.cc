@@ -1,0 +1,15 @@
+#include "models/arch/arch.h"
+
+namespace millrace {
+
+// Qwen 2 and 2.5 have biases on queries, keys and values (Yang et al. 2024); Qwen 3 has norms of
+// heads in their place (Yang et al. 2025).
+std::span<const Arch> qwen_archs() {
+  static constexpr Arch kArchs[] = {
+      {.name = "qwen2", .traits = {}},
+      {.name = "qwen3", .traits = {}},
+  };
+  return kArchs;
+}
+
+}  // namespace millrace
