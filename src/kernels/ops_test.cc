@@ -172,7 +172,7 @@ TEST_P(OpsTest, RowsThatAreNotFiniteHarmNoOther) {
 
 // The exponential is good to 4 roundings (its argument to one, the polynomial to two, the scaling
 // to none), then come a sum, a quotient and a product.
-TEST_P(OpsTest, GateUpIsSwiglu) {
+TEST_P(OpsTest, HiddenIsSwiglu) {
   const bool whole_blocks = is_quantised(type_);
   const int64_t width = whole_blocks ? 256 : 19;
   for (const int64_t hidden : {whole_blocks ? 96 : 50, 32, 160}) {
@@ -187,7 +187,8 @@ TEST_P(OpsTest, GateUpIsSwiglu) {
         const Placed out = place(out_forms, rows, hidden);
         const int lanes = static_cast<int>(rows % 4) + 1;
         LanePool(lanes).run([&](Lane& lane) {
-          CpuOps(kernels_for(isa_)).gate_up(lane, gate.packed, up.packed, placed.view, out.view);
+          CpuOps(kernels_for(isa_))
+              .hidden(lane, {.gate = &gate.packed, .up = &up.packed}, placed.view, out.view);
         });
         const Floats gates = linear(isa_, gate, forms, in, rows);
         const Floats ups = linear(isa_, up, forms, in, rows);
@@ -215,6 +216,21 @@ TEST_P(OpsTest, EmbedGivesRowsOfTheTable) {
     for (int64_t k = 0; k < width; ++k) {
       EXPECT_EQ(out[i * at(width) + at(k)], table.values[at(tokens[i] * width + k)]);
     }
+  }
+}
+
+TEST_P(OpsTest, AddRowsAddsRowsOfTheTable) {
+  const int64_t width = info_of(type_).block_elements == 1 ? 301 : 512;
+  const PackedCase table = random_weights(type_, 40, width, 15);
+  const std::vector<int32_t> indices = {39, 0, 17, 17, 16};
+  const Floats start = random_floats(5 * width, 16);
+  Floats out = start;
+  LanePool(2).run([&](Lane& lane) {
+    CpuOps(kernels_for(isa_)).add_rows(lane, table.packed, indices, rows_of(out, 5));
+  });
+  for (size_t i = 0; i < out.size(); ++i) {
+    const int64_t row = indices[i / at(width)];
+    EXPECT_EQ(out[i], start[i] + table.values[at(row * width) + i % at(width)]);
   }
 }
 

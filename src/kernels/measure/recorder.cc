@@ -9,6 +9,12 @@ namespace {
 
 double as_double(int64_t number) { return static_cast<double>(number); }
 
+// An op that writes as many numbers as it reads.
+OpSubject on_rows(std::string_view op, int64_t rows, int64_t width) {
+  return {
+      .op = op, .format = DType::kF32, .in = {}, .rows = rows, .width = width, .outputs = width};
+}
+
 double bytes_of(const PackedMatrix& matrix) {
   return as_double(matrix.panels() * matrix.panel_bytes());
 }
@@ -135,25 +141,40 @@ void Recorder::gather(Lane& lane, Rows<const float> in, std::span<const int32_t>
   note(lane, subject, 0, 0, [&] { ops_.gather(lane, in, indices, out); });
 }
 
-void Recorder::rms_norm(Lane& lane, Rows<const float> in, std::span<const float> weight,
-                        float epsilon, const Activations& out) const {
-  const OpSubject subject = {.op = "rms_norm",
-                             .format = DType::kF32,
+void Recorder::add_rows(Lane& lane, const PackedMatrix& table, std::span<const int32_t> indices,
+                        Rows<float> out) const {
+  const OpSubject subject = {.op = "add_rows",
+                             .format = table.format(),
                              .in = {},
-                             .rows = in.rows,
-                             .width = in.width,
+                             .rows = out.rows,
+                             .width = 1,
                              .outputs = out.width};
-  note(lane, subject, 0, 0, [&] { ops_.rms_norm(lane, in, weight, epsilon, out); });
+  note(lane, subject, 0, 0, [&] { ops_.add_rows(lane, table, indices, out); });
+}
+
+void Recorder::scale(Lane& lane, Rows<float> rows, float factor, float softcap) const {
+  note(lane, on_rows("scale", rows.rows, rows.width), 0, 0,
+       [&] { ops_.scale(lane, rows, factor, softcap); });
+}
+
+void Recorder::norm(Lane& lane, Rows<const float> in, const ops::Norm& norm,
+                    const Activations& out) const {
+  note(lane, on_rows("norm", in.rows, in.width), 0, 0, [&] { ops_.norm(lane, in, norm, out); });
+}
+
+void Recorder::norm_in_place(Lane& lane, Rows<float> rows, const ops::Norm& norm) const {
+  note(lane, on_rows("norm_in_place", rows.rows, rows.width), 0, 0,
+       [&] { ops_.norm_in_place(lane, rows, norm); });
+}
+
+void Recorder::add(Lane& lane, Rows<const float> in, const ops::Norm* post_norm, float scale,
+                   Rows<float> out) const {
+  note(lane, on_rows("add", in.rows, in.width), 0, 0,
+       [&] { ops_.add(lane, in, post_norm, scale, out); });
 }
 
 void Recorder::convert(Lane& lane, Rows<const float> in, const Activations& out) const {
-  const OpSubject subject = {.op = "convert",
-                             .format = DType::kF32,
-                             .in = {},
-                             .rows = in.rows,
-                             .width = in.width,
-                             .outputs = out.width};
-  note(lane, subject, 0, 0, [&] { ops_.convert(lane, in, out); });
+  note(lane, on_rows("convert", in.rows, in.width), 0, 0, [&] { ops_.convert(lane, in, out); });
 }
 
 void Recorder::linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
@@ -169,17 +190,19 @@ void Recorder::linear(Lane& lane, const PackedMatrix& weights, const Activations
        [&] { ops_.linear(lane, weights, in, bias, store, out); });
 }
 
-void Recorder::gate_up(Lane& lane, const PackedMatrix& gate, const PackedMatrix& up,
-                       const Activations& in, const Activations& out) const {
-  const OpSubject subject = {.op = "gate_up",
-                             .format = gate.format(),
+void Recorder::hidden(Lane& lane, const ops::Hidden& hidden, const Activations& in,
+                      const Activations& out) const {
+  const PackedMatrix& up = *hidden.up;
+  const int64_t gates = hidden.gate == nullptr ? 0 : hidden.gate->rows();
+  const OpSubject subject = {.op = "hidden",
+                             .format = up.format(),
                              .in = in.forms,
                              .rows = in.rows,
-                             .width = gate.width(),
-                             .outputs = gate.rows() + up.rows()};
-  const double operations = 2 * as_double((gate.rows() + up.rows()) * gate.width() * in.rows);
-  note(lane, subject, bytes_of(gate) + bytes_of(up), operations,
-       [&] { ops_.gate_up(lane, gate, up, in, out); });
+                             .width = up.width(),
+                             .outputs = gates + up.rows()};
+  const double operations = 2 * as_double((gates + up.rows()) * up.width() * in.rows);
+  const double bytes = bytes_of(up) + (hidden.gate == nullptr ? 0 : bytes_of(*hidden.gate));
+  note(lane, subject, bytes, operations, [&] { ops_.hidden(lane, hidden, in, out); });
 }
 
 void Recorder::rope_angles(Lane& lane, const ops::Rope& rope, std::span<const int32_t> positions,
@@ -193,9 +216,9 @@ void Recorder::rope_angles(Lane& lane, const ops::Rope& rope, std::span<const in
   note(lane, subject, 0, 0, [&] { ops_.rope_angles(lane, rope, positions, angles); });
 }
 
-void Recorder::rope_and_store(Lane& lane, const ops::AttentionRows& rows, ops::Rope::Pairs pairs,
-                              Rows<const float> angles, const ops::HeadNorm& norm,
-                              Rows<float> queries, Rows<const float> keys, Rows<const float> values,
+void Recorder::rope_and_store(Lane& lane, const ops::AttentionRows& rows,
+                              const ops::Rotation& rotation, Rows<float> queries,
+                              Rows<const float> keys, Rows<const float> values,
                               const KvLayer& cache) const {
   const OpSubject subject = {.op = "rope_and_store",
                              .format = cache.dtype,
@@ -204,7 +227,7 @@ void Recorder::rope_and_store(Lane& lane, const ops::AttentionRows& rows, ops::R
                              .width = queries.width,
                              .outputs = keys.width + values.width};
   note(lane, subject, 0, 0,
-       [&] { ops_.rope_and_store(lane, rows, pairs, angles, norm, queries, keys, values, cache); });
+       [&] { ops_.rope_and_store(lane, rows, rotation, queries, keys, values, cache); });
 }
 
 void Recorder::attention(Lane& lane, const ops::AttentionRows& rows,

@@ -36,7 +36,7 @@ TEST(RecorderTest, AddsUpWhatIsTheSame) {
     for (int i = 0; i < 4; ++i) {
       recorder.linear(lane, weights.packed, placed.view, {}, ops::Store::kSet, rows_of(out, 3));
       recorder.barrier(lane);
-      recorder.rms_norm(lane, rows_of(norms, 2), weight, 1e-5F, normed.view);
+      recorder.norm(lane, rows_of(norms, 2), {.weight = weight, .epsilon = 1e-5F}, normed.view);
     }
   });
   EXPECT_EQ(out, linear(Isa::kScalar, weights, {.q8 = true}, in, 3));
@@ -51,7 +51,7 @@ TEST(RecorderTest, AddsUpWhatIsTheSame) {
   EXPECT_EQ(seen.ops[0].bytes,
             4.0 * static_cast<double>(PackedMatrix::bytes(DType::kQ4_0, 40, 64)));
   EXPECT_EQ(seen.ops[0].operations, 4 * 2 * 40 * 64 * 3);
-  EXPECT_EQ(seen.ops[1].subject.op, "rms_norm");
+  EXPECT_EQ(seen.ops[1].subject.op, "norm");
   EXPECT_EQ(seen.ops[1].calls, 4);
   EXPECT_EQ(seen.barriers, 4);
   EXPECT_EQ(seen.waits, absl::ZeroDuration());
