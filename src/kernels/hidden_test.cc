@@ -108,7 +108,7 @@ class HiddenTest : public testing::TestWithParam<Isa> {
   static Placed run(Isa isa, const ops::Hidden& hidden, int64_t rows, int lanes = 1) {
     const Placed in = converted(isa, {.f32 = true}, Floats(at(rows), 1.0F), rows);
     const bool blocks = hidden.up->rows() % 32 == 0;
-    const Placed out =
+    Placed out =
         place({.f32 = true, .q8 = blocks, .q16 = blocks, .bf16 = true}, rows, hidden.up->rows());
     LanePool(lanes).run(
         [&](Lane& lane) { CpuOps(kernels_for(isa)).hidden(lane, hidden, in.view, out.view); });
