@@ -8,6 +8,7 @@
 #include "base/system/lanes.h"
 #include "kernels/activations.h"
 #include "kernels/attention_ops.h"
+#include "kernels/experts.h"
 #include "kernels/isa.h"
 #include "kernels/row_ops.h"
 #include "quant/packed_matrix.h"
@@ -91,6 +92,36 @@ class Ops {
   virtual void attention(Lane& lane, const AttentionRows& rows, const AttentionShape& shape,
                          Rows<const float> queries, const KvLayer& cache,
                          std::span<std::byte> memory, Rows<float> out) const = 0;
+
+  // Mixtures of experts (kernels/experts.h). First each row's experts and weights. logits: [rows,
+  // experts], changed; choice: [rows, experts], memory.
+  virtual void route(Lane& lane, const Routing& routing, Rows<float> logits, Rows<float> choice,
+                     const Dispatch& out) const = 0;
+
+  // Then the places, from the experts of all rows.
+  virtual void dispatch(Lane& lane, const Dispatch& dispatch) const = 0;
+
+  // The rows of `in` at their places, in every form `out` has, which are forms of `in`. out:
+  // [places, width].
+  virtual void gather_dispatched(Lane& lane, const Activations& in, const Dispatch& dispatch,
+                                 const Activations& out) const = 0;
+
+  // The hidden layers, place by place with its expert's matrices, in every form `out` has. in:
+  // [places, width], or the only row, which all places have; out: [places, hidden]. Matrices of
+  // experts without rows are not read.
+  virtual void expert_hidden(Lane& lane, const ExpertHidden& hidden, const Activations& in,
+                             const Dispatch& dispatch, const Activations& out) const = 0;
+
+  // out = in * weights^T + bias, place by place. in: [places, hidden]; bias: [experts, width] or
+  // empty; out: [places, width].
+  virtual void expert_linear(Lane& lane, const ExpertMatrix& weights, const Activations& in,
+                             std::span<const float> bias, const Dispatch& dispatch,
+                             Rows<float> out) const = 0;
+
+  // out (or out +=) = the sum of a row's experts, best first, and what a shared expert adds.
+  // outputs: [places, width], changed; out: [rows, width].
+  virtual void combine(Lane& lane, const Dispatch& dispatch, const Combination& combination,
+                       Rows<float> outputs, Store store, Rows<float> out) const = 0;
 };
 
 // The operations on one tier of this CPU's instruction sets (kernels/isa.h).
@@ -124,6 +155,18 @@ class CpuOps final : public Ops {
   void attention(Lane& lane, const AttentionRows& rows, const AttentionShape& shape,
                  Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
                  Rows<float> out) const override;
+  void route(Lane& lane, const Routing& routing, Rows<float> logits, Rows<float> choice,
+             const Dispatch& out) const override;
+  void dispatch(Lane& lane, const Dispatch& dispatch) const override;
+  void gather_dispatched(Lane& lane, const Activations& in, const Dispatch& dispatch,
+                         const Activations& out) const override;
+  void expert_hidden(Lane& lane, const ExpertHidden& hidden, const Activations& in,
+                     const Dispatch& dispatch, const Activations& out) const override;
+  void expert_linear(Lane& lane, const ExpertMatrix& weights, const Activations& in,
+                     std::span<const float> bias, const Dispatch& dispatch,
+                     Rows<float> out) const override;
+  void combine(Lane& lane, const Dispatch& dispatch, const Combination& combination,
+               Rows<float> outputs, Store store, Rows<float> out) const override;
 
  private:
   const Kernels& kernels_;

@@ -19,6 +19,7 @@ PackedCase extreme_weights(DType type, int64_t rows, int64_t width, uint8_t code
   visit_format(type, [&]<typename Block>(std::type_identity<Block>) {
     for (size_t i = 0; i < blocks.size(); i += sizeof(Block)) {
       auto block = load_block<Block>(blocks.data() + i);
+      if constexpr (requires { block.e; }) block.e = 127;
       if constexpr (requires { block.d; }) block.d = f16_of_f32(1);
       if constexpr (requires { block.m; }) block.m = f16_of_f32(-3);
       if constexpr (requires { block.dmin; }) block.dmin = f16_of_f32(0.5F);
@@ -133,7 +134,7 @@ TEST_P(OpsTest, LinearAddsBiasAndResidual) {
 
 TEST_P(OpsTest, ExtremeCodesAndActivationsDoNotSaturate) {
   const int64_t width = std::max(info_of(type_).block_elements, 64);
-  for (const uint8_t code_byte : std::vector<uint8_t>{0x00, 0x80, 0x7f, 0xff}) {
+  for (const uint8_t code_byte : std::vector<uint8_t>{0x00, 0x80, 0x77, 0x7f, 0xff}) {
     const PackedCase weights = extreme_weights(type_, 16, width, code_byte);
     for (const int pattern : {0, 1, 2}) {
       Floats in(at(5 * width));

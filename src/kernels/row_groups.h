@@ -64,7 +64,11 @@ inline RowForms forms_of_row(const Activations& out, int64_t row) {
 
 // Of a group's first row, from column `first` on, a multiple of 32.
 inline RowForms forms_of_group(const Activations& out, const RowGroup& group, int64_t first) {
-  RowForms forms = forms_of_row(out, group.first);
+  RowForms forms{.f32 = f32_of(out, group.first),
+                 .bf16 = bf16_of(out, group.first),
+                 .q8 = q8_of(out, group),
+                 .q16 = q16_of(out, group),
+                 .group_rows = group.rows};
   if (forms.f32 != nullptr) forms.f32 += first;
   if (forms.bf16 != nullptr) forms.bf16 += first;
   if (forms.q8 != nullptr) forms.q8 += first / kQ8Width * group.rows;

@@ -31,19 +31,21 @@ class PlannedWeights final : public Weights {
     }
     std::vector<PackedMatrix> packed;
     for (const auto& stack : WeightsPlan::stacks(weights)) {
-      plan_.add_matrix(stack);
-      int64_t rows = 0;
-      for (const TensorRows& weight : stack) rows += weight.rows;
-      packed.emplace_back(stack[0].format(), rows, stack[0].width, nullptr);
+      packed.push_back(matrix_of(stack));
     }
     return packed;
+  }
+
+  absl::StatusOr<PackedMatrix> experts(const ExpertOrder& order) override {
+    ASSIGN_OR_RETURN(const std::vector<TensorRows> weights, plan_.find(order, layer_));
+    return matrix_of(weights);
   }
 
   absl::StatusOr<std::span<const float>> vectors(std::span<const VectorOrder> orders) override {
     int64_t size = 0;
     for (const VectorOrder& order : orders) {
       RETURN_IF_ERROR(plan_.find(order, layer_).status());
-      size += order.size;
+      size += order.experts * order.size;
     }
     plan_.add_vectors(size);
     zeros_.emplace_back(static_cast<size_t>(size));
@@ -53,6 +55,11 @@ class PlannedWeights final : public Weights {
   ActivationForms input_forms(DType, InputForm) const override { return {.f32 = true}; }
 
  private:
+  PackedMatrix matrix_of(std::span<const TensorRows> stack) {
+    plan_.add_matrix(stack);
+    return {stack[0].format(), WeightsPlan::rows_of(stack), stack[0].width, nullptr};
+  }
+
   WeightsPlan& plan_;
   int32_t layer_;
   std::vector<std::vector<float>> zeros_;
@@ -74,6 +81,8 @@ absl::Status check_all_used(const Checkpoint& checkpoint, const ModelSpec& spec,
 }  // namespace
 
 int64_t whole_lines(int64_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine; }
+
+int64_t whole_panels(int64_t rows) { return (rows + kPanelRows - 1) / kPanelRows * kPanelRows; }
 
 std::string tensor_name(std::string_view name, int32_t layer) {
   return layer == kNoLayer ? std::string(name) : fmt::format("blk.{}.{}", layer, name);
@@ -103,16 +112,19 @@ absl::StatusOr<const NamedTensor*> WeightsPlan::find_whole(std::string_view name
   return tensor;
 }
 
-absl::StatusOr<TensorRows> WeightsPlan::find(std::string name, int32_t layer,
-                                             std::span<int64_t> shape) {
-  TensorRows weight = {.rows = shape[0], .width = shape.size() == 1 ? 1 : shape[1]};
+TensorSlice WeightsPlan::slice_of(const std::string& name, int64_t rows) const {
   const auto slice = std::ranges::find(slices_, name, &TensorSlice::name);
-  if (slice != slices_.end()) {
-    name = slice->source;
-    weight.first = slice->first_row;
-    shape[0] = slice->source_rows;
-  }
-  ASSIGN_OR_RETURN(weight.tensor, find_whole(tensor_name(name, layer), shape));
+  if (slice != slices_.end()) return *slice;
+  return {.name = name, .source = name, .first_row = 0, .source_rows = rows};
+}
+
+absl::StatusOr<TensorRows> WeightsPlan::find(const std::string& name, int32_t layer,
+                                             std::span<int64_t> shape) {
+  const TensorSlice slice = slice_of(name, shape[0]);
+  TensorRows weight = {
+      .first = slice.first_row, .rows = shape[0], .width = shape.size() == 1 ? 1 : shape[1]};
+  shape[0] = slice.source_rows;
+  ASSIGN_OR_RETURN(weight.tensor, find_whole(tensor_name(slice.source, layer), shape));
   return weight;
 }
 
@@ -121,9 +133,30 @@ absl::StatusOr<TensorRows> WeightsPlan::find(const MatrixOrder& order, int32_t l
   return find(fmt::format("{}.weight", order.name), layer, shape);
 }
 
+absl::StatusOr<std::vector<TensorRows>> WeightsPlan::find(const ExpertOrder& order, int32_t layer) {
+  const TensorSlice slice = slice_of(fmt::format("{}.weight", order.name), order.rows);
+  const std::array shape = {order.experts, slice.source_rows, order.width};
+  ASSIGN_OR_RETURN(const NamedTensor* tensor, find_whole(tensor_name(slice.source, layer), shape));
+  if (slice.source_rows == order.rows && order.rows % kPanelRows == 0) {
+    return std::vector<TensorRows>{{tensor, 0, order.experts * order.rows, order.width}};
+  }
+  std::vector<TensorRows> weights;
+  for (int64_t expert = 0; expert < order.experts; ++expert) {
+    weights.push_back(
+        {tensor, expert * slice.source_rows + slice.first_row, order.rows, order.width});
+  }
+  return weights;
+}
+
 absl::StatusOr<TensorRows> WeightsPlan::find(const VectorOrder& order, int32_t layer) {
   std::array shape = {order.size};
-  ASSIGN_OR_RETURN(const TensorRows weight, find(std::string(order.name), layer, shape));
+  const std::array all_shape = {order.experts, order.size};
+  TensorRows weight = {.rows = order.experts * order.size};
+  if (order.experts == 1) {
+    ASSIGN_OR_RETURN(weight, find(std::string(order.name), layer, shape));
+  } else {
+    ASSIGN_OR_RETURN(weight.tensor, find_whole(tensor_name(order.name, layer), all_shape));
+  }
   if (!is_quantised(weight.format())) return weight;
   return unimplemented("tensor '{}' is {}, but vectors must be F32, F16 or BF16",
                        weight.tensor->name, info_of(weight.format()).name);
@@ -142,16 +175,20 @@ std::vector<std::span<const TensorRows>> WeightsPlan::stacks(std::span<const Ten
   return stacks;
 }
 
-void WeightsPlan::add_matrix(std::span<const TensorRows> stack) {
+int64_t WeightsPlan::rows_of(std::span<const TensorRows> stack) {
   int64_t rows = 0;
+  for (const TensorRows& weight : stack) rows = whole_panels(rows) + weight.rows;
+  return rows;
+}
+
+void WeightsPlan::add_matrix(std::span<const TensorRows> stack) {
   for (const TensorRows& weight : stack) {
-    rows += weight.rows;
     matrix_order_ += fmt::format("{} {} {}, ", weight.tensor->name, weight.first, weight.rows);
   }
   const DType format = stack[0].format();
   const int64_t width = stack[0].width;
   matrix_order_ += fmt::format("{} {}\n", info_of(format).name, width);
-  matrix_bytes_ += whole_lines(PackedMatrix::bytes(format, rows, width));
+  matrix_bytes_ += whole_lines(PackedMatrix::bytes(format, rows_of(stack), width));
 }
 
 void WeightsPlan::add_vectors(int64_t elements) {

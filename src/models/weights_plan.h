@@ -18,6 +18,9 @@ namespace millrace {
 // `bytes` rounded up to whole cache lines: what a piece of packed memory takes.
 int64_t whole_lines(int64_t bytes);
 
+// `rows` rounded up to whole panels: where the next weight of a stack begins.
+int64_t whole_panels(int64_t rows);
+
 // Outside of all layers.
 inline constexpr int32_t kNoLayer = -1;
 
@@ -46,9 +49,13 @@ class WeightsPlan {
   // NOT_FOUND, UNIMPLEMENTED or INVALID_ARGUMENT, naming the tensor.
   absl::StatusOr<TensorRows> find(const MatrixOrder& order, int32_t layer);
   absl::StatusOr<TensorRows> find(const VectorOrder& order, int32_t layer);
+  // Of each expert, or of all where their rows lie as they will be packed.
+  absl::StatusOr<std::vector<TensorRows>> find(const ExpertOrder& order, int32_t layer);
   // Neighbours that become one matrix: of one format, where their rows fill whole panels.
   static std::vector<std::span<const TensorRows>> stacks(std::span<const TensorRows> weights);
 
+  // Each weight of a stack begins with a whole panel.
+  static int64_t rows_of(std::span<const TensorRows> stack);
   void add_matrix(std::span<const TensorRows> stack);
   void add_vectors(int64_t elements);
 
@@ -63,7 +70,9 @@ class WeightsPlan {
 
  private:
   // The first dimension of `shape` are the weight's rows.
-  absl::StatusOr<TensorRows> find(std::string name, int32_t layer, std::span<int64_t> shape);
+  absl::StatusOr<TensorRows> find(const std::string& name, int32_t layer, std::span<int64_t> shape);
+  // The whole tensor of that name where the spec has no slice for it.
+  TensorSlice slice_of(const std::string& name, int64_t rows) const;
   absl::StatusOr<const NamedTensor*> find_whole(std::string_view name,
                                                 std::span<const int64_t> shape);
 

@@ -12,12 +12,13 @@
 #include "nn/attention/attention.h"
 #include "nn/body.h"
 #include "nn/ffn.h"
+#include "nn/moe.h"
 #include "nn/norm.h"
 #include "nn/workspace_layout.h"
 
 namespace millrace {
 
-using BodySpec = std::variant<AttentionSpec, FfnSpec>;
+using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec>;
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).
 struct BranchSpec {

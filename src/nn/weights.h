@@ -23,10 +23,19 @@ struct MatrixOrder {
   int64_t width = 0;
 };
 
+// Matrices [rows, width] of all experts, in one tensor.
+struct ExpertOrder {
+  std::string_view name;
+  int64_t experts = 0;
+  int64_t rows = 0;
+  int64_t width = 0;
+};
+
 // Also by its last part: "attn_q.bias", "attn_norm.weight".
 struct VectorOrder {
   std::string_view name;
   int64_t size = 0;
+  int64_t experts = 1;  // each has a vector of this size, in one tensor
 };
 
 // The weights of one layer, or those outside of all layers, found by name. Errors name the tensor.
@@ -38,6 +47,8 @@ class Weights {
   // whole panels.
   virtual absl::StatusOr<std::vector<PackedMatrix>> matrices(
       std::span<const MatrixOrder> orders) = 0;
+  // Each expert's rows begin with a whole panel.
+  virtual absl::StatusOr<PackedMatrix> experts(const ExpertOrder& order) = 0;
   // One after the other, as float32; they live as long as the model.
   virtual absl::StatusOr<std::span<const float>> vectors(std::span<const VectorOrder> orders) = 0;
   // In which forms a matrix of this format reads its input.

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/activations.h"
+#include "kernels/experts.h"
 #include "tensor/view.h"
 
 namespace millrace {
@@ -22,6 +23,10 @@ class WorkspaceLayout {
     std::byte* piece = take(Activations::bytes(forms, rows, width));
     if (piece == nullptr) return {.forms = forms, .rows = rows, .width = width};
     return Activations::lay_out(forms, rows, width, piece);
+  }
+  ops::Dispatch dispatch(int64_t rows, int64_t chosen, int64_t experts) {
+    std::byte* piece = take(ops::Dispatch::bytes(rows, chosen, experts));
+    return ops::Dispatch::lay_out(rows, chosen, experts, piece);
   }
   // Where the next piece begins.
   std::byte* rest() { return take(0); }

@@ -19,6 +19,12 @@ double bytes_of(const PackedMatrix& matrix) {
   return as_double(matrix.panels() * matrix.panel_bytes());
 }
 
+// Of the experts that have rows. Lanes that are recorded wait for each other, so that none asks
+// too late.
+double bytes_read(const ops::ExpertMatrix& weights, const ops::Dispatch& dispatch) {
+  return as_double(dispatch.busy[0] * weights.panels() * weights.matrix.panel_bytes());
+}
+
 // Keys that a batch's rows see: by each row, and by any row of a sequence.
 struct SeenKeys {
   int64_t by_rows = 0;
@@ -245,6 +251,81 @@ void Recorder::attention(Lane& lane, const ops::AttentionRows& rows,
   const double operations = 4 * as_double(seen.by_rows * queries.width);
   note(lane, subject, bytes, operations,
        [&] { ops_.attention(lane, rows, shape, queries, cache, memory, out); });
+}
+
+void Recorder::route(Lane& lane, const ops::Routing& routing, Rows<float> logits,
+                     Rows<float> choice, const ops::Dispatch& out) const {
+  const OpSubject subject = {.op = "route",
+                             .format = DType::kF32,
+                             .in = {},
+                             .rows = logits.rows,
+                             .width = logits.width,
+                             .outputs = out.chosen};
+  note(lane, subject, 0, 0, [&] { ops_.route(lane, routing, logits, choice, out); });
+}
+
+void Recorder::dispatch(Lane& lane, const ops::Dispatch& dispatch) const {
+  const OpSubject subject = {.op = "dispatch",
+                             .format = DType::kF32,
+                             .in = {},
+                             .rows = dispatch.rows,
+                             .width = dispatch.chosen,
+                             .outputs = dispatch.chosen};
+  note(lane, subject, 0, 0, [&] { ops_.dispatch(lane, dispatch); });
+}
+
+void Recorder::gather_dispatched(Lane& lane, const Activations& in, const ops::Dispatch& dispatch,
+                                 const Activations& out) const {
+  const OpSubject subject = {.op = "gather_dispatched",
+                             .format = DType::kF32,
+                             .in = in.forms,
+                             .rows = in.rows,
+                             .width = in.width,
+                             .outputs = dispatch.chosen * out.width};
+  note(lane, subject, 0, 0, [&] { ops_.gather_dispatched(lane, in, dispatch, out); });
+}
+
+void Recorder::expert_hidden(Lane& lane, const ops::ExpertHidden& hidden, const Activations& in,
+                             const ops::Dispatch& dispatch, const Activations& out) const {
+  const int64_t width = hidden.up->matrix.width();
+  const OpSubject subject = {.op = "expert_hidden",
+                             .format = hidden.up->matrix.format(),
+                             .in = in.forms,
+                             .rows = dispatch.all_places(),
+                             .width = width,
+                             .outputs = (hidden.gate == nullptr ? 1 : 2) * hidden.up->rows};
+  const double operations = 2 * as_double(subject.rows * width * subject.outputs);
+  const double gate_bytes = hidden.gate == nullptr ? 0 : bytes_read(*hidden.gate, dispatch);
+  const double bytes = gate_bytes + bytes_read(*hidden.up, dispatch);
+  note(lane, subject, bytes, operations,
+       [&] { ops_.expert_hidden(lane, hidden, in, dispatch, out); });
+}
+
+void Recorder::expert_linear(Lane& lane, const ops::ExpertMatrix& weights, const Activations& in,
+                             std::span<const float> bias, const ops::Dispatch& dispatch,
+                             Rows<float> out) const {
+  const OpSubject subject = {.op = "expert_linear",
+                             .format = weights.matrix.format(),
+                             .in = in.forms,
+                             .rows = dispatch.all_places(),
+                             .width = weights.matrix.width(),
+                             .outputs = weights.rows};
+  const double operations = 2 * as_double(subject.rows * subject.width * subject.outputs);
+  note(lane, subject, bytes_read(weights, dispatch), operations,
+       [&] { ops_.expert_linear(lane, weights, in, bias, dispatch, out); });
+}
+
+void Recorder::combine(Lane& lane, const ops::Dispatch& dispatch,
+                       const ops::Combination& combination, Rows<float> outputs, ops::Store store,
+                       Rows<float> out) const {
+  const OpSubject subject = {.op = "combine",
+                             .format = DType::kF32,
+                             .in = {},
+                             .rows = out.rows,
+                             .width = dispatch.chosen * out.width,
+                             .outputs = out.width};
+  note(lane, subject, 0, 0,
+       [&] { ops_.combine(lane, dispatch, combination, outputs, store, out); });
 }
 
 }  // namespace millrace

@@ -78,6 +78,18 @@ class Recorder final : public Ops {
   void attention(Lane& lane, const ops::AttentionRows& rows, const ops::AttentionShape& shape,
                  Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
                  Rows<float> out) const override;
+  void route(Lane& lane, const ops::Routing& routing, Rows<float> logits, Rows<float> choice,
+             const ops::Dispatch& out) const override;
+  void dispatch(Lane& lane, const ops::Dispatch& dispatch) const override;
+  void gather_dispatched(Lane& lane, const Activations& in, const ops::Dispatch& dispatch,
+                         const Activations& out) const override;
+  void expert_hidden(Lane& lane, const ops::ExpertHidden& hidden, const Activations& in,
+                     const ops::Dispatch& dispatch, const Activations& out) const override;
+  void expert_linear(Lane& lane, const ops::ExpertMatrix& weights, const Activations& in,
+                     std::span<const float> bias, const ops::Dispatch& dispatch,
+                     Rows<float> out) const override;
+  void combine(Lane& lane, const ops::Dispatch& dispatch, const ops::Combination& combination,
+               Rows<float> outputs, ops::Store store, Rows<float> out) const override;
 
  private:
   struct LaneNotes;

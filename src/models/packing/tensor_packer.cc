@@ -22,15 +22,14 @@ absl::Status not_numbers(const NamedTensor& tensor) {
 absl::StatusOr<PackedMatrix> TensorPacker::pack(std::span<const TensorRows> stack) {
   const DType format = stack[0].format();
   const int64_t width = stack[0].width;
-  int64_t rows = 0;
-  for (const TensorRows& weight : stack) rows += weight.rows;
+  const int64_t rows = WeightsPlan::rows_of(stack);
   PackedMatrix matrix(format, rows, width,
                       take(matrices_, PackedMatrix::bytes(format, rows, width)));
   int64_t row = 0;
   for (const TensorRows& weight : stack) {
     if (packs_matrices_) RETURN_IF_ERROR(pack_rows(weight, row, matrix));
-    row += weight.rows;
-    done_with(weight);
+    row = whole_panels(row + weight.rows);
+    done_with(weight.bytes());
   }
   return matrix;
 }
@@ -77,7 +76,7 @@ absl::StatusOr<std::span<const float>> TensorPacker::join(std::span<const Tensor
       return not_numbers(*vector.tensor);
     }
     at += vector.rows;
-    done_with(vector);
+    done_with(std::ssize(bytes));
   }
   return std::span<const float>(out, static_cast<size_t>(size));
 }
@@ -90,8 +89,8 @@ std::byte* TensorPacker::take(std::span<std::byte>& memory, int64_t bytes) {
   return piece;
 }
 
-void TensorPacker::done_with(const TensorRows& weight) {
-  bytes_done_ += weight.bytes();
+void TensorPacker::done_with(int64_t bytes) {
+  bytes_done_ += bytes;
   if (options_->progress) {
     options_->progress(static_cast<double>(bytes_done_) / static_cast<double>(plan_.file_bytes()));
   }
@@ -108,6 +107,11 @@ absl::StatusOr<std::vector<PackedMatrix>> LayerWeights::matrices(
     ASSIGN_OR_RETURN(packed.emplace_back(), packer_.pack(stack));
   }
   return packed;
+}
+
+absl::StatusOr<PackedMatrix> LayerWeights::experts(const ExpertOrder& order) {
+  ASSIGN_OR_RETURN(const std::vector<TensorRows> weights, packer_.plan().find(order, layer_));
+  return packer_.pack(weights);
 }
 
 absl::StatusOr<std::span<const float>> LayerWeights::vectors(std::span<const VectorOrder> orders) {

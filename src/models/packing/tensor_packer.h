@@ -51,7 +51,7 @@ class TensorPacker {
   absl::Status pack_rows(const TensorRows& weight, int64_t first_row, PackedMatrix& matrix);
   // The next place in memory, of which the rest is left.
   static std::byte* take(std::span<std::byte>& memory, int64_t bytes);
-  void done_with(const TensorRows& weight);
+  void done_with(int64_t bytes);  // of the file
 
   const Checkpoint* checkpoint_;
   WeightsPlan plan_;
@@ -69,6 +69,7 @@ class LayerWeights final : public Weights {
   LayerWeights(TensorPacker& packer, int32_t layer) : packer_(packer), layer_(layer) {}
 
   absl::StatusOr<std::vector<PackedMatrix>> matrices(std::span<const MatrixOrder> orders) override;
+  absl::StatusOr<PackedMatrix> experts(const ExpertOrder& order) override;
   absl::StatusOr<std::span<const float>> vectors(std::span<const VectorOrder> orders) override;
   ActivationForms input_forms(DType format, InputForm form) const override;
 
