@@ -49,6 +49,7 @@ Metadata metadata_of(const RandomModelShape& shape) {
   integer("attention.value_length", shape.head_dim);
   integer("rope.dimension_count", shape.head_dim);
   if (shape.window > 0) integer("attention.sliding_window", shape.window);
+  if (shape.architecture == "gemma3") integer("attention.sliding_window_pattern", 2);
   const std::string_view epsilon =
       shape.architecture == "command-r" ? "layer_norm_epsilon" : "layer_norm_rms_epsilon";
   metadata.set_number(fmt::format("{}.attention.{}", shape.architecture, epsilon), 1e-5);
