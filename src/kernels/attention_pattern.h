@@ -31,6 +31,8 @@ struct CausalPattern {
   int32_t window = 0;  // 0: none
   int32_t chunk = 0;   // 0: none
 
+  bool operator==(const CausalPattern&) const = default;
+
   void list(std::span<const int32_t> positions, KeyRanges& keys) const {
     keys.ranges.clear();
     keys.starts.assign(1, 0);

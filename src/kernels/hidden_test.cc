@@ -26,20 +26,20 @@ constexpr ActivationFunction kFunctions[] = {
     {.kind = Kind::kXielu, .positive = 0.8F, .negative = 0.3F, .beta = 0.5F, .epsilon = -1e-6F},
 };
 
-struct Expected {
+struct Bounded {
   double value;
   double bound;
 };
 
 // x * sigmoid(y), y good to `roundings`: e^-y is good to 4 and what y has lost, then come a sum and
 // a quotient.
-Expected times_sigmoid(double x, double y, double roundings) {
+Bounded times_sigmoid(double x, double y, double roundings) {
   const double value = x / (1 + std::exp(-y));
   return {value, (8 + roundings * std::fabs(y)) * kRounding * std::fabs(value)};
 }
 
 // The polynomial of kGelu is good to 12 roundings, and e^(-x^2 / 2) to two of its argument.
-Expected activated(const ActivationFunction& function, double x) {
+Bounded activated(const ActivationFunction& function, double x) {
   const double relu = x > 0 ? x : 0;
   switch (function.kind) {
     case Kind::kSilu:
@@ -73,9 +73,9 @@ Expected activated(const ActivationFunction& function, double x) {
 }
 
 // gate: null where there is none.
-Expected hidden_of(const ActivationFunction& function, const float* gate, float up) {
+Bounded hidden_of(const ActivationFunction& function, const float* gate, float up) {
   if (gate == nullptr) return activated(function, up);
-  Expected left = activated(function, *gate);
+  Bounded left = activated(function, *gate);
   double right = up;
   if (function.kind == Kind::kClampedSwiglu) {
     const double g = std::min(*gate, function.limit);
@@ -132,7 +132,7 @@ TEST_P(HiddenTest, FunctionsAreWhatTheirDefinitionsSay) {
                                   .function = function};
       const Placed out = run(GetParam(), hidden, 3, 2);
       for (size_t i = 0; i < gates.size(); ++i) {
-        const Expected expected =
+        const Bounded expected =
             gated ? hidden_of(function, &gates[i], ups[i]) : hidden_of(function, nullptr, gates[i]);
         for (size_t row = 0; row < 3; ++row) {
           ASSERT_NEAR(out.view.f32[row * gates.size() + i], expected.value, expected.bound + 1e-35)

@@ -59,7 +59,7 @@ void rotate(const ops::Rope& rope, Angle angle, Head& head) {
 }
 
 // What norms of heads there are.
-struct NormCase {
+struct HeadNormCase {
   Place place = Place::kNone;
   ops::Norm::Kind kind = ops::Norm::Kind::kRms;
   bool weights = true;
@@ -70,7 +70,7 @@ struct NormCase {
 struct RopeCase {
   ops::Rope::Pairs pairs;
   int32_t head_dim, rotated, block_tokens;
-  NormCase norm = {};
+  HeadNormCase norm = {};
   float temperature = 0;
   int32_t temperature_offset = 0;
 };
@@ -101,7 +101,7 @@ class RopeRun {
              .rotated = test.rotated,
              .frequencies = frequencies_,
              .magnitude = 1.25F};
-    const NormCase& norm = test.norm;
+    const HeadNormCase& norm = test.norm;
     for (uint32_t i = 0; i < 4; ++i) {
       const int32_t heads = norm.for_each_head ? (i < 2 ? kQueryHeads : kHeads) : 1;
       if (i % 2 == 0 ? norm.weights : norm.biases) {
@@ -247,12 +247,12 @@ class RopeRun {
 
 constexpr auto kHalves = ops::Rope::Pairs::kHalves;
 constexpr auto kNeighbours = ops::Rope::Pairs::kNeighbours;
-constexpr auto kLayer = ops::Norm::Kind::kLayer;
-constexpr auto kRms = ops::Norm::Kind::kRms;
+constexpr auto kLayerHeads = ops::Norm::Kind::kLayer;
+constexpr auto kRmsHeads = ops::Norm::Kind::kRms;
 
 // As the models have them, from the top: Llama, Qwen 3, Hunyuan, Llama 4 (with its rotation and
 // without), Phi-2, Cohere, StableLM, Ministral 3, GPT-2.
-constexpr RopeCase kCases[] = {
+constexpr RopeCase kRopeCases[] = {
     {kHalves, 64, 64, 16},
     {kNeighbours, 64, 64, 16},
     {kNeighbours, 8, 8, 32},
@@ -260,10 +260,10 @@ constexpr RopeCase kCases[] = {
     {kHalves, 64, 64, 16, {.place = Place::kAfterRotation}},
     {kNeighbours, 20, 12, 1, {.place = Place::kAfterRotation, .weights = false}},
     {kNeighbours, 64, 0, 16, {}, 0.3F, 1},
-    {kHalves, 80, 20, 4, {.place = Place::kBeforeRotation, .kind = kLayer, .biases = true}},
-    {kNeighbours, 64, 64, 5, {Place::kBeforeRotation, kLayer, true, false, true}},
-    {kHalves, 48, 12, 4, {Place::kAfterRotation, kLayer, true, true, true}},
-    {kHalves, 80, 80, 4, {Place::kBeforeRotation, kRms, true, false, true}, 0.3F},
+    {kHalves, 80, 20, 4, {.place = Place::kBeforeRotation, .kind = kLayerHeads, .biases = true}},
+    {kNeighbours, 64, 64, 5, {Place::kBeforeRotation, kLayerHeads, true, false, true}},
+    {kHalves, 48, 12, 4, {Place::kAfterRotation, kLayerHeads, true, true, true}},
+    {kHalves, 80, 80, 4, {Place::kBeforeRotation, kRmsHeads, true, false, true}, 0.3F},
     {kHalves, 256, 0, 16},
 };
 
@@ -271,7 +271,7 @@ TEST(Rope, NormsRotatesAndStores) {
   for (const Isa isa : isas()) {
     for (const DType dtype : kCacheTypes) {
       int lanes = 0;
-      for (const RopeCase& test : kCases) {
+      for (const RopeCase& test : kRopeCases) {
         RopeRun run(isa, dtype, test);
         run.run(lanes++ % 4 + 1);
         run.check();
@@ -283,7 +283,7 @@ TEST(Rope, NormsRotatesAndStores) {
 // Where keys are another layer's, queries become the same as beside them.
 TEST(Rope, QueriesAloneAreTheSameAndNothingIsStored) {
   for (const Isa isa : isas()) {
-    for (const RopeCase& test : kCases) {
+    for (const RopeCase& test : kRopeCases) {
       RopeRun both(isa, DType::kF16, test);
       RopeRun alone(isa, DType::kF16, test);
       both.run(2);
@@ -299,7 +299,7 @@ TEST(Rope, PortableTwinsGiveTheBitsOfTheirInstructionSets) {
                                        {Isa::kAvx512, Isa::kPortable16}};
   for (const auto& [tier, twin] : twins) {
     if (!is_supported(tier)) continue;
-    for (const RopeCase& test : kCases) {
+    for (const RopeCase& test : kRopeCases) {
       RopeRun of_tier(tier, DType::kF32, test);
       RopeRun of_twin(twin, DType::kF32, test);
       of_tier.run(1);

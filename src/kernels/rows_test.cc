@@ -38,7 +38,7 @@ struct NormOf {
   NormOf& operator=(const NormOf&) = delete;
 };
 
-struct Expected {
+struct NormedElement {
   double value;
   double bound;
 };
@@ -46,7 +46,7 @@ struct Expected {
 // A row's norm by its definition, in double, and how far it may be off. A sum of n terms is good to
 // n roundings of their magnitudes, so a mean to n + 1 of the mean magnitude; a root to half as many
 // as its sum of squares and one; then come a difference, a quotient, two products and a sum.
-std::vector<Expected> expected_norm(std::span<const float> in, const ops::Norm& norm) {
+std::vector<NormedElement> expected_norm(std::span<const float> in, const ops::Norm& norm) {
   const auto count = static_cast<double>(in.size());
   const bool layer = norm.kind == ops::Norm::Kind::kLayer;
   double mean = 0;
@@ -58,7 +58,7 @@ std::vector<Expected> expected_norm(std::span<const float> in, const ops::Norm& 
   double squares = 0;
   for (const double x : in) squares += (x - mean) * (x - mean);
   const double root = std::sqrt(squares / count + norm.epsilon);
-  std::vector<Expected> row;
+  std::vector<NormedElement> row;
   for (size_t i = 0; i < in.size(); ++i) {
     const double weight = norm.weight.empty() ? 1 : norm.weight[i];
     const double bias = norm.bias.empty() ? 0 : norm.bias[i];

@@ -58,7 +58,7 @@ TEST(LoadModel, NamesWhatIsWrong) {
     std::string_view message;
   } cases[] = {
       {set_string("general.architecture", "mamba"), absl::StatusCode::kUnimplemented,
-       "architecture 'mamba' is not supported yet; supported are: llama, qwen2, qwen3"},
+       "architecture 'mamba' is not supported yet; supported are: apertus, arcee, "},
       {set_integer("llama.block_count", 1'000'000), absl::StatusCode::kInvalidArgument,
        "llama.block_count"},
       {set_integer("llama.block_count", 3), absl::StatusCode::kNotFound,

@@ -57,7 +57,7 @@ class PlannedWeights final : public Weights {
  private:
   PackedMatrix matrix_of(std::span<const TensorRows> stack) {
     plan_.add_matrix(stack);
-    return {stack[0].format(), WeightsPlan::rows_of(stack), stack[0].row_elements(), nullptr};
+    return {stack[0].format(), WeightsPlan::rows_of(stack), stack[0].width, nullptr};
   }
 
   WeightsPlan& plan_;
@@ -121,7 +121,8 @@ TensorSlice WeightsPlan::slice_of(const std::string& name, int64_t rows) const {
 absl::StatusOr<TensorRows> WeightsPlan::find(const std::string& name, int32_t layer,
                                              std::span<int64_t> shape) {
   const TensorSlice slice = slice_of(name, shape[0]);
-  TensorRows weight = {.first = slice.first_row, .rows = shape[0]};
+  TensorRows weight = {
+      .first = slice.first_row, .rows = shape[0], .width = shape.size() == 1 ? 1 : shape[1]};
   shape[0] = slice.source_rows;
   ASSIGN_OR_RETURN(weight.tensor, find_whole(tensor_name(slice.source, layer), shape));
   return weight;
@@ -137,11 +138,12 @@ absl::StatusOr<std::vector<TensorRows>> WeightsPlan::find(const ExpertOrder& ord
   const std::array shape = {order.experts, slice.source_rows, order.width};
   ASSIGN_OR_RETURN(const NamedTensor* tensor, find_whole(tensor_name(slice.source, layer), shape));
   if (slice.source_rows == order.rows && order.rows % kPanelRows == 0) {
-    return std::vector<TensorRows>{{tensor, 0, order.experts * order.rows}};
+    return std::vector<TensorRows>{{tensor, 0, order.experts * order.rows, order.width}};
   }
   std::vector<TensorRows> weights;
   for (int64_t expert = 0; expert < order.experts; ++expert) {
-    weights.push_back({tensor, expert * slice.source_rows + slice.first_row, order.rows});
+    weights.push_back(
+        {tensor, expert * slice.source_rows + slice.first_row, order.rows, order.width});
   }
   return weights;
 }
@@ -184,7 +186,7 @@ void WeightsPlan::add_matrix(std::span<const TensorRows> stack) {
     matrix_order_ += fmt::format("{} {} {}, ", weight.tensor->name, weight.first, weight.rows);
   }
   const DType format = stack[0].format();
-  const int64_t width = stack[0].row_elements();
+  const int64_t width = stack[0].width;
   matrix_order_ += fmt::format("{} {}\n", info_of(format).name, width);
   matrix_bytes_ += whole_lines(PackedMatrix::bytes(format, rows_of(stack), width));
 }

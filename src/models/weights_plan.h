@@ -32,9 +32,10 @@ struct TensorRows {
   const NamedTensor* tensor = nullptr;
   int64_t first = 0;
   int64_t rows = 0;
+  int64_t width = 1;
 
   DType format() const { return tensor->layout.dtype; }
-  int64_t row_elements() const { return tensor->layout.elements() / tensor->layout.rows(); }
+  int64_t bytes() const { return rows * row_bytes(format(), width); }
 };
 
 // Finds the weights that a spec asks for, and checks type and shape, without reading them. Of two

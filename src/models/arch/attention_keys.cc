@@ -87,7 +87,9 @@ void read_norms(const ArchReader& keys, const DecoderTraits& traits, float epsil
                 AttentionSpec& spec) {
   QueryKeyNormSpec& norms = spec.norms;
   norms.query = norm_at(keys, traits.head_norm, "attn_q_norm", epsilon);
-  norms.key = norm_at(keys, traits.head_norm, "attn_k_norm", epsilon);
+  if (!norms.query) return;
+  norms.key = norms.query;
+  norms.key.name = "attn_k_norm";
   norms.after_rotation = traits.head_norm_after_rotation;
   const NamedTensor* weight = keys.find_tensor("attn_q_norm.weight");
   if (weight == nullptr || weight->layout.elements() == spec.head_dim) return;

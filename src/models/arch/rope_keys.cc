@@ -70,7 +70,7 @@ absl::Status read_scaling(ArchReader& keys, int32_t context_max, RopeSpec& rope)
 // LongRoPE (Ding et al. 2024): one of two tensors of divisors, of which the model's context, as
 // trained, decides, so that an answer does not depend on how long it becomes.
 absl::Status read_factors(ArchReader& keys, int32_t context_max, RopeSpec& rope) {
-  if (keys.has_tensor("rope_freqs.weight")) rope.factors = "rope_freqs.weight";
+  if (keys.checkpoint().find("rope_freqs.weight") != nullptr) rope.factors = "rope_freqs.weight";
   if (!keys.has_tensor("rope_factors_long.weight")) return absl::OkStatus();
   ASSIGN_OR_RETURN(const double original,
                    keys.positive_or("rope.scaling.original_context_length", context_max));

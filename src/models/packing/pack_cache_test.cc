@@ -69,10 +69,11 @@ class PackCacheTest : public testing::Test {
         std::memcmp(a.matrix_memory().data(), b.matrix_memory().data(), a.matrix_memory().size()),
         0);
     const auto offset = [](const Model& model) {
-      return model.network().head.panel(0) - model.matrix_memory().data();
+      return model.network().head.matrix().panel(0) - model.matrix_memory().data();
     };
     EXPECT_EQ(offset(a), offset(b));
-    EXPECT_TRUE(std::ranges::equal(a.network().output_norm, b.network().output_norm));
+    EXPECT_TRUE(
+        std::ranges::equal(a.network().output_norm->weight, b.network().output_norm->weight));
   }
 
   std::vector<std::filesystem::path> packs() const {

@@ -21,7 +21,7 @@ absl::Status not_numbers(const NamedTensor& tensor) {
 
 absl::StatusOr<PackedMatrix> TensorPacker::pack(std::span<const TensorRows> stack) {
   const DType format = stack[0].format();
-  const int64_t width = stack[0].row_elements();
+  const int64_t width = stack[0].width;
   const int64_t rows = WeightsPlan::rows_of(stack);
   PackedMatrix matrix(format, rows, width,
                       take(matrices_, PackedMatrix::bytes(format, rows, width)));
@@ -29,7 +29,7 @@ absl::StatusOr<PackedMatrix> TensorPacker::pack(std::span<const TensorRows> stac
   for (const TensorRows& weight : stack) {
     if (packs_matrices_) RETURN_IF_ERROR(pack_rows(weight, row, matrix));
     row = whole_panels(row + weight.rows);
-    done_with(weight.rows * row_bytes(format, width));
+    done_with(weight);
   }
   return matrix;
 }
@@ -37,7 +37,7 @@ absl::StatusOr<PackedMatrix> TensorPacker::pack(std::span<const TensorRows> stac
 absl::Status TensorPacker::pack_rows(const TensorRows& weight, int64_t first_row,
                                      PackedMatrix& matrix) {
   const DType format = weight.format();
-  const int64_t width = weight.row_elements();
+  const int64_t width = weight.width;
   const int64_t row_size = row_bytes(format, width);
   const int64_t piece_rows = std::max<int64_t>(1, kPieceBytes / row_size / kPanelRows) * kPanelRows;
   std::vector<absl::Status> results(pieces_.size());
@@ -76,7 +76,7 @@ absl::StatusOr<std::span<const float>> TensorPacker::join(std::span<const Tensor
       return not_numbers(*vector.tensor);
     }
     at += vector.rows;
-    done_with(std::ssize(bytes));
+    done_with(vector);
   }
   return std::span<const float>(out, static_cast<size_t>(size));
 }
@@ -89,8 +89,8 @@ std::byte* TensorPacker::take(std::span<std::byte>& memory, int64_t bytes) {
   return piece;
 }
 
-void TensorPacker::done_with(int64_t bytes) {
-  bytes_done_ += bytes;
+void TensorPacker::done_with(const TensorRows& weight) {
+  bytes_done_ += weight.bytes();
   if (options_->progress) {
     options_->progress(static_cast<double>(bytes_done_) / static_cast<double>(plan_.file_bytes()));
   }

@@ -151,11 +151,11 @@ double clamped_swiglu(const ActivationFunction& function, double gate, double up
 double hidden_of(const ActivationFunction& function, const HiddenSums& sums, int64_t at,
                  int64_t output, int64_t outputs) {
   const auto value_of = [&](const float* matrix, const float* bias) {
-    return double{matrix[at]} + (bias != nullptr && output < outputs ? bias[output] : 0);
+    return bias != nullptr && output < outputs ? matrix[at] + bias[output] : matrix[at];
   };
-  const double up = value_of(sums.up, sums.up_bias);
+  const float up = value_of(sums.up, sums.up_bias);
   if (sums.gate == nullptr) return activated(function, up);
-  const double gate = value_of(sums.gate, sums.gate_bias);
+  const float gate = value_of(sums.gate, sums.gate_bias);
   if (function.kind == ActivationFunction::Kind::kClampedSwiglu) {
     return clamped_swiglu(function, gate, up);
   }
