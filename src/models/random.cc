@@ -50,6 +50,11 @@ Metadata metadata_of(const RandomModelShape& shape) {
   integer("rope.dimension_count", shape.head_dim);
   if (shape.window > 0) integer("attention.sliding_window", shape.window);
   if (shape.architecture == "gemma3") integer("attention.sliding_window_pattern", 2);
+  if (shape.experts > 0) {
+    integer("expert_count", shape.experts);
+    integer("expert_used_count", shape.chosen);
+    integer("expert_feed_forward_length", shape.hidden);
+  }
   const std::string_view epsilon =
       shape.architecture == "command-r" ? "layer_norm_epsilon" : "layer_norm_rms_epsilon";
   metadata.set_number(fmt::format("{}.attention.{}", shape.architecture, epsilon), 1e-5);
@@ -76,7 +81,7 @@ void plan_layer(const RandomModelShape& shape, int32_t layer, std::vector<Tensor
     vector("attn_k.bias", keys);
     vector("attn_v.bias", keys);
   }
-  if (shape.architecture == "qwen3" || shape.architecture == "gemma3") {
+  if (shape.architecture.starts_with("qwen3") || shape.architecture == "gemma3") {
     vector("attn_q_norm.weight", shape.head_dim);
     vector("attn_k_norm.weight", shape.head_dim);
   }
@@ -85,6 +90,19 @@ void plan_layer(const RandomModelShape& shape, int32_t layer, std::vector<Tensor
     vector("post_ffw_norm.weight", shape.width);
   }
   if (shape.architecture != "command-r") vector("ffn_norm.weight", shape.width);
+  if (shape.experts > 0) {
+    const auto experts = [&](std::string_view name, int64_t rows, int64_t width) {
+      plans.push_back({tensor_name(fmt::format("{}.weight", name), layer),
+                       shape.format,
+                       {shape.experts, rows, width}});
+    };
+    plans.push_back(
+        {tensor_name("ffn_gate_inp.weight", layer), DType::kF32, {shape.experts, shape.width}});
+    experts("ffn_gate_exps", shape.hidden, shape.width);
+    experts("ffn_up_exps", shape.hidden, shape.width);
+    experts("ffn_down_exps", shape.width, shape.hidden);
+    return;
+  }
   matrix("ffn_gate", shape.hidden, shape.width);
   matrix("ffn_up", shape.hidden, shape.width);
   matrix("ffn_down", shape.width, shape.hidden);
@@ -105,7 +123,7 @@ std::vector<TensorPlan> plan_tensors(const RandomModelShape& shape) {
 // a matrix keeps the size of its input, or doubles it at the embedding and the head.
 std::vector<std::byte> tensor_rows(const TensorPlan& plan, uint64_t seed, size_t index,
                                    int64_t rows) {
-  const bool is_matrix = plan.shape.size() == 2;
+  const bool is_matrix = plan.shape.size() > 1;
   const bool is_norm = plan.name.ends_with("norm.weight");
   const bool in_layer = plan.name.starts_with("blk.");
   const int64_t width = plan.shape.back();
@@ -121,7 +139,11 @@ std::vector<std::byte> tensor_rows(const TensorPlan& plan, uint64_t seed, size_t
   return bytes;
 }
 
-int64_t rows_of(const TensorPlan& plan) { return plan.shape.size() == 2 ? plan.shape[0] : 1; }
+int64_t rows_of(const TensorPlan& plan) {
+  int64_t rows = 1;
+  for (size_t i = 0; i + 1 < plan.shape.size(); ++i) rows *= plan.shape[i];
+  return rows;
+}
 
 // Rows of a matrix that are unlike each other where a file need only be as large as its model.
 constexpr int64_t kDifferentRows = 64;

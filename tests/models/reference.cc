@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 #include "base/check.h"
 #include "models/weights_plan.h"
@@ -32,8 +33,7 @@ double activate(const ops::ActivationFunction& function, double x) {
       return std::max(0.0, x) * std::max(0.0, x);
     case kXielu:
       if (x > 0) return double{function.positive} * x * x + double{function.beta} * x;
-      return double{function.negative} *
-                 (std::expm1(std::min(x, double{function.epsilon})) - x) +
+      return double{function.negative} * (std::expm1(std::min(x, double{function.epsilon})) - x) +
              double{function.beta} * x;
     case kClampedSwiglu:
       break;
@@ -59,20 +59,19 @@ class Reference {
         for (const BranchSpec& branch : stage) {
           if (body == keys_.size()) keys_.emplace_back(), values_.emplace_back();
           body_ = body++;
-          const Vector change =
-              std::visit([&](const auto& s) { return apply(s, normed(branch.pre_norm, in)); },
-                         branch.body);
+          const Vector change = std::visit(
+              [&](const auto& s) { return apply(s, normed(branch.pre_norm, in)); }, branch.body);
           add(normed(branch.post_norm, change), double{branch.scale}, x);
         }
       }
     }
     layer_ = kNoLayer;
     ++position_;
-    Vector logits = product(spec_.tied_embeddings ? "token_embd" : "output",
-                            normed(spec_.output_norm, x));
+    Vector logits =
+        product(spec_.tied_embeddings ? "token_embd" : "output", normed(spec_.output_norm, x));
     if (spec_.head_bias) add(floats("output.bias"), 1, logits);
-    for (double& logit : logits) logit = capped(logit * double{spec_.logit_scale},
-                                                spec_.logit_softcap);
+    for (double& logit : logits)
+      logit = capped(logit * double{spec_.logit_scale}, spec_.logit_softcap);
     return logits;
   }
 
@@ -243,8 +242,7 @@ class Reference {
 
   Vector apply(const FfnSpec& spec, const Vector& in) {
     Vector hidden = biased("ffn_up", spec.up_bias, in, spec.hidden);
-    const Vector gate =
-        spec.gated ? biased("ffn_gate", spec.gate_bias, in, spec.hidden) : Vector();
+    const Vector gate = spec.gated ? biased("ffn_gate", spec.gate_bias, in, spec.hidden) : Vector();
     for (size_t i = 0; i < hidden.size(); ++i) {
       hidden[i] = spec.gated ? activate(spec.function, gate[i]) * hidden[i]
                              : activate(spec.function, hidden[i]);
@@ -252,6 +250,44 @@ class Reference {
     Vector out = product("ffn_down", normed(spec.hidden_norm, hidden));
     if (spec.down_bias) add(floats("ffn_down.bias"), 1, out);
     return out;
+  }
+
+  // The matrix of one expert times a vector, with its bias.
+  Vector of_expert(const MoeSpec& spec, const std::string& name, int64_t expert, int64_t rows,
+                   const Vector& in) const {
+    const Vector weights = floats(name + ".weight");
+    const Vector bias = spec.biases ? floats(name + ".bias") : Vector();
+    Vector out;
+    for (int64_t row = expert * rows; row < (expert + 1) * rows; ++row) {
+      double sum = bias.empty() ? 0 : bias[static_cast<size_t>(row)];
+      const size_t first = static_cast<size_t>(row) * in.size();
+      for (size_t k = 0; k < in.size(); ++k) sum += weights[first + k] * in[k];
+      out.push_back(sum);
+    }
+    return out;
+  }
+
+  // A softmax of all logits, of which the best are taken and made to add up to one again. What
+  // else there is of mixtures, src/nn/moe_test.cc has.
+  Vector apply(const MoeSpec& spec, const Vector& in) {
+    CHECK(spec.routing.renormalise && spec.shared_hidden == 0, "a mixture of another kind");
+    const Vector logits = product("ffn_gate_inp", in);
+    std::vector<size_t> order(logits.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::ranges::stable_sort(order, [&](size_t a, size_t b) { return logits[a] > logits[b]; });
+    order.resize(static_cast<size_t>(spec.routing.chosen));
+    double weights = 0;
+    for (const size_t expert : order) weights += std::exp(logits[expert]);
+    Vector sum(in.size());
+    for (const size_t chosen : order) {
+      const auto expert = static_cast<int64_t>(chosen);
+      Vector hidden = of_expert(spec, "ffn_up_exps", expert, spec.hidden, in);
+      const Vector gate = of_expert(spec, "ffn_gate_exps", expert, spec.hidden, in);
+      for (size_t i = 0; i < hidden.size(); ++i) hidden[i] *= activate(spec.function, gate[i]);
+      add(of_expert(spec, "ffn_down_exps", expert, spec.width, hidden),
+          std::exp(logits[chosen]) / weights, sum);
+    }
+    return sum;
   }
 
   const Checkpoint& checkpoint_;

@@ -40,6 +40,15 @@ std::vector<RandomModelShape> shapes() {
   window.kv_heads = 6;
   window.head_dim = 8;
   all.push_back(window);
+  for (const DType format : {DType::kF32, DType::kQ8_0, DType::kMXFP4}) {
+    RandomModelShape experts;
+    experts.architecture = format == DType::kQ8_0 ? "llama" : "qwen3moe";
+    experts.format = format;
+    experts.experts = 6;
+    experts.chosen = 3;
+    if (format == DType::kF32) experts.hidden = 50;  // no whole panels
+    all.push_back(experts);
+  }
   for (const DType format : {DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
     RandomModelShape wide;
     wide.width = 256;

@@ -23,8 +23,8 @@ bool ArchReader::is_array(std::string_view key) const {
   return value != nullptr && value->type == MetaType::kArray;
 }
 
-const NamedTensor* ArchReader::find_tensor(std::string_view tensor) const {
-  const NamedTensor* found = checkpoint_->find(fmt::format("blk.0.{}", tensor));
+const NamedTensor* ArchReader::find_tensor(std::string_view tensor, int64_t layer) const {
+  const NamedTensor* found = checkpoint_->find(fmt::format("blk.{}.{}", layer, tensor));
   return found == nullptr ? checkpoint_->find(tensor) : found;
 }
 

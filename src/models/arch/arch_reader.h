@@ -43,9 +43,9 @@ class ArchReader {
   // What the key says has no meaning for this file.
   void pass_over(std::string_view key) { read_.insert(name(key)); }
 
-  // Tensors by their names without a layer: of the first layer, or outside of all.
+  // Tensors by their names without a layer: of one layer, or outside of all.
   bool has_tensor(std::string_view tensor) const { return find_tensor(tensor) != nullptr; }
-  const NamedTensor* find_tensor(std::string_view tensor) const;
+  const NamedTensor* find_tensor(std::string_view tensor, int64_t layer = 0) const;
 
   // UNIMPLEMENTED, naming it: a key that was not read and may ask for something.
   absl::Status check_all_read() const;

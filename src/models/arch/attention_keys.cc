@@ -134,6 +134,7 @@ absl::StatusOr<AttentionSpec> read_attention(ArchReader& keys, const DecoderTrai
   RETURN_IF_ERROR(read_scores(keys, spec));
   spec.biases = keys.has_tensor("attn_q.bias") || keys.has_tensor("attn_qkv.bias");
   spec.output_bias = keys.has_tensor("attn_output.bias");
+  spec.sinks = keys.has_tensor("attn_sinks.weight");
   read_norms(keys, traits, model.output_norm.epsilon, spec);
   spec.output_norm = norm_at(keys, traits.norm, "attn_sub_norm", model.output_norm.epsilon);
   slice_fused(keys, spec, model);

@@ -1,7 +1,10 @@
 #include "models/arch/decoder.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "models/arch/attention_keys.h"
+#include "models/arch/moe_keys.h"
 #include "models/arch/rope_keys.h"
 
 namespace millrace {
@@ -54,10 +57,12 @@ absl::Status check_layout(ArchReader& keys, const DecoderTraits& traits) {
                        escape_for_log(layout.substr(0, 40)), usual);
 }
 
+// Phi-3.5-MoE's LayerNorms have theirs under the name of the other kind's.
 absl::StatusOr<float> read_epsilon(ArchReader& keys, const DecoderTraits& traits) {
-  ASSIGN_OR_RETURN(const double epsilon, keys.positive(traits.norm == NormSpec::Kind::kRms
-                                                           ? "attention.layer_norm_rms_epsilon"
-                                                           : "attention.layer_norm_epsilon"));
+  constexpr std::string_view kRms = "attention.layer_norm_rms_epsilon";
+  constexpr std::string_view kLayer = "attention.layer_norm_epsilon";
+  const bool is_rms = traits.norm == NormSpec::Kind::kRms || (!keys.has(kLayer) && keys.has(kRms));
+  ASSIGN_OR_RETURN(const double epsilon, keys.positive(is_rms ? kRms : kLayer));
   return static_cast<float>(epsilon);
 }
 
@@ -98,16 +103,21 @@ absl::Status read_ends(ArchReader& keys, const DecoderTraits& traits, ModelSpec&
   return read_scales(keys, traits, model);
 }
 
-// Gates and ups in one matrix, in this order, are told by its rows.
-absl::StatusOr<FfnSpec> read_ffn(ArchReader& keys, const DecoderTraits& traits, ModelSpec& model) {
+// Of the layers without experts, of which `layer` is the first. Gates and ups in one matrix, in
+// this order, are told by its rows.
+absl::StatusOr<FfnSpec> read_ffn(ArchReader& keys, const DecoderTraits& traits, int64_t layer,
+                                 ModelSpec& model) {
   FfnSpec spec = {.width = model.width, .function = {.kind = traits.function}};
   ASSIGN_OR_RETURN(spec.hidden, keys.integer("feed_forward_length", 1, kHiddenMax));
-  const NamedTensor* up = keys.find_tensor("ffn_up.weight");
+  const auto has = [&](std::string_view tensor) {
+    return keys.find_tensor(tensor, layer) != nullptr;
+  };
+  const NamedTensor* up = keys.find_tensor("ffn_up.weight", layer);
   const bool fused = up != nullptr && up->layout.rows() == 2 * spec.hidden;
-  spec.gated = fused || keys.has_tensor("ffn_gate.weight");
-  spec.gate_bias = keys.has_tensor("ffn_gate.bias");
-  spec.up_bias = keys.has_tensor("ffn_up.bias");
-  spec.down_bias = keys.has_tensor("ffn_down.bias");
+  spec.gated = fused || has("ffn_gate.weight");
+  spec.gate_bias = has("ffn_gate.bias");
+  spec.up_bias = has("ffn_up.bias");
+  spec.down_bias = has("ffn_down.bias");
   spec.hidden_norm = norm_at(keys, traits.norm, "ffn_sub_norm", model.output_norm.epsilon);
   if (fused) {
     const int64_t rows = 2 * spec.hidden;
@@ -156,6 +166,27 @@ LayerSpec assemble(const LayerNorms& norms, const DecoderTraits& traits,
   return {{{first}, {second}}};
 }
 
+// Each layer's feed-forward network or mixture of them.
+absl::StatusOr<std::vector<BodySpec>> read_networks(ArchReader& keys, const DecoderTraits& traits,
+                                                    int64_t layers, ModelSpec& model) {
+  const std::vector<bool> has_experts = layers_with_experts(keys, traits, layers);
+  BodySpec bodies[2];
+  for (const bool experts : {false, true}) {
+    const auto first = std::ranges::find(has_experts, experts);
+    if (first == has_experts.end()) continue;
+    const int64_t layer = first - has_experts.begin();
+    if (experts) {
+      ASSIGN_OR_RETURN(bodies[1], read_moe(keys, traits, layer, model));
+    } else {
+      ASSIGN_OR_RETURN(bodies[0], read_ffn(keys, traits, layer, model));
+    }
+  }
+  keys.pass_over("feed_forward_length");  // where all layers have experts it says nothing
+  std::vector<BodySpec> networks;
+  for (const bool experts : has_experts) networks.push_back(bodies[experts ? 1 : 0]);
+  return networks;
+}
+
 absl::Status read_layers(ArchReader& keys, const DecoderTraits& traits, int64_t layers,
                          ModelSpec& model) {
   ASSIGN_OR_RETURN(const AttentionSpec attention, read_attention(keys, traits, model));
@@ -168,14 +199,15 @@ absl::Status read_layers(ArchReader& keys, const DecoderTraits& traits, int64_t 
     ASSIGN_OR_RETURN(local_rope, read_local_rope(keys, traits, rope));
   }
   ASSIGN_OR_RETURN(const double scale, keys.number_or("residual_scale", 0));
-  ASSIGN_OR_RETURN(const FfnSpec ffn, read_ffn(keys, traits, model));
+  ASSIGN_OR_RETURN(const std::vector<BodySpec> networks,
+                   read_networks(keys, traits, layers, model));
   const LayerNorms norms = read_layer_norms(keys, traits, model);
   for (size_t layer = 0; layer < windowed.size(); ++layer) {
     AttentionSpec own = attention;
     if (!windowed[layer]) own.window = 0;
     if (rotated[layer]) own.rope = windowed[layer] ? local_rope : rope;
     model.layers.push_back(
-        assemble(norms, traits, own, ffn, scale == 0 ? 1 : static_cast<float>(scale)));
+        assemble(norms, traits, own, networks[layer], scale == 0 ? 1 : static_cast<float>(scale)));
   }
   return absl::OkStatus();
 }

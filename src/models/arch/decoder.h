@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "base/status.h"
@@ -8,6 +9,15 @@
 #include "models/spec.h"
 
 namespace millrace {
+
+// How a mixture's router scores experts, where keys do not say it.
+struct MoeTraits {
+  ops::Routing::Score score = ops::Routing::Score::kSoftmax;
+  bool after_choice = false;
+  bool renormalise = true;
+  float threshold = 0;  // as ops::Routing's
+  bool weighs_inputs = false;
+};
 
 // What an architecture fixes and its files do not say. The rest is read: sizes and scales from
 // keys, and from the tensors that there are which norms and biases a layer has, whether it is
@@ -35,6 +45,8 @@ struct DecoderTraits {
   int64_t window = 0;  // where no key says one; 0: none
 
   ops::ActivationFunction::Kind function = ops::ActivationFunction::Kind::kSilu;
+  std::optional<MoeTraits> moe =
+      std::nullopt;       // of layers that have a router; none: routers are refused
   bool parallel = false;  // attention and feed-forward network read the same stream
   std::string_view attention_norm = "attn_norm";
   std::string_view ffn_norm = "ffn_norm";

@@ -101,7 +101,8 @@ ops::AttentionShape Attention::shape() const {
 ops::Rotation Attention::rotation(const BodyContext& context) const {
   ops::Rotation rotation = {.norms = head_norms_,
                             .temperature = spec_.temperature,
-                            .temperature_length = spec_.temperature_length};
+                            .temperature_length = spec_.temperature_length,
+                            .temperature_offset = spec_.temperature_offset};
   if (rope_ >= 0) {
     const RopeAngles& rope = context.ropes[static_cast<size_t>(rope_)];
     rotation.pairs = rope.pairs;

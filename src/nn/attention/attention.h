@@ -40,12 +40,12 @@ struct AttentionSpec {
   std::optional<RopeSpec> rope = std::nullopt;
   QueryKeyNormSpec norms = {};
   NormSpec output_norm = {};  // before the output matrix (BitNet)
-  bool sinks = false;        // for each head a score that takes part without a value (gpt-oss)
-  float alibi_bias_max = 0;  // ALiBi (Press et al. 2022); 0: none
-  // A query at p is multiplied by 1 + temperature * log(1 + floor(p / temperature_length)) (Llama
-  // 4, section "iRoPE" of its report); 0: it is not.
+  bool sinks = false;         // for each head a score that takes part without a value (gpt-oss)
+  float alibi_bias_max = 0;   // ALiBi (Press et al. 2022); 0: none
+  // As ops::Rotation has them; 0: queries are not scaled by their position.
   float temperature = 0;
   int32_t temperature_length = 0;
+  int32_t temperature_offset = 0;
 
   int64_t query_width() const { return int64_t{heads} * head_dim; }
   int64_t kv_width() const { return int64_t{kv_heads} * head_dim; }

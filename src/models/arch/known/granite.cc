@@ -7,6 +7,10 @@ std::span<const Arch> granite_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "granite",
        .traits = {.pairs = ops::Rope::Pairs::kNeighbours, .logit_scale_divides = true}},
+      {.name = "granitemoe",
+       .traits = {.pairs = ops::Rope::Pairs::kNeighbours,
+                  .moe = MoeTraits{},
+                  .logit_scale_divides = true}},
   };
   return kArchs;
 }

@@ -21,15 +21,16 @@ absl::Status adjust_mistral3(ArchReader& keys, ModelSpec& model) {
 
 }  // namespace
 
-// Llama 1 to 3, SmolLM2 and Mistral, and what differs from them in a line. Where converters permute
-// the rows of queries and keys, rotated pairs are neighbours.
+// Llama 1 to 3, SmolLM2, Mistral and Mixtral, and what differs from them in a line. Where
+// converters permute the rows of queries and keys, rotated pairs are neighbours.
 std::span<const Arch> llama_archs() {
   using enum ops::ActivationFunction::Kind;
   static constexpr Arch kArchs[] = {
-      {.name = "llama", .traits = {.pairs = kNeighbours, .window_period = 0}},
+      {.name = "llama", .traits = {.pairs = kNeighbours, .window_period = 0, .moe = MoeTraits{}}},
       {.name = "arcee", .traits = {.pairs = kNeighbours, .function = kReluSquared}},
       {.name = "bitnet", .traits = {.function = kReluSquared}},
       {.name = "ernie4_5", .traits = {.pairs = kNeighbours}},
+      {.name = "ernie4_5-moe", .traits = {.pairs = kNeighbours, .moe = MoeTraits{}}},
       {.name = "hunyuan-dense", .traits = {.head_norm_after_rotation = true}},
       {.name = "mistral3",
        .traits = {.pairs = kNeighbours, .window_period = 0},

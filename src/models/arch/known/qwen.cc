@@ -7,7 +7,9 @@ namespace millrace {
 std::span<const Arch> qwen_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "qwen2", .traits = {}},
+      {.name = "qwen2moe", .traits = {.moe = MoeTraits{.renormalise = false}}},
       {.name = "qwen3", .traits = {}},
+      {.name = "qwen3moe", .traits = {.moe = MoeTraits{}}},
   };
   return kArchs;
 }
