@@ -37,6 +37,7 @@ absl::StatusOr<std::span<const float>> load_network(const ModelSpec& spec,
                    load_ends(spec, *weights_of(0), network));
   for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
     const std::unique_ptr<Weights> weights = weights_of(static_cast<int32_t>(layer));
+    network.layer_begins.push_back(network.sublayers.size());
     for (const SublayerBody& body : spec.layers[layer].sublayers) {
       auto sublayer = std::visit([](const auto& s) { return make_sublayer(s); }, body);
       RETURN_IF_ERROR(sublayer->load(*weights));

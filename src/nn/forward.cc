@@ -59,10 +59,18 @@ Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
                           const ForwardInput& input, const ForwardMemory& memory) {
   WorkspaceLayout layout(memory.step);
   const StepMemory step = place_step(network, std::ssize(input.tokens), layout);
-  ops.embed(lane, network.embedding, input.tokens, step.residual);
+  if (memory.weights == nullptr) {
+    ops.embed(lane, network.embedding, input.tokens, step.residual);
+  } else {
+    memory.weights->stream().embed(lane, ops, network.embedding, input.tokens, step.residual);
+  }
   ops.rope_angles(lane, network.rope, input.positions, step.angles);
   ops.barrier(lane);
-  for (size_t i = 0; i < network.sublayers.size(); ++i) {
+  for (size_t i = 0, layer = 0; i < network.sublayers.size(); ++i) {
+    if (layer < network.layer_begins.size() && network.layer_begins[layer] == i) {
+      ++layer;
+      if (memory.weights != nullptr) memory.weights->enter_next();
+    }
     network.sublayers[i]->forward(lane, {.ops = ops,
                                          .residual = step.residual,
                                          .rope_pairs = network.rope.pairs,
@@ -84,8 +92,15 @@ Rows<const float> head(Lane& lane, const Ops& ops, const Network& network, Rows<
   ops.barrier(lane);
   ops.rms_norm(lane, work.hidden, network.output_norm, network.norm_epsilon, work.normed);
   ops.barrier(lane);
-  ops.linear(lane, network.head, work.normed, {}, ops::Store::kSet, work.logits);
-  ops.barrier(lane);
+  const PackedMatrix& matrix = network.head;
+  const int64_t slice = memory.weights ? memory.weights->stream().head_rows() : matrix.rows();
+  for (int64_t row = 0; row < matrix.rows(); row += slice) {
+    if (memory.weights != nullptr) memory.weights->enter_next();
+    const int64_t count = std::min(slice, matrix.rows() - row);
+    ops.linear(lane, matrix.part(row, count), work.normed, {}, ops::Store::kSet,
+               {work.logits.data + row, work.logits.rows, count, work.logits.stride});
+    ops.barrier(lane);
+  }
   return work.logits;
 }
 

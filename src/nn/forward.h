@@ -9,6 +9,7 @@
 #include "base/ids.h"
 #include "nn/linear.h"
 #include "nn/sublayer.h"
+#include "nn/weight_stream.h"
 #include "tensor/buffer.h"
 
 namespace millrace {
@@ -20,6 +21,7 @@ struct Network {
   float norm_epsilon = 0;
   PackedMatrix embedding;  // [vocab, width]
   std::vector<std::unique_ptr<Sublayer>> sublayers;
+  std::vector<size_t> layer_begins;    // [layers] the first sublayer of each
   std::span<const float> output_norm;  // [width]
   PackedMatrix head;                   // [vocab, width]; may be the embedding
   ActivationForms head_forms;
@@ -45,10 +47,11 @@ int64_t forward_bytes(const Network& network, int64_t rows_max);
 int64_t carried_bytes(const Network& network, std::span<const KvPlace> places, int lanes);
 
 // Memory of a forward pass, aligned to 64 bytes, sized by the two functions above: a step allocates
-// nothing.
+// nothing. weights: the lane's own; null where all of them are in memory.
 struct ForwardMemory {
   std::byte* step = nullptr;
   std::span<std::byte> carried;
+  WeightCursor* weights = nullptr;
 };
 
 // The layers of every architecture: embed; the sublayers in order. Every lane calls it; it ends

@@ -27,14 +27,29 @@ absl::StatusOr<PackedMatrix> TensorPacker::pack(std::span<const NamedTensor* con
                       take(matrices_, PackedMatrix::bytes(first.dtype, rows, first.width())));
   int64_t row = 0;
   for (const NamedTensor* tensor : tensors) {
-    if (packs_matrices_) RETURN_IF_ERROR(pack_rows(*tensor, row, matrix));
+    if (target_.packs_matrices) RETURN_IF_ERROR(pack_tensor(*tensor, row, matrix));
     row += tensor->layout.rows();
     done_with(*tensor);
   }
   return matrix;
 }
 
-absl::Status TensorPacker::pack_rows(const NamedTensor& tensor, int64_t first_row,
+absl::Status TensorPacker::pack_tensor(const NamedTensor& tensor, int64_t first_row,
+                                       PackedMatrix& matrix) {
+  const int64_t rows = tensor.layout.rows();
+  const int64_t panels = std::max<int64_t>(1, target_.piece_bytes / matrix.panel_bytes());
+  const int64_t step = std::min(panels, matrix.panels()) * kPanelRows;
+  for (int64_t row = 0; row < rows; row += step) {
+    const WorkRange piece = {row, std::min(row + step, rows)};
+    RETURN_IF_ERROR(pack_rows(tensor, piece, first_row, matrix));
+    if (!target_.packed) continue;
+    const int64_t end = (first_row + piece.end + kPanelRows - 1) / kPanelRows;
+    RETURN_IF_ERROR(target_.packed(matrix.panel(end) - target_.matrices.data()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TensorPacker::pack_rows(const NamedTensor& tensor, WorkRange rows, int64_t first_row,
                                      PackedMatrix& matrix) {
   const TensorLayout& layout = tensor.layout;
   const int64_t row_size = row_bytes(layout.dtype, layout.width());
@@ -43,14 +58,16 @@ absl::Status TensorPacker::pack_rows(const NamedTensor& tensor, int64_t first_ro
   lanes_->run([&](Lane& lane) {
     const auto index = static_cast<size_t>(lane.index());
     std::vector<std::byte>& piece = pieces_[index];
-    const WorkRange mine = lane.share(layout.rows(), kPanelRows);
-    for (int64_t row = mine.begin; row < mine.end && results[index].ok(); row += piece_rows) {
-      const int64_t rows = std::min(piece_rows, mine.end - row);
-      const auto bytes = static_cast<size_t>(rows * row_size);
+    const WorkRange mine = lane.share(rows.size(), kPanelRows);
+    const int64_t end = rows.begin + mine.end;
+    for (int64_t row = rows.begin + mine.begin; row < end && results[index].ok();
+         row += piece_rows) {
+      const int64_t count = std::min(piece_rows, end - row);
+      const auto bytes = static_cast<size_t>(count * row_size);
       if (piece.size() < bytes) piece.resize(bytes);
       results[index] = checkpoint_->read(tensor, row * row_size, std::span(piece).first(bytes));
       if (!results[index].ok()) return;
-      const TensorView view{{layout.dtype, 2, {rows, layout.width(), 1, 1}}, piece.data()};
+      const TensorView view{{layout.dtype, 2, {count, layout.width(), 1, 1}}, piece.data()};
       if (!matrix.pack(view, first_row + row)) results[index] = not_numbers(tensor);
     }
   });
