@@ -17,6 +17,7 @@ absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptio
   options.activations = compute.activation_mode();
   options.isa = loaded.isa;
   options.pack_cache = compute.pack_cache;
+  options.weight_memory = compute.weight_memory;
   options.progress = [&progress](double part) { progress.update(part); };
   ASSIGN_OR_RETURN(loaded.model, load_model(checkpoint, options, *loaded.lanes));
   return loaded;
