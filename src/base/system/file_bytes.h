@@ -40,8 +40,6 @@ class FileBytes {
 
   // As the file is now. INVALID_ARGUMENT for memory, which has none.
   absl::StatusOr<FileStamp> stamp() const;
-  // The same file once more, wherever its path leads by now; not for memory.
-  absl::StatusOr<FileBytes> duplicate() const;
 
   // Fills `out` from `offset` on; [offset, offset + out.size()) lies within size(). DATA_LOSS: the
   // file has become shorter, or cannot be read.
