@@ -89,12 +89,9 @@ absl::StatusOr<std::unique_ptr<PendingWeights>> read_pack(const PackCache& cache
     if (!absl::IsNotFound(pack.status())) warn_of(cache, pack.status());
     return nullptr;
   }
-  ASSIGN_OR_RETURN(FileBytes file, checkpoint.file().duplicate());
-  const auto model = std::make_shared<FileBytes>(std::move(file));
   const auto rebuild = [=](const absl::Status& why, LanePool& pool) -> absl::Status {
     warn_of(cache, why);
-    ASSIGN_OR_RETURN(const Checkpoint again, Checkpoint::parse(std::move(*model)));
-    return pack_again(cache, again, matrices, pool);
+    return pack_again(cache, checkpoint, matrices, pool);
   };
   return std::make_unique<PendingWeights>(*std::move(pack), matrices, std::max(1, lanes - 1),
                                           rebuild);
