@@ -90,13 +90,10 @@ absl::StatusOr<std::unique_ptr<PendingWeights>> read_pack(const PackCache& cache
                                                           PackSaver& saver) {
   absl::StatusOr<PackFile> pack = find_usable(cache);
   if (!pack.ok()) return nullptr;
-  ASSIGN_OR_RETURN(FileBytes file, checkpoint.file().duplicate());
-  const auto model = std::make_shared<FileBytes>(std::move(file));
   const auto rebuild = [=, &saver](const absl::Status& why, LanePool& pool) -> absl::Status {
     warn_of(cache, why);
-    ASSIGN_OR_RETURN(const Checkpoint again, Checkpoint::parse(std::move(*model)));
-    RETURN_IF_ERROR(pack_again(cache, again, matrices, pool));
-    keep(cache, again, matrices, saver);
+    RETURN_IF_ERROR(pack_again(cache, checkpoint, matrices, pool));
+    keep(cache, checkpoint, matrices, saver);
     return absl::OkStatus();
   };
   return std::make_unique<PendingWeights>(*std::move(pack), matrices, std::max(1, lanes - 1),

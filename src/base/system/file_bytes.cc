@@ -56,17 +56,6 @@ absl::StatusOr<FileStamp> FileBytes::stamp() const {
                    status.st_ctim.tv_sec * kSecond + status.st_ctim.tv_nsec};
 }
 
-absl::StatusOr<FileBytes> FileBytes::duplicate() const {
-  CHECK(descriptor_ >= 0, "bytes in memory");
-  FileBytes file;
-  file.descriptor_ = ::fcntl(descriptor_, F_DUPFD_CLOEXEC, 0);
-  if (file.descriptor_ < 0) {
-    return resource_exhausted("cannot keep a file open: {}", std::strerror(errno));
-  }
-  file.size_ = size_;
-  return file;
-}
-
 bool FileBytes::bypass_page_cache() {
   CHECK(descriptor_ >= 0, "bytes in memory");
   struct alignas(kDirectAlignment) Page {

@@ -40,8 +40,6 @@ class FileBytes {
 
   // As the file is now. INVALID_ARGUMENT for memory, which has none.
   absl::StatusOr<FileStamp> stamp() const;
-  // The same file once more, wherever its path leads by now; not for memory.
-  absl::StatusOr<FileBytes> duplicate() const;
 
   // From here on reads leave nothing in the page cache. True: they go past it; false: the file
   // system cannot do that, and what a read brought into it is dropped again. Offsets and addresses
