@@ -49,6 +49,7 @@ Metadata metadata_of(const RandomModelShape& shape) {
   integer("attention.value_length", shape.head_dim);
   integer("rope.dimension_count", shape.head_dim);
   if (shape.window > 0) integer("attention.sliding_window", shape.window);
+  if (shape.architecture == "gemma3") integer("attention.sliding_window_pattern", 2);
   if (shape.experts > 0) {
     integer("expert_count", shape.experts);
     integer("expert_used_count", shape.chosen);

@@ -29,7 +29,7 @@ TEST(UnreadTensors, AreRefusedByName) {
       {with("blk.1.post_ffw_norm.weight", {64}), "norms after the feed-forward network"},
       {with("blk.1.attn_q_norm.weight", {16}), "norms of query heads"},
       {with("blk.1.attn_sub_norm.weight", {64}), "norms within attention"},
-      {with("blk.0.attn_sinks.weight", {4}), "attention sinks"},
+      {with("blk.1.attn_sinks.weight", {4}), "attention sinks"},
       {with("blk.0.attn_q.scale", {1}), "scales of whole tensors"},
       {with("blk.0.ffn_up.input_scale", {1}), "scales of a product's input"},
       {with("output.scale", {1}), "scales of whole tensors"},

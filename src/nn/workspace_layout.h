@@ -9,7 +9,7 @@
 
 namespace millrace {
 
-// Lays out a sublayer's working memory, piece after piece. The same code sizes it (over no memory)
+// Lays out a body's working memory, piece after piece. The same code sizes it (over no memory)
 // and places it, so that the two cannot differ.
 class WorkspaceLayout {
  public:

@@ -277,7 +277,7 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
   shape.vocab = kVocab;
   shape.format = DType::kQ4_0;
   shape.hidden = 96;
-  if (shape.architecture == "llama") shape.window = 24;
+  if (shape.architecture == "llama" || shape.architecture == "gemma3") shape.window = 24;
   const auto words = tokenizer();
   NaiveLoop loop(shape);
   Dice dice(7);
@@ -310,7 +310,8 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
   EXPECT_GT(cached, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Architectures, RealModel, testing::Values("llama", "qwen2", "qwen3"));
+INSTANTIATE_TEST_SUITE_P(Architectures, RealModel,
+                         testing::Values("llama", "qwen2", "qwen3", "gemma3", "command-r"));
 
 }  // namespace
 }  // namespace millrace

@@ -29,7 +29,7 @@ absl::StatusOr<PackedMatrix> TensorPacker::pack(std::span<const TensorRows> stac
   for (const TensorRows& weight : stack) {
     if (packs_matrices_) RETURN_IF_ERROR(pack_rows(weight, row, matrix));
     row = whole_panels(row + weight.rows);
-    done_with(weight.bytes());
+    done_with(weight);
   }
   return matrix;
 }
@@ -76,7 +76,7 @@ absl::StatusOr<std::span<const float>> TensorPacker::join(std::span<const Tensor
       return not_numbers(*vector.tensor);
     }
     at += vector.rows;
-    done_with(std::ssize(bytes));
+    done_with(vector);
   }
   return std::span<const float>(out, static_cast<size_t>(size));
 }
@@ -89,8 +89,8 @@ std::byte* TensorPacker::take(std::span<std::byte>& memory, int64_t bytes) {
   return piece;
 }
 
-void TensorPacker::done_with(int64_t bytes) {
-  bytes_done_ += bytes;
+void TensorPacker::done_with(const TensorRows& weight) {
+  bytes_done_ += weight.bytes();
   if (options_->progress) {
     options_->progress(static_cast<double>(bytes_done_) / static_cast<double>(plan_.file_bytes()));
   }
