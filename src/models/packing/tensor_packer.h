@@ -51,7 +51,7 @@ class TensorPacker {
   absl::Status pack_rows(const TensorRows& weight, int64_t first_row, PackedMatrix& matrix);
   // The next place in memory, of which the rest is left.
   static std::byte* take(std::span<std::byte>& memory, int64_t bytes);
-  void done_with(int64_t bytes);  // of the file
+  void done_with(const TensorRows& weight);
 
   const Checkpoint* checkpoint_;
   WeightsPlan plan_;
