@@ -55,6 +55,7 @@ Metadata metadata_of(const RandomModelShape& shape) {
     integer("expert_used_count", shape.chosen);
     integer("expert_feed_forward_length", shape.hidden);
   }
+  if (shape.architecture == "granitemoe") metadata.set_number("granitemoe.logit_scale", 1);
   const std::string_view epsilon =
       shape.architecture == "command-r" ? "layer_norm_epsilon" : "layer_norm_rms_epsilon";
   metadata.set_number(fmt::format("{}.attention.{}", shape.architecture, epsilon), 1e-5);
@@ -84,6 +85,10 @@ void plan_layer(const RandomModelShape& shape, int32_t layer, std::vector<Tensor
   if (shape.architecture.starts_with("qwen3") || shape.architecture == "gemma3") {
     vector("attn_q_norm.weight", shape.head_dim);
     vector("attn_k_norm.weight", shape.head_dim);
+  }
+  if (shape.architecture == "olmoe") {
+    vector("attn_q_norm.weight", queries);
+    vector("attn_k_norm.weight", keys);
   }
   if (shape.architecture == "gemma3") {
     vector("post_attention_norm.weight", shape.width);

@@ -17,9 +17,9 @@ namespace millrace {
 
 // The shape of a model of random weights, for tests and benches that need no file.
 struct RandomModelShape {
-  // Or qwen2, qwen3; qwen3moe, which has experts, as llama may; gemma3, with two ropes and norms
-  // around its bodies, whose windows are in five of six layers; command-r, whose bodies run side by
-  // side.
+  // Or qwen2, qwen3; qwen3moe, olmoe or granitemoe, which have experts, as llama may; gemma3, with
+  // two ropes and norms around its bodies, whose windows are in five of six layers; command-r,
+  // whose bodies run side by side.
   std::string architecture = "llama";
   int64_t layers = 2;
   int64_t width = 64;

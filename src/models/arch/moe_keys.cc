@@ -57,6 +57,10 @@ absl::Status read_routing(ArchReader& keys, int64_t experts, ops::Routing& routi
   ASSIGN_OR_RETURN(routing.renormalise,
                    keys.boolean_or("expert_weights_norm", routing.renormalise));
   ASSIGN_OR_RETURN(const double scale, keys.number_or("expert_weights_scale", 0));
+  if (!(scale >= 0)) {
+    return invalid_argument("key '{}' is {}, but must not be negative",
+                            keys.name("expert_weights_scale"), scale);
+  }
   if (scale != 0) routing.scale = static_cast<float>(scale);
   if (routing.score == ops::Routing::Score::kSparsemixer && chosen != 2) {
     return unimplemented("key '{}' is {}: this router chooses 2", keys.name("expert_used_count"),
