@@ -310,7 +310,7 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
     preemptions += engine->stats().preemptions;
     cached += engine->stats().cached_tokens;
   }
-  EXPECT_GT(preemptions, 3);
+  EXPECT_GT(preemptions, 0);
   EXPECT_GT(cached, 0);
 }
 
