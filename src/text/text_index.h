@@ -15,7 +15,7 @@
 namespace millrace {
 
 // Finds texts that lie elsewhere, by their bytes. It holds of each its number and some of its hash
-// side by side, an eighth of what a map from texts takes, so that looking for hundreds of thousands
+// side by side, a third of what a map from texts takes, so that looking for hundreds of thousands
 // stays within a CPU's caches.
 class TextIndex {
  public:
