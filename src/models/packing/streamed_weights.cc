@@ -45,10 +45,9 @@ StreamedWeights::StreamedWeights(Source source)
       memory_(source.memory),
       is_direct_(pack_.bypass_page_cache()),
       on_failure_(std::move(source.on_failure)),
-      done_(static_cast<size_t>(plan_.transient)) {
-  if (!source.has_residents) return;
-  residents_read_ = next_resident_ = std::ssize(plan_.resident);
-}
+      next_resident_(source.has_residents ? std::ssize(plan_.resident) : 0),
+      residents_read_(next_resident_),
+      done_(static_cast<size_t>(plan_.transient)) {}
 
 StreamedWeights::~StreamedWeights() {
   {
