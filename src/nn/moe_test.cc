@@ -184,7 +184,11 @@ std::vector<MoeSpec> specs() {
   MoeSpec deepseek = basic_spec();
   deepseek.routing = {.score = kSigmoid, .chosen = 3, .renormalise = true, .scale = 2.5F};
   deepseek.selection_bias = true;
-  return {basic_spec(), gpt_oss, qwen2, llama4, deepseek};
+  MoeSpec all = basic_spec();
+  all.routing.chosen = 6;
+  MoeSpec one = basic_spec();
+  one.experts = one.routing.chosen = 1;
+  return {basic_spec(), all, one, gpt_oss, qwen2, llama4, deepseek};
 }
 
 // [rows, width] after `lanes` lanes added it to `start`.
