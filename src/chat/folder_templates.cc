@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "text/tokenizer_json/json_node.h"
+#include "base/json/json_node.h"
 
 namespace millrace {
 namespace {

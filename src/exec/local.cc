@@ -1,6 +1,7 @@
 #include "exec/local.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -143,10 +144,18 @@ void LocalExecutor::prepare(const Batch& batch) {
   }
 }
 
-void LocalExecutor::compute(VisitLogits visit) {
+absl::Status LocalExecutor::compute(VisitLogits visit) {
   CHECK(batch_ != nullptr, "no batch is in flight");
-  lanes_.run([&](Lane& lane) { compute_on(lane, visit); });
+  const auto pass = [&] { lanes_.run([&](Lane& lane) { compute_on(lane, visit); }); };
+  absl::Status status;
+  if (StreamedWeights* const streamed = model_.streamed()) {
+    status =
+        streamed->run_pass((std::ssize(batch_->wants) + kHeadRowsMax - 1) / kHeadRowsMax, pass);
+  } else {
+    pass();
+  }
   batch_ = nullptr;
+  return status;
 }
 
 void LocalExecutor::compute_on(Lane& lane, VisitLogits visit) const {
@@ -155,9 +164,12 @@ void LocalExecutor::compute_on(Lane& lane, VisitLogits visit) const {
     ops_.barrier(lane);
   }
   const Network& network = model_.network();
+  std::optional<WeightCursor> weights;
+  if (StreamedWeights* const streamed = model_.streamed()) weights.emplace(*streamed);
   const ForwardMemory memory = {
       .step = step_memory_.data(),
-      .carried = {carried_memory_.data(), static_cast<size_t>(carried_memory_.size())}};
+      .carried = {carried_memory_.data(), static_cast<size_t>(carried_memory_.size())},
+      .weights = weights ? &*weights : nullptr};
   const Rows<const float> hidden = forward(
       lane, ops_, network,
       {.tokens = batch_->tokens, .positions = batch_->positions, .places = places_}, memory);
@@ -177,17 +189,15 @@ absl::Status LocalExecutor::start(const Batch& batch) {
 
 absl::Status LocalExecutor::finish(const DrawOrders& orders, StepOutput& output) {
   sampler_.prepare(orders, output);
-  compute([&](Lane& lane, const WantedLogits& logits) {
+  return compute([&](Lane& lane, const WantedLogits& logits) {
     sampler_.sample(lane, logits, want_positions_, orders, output);
   });
-  return absl::OkStatus();
 }
 
-void LocalExecutor::visit_logits(const Batch& batch,
-                                 absl::FunctionRef<void(const WantedLogits&)> visit) {
-  CHECK(model_.has_weights(), "weights that nobody waited for");
-  prepare(batch);
-  compute([&](Lane& lane, const WantedLogits& logits) {
+absl::Status LocalExecutor::visit_logits(const Batch& batch,
+                                         absl::FunctionRef<void(const WantedLogits&)> visit) {
+  RETURN_IF_ERROR(start(batch));
+  return compute([&](Lane& lane, const WantedLogits& logits) {
     lane.for_each_piece(1, 1, [&](WorkRange) { visit(logits); });
   });
 }

@@ -1,25 +1,49 @@
 #include "files/checkpoint.h"
 
 #include <algorithm>
+#include <cstring>
+#include <filesystem>
 
+#include "base/check.h"
 #include "base/log.h"
-#include "files/file_kind.h"
 #include "files/gguf_reader.h"
+#include "files/hub/hub_folder.h"
+#include "tensor/float_bits.h"
 
 namespace millrace {
 namespace {
 
-absl::Status about(const std::string& path, const absl::Status& status) {
-  return make_error(status.code(), "'{}': {}", path, message_of(status));
+absl::StatusOr<Checkpoint> open_unnamed(const std::string& path) {
+  if (std::filesystem::is_directory(path)) return open_hub_folder(path);
+  ASSIGN_OR_RETURN(FileBytes file, FileBytes::open(path));
+  return open_gguf(path, std::move(file));
+}
+
+// in: elements of a type of 16 or 32 bits; out: as many F32.
+void widen(DType from, std::span<const std::byte> in, float added, std::span<std::byte> out) {
+  const size_t size = static_cast<size_t>(info_of(from).block_bytes);
+  for (size_t i = 0; i * sizeof(float) < out.size(); ++i) {
+    float value = 0;
+    if (from == DType::kF32) {
+      std::memcpy(&value, in.data() + i * size, sizeof value);
+    } else {
+      uint16_t bits = 0;
+      std::memcpy(&bits, in.data() + i * size, sizeof bits);
+      value = from == DType::kBF16 ? f32_of_bf16(bits) : f32_of_f16(bits);
+    }
+    value += added;
+    std::memcpy(out.data() + i * sizeof value, &value, sizeof value);
+  }
 }
 
 }  // namespace
 
 absl::StatusOr<Checkpoint> Checkpoint::open(const std::string& path) {
-  ASSIGN_OR_RETURN(FileBytes file, FileBytes::open(path));
-  absl::StatusOr<Checkpoint> checkpoint = parse(std::move(file));
-  if (!checkpoint.ok()) return about(path, checkpoint.status());
-  return checkpoint;
+  absl::StatusOr<Checkpoint> checkpoint = open_unnamed(path);
+  if (checkpoint.ok() || message_of(checkpoint.status()).find(path) != std::string_view::npos) {
+    return checkpoint;
+  }
+  return make_error(checkpoint.status().code(), "'{}': {}", path, message_of(checkpoint.status()));
 }
 
 absl::StatusOr<Checkpoint> Checkpoint::parse(std::span<const std::byte> bytes) {
@@ -27,26 +51,70 @@ absl::StatusOr<Checkpoint> Checkpoint::parse(std::span<const std::byte> bytes) {
 }
 
 absl::StatusOr<Checkpoint> Checkpoint::parse(FileBytes file) {
-  if (file.size() == 0) return invalid_argument("the file is empty");
-  std::vector<std::byte> start(std::min<uint64_t>(file.size(), kFileKindBytes));
-  RETURN_IF_ERROR(file.read(0, start));
-  RETURN_IF_ERROR(check_is_gguf(start));
-  Checkpoint checkpoint(std::move(file));
-  RETURN_IF_ERROR(GgufReader(checkpoint).read());
-  return checkpoint;
+  return open_gguf("", std::move(file));
 }
 
+Checkpoint::Checkpoint(CheckpointContents contents)
+    : contents_(std::make_shared<const CheckpointContents>(std::move(contents))),
+      pieces_(std::make_shared<ScatteredPieces>()) {}
+
 const NamedTensor* Checkpoint::find(std::string_view name) const {
-  const auto found = index_.find(name);
-  return found == index_.end() ? nullptr : &tensors_[found->second];
+  const auto found = contents_->index.find(name);
+  return found == contents_->index.end() ? nullptr : &contents_->tensors[found->second];
+}
+
+int64_t Checkpoint::file_bytes() const {
+  uint64_t bytes = 0;
+  for (const CheckpointFile& file : files()) bytes += file.bytes.size();
+  return static_cast<int64_t>(bytes);
 }
 
 absl::Status Checkpoint::read(const NamedTensor& tensor, int64_t offset,
                               std::span<std::byte> out) const {
-  const absl::Status status = file_.read(tensor.file_offset + static_cast<uint64_t>(offset), out);
+  absl::Status status;
+  if (!tensor.values.empty()) {
+    const auto bytes = std::as_bytes(std::span(tensor.values));
+    std::ranges::copy(bytes.subspan(static_cast<size_t>(offset), out.size()), out.begin());
+  } else if (tensor.parts.empty()) {
+    const FileBytes& file = files()[static_cast<size_t>(tensor.file)].bytes;
+    status = file.read(tensor.file_offset + static_cast<uint64_t>(offset), out);
+  } else {
+    status = read_made(tensor, offset, out);
+  }
   if (status.ok()) return status;
   return make_error(status.code(), "tensor '{}': {}", escape_for_log(tensor.name),
                     message_of(status));
+}
+
+absl::Status Checkpoint::read_made(const NamedTensor& tensor, int64_t offset,
+                                   std::span<std::byte> out) const {
+  const DTypeInfo& info = info_of(tensor.layout.dtype);
+  CHECK(offset % info.block_bytes == 0 && std::ssize(out) % info.block_bytes == 0,
+        "blocks of {} bytes: {} at {}", info.block_bytes, out.size(), offset);
+  int64_t at = offset / info.block_bytes * info.block_elements;
+  std::vector<std::byte> narrow;
+  for (const TensorPart& part : tensor.parts) {
+    if (out.empty()) break;
+    if (at >= part.elements()) {
+      at -= part.elements();
+      continue;
+    }
+    const int64_t left = std::ssize(out) / info.block_bytes * info.block_elements;
+    const int64_t count = std::min(left, part.elements() - at);
+    const auto mine = out.first(static_cast<size_t>(row_bytes(tensor.layout.dtype, count)));
+    const FileBytes& file = files()[static_cast<size_t>(part.file)].bytes;
+    if (part.dtype == tensor.layout.dtype && tensor.added == 0) {
+      RETURN_IF_ERROR(read_part(part, file, *pieces_, at, mine));
+    } else {
+      narrow.resize(static_cast<size_t>(row_bytes(part.dtype, count)));
+      RETURN_IF_ERROR(read_part(part, file, *pieces_, at, narrow));
+      widen(part.dtype, narrow, tensor.added, mine);
+    }
+    out = out.subspan(mine.size());
+    at = 0;
+  }
+  CHECK(out.empty(), "tensor '{}' has no more parts", tensor.name);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<std::byte>> Checkpoint::read(const NamedTensor& tensor) const {

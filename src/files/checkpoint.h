@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,14 +14,20 @@
 #include "base/status.h"
 #include "base/system/file_bytes.h"
 #include "files/file_head.h"
+#include "files/tensor_parts.h"
 #include "tensor/view.h"
 
 namespace millrace {
 
+// A tensor lies in a file as it is, or is made of parts of others, or of numbers that no file has.
 struct NamedTensor {
   std::string name;
-  TensorLayout layout;
+  TensorLayout layout = {};
   uint64_t file_offset = 0;
+  int32_t file = 0;                    // of Checkpoint::files()
+  std::vector<TensorPart> parts = {};  // not empty: what it is made of, one after the other
+  float added = 0;                     // to each element of those, where the layout is F32
+  std::vector<float> values = {};      // not empty: all of it, F32
 };
 
 // A tensor whose element type Millrace does not know: listed by inspect, refused when it is needed.
@@ -30,46 +37,56 @@ struct UnknownTensor {
   int32_t rank = 0;
   std::array<int64_t, 4> shape = {1, 1, 1, 1};  // as in TensorLayout
   uint64_t file_offset = 0;
+  int32_t file = 0;
 };
 
-// A model file whatever its format: metadata and named tensors, all bounds proven against the
-// file's size. Movable; any number of threads may read tensors.
+struct CheckpointFile {
+  FileBytes bytes;
+  FileHead head;  // everything before the tensors' data: metadata, and where tensors lie
+};
+
+// What readers fill.
+struct CheckpointContents {
+  std::vector<CheckpointFile> files;
+  std::string format;
+  Metadata metadata;
+  std::vector<NamedTensor> tensors;
+  std::vector<UnknownTensor> unknown;
+  StringMap<size_t> index;  // of tensors, by name
+};
+
+// A model whatever its files: metadata and named tensors, all bounds proven against the files'
+// sizes. Copies share the files; any number of threads may read tensors.
 class Checkpoint {
  public:
-  // Opens by content. INVALID_ARGUMENT names the key or tensor and the byte offset at fault, or
+  // Opens a file by content, with the other parts where it is one of several, or the model of a
+  // Hugging Face folder. INVALID_ARGUMENT names the key or tensor and the byte offset at fault, or
   // says what else the file is.
   static absl::StatusOr<Checkpoint> open(const std::string& path);
-  // The same for the bytes of a file, which outlive the checkpoint.
+  // The bytes of one whole GGUF file; those in memory outlive the checkpoint.
   static absl::StatusOr<Checkpoint> parse(std::span<const std::byte> bytes);
   static absl::StatusOr<Checkpoint> parse(FileBytes file);
+  explicit Checkpoint(CheckpointContents contents);
 
-  std::string_view format() const { return format_; }  // "GGUF v3"
-  const Metadata& metadata() const { return metadata_; }
-  std::span<const NamedTensor> tensors() const { return tensors_; }  // file order
-  std::span<const UnknownTensor> unknown_tensors() const { return unknown_; }
+  std::string_view format() const { return contents_->format; }  // "GGUF v3"
+  const Metadata& metadata() const { return contents_->metadata; }
+  std::span<const NamedTensor> tensors() const { return contents_->tensors; }  // file order
+  std::span<const UnknownTensor> unknown_tensors() const { return contents_->unknown; }
   const NamedTensor* find(std::string_view name) const;
-  const FileBytes& file() const { return file_; }
-  // Everything before the tensors' data: metadata, and where tensors lie.
-  uint64_t head_bytes() const { return head_.position(); }
-  int64_t file_bytes() const { return static_cast<int64_t>(file_.size()); }
+  std::span<const CheckpointFile> files() const { return contents_->files; }
+  int64_t file_bytes() const;  // of all files
 
-  // Fills `out` from byte `offset` of the tensor on. DATA_LOSS, naming the tensor: the file has
-  // become shorter since it was opened, or cannot be read.
+  // Fills `out`, whole blocks, from byte `offset` of the tensor on, where a block begins.
+  // DATA_LOSS, naming the tensor: a file has become shorter since it was opened, or cannot be read.
   absl::Status read(const NamedTensor& tensor, int64_t offset, std::span<std::byte> out) const;
   // All of it.
   absl::StatusOr<std::vector<std::byte>> read(const NamedTensor& tensor) const;
 
  private:
-  friend class GgufReader;
-  explicit Checkpoint(FileBytes file) : file_(std::move(file)) {}
+  absl::Status read_made(const NamedTensor& tensor, int64_t offset, std::span<std::byte> out) const;
 
-  FileBytes file_;
-  FileHead head_;
-  std::string format_;
-  Metadata metadata_;
-  std::vector<NamedTensor> tensors_;
-  std::vector<UnknownTensor> unknown_;
-  StringMap<size_t> index_;
+  std::shared_ptr<const CheckpointContents> contents_;
+  std::shared_ptr<ScatteredPieces> pieces_;
 };
 
 }  // namespace millrace

@@ -26,7 +26,8 @@ std::string shown(std::string_view name) {
 
 }  // namespace
 
-GgufReader::GgufReader(Checkpoint& into) : into_(into), size_(into.file_.size()) {}
+GgufReader::GgufReader(CheckpointContents& into)
+    : into_(into), file_(into.files.front()), size_(file_.bytes.size()) {}
 
 absl::Status GgufReader::read() {
   RETURN_IF_ERROR(read_header());
@@ -56,7 +57,7 @@ absl::Status GgufReader::read_header() {
     return unimplemented("GGUF version {}; only versions {} to {} are read", version,
                          gguf::kVersionMin, gguf::kVersionMax);
   }
-  into_.format_ = fmt::format("GGUF v{}", version);
+  into_.format = fmt::format("GGUF v{}", version);
   ASSIGN_OR_RETURN(tensors_, read_count("tensors", gguf::kTensorBytesMin, gguf::kTensorsMax));
   ASSIGN_OR_RETURN(entries_, read_count("metadata keys", gguf::kEntryBytesMin, gguf::kEntriesMax));
   return absl::OkStatus();
@@ -68,17 +69,17 @@ absl::Status GgufReader::read_metadata() {
     const uint64_t from = at();
     ASSIGN_OR_RETURN(const std::string_view key, read_string(gguf::kKeyBytesMax));
     subject_ = fmt::format("metadata key '{}'", shown(key));
-    if (into_.metadata_.has(key)) return fail(from, "appears twice");
+    if (into_.metadata.has(key)) return fail(from, "appears twice");
     ASSIGN_OR_RETURN(MetaValue value, read_value());
-    RETURN_IF_ERROR(into_.metadata_.add(std::string(key), std::move(value)));
+    RETURN_IF_ERROR(into_.metadata.add(std::string(key), std::move(value)));
   }
   return absl::OkStatus();
 }
 
 absl::Status GgufReader::read_alignment() {
   ASSIGN_OR_RETURN(const int64_t alignment,
-                   into_.metadata_.integer_or(gguf::kAlignmentKey, 1, int64_t{gguf::kAlignmentMax},
-                                              int64_t{gguf::kAlignmentDefault}));
+                   into_.metadata.integer_or(gguf::kAlignmentKey, 1, int64_t{gguf::kAlignmentMax},
+                                             int64_t{gguf::kAlignmentDefault}));
   alignment_ = static_cast<uint64_t>(alignment);
   if (!std::has_single_bit(alignment_)) {
     return invalid_argument("metadata key '{}' is {}, expected a power of two", gguf::kAlignmentKey,
@@ -99,7 +100,7 @@ absl::StatusOr<T> GgufReader::read_number() {
 }
 
 absl::StatusOr<std::span<const std::byte>> GgufReader::take(uint64_t size) {
-  return into_.head_.take(into_.file_, size);
+  return file_.head.take(file_.bytes, size);
 }
 
 absl::StatusOr<uint64_t> GgufReader::read_count(std::string_view things, uint64_t bytes_each,
@@ -186,7 +187,7 @@ absl::StatusOr<MetaArray> GgufReader::read_array() {
 }
 
 absl::Status GgufReader::read_tensors() {
-  into_.tensors_.reserve(tensors_);
+  into_.tensors.reserve(tensors_);
   for (uint64_t i = 0; i < tensors_; ++i) {
     subject_ = fmt::format("tensor {} of {}", i + 1, tensors_);
     RETURN_IF_ERROR(read_tensor());
@@ -223,13 +224,13 @@ absl::Status GgufReader::read_tensor() {
   if (!names_.insert(name).second) return fail(from, "appears twice");
   const std::optional<DType> dtype = dtype_of_gguf(type);
   if (!dtype) {
-    into_.unknown_.push_back({std::string(name), type, layout.rank, layout.shape, offset});
+    into_.unknown.push_back({std::string(name), type, layout.rank, layout.shape, offset});
     return absl::OkStatus();
   }
   layout.dtype = *dtype;
   RETURN_IF_ERROR(check_shape(layout, shape_at));
-  into_.index_.emplace(name, into_.tensors_.size());
-  into_.tensors_.push_back({std::string(name), layout, offset});
+  into_.index.emplace(name, into_.tensors.size());
+  into_.tensors.push_back({.name = std::string(name), .layout = layout, .file_offset = offset});
   return absl::OkStatus();
 }
 
@@ -252,11 +253,11 @@ absl::Status GgufReader::locate_tensors() {
   subject_ = "tensor data";
   const std::optional<uint64_t> begin = checked_align_up(at(), alignment_);
   if (!begin) return fail(at(), "no room for padding to {}", alignment_);
-  for (NamedTensor& tensor : into_.tensors_) {
+  for (NamedTensor& tensor : into_.tensors) {
     const auto bytes = static_cast<uint64_t>(tensor.layout.bytes());
     RETURN_IF_ERROR(locate(tensor.name, *begin, bytes, tensor.file_offset));
   }
-  for (UnknownTensor& tensor : into_.unknown_) {
+  for (UnknownTensor& tensor : into_.unknown) {
     RETURN_IF_ERROR(locate(tensor.name, *begin, 0, tensor.file_offset));
   }
   return absl::OkStatus();
@@ -277,8 +278,8 @@ absl::Status GgufReader::locate(std::string_view name, uint64_t begin, uint64_t 
 
 absl::Status GgufReader::check_overlaps() const {
   std::vector<const NamedTensor*> order;
-  order.reserve(into_.tensors_.size());
-  for (const NamedTensor& tensor : into_.tensors_) order.push_back(&tensor);
+  order.reserve(into_.tensors.size());
+  for (const NamedTensor& tensor : into_.tensors) order.push_back(&tensor);
   std::ranges::sort(order, {}, &NamedTensor::file_offset);
   for (size_t i = 1; i < order.size(); ++i) {
     const NamedTensor& before = *order[i - 1];

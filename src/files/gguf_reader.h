@@ -14,13 +14,18 @@
 
 namespace millrace {
 
+// A GGUF file, with the other parts of the model where it says that it is one of several: they lie
+// beside `path` and are named as llama-gguf-split names them. INVALID_ARGUMENT names a part that is
+// another's. An empty path: the file is whole.
+absl::StatusOr<Checkpoint> open_gguf(const std::string& path, FileBytes file);
+
 // Reads GGUF versions 2 and 3, little endian. Nothing in the bytes is believed before it is checked
 // against their number, and what is allocated is at most proportional to it. A key, name or tensor
 // that appears twice is refused.
 class GgufReader {
  public:
-  // `into` holds a file whose kind is known (files/file_kind.h), and is empty but for it.
-  explicit GgufReader(Checkpoint& into);
+  // `into` holds one file whose kind is known (files/file_kind.h), and is empty but for it.
+  explicit GgufReader(CheckpointContents& into);
 
   absl::Status read();
 
@@ -49,10 +54,11 @@ class GgufReader {
 
   template <typename... Args>
   absl::Status fail(uint64_t at, fmt::format_string<Args...> format, Args&&... args) const;
-  uint64_t at() const { return into_.head_.position(); }
+  uint64_t at() const { return file_.head.position(); }
   uint64_t left() const { return size_ - at(); }
 
-  Checkpoint& into_;
+  CheckpointContents& into_;
+  CheckpointFile& file_;
   uint64_t size_;        // of the file
   std::string subject_;  // what is being read, for errors
   uint64_t entries_ = 0;

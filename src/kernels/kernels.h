@@ -45,10 +45,10 @@ struct RowNorm {
   bool centred = false;  // LayerNorm
 };
 
-// Products with the matrices of a hidden layer, of two panels.
+// Products with the matrices of a hidden layer, of two panels. The biases are added to them there.
 struct HiddenSums {
-  const float* gate = nullptr;       // [2, columns, kPanelRows]; null: none
-  const float* up = nullptr;         // [2, columns, kPanelRows]
+  float* gate = nullptr;             // [2, columns, kPanelRows]; null: none
+  float* up = nullptr;               // [2, columns, kPanelRows]
   const float* gate_bias = nullptr;  // [outputs]; null: none
   const float* up_bias = nullptr;    // [outputs]; null: none
 };

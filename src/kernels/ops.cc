@@ -163,7 +163,8 @@ void CpuOps::hidden(Lane& lane, const Hidden& hidden, const Activations& in,
   const int64_t width = hidden.up->rows();
   CHECK(out.width == width && (hidden.gate == nullptr || hidden.gate->rows() == width),
         "up of {} rows for an output of {}", width, out.width);
-  CHECK(hidden.gate_bias.empty() || std::ssize(hidden.gate_bias) == width);
+  CHECK(hidden.gate_bias.empty() ||
+        (hidden.gate != nullptr && std::ssize(hidden.gate_bias) == width));
   CHECK(hidden.up_bias.empty() || std::ssize(hidden.up_bias) == width);
   CHECK(hidden.gate != nullptr || hidden.function.kind != ActivationFunction::Kind::kClampedSwiglu,
         "a clamped SwiGLU without a gate");

@@ -10,15 +10,6 @@
 namespace millrace {
 namespace {
 
-absl::Status check_is_whole(const Metadata& metadata) {
-  ASSIGN_OR_RETURN(const int64_t parts, metadata.integer_or("split.count", 0, UINT16_MAX, 1));
-  if (parts <= 1) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const int64_t part, metadata.integer_or("split.no", 0, parts - 1, 0));
-  return unimplemented(
-      "the file is part {} of {} of a split model: join the parts first (llama-gguf-split --merge)",
-      part + 1, parts);
-}
-
 absl::Status check_type(const Metadata& metadata) {
   ASSIGN_OR_RETURN(const std::string_view type, metadata.string_or("general.type", "model"));
   ASSIGN_OR_RETURN(const std::string_view arch, metadata.string_or("general.architecture", ""));
@@ -66,7 +57,6 @@ absl::Status check_architecture(std::string_view name) {
 
 absl::Status check_is_model(const Checkpoint& checkpoint) {
   const Metadata& metadata = checkpoint.metadata();
-  RETURN_IF_ERROR(check_is_whole(metadata));
   RETURN_IF_ERROR(check_type(metadata));
   RETURN_IF_ERROR(check_quantisation(metadata));
   if (checkpoint.tensors().empty() && checkpoint.unknown_tensors().empty()) {

@@ -22,8 +22,6 @@ TEST(ModelKind, SaysWhatElseAFileIs) {
     Edit edit;
     std::string_view message;
   } cases[] = {
-      {both(set_integer("split.no", 1), set_integer("split.count", 3)),
-       "the file is part 2 of 3 of a split model"},
       {set_string("general.type", "adapter"), "the file is an adapter (LoRA)"},
       {set_string("adapter.type", "lora"), "the file is an adapter (LoRA)"},
       {set_string("general.type", "imatrix"), "the file is an importance matrix"},

@@ -38,8 +38,13 @@ HeadMemory place_head(const Network& network, int64_t rows, WorkspaceLayout& lay
 }
 
 void embed(Lane& lane, const Ops& ops, const Network& network, const ForwardInput& input,
-           Rows<float> residual) {
-  ops.embed(lane, network.embedding.matrix(), input.tokens, residual);
+           WeightCursor* weights, Rows<float> residual) {
+  const PackedMatrix& table = network.embedding.matrix();
+  if (weights == nullptr) {
+    ops.embed(lane, table, input.tokens, residual);
+  } else {
+    weights->stream().embed(lane, ops, table, input.tokens, residual);
+  }
   ops.barrier(lane);
   if (network.embedding_scale != 1) {
     ops.scale(lane, residual, network.embedding_scale, 0);
@@ -92,7 +97,7 @@ Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
     ops.rope_angles(lane, rope, input.positions, step.angles[i]);
     ropes[i] = {.pairs = rope.pairs, .angles = step.angles[i]};
   }
-  embed(lane, ops, network, input, step.residual);
+  embed(lane, ops, network, input, memory.weights, step.residual);
   const BodyContext context = {.ops = ops,
                                .ropes = std::span(ropes).first(rope_count),
                                .place = {},
@@ -100,6 +105,7 @@ Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
                                .carried = memory.carried};
   std::span<const KvPlace> places = input.places;
   for (const Layer& layer : network.layers) {
+    if (memory.weights != nullptr) memory.weights->enter_next();
     for (const Stage& stage : layer.stages) {
       const auto branches = static_cast<size_t>(stage.branches());
       stage.forward(lane, context, places.first(branches), step.residual);
@@ -123,8 +129,14 @@ Rows<const float> head(Lane& lane, const Ops& ops, const Network& network, Rows<
     ops.convert(lane, work.hidden, work.normed);
   }
   ops.barrier(lane);
-  network.head.forward(lane, ops, work.normed, ops::Store::kSet, work.logits);
-  ops.barrier(lane);
+  const PackedMatrix& matrix = network.head.matrix();
+  const int64_t slice = memory.weights ? memory.weights->stream().head_rows() : matrix.rows();
+  for (int64_t row = 0; row < matrix.rows(); row += slice) {
+    if (memory.weights != nullptr) memory.weights->enter_next();
+    const int64_t count = std::min(slice, matrix.rows() - row);
+    network.head.forward_rows(lane, ops, row, count, work.normed, work.logits);
+    ops.barrier(lane);
+  }
   if (network.logit_scale != 1 || network.logit_softcap != 0) {
     ops.scale(lane, work.logits, network.logit_scale, network.logit_softcap);
     ops.barrier(lane);

@@ -9,6 +9,7 @@
 #include "base/ids.h"
 #include "nn/layer.h"
 #include "nn/linear.h"
+#include "nn/weight_stream.h"
 
 namespace millrace {
 
@@ -50,10 +51,11 @@ int64_t forward_bytes(const Network& network, int64_t rows_max);
 int64_t carried_bytes(const Network& network, std::span<const KvPlace> places, int lanes);
 
 // Memory of a forward pass, aligned to 64 bytes, sized by the two functions above: a step allocates
-// nothing.
+// nothing. weights: the lane's own; null where all of them are in memory.
 struct ForwardMemory {
   std::byte* step = nullptr;
   std::span<std::byte> carried;
+  WeightCursor* weights = nullptr;
 };
 
 // The layers of every architecture: embed; the stages of each layer in order. Every lane calls it;

@@ -48,4 +48,12 @@ void Linear::forward(Lane& lane, const Ops& ops, const Activations& in, ops::Sto
   }
 }
 
+void Linear::forward_rows(Lane& lane, const Ops& ops, int64_t first, int64_t rows,
+                          const Activations& in, Rows<float> out) const {
+  const auto bias =
+      bias_.empty() ? bias_ : bias_.subspan(static_cast<size_t>(first), static_cast<size_t>(rows));
+  ops.linear(lane, matrix().part(first, rows), in, bias, ops::Store::kSet,
+             {out.data + first, out.rows, rows, out.stride});
+}
+
 }  // namespace millrace

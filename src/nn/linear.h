@@ -37,6 +37,10 @@ class Linear {
   // out, or out += : [rows, sum of the matrices' rows].
   void forward(Lane& lane, const Ops& ops, const Activations& in, ops::Store store,
                Rows<float> out) const;
+  // Of one that is not stacked, sets out's columns [first, first + rows) alone; `first` fills whole
+  // panels.
+  void forward_rows(Lane& lane, const Ops& ops, int64_t first, int64_t rows, const Activations& in,
+                    Rows<float> out) const;
 
  private:
   absl::Status finish(Weights& weights, InputForm form, std::span<const VectorOrder> bias);

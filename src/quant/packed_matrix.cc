@@ -78,6 +78,15 @@ bool PackedMatrix::pack(const TensorView& source, int64_t first_row) {
   return is_finite;
 }
 
+PackedMatrix PackedMatrix::part(int64_t first_row, int64_t rows) const {
+  CHECK(first_row % kPanelRows == 0 && first_row + rows <= rows_, "{} rows at {} of {}", rows,
+        first_row, rows_);
+  PackedMatrix part = *this;
+  part.rows_ = rows;
+  part.storage_ += first_row / kPanelRows * panel_bytes_;
+  return part;
+}
+
 void PackedMatrix::unpack(int64_t row, int64_t first, int64_t count, float* out) const {
   CHECK(row >= 0 && row < rows_, "row {} of {}", row, rows_);
   visit_format(format_, [&]<typename Block>(std::type_identity<Block>) {

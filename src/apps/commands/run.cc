@@ -82,6 +82,13 @@ absl::Status answer_once(Session& session, const RunOptions& options, const std:
   return absl::OkStatus();
 }
 
+absl::Status use(Served& served, const RunOptions& options) {
+  if (options.prompt.empty() && !options.raw) return chat_loop(served, options);
+  Session session(served, options);
+  ASSIGN_OR_RETURN(const std::string prompt, prompt_of(options));
+  return answer_once(session, options, prompt);
+}
+
 }  // namespace
 
 void bind(CLI::App& command, RunOptions& options) {
@@ -138,10 +145,9 @@ absl::Status run_run(const RunOptions& options) {
   served_options.chat_template = options.chat_template;
   absl::StatusOr<std::unique_ptr<Served>> served = build_served(served_options);
   if (!served.ok()) return explain(served.status(), options);
-  if (options.prompt.empty() && !options.raw) return chat_loop(**served, options);
-  Session session(**served, options);
-  ASSIGN_OR_RETURN(const std::string prompt, prompt_of(options));
-  return answer_once(session, options, prompt);
+  RETURN_IF_ERROR(use(**served, options));
+  (*served)->loaded.model->await_pack();
+  return absl::OkStatus();
 }
 
 }  // namespace millrace

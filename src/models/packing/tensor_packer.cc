@@ -27,14 +27,28 @@ absl::StatusOr<PackedMatrix> TensorPacker::pack(std::span<const TensorRows> stac
                       take(matrices_, PackedMatrix::bytes(format, rows, width)));
   int64_t row = 0;
   for (const TensorRows& weight : stack) {
-    if (packs_matrices_) RETURN_IF_ERROR(pack_rows(weight, row, matrix));
+    if (target_.packs_matrices) RETURN_IF_ERROR(pack_weight(weight, row, matrix));
     row = whole_panels(row + weight.rows);
     done_with(weight);
   }
   return matrix;
 }
 
-absl::Status TensorPacker::pack_rows(const TensorRows& weight, int64_t first_row,
+absl::Status TensorPacker::pack_weight(const TensorRows& weight, int64_t first_row,
+                                       PackedMatrix& matrix) {
+  const int64_t panels = std::max<int64_t>(1, target_.piece_bytes / matrix.panel_bytes());
+  const int64_t step = std::min(panels, matrix.panels()) * kPanelRows;
+  for (int64_t row = 0; row < weight.rows; row += step) {
+    const WorkRange piece = {row, std::min(row + step, weight.rows)};
+    RETURN_IF_ERROR(pack_rows(weight, piece, first_row, matrix));
+    if (!target_.packed) continue;
+    const int64_t end = (first_row + piece.end + kPanelRows - 1) / kPanelRows;
+    RETURN_IF_ERROR(target_.packed(matrix.panel(end) - target_.matrices.data()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TensorPacker::pack_rows(const TensorRows& weight, WorkRange rows, int64_t first_row,
                                      PackedMatrix& matrix) {
   const DType format = weight.format();
   const int64_t width = weight.width;
@@ -44,15 +58,17 @@ absl::Status TensorPacker::pack_rows(const TensorRows& weight, int64_t first_row
   lanes_->run([&](Lane& lane) {
     const auto index = static_cast<size_t>(lane.index());
     std::vector<std::byte>& piece = pieces_[index];
-    const WorkRange mine = lane.share(weight.rows, kPanelRows);
-    for (int64_t row = mine.begin; row < mine.end && results[index].ok(); row += piece_rows) {
-      const int64_t rows = std::min(piece_rows, mine.end - row);
-      const auto bytes = static_cast<size_t>(rows * row_size);
+    const WorkRange mine = lane.share(rows.size(), kPanelRows);
+    const int64_t end = rows.begin + mine.end;
+    for (int64_t row = rows.begin + mine.begin; row < end && results[index].ok();
+         row += piece_rows) {
+      const int64_t count = std::min(piece_rows, end - row);
+      const auto bytes = static_cast<size_t>(count * row_size);
       if (piece.size() < bytes) piece.resize(bytes);
       results[index] = checkpoint_->read(*weight.tensor, (weight.first + row) * row_size,
                                          std::span(piece).first(bytes));
       if (!results[index].ok()) return;
-      const TensorView view{{format, 2, {rows, width, 1, 1}}, piece.data()};
+      const TensorView view{{format, 2, {count, width, 1, 1}}, piece.data()};
       if (!matrix.pack(view, first_row + row)) results[index] = not_numbers(*weight.tensor);
     }
   });

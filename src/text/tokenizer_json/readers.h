@@ -8,11 +8,11 @@
 
 #include <absl/functional/function_ref.h>
 
+#include "base/json/json_node.h"
 #include "text/normal/normalise.h"
 #include "text/pipeline/decoding.h"
 #include "text/pipeline/pipeline.h"
 #include "text/split/word_cutter.h"
-#include "text/tokenizer_json/json_node.h"
 
 namespace millrace {
 

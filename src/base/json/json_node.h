@@ -23,6 +23,9 @@ class JsonNode {
   bool is_null() const;  // absent members are null
   bool is_string() const;
   bool is_array() const;
+  bool is_object() const;
+  bool is_number() const;
+  bool is_boolean() const;
   std::string path() const;  // model.vocab["x"], added_tokens[3].id
 
   absl::StatusOr<std::string_view> string() const;

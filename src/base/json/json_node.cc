@@ -1,4 +1,4 @@
-#include "text/tokenizer_json/json_node.h"
+#include "base/json/json_node.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,8 +6,6 @@
 #include <vector>
 
 #include <nlohmann/json.hpp>
-
-#include "text/unicode/unicode.h"
 
 namespace millrace {
 namespace {
@@ -25,7 +23,9 @@ constexpr size_t kShownBytes = 300;
 
 std::string shortened(std::string_view what) {
   if (what.size() <= kShownBytes) return std::string(what);
-  return std::string(what.substr(0, utf8_prefix(what.substr(0, kShownBytes)))) + "...";
+  size_t end = kShownBytes;  // not within a character
+  while (end > 0 && (static_cast<unsigned char>(what[end]) & 0xC0) == 0x80) --end;
+  return std::string(what.substr(0, end)) + "...";
 }
 
 class Builder final : public nlohmann::json_sax<Json> {
@@ -138,6 +138,9 @@ absl::StatusOr<JsonNode> JsonNode::parse(std::string_view text, std::string_view
 bool JsonNode::is_null() const { return value_ == nullptr || value_->is_null(); }
 bool JsonNode::is_string() const { return value_ != nullptr && value_->is_string(); }
 bool JsonNode::is_array() const { return value_ != nullptr && value_->is_array(); }
+bool JsonNode::is_object() const { return value_ != nullptr && value_->is_object(); }
+bool JsonNode::is_number() const { return value_ != nullptr && value_->is_number(); }
+bool JsonNode::is_boolean() const { return value_ != nullptr && value_->is_boolean(); }
 int64_t JsonNode::size() const {
   return value_ != nullptr && value_->is_structured() ? std::ssize(*value_) : 0;
 }

@@ -1,0 +1,160 @@
+#include "files/hub/hub_model.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace millrace {
+namespace {
+
+// Far above every published model, so that no product of two overflows.
+constexpr int64_t kLayersMax = 4096;
+constexpr int64_t kSizeMax = 1 << 24;
+constexpr int64_t kContextMax = 1 << 30;
+
+absl::Status check_activation(HubModel& model) {
+  const std::string_view key = model.arch.names.activation;
+  if (key.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string said, model.config.string_or(key, model.arch.activation));
+  std::string_view known = model.arch.activation;
+  while (!known.empty()) {
+    const std::string_view one = known.substr(0, known.find('|'));
+    if (said == one || said == model.arch.activation) return absl::OkStatus();
+    known.remove_prefix(std::min(known.size(), one.size() + 1));
+  }
+  return model.config.not_done(
+      key.substr(0, key.find('|')),
+      fmt::format("is '{}': only '{}' is supported for {}", escape_for_log(said.substr(0, 40)),
+                  model.arch.activation, model.arch.hub));
+}
+
+absl::Status read_heads(HubModel& model) {
+  const HubNames& names = model.arch.names;
+  HubShape& shape = model.shape;
+  ASSIGN_OR_RETURN(shape.heads, model.config.integer(names.heads, 1, kSizeMax));
+  shape.kv_heads = shape.heads;
+  if (!names.kv_heads.empty()) {
+    ASSIGN_OR_RETURN(shape.kv_heads,
+                     model.config.integer_or(names.kv_heads, 1, shape.heads, shape.heads));
+  }
+  if (shape.heads % shape.kv_heads != 0) {
+    return model.config.error(names.kv_heads,
+                              fmt::format("does not divide the {} query heads", shape.heads));
+  }
+  const bool says_dim = !names.head_dim.empty() && model.config.has(names.head_dim);
+  if (!says_dim && model.arch.head_dim == 0 && shape.width % shape.heads != 0) {
+    return model.config.error(names.heads,
+                              fmt::format("does not divide the width {}", shape.width));
+  }
+  shape.head_dim = model.arch.head_dim > 0 ? model.arch.head_dim : shape.width / shape.heads;
+  if (says_dim) {
+    ASSIGN_OR_RETURN(shape.head_dim, model.config.integer(names.head_dim, 1, kSizeMax));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status read_epsilon(HubModel& model) {
+  ASSIGN_OR_RETURN(const double epsilon,
+                   model.config.number_or(model.arch.names.epsilon, model.arch.epsilon));
+  if (model.arch.norm != HubNorm::kLayer) {
+    model.keys.number("attention.layer_norm_rms_epsilon", epsilon);
+  }
+  if (model.arch.norm != HubNorm::kRms) {
+    model.keys.number("attention.layer_norm_epsilon", epsilon);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status read_sizes(HubModel& model) {
+  const HubNames& names = model.arch.names;
+  HubConfig& config = model.config;
+  ASSIGN_OR_RETURN(model.shape.layers, config.integer(names.layers, 1, kLayersMax));
+  ASSIGN_OR_RETURN(model.shape.width, config.integer(names.width, 1, kSizeMax));
+  model.context = model.arch.context;
+  if (model.context == 0 || config.has(names.context)) {
+    ASSIGN_OR_RETURN(model.context, config.integer(names.context, 1, kContextMax));
+  }
+  ASSIGN_OR_RETURN(const int64_t vocab, config.integer("vocab_size", 1, kSizeMax));
+  int64_t hidden = model.arch.hidden_multiple * model.shape.width;
+  if (hidden == 0 || (!names.hidden.empty() && config.has(names.hidden))) {
+    ASSIGN_OR_RETURN(hidden, config.integer(names.hidden, 1, kSizeMax));
+  }
+  RETURN_IF_ERROR(read_heads(model));
+  const HubShape& shape = model.shape;
+  model.keys.integer("vocab_size", vocab);
+  model.keys.integer("block_count", shape.layers);
+  model.keys.integer("context_length", model.context);
+  model.keys.integer("embedding_length", shape.width);
+  model.keys.integer("feed_forward_length", hidden);
+  model.keys.integer("attention.head_count", shape.heads);
+  model.keys.integer("attention.head_count_kv", shape.kv_heads);
+  model.keys.integer("attention.key_length", shape.head_dim);
+  model.keys.integer("attention.value_length", shape.head_dim);
+  return absl::OkStatus();
+}
+
+// A quantised folder's tensors are not what their names say.
+absl::Status check_not_quantised(HubConfig& config) {
+  if (!config.has("quantization_config")) return absl::OkStatus();
+  ASSIGN_OR_RETURN(HubConfig quantisation, config.object("quantization_config"));
+  ASSIGN_OR_RETURN(const std::string method, quantisation.string_or("quant_method", "unknown"));
+  return unimplemented(
+      "config.json: quantization_config: the folder's weights are quantised with '{}', which is "
+      "not supported",
+      escape_for_log(method.substr(0, 40)));
+}
+
+}  // namespace
+
+void HubKeys::integer(std::string_view key, int64_t value) {
+  metadata_.set_integer(prefix_ + std::string(key), MetaType::kU32, value);
+}
+void HubKeys::number(std::string_view key, double value) {
+  metadata_.set_number(prefix_ + std::string(key), static_cast<float>(value));
+}
+void HubKeys::boolean(std::string_view key, bool value) {
+  metadata_.set_boolean(prefix_ + std::string(key), value);
+}
+void HubKeys::text(std::string_view key, std::string_view value) {
+  metadata_.set_string(prefix_ + std::string(key), std::string(value));
+}
+void HubKeys::booleans(std::string_view key, const std::vector<bool>& values) {
+  const std::vector<int64_t> integers(values.begin(), values.end());
+  metadata_.set_integers(prefix_ + std::string(key), MetaType::kBool, integers);
+}
+void HubKeys::plain_numbers(std::string_view key, std::span<const double> values) {
+  metadata_.set_numbers(std::string(key), values);
+}
+
+absl::Status read_experts(HubModel& model) {
+  constexpr int64_t kExpertsMax = 1 << 16;
+  ASSIGN_OR_RETURN(
+      const int64_t count,
+      model.config.integer("num_local_experts|num_experts|moe_num_experts", 1, kExpertsMax));
+  ASSIGN_OR_RETURN(const int64_t used,
+                   model.config.integer("num_experts_per_tok|experts_per_token|moe_k", 1, count));
+  model.keys.integer("expert_count", count);
+  model.keys.integer("expert_used_count", used);
+  return absl::OkStatus();
+}
+
+absl::Status read_hub_model(HubModel& model) {
+  HubConfig& config = model.config;
+  RETURN_IF_ERROR(check_not_quantised(config));
+  RETURN_IF_ERROR(config.require("is_encoder_decoder", false, "encoders with decoders"));
+  RETURN_IF_ERROR(config.require("add_cross_attention", false, "attention to an encoder"));
+  RETURN_IF_ERROR(config.require("is_causal", true, "attention that is not causal"));
+  config.pass_over("is_decoder");
+  config.pass_over(model.arch.biases);
+  config.pass_over(model.arch.ignored);
+  RETURN_IF_ERROR(read_sizes(model));
+  RETURN_IF_ERROR(read_epsilon(model));
+  RETURN_IF_ERROR(check_activation(model));
+  if (model.arch.rope.base > 0) RETURN_IF_ERROR(read_hub_rope(model));
+  RETURN_IF_ERROR(read_hub_windows(model));
+  ASSIGN_OR_RETURN(model.tied, config.boolean_or("tie_word_embeddings", model.arch.tied));
+  if (model.arch.read != nullptr) RETURN_IF_ERROR(model.arch.read(model));
+  return config.check_all_read();
+}
+
+}  // namespace millrace

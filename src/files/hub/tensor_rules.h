@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "files/checkpoint.h"
+#include "files/safetensors/safetensors_reader.h"
+
+namespace millrace {
+
+// How a tensor of a Hugging Face folder becomes one as GGUF files have it. Rows are the slowest
+// dimension, in each expert where there are several in one tensor.
+enum class Transform : uint8_t {
+  kCopy,
+  kQueryRows,   // rows of each head from halves that rotate to neighbours that do
+  kKeyRows,     // likewise, of key heads
+  kPlusOne,     // values stored without the 1 that is always added to them
+  kSwapped,     // the last two dimensions
+  kQkvByHead,   // rows of a query, a key and a value for each head: all queries, keys, values
+  kQkvByGroup,  // likewise, several queries, a key and a value for each key head
+  kFirstHalf,   // of the last but one dimension
+  kSecondHalf,
+  kSwappedFirstHalf,  // of the last dimension, then swapped
+  kSwappedSecondHalf,
+  kSwappedEven,  // every other of the last dimension, then swapped
+  kSwappedOdd,
+  kEven,  // every other of the last dimension
+  kOdd,
+  kWithoutTwoRows,  // the first two rows are never used
+  kNone,            // the model does not read it
+};
+
+// Names without `.weight` or `.bias`, which stay; or whole names. # is the layer's number, @ that
+// of an expert (or head): those are stacked, by number, in a new slowest dimension.
+struct TensorRule {
+  std::string_view from;
+  std::string_view to;
+  Transform transform = Transform::kCopy;
+};
+
+// What transforms and checks need to know of a model.
+struct HubShape {
+  int64_t layers = 0;
+  int64_t width = 0;
+  int64_t heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+};
+
+// The tensors of a model in the order in which GGUF files have them. Of rules for the same name all
+// of the first list that has any apply. UNIMPLEMENTED: a tensor that no rule covers, or whose type
+// is not read; INVALID_ARGUMENT: one of another shape than the rule needs, or an incomplete stack.
+absl::StatusOr<std::vector<NamedTensor>> apply_rules(
+    std::span<const StoredTensor> stored, std::span<const std::span<const TensorRule>> lists,
+    const HubShape& shape);
+
+}  // namespace millrace
