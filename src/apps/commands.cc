@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/commands/bench/bench.h"
+#include "apps/commands/convert.h"
 #include "apps/commands/detokenize.h"
 #include "apps/commands/eval.h"
 #include "apps/commands/inspect.h"
@@ -71,6 +72,8 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_command<ServeOptions>(app, exit_code, "serve", "serve OpenAI's API over HTTP", run_serve);
   add_command<InspectOptions>(app, exit_code, "inspect", "what a model file holds and needs",
                               [](const InspectOptions& o) { return run_inspect(o, stdout); });
+  add_command<ConvertOptions>(app, exit_code, "convert", "a GGUF file of a Hugging Face folder",
+                              run_convert);
   add_command<TokenizeOptions>(
       app, exit_code, "tokenize", "text to token ids",
       [](const TokenizeOptions& o) { return run_tokenize(o, stdin, stdout); });

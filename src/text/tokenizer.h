@@ -41,9 +41,11 @@ class Tokenizer {
 
   // The one that a Hugging Face folder's tokenizer.json describes; its tokenizer_config.json, where
   // it is not empty, says which tokens are bos and eos and whether they are added. Errors name the
-  // path at fault; UNIMPLEMENTED, what is not known.
+  // path at fault; UNIMPLEMENTED, what is not known. A vocabulary of fewer than `tokens_min` tokens
+  // gets unused ones: a model's embedding may have more rows than its tokenizer has tokens.
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> from_json(std::string_view tokenizer,
-                                                                    std::string_view config = "");
+                                                                    std::string_view config = "",
+                                                                    int32_t tokens_min = 0);
 
   const Vocab& vocab() const { return *vocab_; }
 

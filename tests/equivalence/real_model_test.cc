@@ -278,6 +278,10 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
   shape.format = DType::kQ4_0;
   shape.hidden = 96;
   if (shape.architecture == "llama" || shape.architecture == "gemma3") shape.window = 24;
+  if (shape.architecture == "qwen3moe") {
+    shape.experts = 5;
+    shape.chosen = 2;
+  }
   const auto words = tokenizer();
   NaiveLoop loop(shape);
   Dice dice(7);
@@ -311,7 +315,7 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, RealModel,
-                         testing::Values("llama", "qwen2", "qwen3", "gemma3", "command-r"));
+                         testing::Values("llama", "qwen2", "qwen3", "gemma3", "command-r", "qwen3moe"));
 
 }  // namespace
 }  // namespace millrace

@@ -17,6 +17,7 @@
 
 #include "apps/input/input_text.h"
 #include "apps/input/loaded.h"
+#include "apps/input/model_text.h"
 #include "apps/terminal/progress.h"
 #include "exec/fixed_sequences.h"
 #include "exec/perplexity.h"
@@ -30,13 +31,14 @@ namespace {
 constexpr int32_t kEvalRows = 512;
 
 absl::Status evaluate_text(const EvalOptions& options, const Checkpoint& checkpoint,
-                           std::FILE* out) {
+                           int32_t vocab_size, std::FILE* out) {
   ASSIGN_OR_RETURN(const std::string text, read_file(options.text));
-  ASSIGN_OR_RETURN(const auto tokenizer,
-                   Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
-  const Vocab& vocab = tokenizer->vocab();
+  ASSIGN_OR_RETURN(const ModelText model_text, open_model_text(options.compute.model, checkpoint,
+                                                               options.vocabulary, vocab_size));
+  const Tokenizer& tokenizer = *model_text.tokenizer;
+  const Vocab& vocab = tokenizer.vocab();
   PerplexityOrder order;
-  order.tokens = tokenizer->encode(text, {.add_special = true, .parse_special = false});
+  order.tokens = tokenizer.encode(text, {.add_special = true, .parse_special = false});
   order.context = static_cast<int32_t>(options.context);
   order.chunks_max = options.chunks;
   if (vocab.add_bos()) order.first_token = vocab.bos();
@@ -160,9 +162,9 @@ absl::Status run_eval(const EvalOptions& options, std::FILE* out) {
     return invalid_argument("eval needs --text FILE, or --tokens FILE with --logits FILE");
   }
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
-  RETURN_IF_ERROR(read_spec(checkpoint).status());  // before the vocabulary, which may be absent
+  ASSIGN_OR_RETURN(const ModelSpec spec, read_spec(checkpoint));  // before the vocabulary
   if (!options.tokens.empty()) return write_logits(options, checkpoint);
-  return evaluate_text(options, checkpoint, out);
+  return evaluate_text(options, checkpoint, spec.vocab_size, out);
 }
 
 }  // namespace millrace

@@ -11,7 +11,7 @@
 namespace millrace {
 
 void bind(CLI::App& command, InspectOptions& options) {
-  command.add_option("model", options.model, "the model, a GGUF file")
+  command.add_option("model", options.model, "the model: a GGUF file, or a Hugging Face folder")
       ->required()
       ->type_name("MODEL");
   const std::string group = "Memory is reckoned for (sizes may be given as 4k or 2M)";
@@ -40,7 +40,8 @@ absl::Status run_inspect(const InspectOptions& options, std::FILE* out) {
                               .sequences = options.max_num_seqs,
                               .cache = compute.kv_dtype(),
                               .pre = options.vocabulary.pre,
-                              .chat_template = options.chat_template};
+                              .chat_template = options.chat_template,
+                              .model = options.model};
   ASSIGN_OR_RETURN(const Inspection inspection, inspect(checkpoint, load));
   const std::string report = options.json ? inspection_json(checkpoint, load, inspection)
                                           : inspection_text(checkpoint, load, inspection);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/input/chat_source.h"
+#include "apps/input/generation_config.h"
 #include "apps/input/input_text.h"
 #include "apps/serving/served.h"
 #include "apps/serving/session.h"
@@ -89,6 +90,31 @@ absl::Status use(Served& served, const RunOptions& options) {
   return answer_once(session, options, prompt);
 }
 
+void bind_sampling(CLI::App& command, RunOptions& options, const std::string& group) {
+  command.add_option("--temperature", options.temperature, "0: always the likeliest token")
+      ->check(number_within(0, 100))
+      ->default_str(fmt::to_string(kUsualSampling.temperature))
+      ->group(group);
+  command.add_option("--top-k", options.top_k, "keep the k likeliest; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->default_str(fmt::to_string(kUsualSampling.top_k))
+      ->group(group);
+  command.add_option("--top-p", options.top_p, "keep the likeliest up to this probability")
+      ->check(number_within(0, 1))
+      ->default_str(fmt::to_string(kUsualSampling.top_p))
+      ->group(group);
+  command
+      .add_option("--min-p", options.min_p,
+                  "drop what is less likely than this part of the likeliest")
+      ->check(number_within(0, 1))
+      ->default_str(fmt::to_string(kUsualSampling.min_p))
+      ->group(group);
+  command.add_option("--repeat-penalty", options.repeat_penalty, "1: none")
+      ->check(number_within(0.001, 1000))
+      ->default_str(fmt::to_string(kUsualSampling.repetition))
+      ->group(group);
+}
+
 }  // namespace
 
 void bind(CLI::App& command, RunOptions& options) {
@@ -114,23 +140,8 @@ void bind(CLI::App& command, RunOptions& options) {
       ->transform(answer_length())
       ->type_name("N")
       ->group(group);
-  command.add_option("--temperature", options.temperature, "0: always the likeliest token")
-      ->check(number_within(0, 100))
-      ->group(group);
-  command.add_option("--top-k", options.top_k, "keep the k likeliest; 0: all")
-      ->check(CLI::NonNegativeNumber)
-      ->group(group);
-  command.add_option("--top-p", options.top_p, "keep the likeliest up to this probability")
-      ->check(number_within(0, 1))
-      ->group(group);
-  command
-      .add_option("--min-p", options.min_p,
-                  "drop what is less likely than this part of the likeliest")
-      ->check(number_within(0, 1))
-      ->group(group);
-  command.add_option("--repeat-penalty", options.repeat_penalty, "1: none")
-      ->check(number_within(0.001, 1000))
-      ->group(group);
+  bind_sampling(command, options, group);
+  bind_generation_config(command, options.generation_config);
   command
       .add_option("--seed", options.seed, "of the random numbers; -1: a new one for each answer")
       ->group(group);
@@ -143,6 +154,7 @@ absl::Status run_run(const RunOptions& options) {
   served_options.vocabulary = options.vocabulary;
   served_options.limits = options.limits;
   served_options.chat_template = options.chat_template;
+  served_options.generation_config = options.generation_config;
   absl::StatusOr<std::unique_ptr<Served>> served = build_served(served_options);
   if (!served.ok()) return explain(served.status(), options);
   RETURN_IF_ERROR(use(**served, options));

@@ -10,6 +10,7 @@
 #include <absl/strings/str_replace.h>
 
 #include "apps/input/chat_source.h"
+#include "apps/input/generation_config.h"
 #include "apps/options/foreign_options.h"
 #include "apps/serving/served.h"
 #include "apps/serving/signals.h"
@@ -81,6 +82,7 @@ ServedOptions served_options(const ServeOptions& options, Observer& observer) {
   served.max_queue = options.max_queue;
   if (options.max_queue_ms > 0) served.max_queue_age = absl::Milliseconds(options.max_queue_ms);
   served.chat_template = options.chat_template;
+  served.generation_config = options.generation_config;
   if (!options.served_model_name.empty()) served.name = options.served_model_name.front();
   return served;
 }
@@ -132,6 +134,7 @@ void bind(CLI::App& command, ServeOptions& options) {
       ->type_name("NAME")
       ->group(group);
   bind_chat_template(command, options.chat_template);
+  bind_generation_config(command, options.generation_config);
   command
       .add_option("--max-queue", options.max_queue, "sequences that may wait besides those running")
       ->transform(as_size())
@@ -175,7 +178,7 @@ absl::Status run_serve(const ServeOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_served(wanted));
   malloc_trim(0);  // the model file's metadata, in small pieces
   const ChatTemplate* chat_template = served->chat_template ? &*served->chat_template : nullptr;
-  server.set_model({served->generator(), *served->tokenizer, chat_template});
+  server.set_model({served->generator(), *served->tokenizer, chat_template, &served->defaults});
   signals.arm();
   print_ready(wanted, *served, choices, server.port());
   signals.wait();

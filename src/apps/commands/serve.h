@@ -19,6 +19,7 @@ struct ServeOptions {
   ServerLimits clients;
   std::vector<std::string> served_model_name;
   std::string chat_template;  // empty: the model's own
+  std::string generation_config = "auto";
   int64_t max_queue = 1024;
   int64_t max_queue_ms = 0;         // 0: no limit
   std::string log_format = "text";  // or json

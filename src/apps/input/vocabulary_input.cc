@@ -8,12 +8,13 @@
 namespace millrace {
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> open_vocabulary(const ModelFolder& folder,
-                                                                 const VocabularyOptions& options) {
+                                                                 const VocabularyOptions& options,
+                                                                 int32_t tokens_min) {
   if (!options.pre.empty()) {
     return invalid_argument(
         "--pre is for GGUF files; a tokenizer.json says itself how text is cut");
   }
-  return Tokenizer::from_json(folder.tokenizer, folder.config);
+  return Tokenizer::from_json(folder.tokenizer, folder.config, tokens_min);
 }
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> open_vocabulary(const std::string& model,

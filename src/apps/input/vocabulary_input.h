@@ -19,8 +19,10 @@ namespace millrace {
 // `model` is a GGUF file, a tokenizer.json, or a folder that holds one.
 absl::StatusOr<std::unique_ptr<const Tokenizer>> open_vocabulary(const std::string& model,
                                                                  const VocabularyOptions& options);
+// tokens_min: as Tokenizer::from_json.
 absl::StatusOr<std::unique_ptr<const Tokenizer>> open_vocabulary(const ModelFolder& folder,
-                                                                 const VocabularyOptions& options);
+                                                                 const VocabularyOptions& options,
+                                                                 int32_t tokens_min = 0);
 
 // All bytes of the file, or of `in` where there is no file name.
 absl::StatusOr<std::string> read_input(const std::string& file, std::FILE* in);

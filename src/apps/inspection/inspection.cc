@@ -1,9 +1,12 @@
 #include "apps/inspection/inspection.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <limits>
 #include <map>
 
 #include "apps/input/chat_source.h"
+#include "apps/input/model_text.h"
 #include "apps/options/options.h"
 #include "apps/terminal/one_line.h"
 #include "base/checked.h"
@@ -74,10 +77,18 @@ void note_tensors(const Checkpoint& checkpoint, Inspection& inspection) {
   }
 }
 
-absl::Status note_text(const Metadata& metadata, const InspectedLoad& load,
+absl::Status note_text(const Checkpoint& checkpoint, const InspectedLoad& load,
                        Inspection& inspection) {
-  const absl::Status tokenizer = Tokenizer::create(metadata, load.pre).status();
-  if (!tokenizer.ok()) inspection.obstacles.push_back(one_line(message_of(tokenizer)));
+  const NamedTensor* embedding = checkpoint.find("token_embd.weight");
+  const auto vocab_size = static_cast<int32_t>(std::min<int64_t>(
+      embedding == nullptr ? 0 : embedding->layout.rows(), std::numeric_limits<int32_t>::max()));
+  const auto text = open_model_text(load.model, checkpoint, {.pre = load.pre}, vocab_size);
+  if (!text.ok() && std::filesystem::is_directory(load.model) && absl::IsNotFound(text.status())) {
+    inspection.remarks.push_back(one_line(message_of(text.status())));
+    return absl::OkStatus();
+  }
+  if (!text.ok()) inspection.obstacles.push_back(one_line(message_of(text.status())));
+  const Metadata& metadata = text.ok() ? text->chat_metadata(checkpoint) : checkpoint.metadata();
   constexpr bool kBeginsWithBos = false;  // changes nothing that is shown
   const auto chat = chosen_chat_template(metadata, kBeginsWithBos, load.chat_template);
   if (chat.ok()) {
@@ -108,7 +119,7 @@ absl::StatusOr<Inspection> inspect(const Checkpoint& checkpoint, const Inspected
     inspection.obstacles.push_back(one_line(message_of(spec.status())));
   }
   note_tensors(checkpoint, inspection);
-  RETURN_IF_ERROR(note_text(checkpoint.metadata(), load, inspection));
+  RETURN_IF_ERROR(note_text(checkpoint, load, inspection));
   return inspection;
 }
 

@@ -19,6 +19,7 @@ struct InspectedLoad {
   DType cache = DType::kF16;
   std::string pre = {};            // the split pattern; empty: the one that the file names
   std::string chat_template = {};  // as for chosen_chat_template
+  std::string model = {};          // the file, or a folder, whose vocabulary is beside its weights
 };
 
 struct TypeTotal {

@@ -59,8 +59,10 @@ Json tensors_json(const Checkpoint& checkpoint) {
     list.push_back({{"name", tensor.name},
                     {"type", info_of(tensor.layout.dtype).name},
                     {"shape", std::vector<int64_t>(shape, shape + tensor.layout.rank)},
-                    {"bytes", tensor.layout.bytes()},
-                    {"offset", tensor.file_offset}});
+                    {"bytes", tensor.layout.bytes()}});
+    if (!tensor.parts.empty() || !tensor.values.empty()) continue;  // made of others
+    list.back()["offset"] = tensor.file_offset;
+    if (checkpoint.files().size() > 1) list.back()["file"] = tensor.file;
   }
   for (const UnknownTensor& tensor : checkpoint.unknown_tensors()) {
     const auto* shape = tensor.shape.data();

@@ -66,7 +66,6 @@ constexpr ForeignOption kForeign[] = {
     {"--reasoning-parser", kValue, "", kNoTools},
     {"--response-role", kValue, "assistant", "answers come from the assistant"},
     {"--stream-interval", kValue, "1", "a stream sends each token as it comes"},
-    {"--generation-config", kValue, "auto vllm", "a GGUF file brings no defaults for sampling"},
     {"--root-path", kValue, "", "a proxy takes its prefix off the path"},
     {"--otlp-traces-endpoint", kValue, "", "no traces are sent; the log and /metrics have times"},
     {"--allowed-media-domains", kValue, "", "nothing is ever fetched for a request"},

@@ -89,7 +89,9 @@ CLI::Validator not_empty() {
 }
 
 void bind(CLI::App& command, ComputeOptions& options) {
-  command.add_option("model,-m,--model", options.model, "the model, a GGUF file")
+  command
+      .add_option("model,-m,--model", options.model,
+                  "the model: a GGUF file (any of its parts), or a Hugging Face folder")
       ->required()
       ->type_name("MODEL");
   const std::string group = "Computing";

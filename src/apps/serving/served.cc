@@ -8,6 +8,8 @@
 #include <absl/time/clock.h>
 
 #include "apps/input/chat_source.h"
+#include "apps/input/generation_config.h"
+#include "apps/input/model_text.h"
 #include "apps/terminal/amounts.h"
 #include "base/log.h"
 #include "base/system/memory_limit.h"
@@ -100,12 +102,18 @@ absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const M
   return local;
 }
 
+// The file's stem, or the folder's name.
+std::string model_name(const std::string& model) {
+  auto path = std::filesystem::path(model).lexically_normal();
+  if (!std::filesystem::is_directory(path)) return path.stem().string();
+  if (!path.has_filename()) path = path.parent_path();
+  return path.filename().string();
+}
+
 EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec,
                              int64_t context_max) {
   EngineOptions engine;
-  engine.card.id = options.name.empty()
-                       ? std::filesystem::path(options.compute.model).stem().string()
-                       : options.name;
+  engine.card.id = options.name.empty() ? model_name(options.compute.model) : options.name;
   engine.card.context_max = context_max;
   engine.card.vocab_size = spec.vocab_size;
   engine.card.created = absl::Now();
@@ -126,18 +134,22 @@ std::string Served::eos_text() const { return text_of(*tokenizer, tokenizer->voc
 absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& options) {
   auto served = std::make_unique<Served>();
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
-  RETURN_IF_ERROR(read_spec(checkpoint).status());  // before the vocabulary, which may be absent
+  ASSIGN_OR_RETURN(const ModelSpec read, read_spec(checkpoint));  // before the vocabulary
+  ASSIGN_OR_RETURN(
+      served->defaults,
+      read_answer_defaults(options.compute.model, options.generation_config, read.vocab_size));
   // A pack is read in the background while the vocabulary is; packing takes long, so what is wrong
   // with the vocabulary should show before it.
   const bool has_packs = !options.compute.pack_cache.empty();
   if (has_packs) {
     ASSIGN_OR_RETURN(served->loaded, load_for(checkpoint, options.compute));
   }
-  ASSIGN_OR_RETURN(served->tokenizer,
-                   Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
-  ASSIGN_OR_RETURN(
-      served->chat_template,
-      read_template(checkpoint.metadata(), served->tokenizer->vocab(), options.chat_template));
+  ASSIGN_OR_RETURN(ModelText text, open_model_text(options.compute.model, checkpoint,
+                                                   options.vocabulary, read.vocab_size));
+  served->tokenizer = std::move(text.tokenizer);
+  ASSIGN_OR_RETURN(served->chat_template,
+                   read_template(text.chat_metadata(checkpoint), served->tokenizer->vocab(),
+                                 options.chat_template));
   if (!has_packs) {
     ASSIGN_OR_RETURN(served->loaded, load_for(checkpoint, options.compute));
   }

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "chat/chat.h"
+#include "core/answer_defaults.h"
 #include "core/observer.h"
 #include "engine/engine.h"
 #include "exec/local.h"
@@ -26,6 +27,7 @@ struct ServedOptions {
   absl::Duration max_queue_age = absl::InfiniteDuration();  // of one that never ran
   std::string name;                                         // empty: the file's stem
   std::string chat_template;                                // empty: the model's own
+  std::string generation_config = "auto";                   // as for read_answer_defaults
   std::vector<Observer*> observers;                         // outlive the result
 };
 
@@ -39,6 +41,7 @@ struct Served {
   RealClock clock;
   std::unique_ptr<const Tokenizer> tokenizer;
   std::optional<ChatTemplate> chat_template;
+  AnswerDefaults defaults;
   Loaded loaded;
   std::unique_ptr<LocalExecutor> executor;
   std::unique_ptr<Engine> engine;

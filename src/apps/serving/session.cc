@@ -25,14 +25,30 @@ uint64_t seed_of(const RunOptions& options) {
   return (uint64_t{device()} << 32) | device();
 }
 
-Request request_of(const RunOptions& options, std::vector<TokenId> prompt, int64_t context_max) {
+SamplingParams sampling_of(const RunOptions& options, const AnswerDefaults& defaults) {
+  SamplingParams sampling = {.temperature = kUsualSampling.temperature,
+                             .top_k = kUsualSampling.top_k,
+                             .top_p = kUsualSampling.top_p,
+                             .min_p = kUsualSampling.min_p,
+                             .repetition = kUsualSampling.repetition,
+                             .logit_bias = {},
+                             .seed = seed_of(options)};
+  defaults.fill(sampling);
+  const AnswerDefaults asked = {.temperature = options.temperature,
+                                .top_p = options.top_p,
+                                .min_p = options.min_p,
+                                .repetition = options.repeat_penalty,
+                                .top_k = options.top_k,
+                                .ends = {}};
+  asked.fill(sampling);
+  return sampling;
+}
+
+Request request_of(const RunOptions& options, const AnswerDefaults& defaults,
+                   std::vector<TokenId> prompt, int64_t context_max) {
   Request request;
-  request.sampling.temperature = options.temperature;
-  request.sampling.top_k = options.top_k;
-  request.sampling.top_p = options.top_p;
-  request.sampling.min_p = options.min_p;
-  request.sampling.repetition = options.repeat_penalty;
-  request.sampling.seed = seed_of(options);
+  request.sampling = sampling_of(options, defaults);
+  defaults.add_ends(request.stop);
   const int64_t left = context_max - static_cast<int64_t>(prompt.size());
   request.stop.tokens_max = options.max_tokens >= 0 ? std::min(options.max_tokens, left) : left;
   request.prompt = std::move(prompt);
@@ -97,8 +113,9 @@ absl::StatusOr<std::string> Session::generate(std::vector<TokenId> prompt) {
   const auto answer = std::make_shared<StreamedText>(*served_.tokenizer, TextStream::Options{});
   std::optional<InterruptGuard> interrupt;
   if (!is_stopped_) interrupt.emplace();
-  ASSIGN_OR_RETURN(const RequestId id,
-                   generator.submit(request_of(options_, std::move(prompt), context_max), answer));
+  ASSIGN_OR_RETURN(const RequestId id, generator.submit(request_of(options_, served_.defaults,
+                                                                   std::move(prompt), context_max),
+                                                        answer));
   std::string whole;
   bool cancelled = false;
   while (!answer->end()) {

@@ -294,12 +294,6 @@ absl::StatusOr<Made> Maker::make(Transform transform) {
   return std::move(made_);
 }
 
-// What GGUF files hold as F32, whatever the rest is.
-bool is_always_f32(std::string_view name, size_t rank) {
-  return rank <= 1 || !name.ends_with(".weight") || name.ends_with("_norm.weight") ||
-         name.find("ffn_gate_inp") != std::string_view::npos || name == "position_embd.weight";
-}
-
 absl::Status check_can_be_read(const StoredTensor& stored) {
   if (!stored.dtype) {
     return unimplemented("tensor '{}' has element type {}, which is not supported",
@@ -357,6 +351,11 @@ absl::StatusOr<NamedTensor> make_tensor(std::span<const Use> uses, const HubShap
 }
 
 }  // namespace
+
+bool is_always_f32(std::string_view name, size_t rank) {
+  return rank <= 1 || !name.ends_with(".weight") || name.ends_with("_norm.weight") ||
+         name.find("ffn_gate_inp") != std::string_view::npos || name == "position_embd.weight";
+}
 
 absl::StatusOr<std::vector<NamedTensor>> apply_rules(std::span<const StoredTensor> stored,
                                                      RuleLists lists, const HubShape& shape) {

@@ -50,6 +50,9 @@ struct HubShape {
   int64_t head_dim = 0;
 };
 
+// What GGUF files hold as F32, whatever the rest of a model is: vectors, norms, routers, positions.
+bool is_always_f32(std::string_view name, size_t rank);
+
 // The tensors of a model in the order in which GGUF files have them. Of rules for the same name all
 // of the first list that has any apply. UNIMPLEMENTED: a tensor that no rule covers, or whose type
 // is not read; INVALID_ARGUMENT: one of another shape than the rule needs, or an incomplete stack.

@@ -9,6 +9,7 @@
 
 #include <absl/status/status.h>
 
+#include "core/answer_defaults.h"
 #include "server/request/api_request.h"
 
 namespace millrace {
@@ -22,8 +23,9 @@ struct ReadContext {
   int32_t stop_tokens_max = 256;
   int64_t bad_word_bytes_max = 65536;  // of all
   int32_t biases_max = 1000;
-  JsonLimits json = {};              // of JSON texts inside
-  std::string_view request_id = {};  // for the log
+  JsonLimits json = {};                      // of JSON texts inside
+  std::string_view request_id = {};          // for the log
+  const AnswerDefaults* defaults = nullptr;  // of the model
 };
 
 struct NumberField {

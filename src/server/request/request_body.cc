@@ -164,6 +164,7 @@ absl::StatusOr<ApiRequest> read_body(const RequestBody& body, const Json& json,
                                      const ReadContext& context) {
   if (!json.is_object()) return invalid_argument("the request body must be a JSON object");
   ApiRequest request;
+  if (context.defaults != nullptr) context.defaults->fill(request.generation.sampling);
   std::vector<std::string_view> unknown;
   for (const auto& [name, value] : json.get_ref<const Json::object_t&>()) {
     if (const Field* field = field_of(body, name)) {
@@ -175,6 +176,7 @@ absl::StatusOr<ApiRequest> read_body(const RequestBody& body, const Json& json,
   if (!unknown.empty()) log_unknown(context.request_id, unknown);
   RETURN_IF_ERROR(check_required(body, json));
   RETURN_IF_ERROR(body.check(request));
+  if (context.defaults != nullptr) context.defaults->add_ends(request.generation.stop);
   return request;
 }
 

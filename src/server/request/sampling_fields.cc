@@ -15,7 +15,8 @@ constexpr Field kSamplingFields[] = {
     {"temperature",
      NumberField{0, kNumberMax, false,
                  [](R& r, double v) { sampling(r).temperature = to_float(v); }},
-     "0 takes the likeliest token each time. Default 1."},
+     "0 takes the likeliest token each time. Default 1, or what the model's "
+     "generation_config.json says, as for top_p, top_k, min_p and repetition_penalty."},
     {"top_p", NumberField{0, 1, false, [](R& r, double v) { sampling(r).top_p = to_float(v); }},
      "Draws from the likeliest tokens that together have this probability; 0 keeps the likeliest "
      "alone. Default 1."},

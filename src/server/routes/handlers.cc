@@ -30,7 +30,8 @@ ReadContext read_context(const RouteContext& context) {
           .stop_tokens_max = limits.stop_tokens,
           .bad_word_bytes_max = limits.bad_word_bytes,
           .biases_max = limits.biases,
-          .json = {.depth = limits.json_depth, .keys = limits.json_keys}};
+          .json = {.depth = limits.json_depth, .keys = limits.json_keys},
+          .defaults = context.model == nullptr ? nullptr : context.model->served.defaults};
 }
 
 absl::StatusOr<ApiRequest> read_request(const RequestBody& body, const HttpRequest& http,

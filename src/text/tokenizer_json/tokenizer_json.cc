@@ -79,6 +79,11 @@ class VocabLister {
     return found == ids_.end() ? std::nullopt : std::optional(found->second);
   }
   int64_t size() const { return std::ssize(texts_); }
+  void grow_to(int64_t tokens) {
+    if (tokens <= size()) return;
+    texts_.resize(static_cast<size_t>(tokens));
+    kinds_.resize(static_cast<size_t>(tokens), static_cast<int64_t>(TokenKind::kUnused));
+  }
 
   Metadata metadata() const {
     Metadata metadata;
@@ -207,12 +212,14 @@ void share_out(std::vector<ListedAdded> added, const Vocab& vocab,
 }
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> make_tokenizer(const JsonNode& root,
-                                                                const JsonNode* config) {
+                                                                const JsonNode* config,
+                                                                int32_t tokens_min) {
   ASSIGN_OR_RETURN(const JsonNode model, root.at("model"));
   ASSIGN_OR_RETURN(const ListedTokens listed, read_listed_tokens(model));
   ASSIGN_OR_RETURN(std::vector<ListedAdded> added, read_added(root));
-  ASSIGN_OR_RETURN(const VocabLister lister, list_vocab(model, listed, added));
+  ASSIGN_OR_RETURN(VocabLister lister, list_vocab(model, listed, added));
   if (lister.size() == 0) return model.error("lists no token");
+  lister.grow_to(tokens_min);
   ASSIGN_OR_RETURN(Roles roles, read_roles(root, config, lister));
   ASSIGN_OR_RETURN(Vocab made, make_vocab(lister, roles));
   const auto vocab = std::make_shared<const Vocab>(std::move(made));
@@ -235,11 +242,12 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> make_tokenizer(const JsonNode& 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::from_json(std::string_view tokenizer,
-                                                                      std::string_view config) {
+                                                                      std::string_view config,
+                                                                      int32_t tokens_min) {
   ASSIGN_OR_RETURN(const JsonNode root, JsonNode::parse(tokenizer, "tokenizer.json"));
-  if (config.empty()) return make_tokenizer(root, nullptr);
+  if (config.empty()) return make_tokenizer(root, nullptr, tokens_min);
   ASSIGN_OR_RETURN(const JsonNode config_root, JsonNode::parse(config, "tokenizer_config.json"));
-  return make_tokenizer(root, &config_root);
+  return make_tokenizer(root, &config_root, tokens_min);
 }
 
 }  // namespace millrace

@@ -17,7 +17,7 @@ absl::Status adjust_apertus(ArchReader& keys, ModelSpec& model) {
   size_t layer = 0;
   for_each<FfnSpec>(model, [&](FfnSpec& ffn) {
     ffn.function.positive = static_cast<float>(softplus(positive[layer]));
-    ffn.function.negative = static_cast<float>(beta[layer] + softplus(negative[layer]));
+    ffn.function.negative = static_cast<float>(softplus(negative[layer]));
     ffn.function.beta = static_cast<float>(beta[layer]);
     ffn.function.epsilon = static_cast<float>(epsilon[layer]);
     ++layer;

@@ -1,0 +1,247 @@
+#include "apps/conversion/gguf_vocabulary.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "apps/input/generation_config.h"
+#include "apps/input/model_folder.h"
+#include "base/json/json_node.h"
+#include "chat/folder_templates.h"
+#include "text/split/split_patterns.h"
+#include "text/tokenizer.h"
+
+namespace millrace {
+namespace {
+
+// What tells tokenizers apart: words, contractions, cases, numbers, spaces, ends of lines, marks,
+// scripts, code, what few vocabularies have, and one character written in two ways.
+constexpr std::string_view kProbes[] = {
+    "Hello, world! It's we'll I'VE don't HE'D 1 12 123 1234 12345678901 3.14159 1,000,000",
+    " leading and  double   triple    spaces \n\n\n new \t\ttabs \r\n lines\n \n  \n",
+    "snake_case camelCase HTTPServer XMLHttpRequest2 i++; if (a[0] != b->c) { return \"x\\n\"; } "
+    "// --- *** ###",
+    "naïve café Ünïcödé e\xcc\x81 \xc3\xa9 ﬁ ½ ² Ⅷ ß İı ǅ — “quotes” ‘single’ … • ©",
+    "Привет, мир 2024 Ελληνικά שלום عربى हिन्दी ไทย 한국어 日本語テキスト 中文字符，标点。１２３",
+    "👍🏽 👨‍👩‍👧 🇩🇪 😀😀 \xe2\x80\x8b \xc2\xa0 \xe3\x80\x80 end",
+    "!!!??? ...,,, ((())) [[]] {{}} <<>> ||| &&& $$$ %%% @@@ ~~~ ``` ''' \"\"\" /path/to/file.txt",
+    "",
+};
+
+bool agree(const Tokenizer& a, const Tokenizer& b) {
+  return std::ranges::all_of(kProbes, [&](std::string_view text) {
+    return a.encode(text) == b.encode(text) &&
+           a.encode(text, {.add_special = false}) == b.encode(text, {.add_special = false}) &&
+           a.decode(a.encode(text)) == b.decode(b.encode(text));
+  });
+}
+
+class Conversion {
+ public:
+  Conversion(const Tokenizer& tokenizer, JsonNode model, Metadata& metadata)
+      : tokenizer_(tokenizer), model_(std::move(model)), metadata_(metadata) {}
+
+  absl::Status add();
+
+ private:
+  absl::Status add_tokens();
+  absl::Status add_merges();
+  absl::Status add_scores();
+  void add_roles();
+  absl::StatusOr<bool> fits() const;
+  absl::Status choose_split();
+  absl::Status choose_spaces();
+  absl::Status add_bpe();
+
+  const Tokenizer& tokenizer_;
+  const JsonNode model_;
+  Metadata& metadata_;
+  bool has_bytes_ = false;  // <0xNN> tokens
+  std::vector<std::string> merges_;
+};
+
+absl::Status Conversion::add_tokens() {
+  const Vocab& vocab = tokenizer_.vocab();
+  std::vector<std::string> texts;
+  std::vector<int64_t> kinds;
+  for (TokenId id = 0; id < vocab.size(); ++id) {
+    std::string text(vocab.text(id));
+    if (text.empty()) text = fmt::format("[PAD{}]", id);
+    if (vocab.text(id).empty() && vocab.find(text)) {
+      return unimplemented(
+          "tokenizer.json: a token is spelled '{}', as GGUF files call unused ones", text);
+    }
+    has_bytes_ |= vocab.kind(id) == TokenKind::kByte;
+    texts.push_back(std::move(text));
+    kinds.push_back(static_cast<int64_t>(vocab.kind(id)));
+  }
+  ASSIGN_OR_RETURN(const std::string_view unknown, model_.string_at("unk_token", ""));
+  if (const auto id = vocab.find(unknown); id && !unknown.empty()) {
+    if (has_bytes_) kinds[static_cast<size_t>(*id)] = static_cast<int64_t>(TokenKind::kUnknown);
+    metadata_.set_integer("tokenizer.ggml.unknown_token_id", MetaType::kU32, *id);
+  }
+  metadata_.set_strings("tokenizer.ggml.tokens", texts);
+  metadata_.set_integers("tokenizer.ggml.token_type", MetaType::kI32, kinds);
+  return absl::OkStatus();
+}
+
+absl::Status Conversion::add_merges() {
+  ASSIGN_OR_RETURN(const JsonNode list, model_.at("merges"));
+  return list.for_each_element([&](int64_t, const JsonNode& node) -> absl::Status {
+    if (node.is_string()) {
+      ASSIGN_OR_RETURN(const std::string_view merge, node.string());
+      merges_.emplace_back(merge);
+      return absl::OkStatus();
+    }
+    std::string merge;
+    RETURN_IF_ERROR(node.for_each_element([&](int64_t i, const JsonNode& part) -> absl::Status {
+      ASSIGN_OR_RETURN(const std::string_view text, part.string());
+      if (text.find(' ') != std::string_view::npos) {
+        return part.not_done("has a space, which merges in GGUF files cannot have");
+      }
+      if (i > 0) merge += ' ';
+      merge += text;
+      return absl::OkStatus();
+    }));
+    merges_.push_back(std::move(merge));
+    return absl::OkStatus();
+  });
+}
+
+// SentencePiece's BPE joins what makes the token of the highest score: what is merged first.
+absl::Status Conversion::add_scores() {
+  const Vocab& vocab = tokenizer_.vocab();
+  std::vector<double> scores(static_cast<size_t>(vocab.size()), 0);
+  for (size_t rank = merges_.size(); rank-- > 0;) {
+    const std::string& merge = merges_[rank];
+    const size_t space = merge.find(' ', 1);
+    if (space == std::string::npos) continue;
+    const auto id = vocab.find(merge.substr(0, space) + merge.substr(space + 1));
+    if (id) scores[static_cast<size_t>(*id)] = -1 - static_cast<double>(rank);
+  }
+  metadata_.set_numbers("tokenizer.ggml.scores", scores);
+  return absl::OkStatus();
+}
+
+void Conversion::add_roles() {
+  const Vocab& vocab = tokenizer_.vocab();
+  const auto set = [&](std::string_view name, std::optional<TokenId> id, bool adds) {
+    if (id) {
+      metadata_.set_integer(fmt::format("tokenizer.ggml.{}_token_id", name), MetaType::kU32, *id);
+    }
+    metadata_.set_boolean(fmt::format("tokenizer.ggml.add_{}_token", name), id && adds);
+  };
+  set("bos", vocab.bos(), vocab.add_bos());
+  set("eos", vocab.eos(), vocab.add_eos());
+}
+
+absl::StatusOr<bool> Conversion::fits() const {
+  const auto made = Tokenizer::create(metadata_);
+  return made.ok() && agree(**made, tokenizer_);
+}
+
+// The first name of a way to cut words that cuts as this tokenizer does.
+absl::Status Conversion::choose_split() {
+  constexpr std::string_view kKey = "tokenizer.ggml.pre";
+  metadata_.set_string("tokenizer.ggml.model", "gpt2");
+  metadata_.set_strings("tokenizer.ggml.merges", merges_);
+  for (const SplitPattern& pattern : split_patterns()) {
+    if (pattern.of_characters) continue;
+    const std::string_view name = pattern.names.substr(0, pattern.names.find(' '));
+    metadata_.set_string(std::string(kKey), std::string(name));
+    ASSIGN_OR_RETURN(const bool fits_here, fits());
+    if (fits_here) return absl::OkStatus();
+  }
+  return unimplemented(
+      "tokenizer.json: no name that GGUF files have for a way to cut words ('{}') cuts as this "
+      "tokenizer does",
+      kKey);
+}
+
+absl::Status Conversion::choose_spaces() {
+  metadata_.set_string("tokenizer.ggml.model", "llama");
+  metadata_.set_string("tokenizer.ggml.pre", "default");
+  for (const bool adds_space : {false, true}) {
+    metadata_.set_boolean("tokenizer.ggml.add_space_prefix", adds_space);
+    ASSIGN_OR_RETURN(const bool fits_here, fits());
+    if (fits_here) return absl::OkStatus();
+  }
+  return unimplemented(
+      "tokenizer.json: its merges of characters do not do what SentencePiece's "
+      "do, as GGUF files have them");
+}
+
+absl::Status Conversion::add_bpe() {
+  RETURN_IF_ERROR(add_merges());
+  if (!has_bytes_) return choose_split();
+  RETURN_IF_ERROR(add_scores());
+  return choose_spaces();
+}
+
+absl::Status Conversion::add() {
+  RETURN_IF_ERROR(add_tokens());
+  add_roles();
+  ASSIGN_OR_RETURN(const std::string_view type, model_.string_at("type", "BPE"));
+  if (type == "BPE") return add_bpe();
+  return unimplemented(
+      "tokenizer.json: a vocabulary of the type '{}' cannot be written to GGUF; "
+      "BPE can",
+      type.substr(0, 40));
+}
+
+// The end of answers that is not the vocabulary's own, if there is one.
+absl::Status add_end_of_turn(const std::string& folder, const Vocab& vocab, Metadata& metadata) {
+  ASSIGN_OR_RETURN(const AnswerDefaults defaults,
+                   read_answer_defaults(folder, "auto", vocab.size()));
+  constexpr const char* kEos = "tokenizer.ggml.eos_token_id";
+  std::optional<TokenId> eos = vocab.eos();
+  for (const TokenId end : defaults.ends) {
+    if (!eos) {
+      eos = end;
+      metadata.set_integer(kEos, MetaType::kU32, end);
+    } else if (end != *eos) {
+      metadata.set_integer("tokenizer.ggml.eot_token_id", MetaType::kU32, end);
+      break;
+    }
+  }
+  return absl::OkStatus();
+}
+
+void add_templates(const Metadata& templates, Metadata& metadata) {
+  constexpr std::string_view kKey = "tokenizer.chat_template";
+  std::vector<std::string> names;
+  for (const auto& [key, value] : templates.entries()) {
+    metadata.set_string(key, std::string(std::get<std::string_view>(value.value)));
+    if (key.size() > kKey.size()) names.push_back(key.substr(kKey.size() + 1));
+  }
+  if (!names.empty()) metadata.set_strings("tokenizer.chat_templates", names);
+}
+
+}  // namespace
+
+absl::Status add_vocabulary(const std::string& folder, int32_t vocab_size, Metadata& metadata) {
+  if (!std::filesystem::exists(std::filesystem::path(folder) / "tokenizer.json")) {
+    metadata.set_string("tokenizer.ggml.model", "no_vocab");
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const ModelFolder files, read_model_folder(folder));
+  ASSIGN_OR_RETURN(const auto tokenizer,
+                   Tokenizer::from_json(files.tokenizer, files.config, vocab_size));
+  if (tokenizer->vocab().size() > vocab_size) {
+    return invalid_argument("tokenizer.json has {} tokens, but the model's embedding has {} rows",
+                            tokenizer->vocab().size(), vocab_size);
+  }
+  ASSIGN_OR_RETURN(const JsonNode root, JsonNode::parse(files.tokenizer, "tokenizer.json"));
+  ASSIGN_OR_RETURN(JsonNode model, root.at("model"));
+  RETURN_IF_ERROR(Conversion(*tokenizer, std::move(model), metadata).add());
+  RETURN_IF_ERROR(add_end_of_turn(folder, tokenizer->vocab(), metadata));
+  ASSIGN_OR_RETURN(const Metadata templates, folder_templates(files.config, files.chat_template));
+  add_templates(templates, metadata);
+  return absl::OkStatus();
+}
+
+}  // namespace millrace
