@@ -196,9 +196,9 @@ TEST(RouteTest, RowsThatAreNoNumbersHarmNoOther) {
     const bool sparse = score == Routing::Score::kSparsemixer;
     const Routing routing{.score = score,
                           .chosen = sparse ? 2 : 6,
-                          .groups = 4,
-                          .groups_chosen = 2,
-                          .selection_bias = bias};
+                          .groups = sparse ? 1 : 4,
+                          .groups_chosen = sparse ? 1 : 2,
+                          .selection_bias = sparse ? std::span<const float>() : bias};
     const Routed clean = routed(routing, logits, 4);
     const Routed dirty = routed(routing, bad, 4);
     for (const int64_t row : {1, 3}) {
