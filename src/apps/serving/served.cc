@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <limits>
+#include <thread>
 #include <utility>
 
 #include <absl/time/clock.h>
@@ -11,6 +13,7 @@
 #include "apps/terminal/amounts.h"
 #include "base/log.h"
 #include "base/system/memory_limit.h"
+#include "base/system/signals_blocked.h"
 #include "files/checkpoint.h"
 #include "models/spec.h"
 
@@ -118,6 +121,11 @@ EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec
   return engine;
 }
 
+std::thread with_signals_blocked(std::function<void()> work) {
+  const SignalsBlocked blocked;
+  return std::thread(std::move(work));
+}
+
 }  // namespace
 
 std::string Served::bos_text() const { return text_of(*tokenizer, tokenizer->vocab().bos()); }
@@ -127,14 +135,22 @@ absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& option
   auto served = std::make_unique<Served>();
   ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(options.compute.model));
   RETURN_IF_ERROR(read_spec(checkpoint).status());  // before the vocabulary, which may be absent
-  // A pack is read in the background while the vocabulary is; packing takes long, so what is wrong
-  // with the vocabulary should show before it.
+  const auto read_vocabulary = [&] {
+    return Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre);
+  };
+  // A pack is found, and read, while the vocabulary is; packing takes long, so what is wrong with
+  // the vocabulary should show before it.
   const bool has_packs = !options.compute.pack_cache.empty();
   if (has_packs) {
-    ASSIGN_OR_RETURN(served->loaded, load_for(checkpoint, options.compute));
+    absl::StatusOr<std::unique_ptr<const Tokenizer>> tokenizer;
+    std::thread reader = with_signals_blocked([&] { tokenizer = read_vocabulary(); });
+    absl::StatusOr<Loaded> loaded = load_for(checkpoint, options.compute);
+    reader.join();
+    ASSIGN_OR_RETURN(served->loaded, std::move(loaded));
+    ASSIGN_OR_RETURN(served->tokenizer, std::move(tokenizer));
+  } else {
+    ASSIGN_OR_RETURN(served->tokenizer, read_vocabulary());
   }
-  ASSIGN_OR_RETURN(served->tokenizer,
-                   Tokenizer::create(checkpoint.metadata(), options.vocabulary.pre));
   ASSIGN_OR_RETURN(
       served->chat_template,
       read_template(checkpoint.metadata(), served->tokenizer->vocab(), options.chat_template));
