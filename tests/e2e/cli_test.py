@@ -286,7 +286,7 @@ class FullDisk(unittest.TestCase):
             file.write("The mill turns because the water runs. " * 40)
         with open(messages, "w") as file:
             json.dump([{"role": "user", "content": "Hi"}], file)
-        return [["--help"], ["--version"], ["help"], ["help", "run"], ["version"], ["run", "--help"],
+        return [["--help"], ["--version"], ["help"], ["help", "run"], ["version"], ["run", "--help"], ["serve", "--help"],
                 ["run", MODEL, "Hi", "-n", 2], ["run", MODEL, "Hi", "-n", 2, "--raw"], ["run", MODEL], ["inspect", MODEL],
                 ["inspect", MODEL, "--json"], ["tokenize", MODEL], ["tokenize", MODEL, "--count"], ["detokenize", MODEL, 19556],
                 ["render", MODEL, messages], ["render", MODEL, messages, "--tokens"],
