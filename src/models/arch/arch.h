@@ -13,12 +13,15 @@ namespace millrace {
 // An architecture: how metadata becomes a spec. To add one, write its entry into the file of its
 // family in known/, or a new file there.
 struct Arch {
-  std::string_view name;  // general.architecture
+  std::string_view name;    // general.architecture
+  std::string_view models;  // some that have it, for people
   DecoderTraits traits;
   // Reads what only this architecture has; null: nothing.
   absl::Status (*adjust)(ArchReader& keys, ModelSpec& model) = nullptr;
 };
 
+// In the order of their names.
+std::span<const Arch> all_archs();
 // Null: no architecture has this name.
 const Arch* find_arch(std::string_view name);
 // "bloom, cohere2, ..."

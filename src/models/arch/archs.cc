@@ -5,9 +5,8 @@
 #include "models/arch/arch.h"
 
 namespace millrace {
-namespace {
 
-const std::vector<Arch>& all_archs() {
+std::span<const Arch> all_archs() {
   static const std::vector<Arch> archs = [] {
     std::vector<Arch> all;
     for (const auto& family :
@@ -23,11 +22,10 @@ const std::vector<Arch>& all_archs() {
   return archs;
 }
 
-}  // namespace
-
 const Arch* find_arch(std::string_view name) {
-  const auto found = std::ranges::find(all_archs(), name, &Arch::name);
-  return found == all_archs().end() ? nullptr : &*found;
+  const std::span<const Arch> archs = all_archs();
+  const auto found = std::ranges::find(archs, name, &Arch::name);
+  return found == archs.end() ? nullptr : &*found;
 }
 
 std::string arch_names() {

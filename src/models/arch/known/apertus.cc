@@ -31,6 +31,7 @@ absl::Status adjust_apertus(ArchReader& keys, ModelSpec& model) {
 std::span<const Arch> apertus_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "apertus",
+       .models = "Apertus 8B, 70B",
        .traits = {.function = ops::ActivationFunction::Kind::kXielu},
        .adjust = adjust_apertus},
   };

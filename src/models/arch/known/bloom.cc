@@ -17,9 +17,12 @@ absl::Status adjust_bloom(ArchReader&, ModelSpec& model) {
 std::span<const Arch> bloom_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "bloom",
+       .models = "BLOOM, BLOOMZ",
        .traits = {.norm = NormSpec::Kind::kLayer, .rope = false, .function = kGeluTanh},
        .adjust = adjust_bloom},
-      {.name = "mpt", .traits = {.norm = NormSpec::Kind::kLayer, .rope = false, .function = kGelu}},
+      {.name = "mpt",
+       .models = "MPT",
+       .traits = {.norm = NormSpec::Kind::kLayer, .rope = false, .function = kGelu}},
   };
   return kArchs;
 }

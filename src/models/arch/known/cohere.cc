@@ -8,12 +8,14 @@ namespace millrace {
 std::span<const Arch> cohere_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "command-r",
+       .models = "Command R, R+",
        .traits = {.norm = NormSpec::Kind::kLayer,
                   .head_norm = NormSpec::Kind::kLayer,
                   .head_norm_of_each = true,
                   .pairs = ops::Rope::Pairs::kNeighbours,
                   .parallel = true}},
       {.name = "cohere2",
+       .models = "Command R7B, Command A",
        .traits = {.norm = NormSpec::Kind::kLayer,
                   .pairs = ops::Rope::Pairs::kNeighbours,
                   .rotates_windowed_only = true,

@@ -6,7 +6,9 @@ namespace millrace {
 // of four layers, and no rotation in the fourth.
 std::span<const Arch> exaone_archs() {
   static constexpr Arch kArchs[] = {
-      {.name = "exaone4", .traits = {.rotates_windowed_only = true, .window_period = 4}},
+      {.name = "exaone4",
+       .models = "EXAONE 4",
+       .traits = {.rotates_windowed_only = true, .window_period = 4}},
   };
   return kArchs;
 }

@@ -20,6 +20,7 @@ absl::Status adjust_falcon(ArchReader& keys, ModelSpec& model) {
 std::span<const Arch> falcon_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "falcon",
+       .models = "Falcon 7B to 180B",
        .traits = {.norm = NormSpec::Kind::kLayer,
                   .function = ops::ActivationFunction::Kind::kGelu,
                   .parallel = true,

@@ -30,11 +30,16 @@ absl::Status adjust_gemma3(ArchReader& keys, ModelSpec& model) { return adjust(k
 std::span<const Arch> gemma_archs() {
   using enum ops::ActivationFunction::Kind;
   static constexpr Arch kArchs[] = {
-      {.name = "gemma", .traits = {.function = kGeluTanh}, .adjust = adjust_gemma2},
+      {.name = "gemma",
+       .models = "Gemma 1",
+       .traits = {.function = kGeluTanh},
+       .adjust = adjust_gemma2},
       {.name = "gemma2",
+       .models = "Gemma 2",
        .traits = {.window_period = 2, .window = 4096, .function = kGeluTanh},
        .adjust = adjust_gemma2},
       {.name = "gemma3",
+       .models = "Gemma 3 (text)",
        .traits = {.local_rope_base = 10000, .window_period = 6, .function = kGeluTanh},
        .adjust = adjust_gemma3},
   };

@@ -25,17 +25,24 @@ absl::Status adjust_gptneox(ArchReader& keys, ModelSpec& model) {
 // window.
 std::span<const Arch> gpt_archs() {
   static constexpr Arch kArchs[] = {
-      {.name = "gpt2", .traits = {.norm = kLayerNorm, .rope = false, .function = kGeluTanh}},
+      {.name = "gpt2",
+       .models = "GPT-2",
+       .traits = {.norm = kLayerNorm, .rope = false, .function = kGeluTanh}},
       {.name = "gptj",
+       .models = "GPT-J",
        .traits = {.norm = kLayerNorm,
                   .pairs = ops::Rope::Pairs::kNeighbours,
                   .function = kGeluTanh,
                   .parallel = true}},
       {.name = "gptneox",
+       .models = "GPT-NeoX, Pythia",
        .traits = {.norm = kLayerNorm, .function = kGelu, .parallel = true},
        .adjust = adjust_gptneox},
-      {.name = "opt", .traits = {.norm = kLayerNorm, .rope = false, .function = kRelu}},
+      {.name = "opt",
+       .models = "OPT",
+       .traits = {.norm = kLayerNorm, .rope = false, .function = kRelu}},
       {.name = "starcoder2",
+       .models = "StarCoder2",
        .traits = {.norm = kLayerNorm, .window_period = 0, .function = kGeluTanh}},
   };
   return kArchs;

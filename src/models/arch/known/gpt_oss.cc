@@ -22,6 +22,7 @@ absl::Status adjust_gpt_oss(ArchReader&, ModelSpec& model) {
 std::span<const Arch> gpt_oss_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "gpt-oss",
+       .models = "gpt-oss 20B, 120B",
        .traits = {.window_period = 2,
                   .function = ops::ActivationFunction::Kind::kClampedSwiglu,
                   .moe = MoeTraits{.after_choice = true, .renormalise = false},

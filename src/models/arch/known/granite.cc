@@ -6,8 +6,10 @@ namespace millrace {
 std::span<const Arch> granite_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "granite",
+       .models = "Granite 3, 4 (dense)",
        .traits = {.pairs = ops::Rope::Pairs::kNeighbours, .logit_scale_divides = true}},
       {.name = "granitemoe",
+       .models = "Granite 3 MoE",
        .traits = {.pairs = ops::Rope::Pairs::kNeighbours,
                   .moe = MoeTraits{},
                   .logit_scale_divides = true}},

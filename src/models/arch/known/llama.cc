@@ -26,17 +26,28 @@ absl::Status adjust_mistral3(ArchReader& keys, ModelSpec& model) {
 std::span<const Arch> llama_archs() {
   using enum ops::ActivationFunction::Kind;
   static constexpr Arch kArchs[] = {
-      {.name = "llama", .traits = {.pairs = kNeighbours, .window_period = 0, .moe = MoeTraits{}}},
-      {.name = "arcee", .traits = {.pairs = kNeighbours, .function = kReluSquared}},
-      {.name = "bitnet", .traits = {.function = kReluSquared}},
-      {.name = "ernie4_5", .traits = {.pairs = kNeighbours}},
-      {.name = "ernie4_5-moe", .traits = {.pairs = kNeighbours, .moe = MoeTraits{}}},
-      {.name = "hunyuan-dense", .traits = {.head_norm_after_rotation = true}},
+      {.name = "llama",
+       .models = "Llama 1 to 3, SmolLM2, Mistral, Mixtral",
+       .traits = {.pairs = kNeighbours, .window_period = 0, .moe = MoeTraits{}}},
+      {.name = "arcee",
+       .models = "AFM 4.5B",
+       .traits = {.pairs = kNeighbours, .function = kReluSquared}},
+      {.name = "bitnet", .models = "BitNet b1.58", .traits = {.function = kReluSquared}},
+      {.name = "ernie4_5", .models = "ERNIE 4.5 0.3B", .traits = {.pairs = kNeighbours}},
+      {.name = "ernie4_5-moe",
+       .models = "ERNIE 4.5 21B-A3B, 300B-A47B",
+       .traits = {.pairs = kNeighbours, .moe = MoeTraits{}}},
+      {.name = "hunyuan-dense",
+       .models = "Hunyuan dense",
+       .traits = {.head_norm_after_rotation = true}},
       {.name = "mistral3",
+       .models = "Ministral 3",
        .traits = {.pairs = kNeighbours, .window_period = 0},
        .adjust = adjust_mistral3},
-      {.name = "seed_oss", .traits = {.ffn_norm = "post_attention_norm"}},
-      {.name = "smollm3", .traits = {.pairs = kNeighbours, .unrotated_period = 4}},
+      {.name = "seed_oss", .models = "Seed-OSS", .traits = {.ffn_norm = "post_attention_norm"}},
+      {.name = "smollm3",
+       .models = "SmolLM3",
+       .traits = {.pairs = kNeighbours, .unrotated_period = 4}},
   };
   return kArchs;
 }

@@ -39,6 +39,7 @@ absl::Status adjust_llama4(ArchReader& keys, ModelSpec& model) {
 std::span<const Arch> llama4_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "llama4",
+       .models = "Llama 4 (text)",
        .traits = {.pairs = ops::Rope::Pairs::kNeighbours,
                   .unrotated_period = 4,
                   .window_period = 4,

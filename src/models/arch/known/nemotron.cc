@@ -7,6 +7,7 @@ namespace millrace {
 std::span<const Arch> nemotron_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "nemotron",
+       .models = "Nemotron 4, Minitron",
        .traits = {.norm = NormSpec::Kind::kLayer,
                   .function = ops::ActivationFunction::Kind::kReluSquared}},
   };

@@ -7,8 +7,10 @@ namespace millrace {
 // layers, whose rope is not stretched.
 std::span<const Arch> olmo_archs() {
   static constexpr Arch kArchs[] = {
-      {.name = "olmoe", .traits = {.moe = MoeTraits{.renormalise = false}}},
-      {.name = "olmo2", .traits = {.local_rope_base = 0, .window_period = 4}},
+      {.name = "olmoe", .models = "OLMoE", .traits = {.moe = MoeTraits{.renormalise = false}}},
+      {.name = "olmo2",
+       .models = "OLMo 2, 3",
+       .traits = {.local_rope_base = 0, .window_period = 4}},
   };
   return kArchs;
 }

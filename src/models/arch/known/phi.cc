@@ -9,10 +9,12 @@ std::span<const Arch> phi_archs() {
   using enum ops::ActivationFunction::Kind;
   static constexpr Arch kArchs[] = {
       {.name = "phi2",
+       .models = "Phi 1, 1.5, 2",
        .traits = {.norm = NormSpec::Kind::kLayer, .function = kGeluTanh, .parallel = true}},
-      {.name = "phi3", .traits = {.window_period = 0}},
+      {.name = "phi3", .models = "Phi 3, 3.5, 4", .traits = {.window_period = 0}},
       // The threshold is twice the noise that its router was trained with.
       {.name = "phimoe",
+       .models = "Phi 3.5 MoE",
        .traits = {.norm = NormSpec::Kind::kLayer,
                   .window_period = 0,
                   .moe = MoeTraits{.score = ops::Routing::Score::kSparsemixer,

@@ -6,10 +6,12 @@ namespace millrace {
 // heads in their place (Yang et al. 2025).
 std::span<const Arch> qwen_archs() {
   static constexpr Arch kArchs[] = {
-      {.name = "qwen2", .traits = {}},
-      {.name = "qwen2moe", .traits = {.moe = MoeTraits{.renormalise = false}}},
-      {.name = "qwen3", .traits = {}},
-      {.name = "qwen3moe", .traits = {.moe = MoeTraits{}}},
+      {.name = "qwen2", .models = "Qwen 1.5 to 2.5", .traits = {}},
+      {.name = "qwen2moe",
+       .models = "Qwen 1.5, 2 MoE",
+       .traits = {.moe = MoeTraits{.renormalise = false}}},
+      {.name = "qwen3", .models = "Qwen 3", .traits = {}},
+      {.name = "qwen3moe", .models = "Qwen 3 MoE", .traits = {.moe = MoeTraits{}}},
   };
   return kArchs;
 }

@@ -21,6 +21,7 @@ absl::Status adjust_stablelm(ArchReader& keys, ModelSpec& model) {
 std::span<const Arch> stablelm_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "stablelm",
+       .models = "StableLM 2, 3B, 12B",
        .traits = {.norm = NormSpec::Kind::kLayer,
                   .head_norm = NormSpec::Kind::kLayer,
                   .head_norm_of_each = true,
