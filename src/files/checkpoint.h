@@ -15,7 +15,6 @@
 #include "base/status.h"
 #include "base/system/file_bytes.h"
 #include "files/file_head.h"
-#include "files/split_mxfp4.h"
 #include "files/tensor_parts.h"
 #include "tensor/view.h"
 
