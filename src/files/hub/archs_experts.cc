@@ -70,6 +70,14 @@ constexpr TensorRule kGptOss[] = {
     {"model.layers.#.mlp.experts.gate_up_proj_bias", "blk.#.ffn_up_exps.bias", Transform::kOdd},
     {"model.layers.#.mlp.experts.down_proj", "blk.#.ffn_down_exps.weight", Transform::kSwapped},
     {"model.layers.#.mlp.experts.down_proj_bias", "blk.#.ffn_down_exps.bias"},
+    {"model.layers.#.mlp.experts.gate_up_proj_blocks", "blk.#.ffn_gate_exps.weight",
+     Transform::kMxfp4Even},
+    {"model.layers.#.mlp.experts.gate_up_proj_blocks", "blk.#.ffn_up_exps.weight",
+     Transform::kMxfp4Odd},
+    {"model.layers.#.mlp.experts.gate_up_proj_scales", "", Transform::kNone},
+    {"model.layers.#.mlp.experts.down_proj_blocks", "blk.#.ffn_down_exps.weight",
+     Transform::kMxfp4},
+    {"model.layers.#.mlp.experts.down_proj_scales", "", Transform::kNone},
 };
 
 constexpr TensorRule kLlama4[] = {

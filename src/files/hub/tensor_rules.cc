@@ -6,6 +6,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/check.h"
 #include "base/log.h"
 
 namespace millrace {
@@ -284,6 +285,10 @@ absl::StatusOr<Made> Maker::make(Transform transform) {
     case Transform::kOdd:
       status = every_other(1);
       break;
+    case Transform::kMxfp4:
+    case Transform::kMxfp4Even:
+    case Transform::kMxfp4Odd:
+      CHECK(false, "blocks of MXFP4 are not made of parts");
     case Transform::kWithoutTwoRows:
       if (stored_.shape.size() != 2 || rows_ < 3) return not_shaped(stored_, "more than two rows");
       made_.shape[0] = rows_ - 2;
@@ -304,6 +309,44 @@ absl::Status check_can_be_read(const StoredTensor& stored) {
     return not_shaped(stored, "one to three dimensions that are not 0");
   }
   return absl::OkStatus();
+}
+
+bool is_mxfp4(Transform transform) {
+  return transform == Transform::kMxfp4 || transform == Transform::kMxfp4Even ||
+         transform == Transform::kMxfp4Odd;
+}
+
+// Of the elements [experts, rows, blocks, 16] and the scales [experts, rows, blocks] beside them.
+absl::StatusOr<NamedTensor> make_mxfp4(const Use& use, std::span<const StoredTensor> all) {
+  constexpr std::string_view kElements = "_blocks", kScales = "_scales";
+  const StoredTensor& elements = *use.stored;
+  const std::string name =
+      elements.name.substr(0, elements.name.size() - kElements.size()) + std::string(kScales);
+  const auto scales = std::ranges::find(all, name, &StoredTensor::name);
+  if (scales == all.end()) return not_found("tensor '{}' is missing", shown(name));
+  std::vector<int64_t> shape = elements.shape;
+  if (elements.type != "U8" || shape.size() != 4 || shape[3] != 16 || elements.bytes == 0) {
+    return not_shaped(elements, "four dimensions of bytes, of which the last is 16");
+  }
+  shape.pop_back();
+  if (scales->type != "U8" || scales->shape != shape) {
+    return not_shaped(*scales, fmt::format("{} bytes, as '{}' says", fmt::join(shape, " x "),
+                                           shown(elements.name)));
+  }
+  const int64_t step = use.transform == Transform::kMxfp4 ? 1 : 2;
+  const int64_t first = use.transform == Transform::kMxfp4Odd ? 1 : 0;
+  const int64_t blocks = shape[2];
+  if (shape[1] % step != 0) return not_shaped(elements, "an even number of rows");
+  const auto skipped = static_cast<uint64_t>(first * blocks);
+  NamedTensor tensor = {.name = use.name};
+  tensor.layout = {DType::kMXFP4, 3, {shape[0], shape[1] / step, blocks * 32, 1}};
+  tensor.split = {.elements_file = elements.file,
+                  .scales_file = scales->file,
+                  .elements_offset = elements.offset + 16 * skipped,
+                  .scales_offset = scales->offset + skipped,
+                  .row_blocks = blocks,
+                  .row_step = step};
+  return tensor;
 }
 
 // uses: all that make one tensor, in the order of experts.
@@ -378,6 +421,10 @@ absl::StatusOr<std::vector<NamedTensor>> apply_rules(std::span<const StoredTenso
   std::vector<NamedTensor> tensors;
   for (size_t begin = 0, end = 0; begin < uses.size(); begin = end) {
     while (end < uses.size() && uses[end].name == uses[begin].name) ++end;
+    if (end == begin + 1 && is_mxfp4(uses[begin].transform)) {
+      ASSIGN_OR_RETURN(tensors.emplace_back(), make_mxfp4(uses[begin], stored));
+      continue;
+    }
     ASSIGN_OR_RETURN(tensors.emplace_back(),
                      make_tensor(std::span(uses).subspan(begin, end - begin), shape));
   }

@@ -228,5 +228,101 @@ TEST(TensorRules, RefuseWhatDoesNotFit) {
   EXPECT_TRUE(stored.apply({{"x", "", Transform::kNone}}, kShape).ok());
 }
 
+// Two experts of four rows of two blocks: every byte of elements has two of its own, every scale is
+// its number.
+class Mxfp4Folder {
+ public:
+  Mxfp4Folder() {
+    add("model.layers.0.x_scales", {2, 4, 2}, [](int i) { return i; });
+    add("model.layers.0.x_blocks", {2, 4, 2, 16}, [](int i) { return i * 7; });
+  }
+  std::vector<StoredTensor>& tensors() { return tensors_; }
+
+  absl::StatusOr<Checkpoint> apply(Transform transform) const {
+    const TensorRule rules[] = {{"model.layers.#.x_blocks", "blk.#.x.weight", transform},
+                                {"model.layers.#.x_scales", "", Transform::kNone}};
+    const std::span<const TensorRule> lists[] = {rules};
+    CheckpointContents contents;
+    ASSIGN_OR_RETURN(contents.tensors, apply_rules(tensors_, lists, kShape));
+    contents.files.push_back({FileBytes(bytes_), {}});
+    return Checkpoint(std::move(contents));
+  }
+
+ private:
+  template <typename Byte>
+  void add(const std::string& name, const std::vector<int64_t>& shape, const Byte& byte) {
+    StoredTensor tensor;
+    tensor.name = name;
+    tensor.type = "U8";
+    tensor.shape = shape;
+    tensor.offset = bytes_.size();
+    tensor.bytes = static_cast<uint64_t>(
+        std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()));
+    for (int i = 0; i < static_cast<int>(tensor.bytes); ++i) {
+      bytes_.push_back(std::byte(byte(i) & 255));
+    }
+    tensors_.push_back(std::move(tensor));
+  }
+
+  std::vector<std::byte> bytes_;
+  std::vector<StoredTensor> tensors_;
+};
+
+TEST(TensorRules, ElementsAndScalesOfMxfp4BecomeBlocks) {
+  const Mxfp4Folder folder;
+  for (const auto& [transform, rows] :
+       {std::pair{Transform::kMxfp4, std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7}},
+        {Transform::kMxfp4Even, {0, 2, 4, 6}},
+        {Transform::kMxfp4Odd, {1, 3, 5, 7}}}) {
+    const auto checkpoint = folder.apply(transform);
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    const NamedTensor& tensor = checkpoint->tensors()[0];
+    EXPECT_EQ(tensor.name, "blk.0.x.weight");
+    EXPECT_EQ(tensor.layout.dtype, DType::kMXFP4);
+    EXPECT_EQ(tensor.layout.shape, (std::array<int64_t, 4>{2, std::ssize(rows) / 2, 64, 1}));
+    std::vector<std::byte> expected;
+    for (const int row : rows) {
+      for (int block = 2 * row; block < 2 * row + 2; ++block) {
+        expected.push_back(std::byte(block));
+        const auto element = [&](int i) {
+          return (block * 16 + i / 2) * 7 % 256 >> (i % 2 == 0 ? 0 : 4) & 15;
+        };
+        for (int i = 0; i < 16; ++i) {
+          expected.push_back(std::byte(element(i) | element(i + 16) << 4));
+        }
+      }
+    }
+    EXPECT_EQ(checkpoint->read(tensor).value(), expected);
+    std::vector<std::byte> piece(3 * 17);
+    ASSERT_TRUE(checkpoint->read(tensor, 17, piece).ok());
+    EXPECT_TRUE(std::ranges::equal(piece, std::span(expected).subspan(17, piece.size())));
+  }
+}
+
+TEST(TensorRules, ElementsAndScalesOfMxfp4MustFit) {
+  const auto error_of = [](const auto& change) {
+    Mxfp4Folder folder;
+    change(folder.tensors());
+    return std::string(folder.apply(Transform::kMxfp4Even).status().message());
+  };
+  EXPECT_THAT(error_of([](auto& tensors) { tensors.erase(tensors.begin()); }),
+              HasSubstr("tensor 'model.layers.0.x_scales' is missing"));
+  EXPECT_THAT(error_of([](auto& tensors) {
+                tensors[0].shape = {2, 2, 4};
+              }),
+              HasSubstr("tensor 'model.layers.0.x_scales' is 2 x 2 x 4, but must have 2 x 4 x 2"));
+  EXPECT_THAT(error_of([](auto& tensors) {
+                tensors[1].shape = {2, 4, 32};
+              }),
+              HasSubstr("tensor 'model.layers.0.x_blocks' is 2 x 4 x 32"));
+  EXPECT_THAT(error_of([](auto& tensors) { tensors[1].type = "I8"; }),
+              HasSubstr("tensor 'model.layers.0.x_blocks'"));
+  EXPECT_THAT(error_of([](auto& tensors) {
+                tensors[0].shape = {8, 1, 2};
+                tensors[1].shape = {8, 1, 2, 16};
+              }),
+              HasSubstr("an even number of rows"));
+}
+
 }  // namespace
 }  // namespace millrace
