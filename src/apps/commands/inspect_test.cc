@@ -115,7 +115,7 @@ TEST_F(Inspect, SaysWhyAModelWouldNotLoad) {
       {with("blk.0.ffn_up.bias", {96}), "biases of the feed-forward network"},
       {set_number("llama.final_logit_softcapping", 30), "soft-capping of logits"},
       {with("output_norm.weight", {63}), "tensor 'output_norm.weight' is 63, but"},
-      {set_integer("split.count", 2), "the file is part 1 of 2 of a split model"},
+      {set_string("general.type", "adapter"), "the file is an adapter (LoRA)"},
       {set_string("general.architecture", "gemma3"), "'gemma3' is not supported yet"},
   };
   for (const auto& c : cases) {

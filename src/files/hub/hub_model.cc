@@ -144,6 +144,8 @@ absl::Status read_hub_model(HubModel& model) {
   RETURN_IF_ERROR(config.require("is_encoder_decoder", false, "encoders with decoders"));
   RETURN_IF_ERROR(config.require("add_cross_attention", false, "attention to an encoder"));
   RETURN_IF_ERROR(config.require("is_causal", true, "attention that is not causal"));
+  RETURN_IF_ERROR(config.require("use_mrope", false, "rope of several dimensions"));
+  RETURN_IF_ERROR(config.require("rope_interleaved", false, "pairs that are neighbours"));
   config.pass_over("is_decoder");
   config.pass_over(model.arch.biases);
   config.pass_over(model.arch.ignored);
