@@ -5,11 +5,6 @@
 
 namespace millrace {
 
-// What one sublayer keeps of a sequence, in bytes.
-struct KvSpec {
-  int64_t token_bytes = 0;  // for every token
-};
-
 // Layers that share one block table.
 struct KvGroup {
   int32_t block_tokens = 16;

@@ -1,6 +1,7 @@
 #include "exec/local.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/check.h"
@@ -8,30 +9,30 @@
 namespace millrace {
 namespace {
 
-// The attention layers, those of one window sharing a group, and the groups.
+// The bodies that keep keys and values, those of one pattern sharing a group, and the groups.
 struct CachePlan {
   std::vector<KvLayerShape> layers;
   std::vector<KvGroup> groups;
+  std::vector<ops::CausalPattern> patterns;  // [groups]
 };
 
 CachePlan plan_cache(const ModelSpec& spec, const LocalOptions& options) {
   CachePlan plan;
-  for (const LayerSpec& layer : spec.layers) {
-    for (const SublayerBody& body : layer.sublayers) {
-      const auto* attention = std::get_if<AttentionSpec>(&body);
-      if (attention == nullptr) continue;
-      auto group = std::ranges::find(plan.groups, attention->window, &KvGroup::window);
-      if (group == plan.groups.end()) {
-        plan.groups.push_back({.block_tokens = options.block_tokens,
-                               .window = attention->window,
-                               .units = options.kv_blocks});
-        group = std::prev(plan.groups.end());
-      }
-      plan.layers.push_back({.group = static_cast<int32_t>(group - plan.groups.begin()),
-                             .heads = attention->kv_heads,
-                             .head_dim = attention->head_dim});
+  for_each_body(spec.layers, [&](const BodySpec& body) {
+    const KvShape shape = kv_shape(body);
+    if (shape.heads == 0) return;
+    auto pattern = std::ranges::find(plan.patterns, shape.pattern);
+    if (pattern == plan.patterns.end()) {
+      plan.groups.push_back({.block_tokens = options.block_tokens,
+                             .window = shape.pattern.window,
+                             .units = options.kv_blocks});
+      plan.patterns.push_back(shape.pattern);
+      pattern = std::prev(plan.patterns.end());
     }
-  }
+    plan.layers.push_back({.group = static_cast<int32_t>(pattern - plan.patterns.begin()),
+                           .heads = shape.heads,
+                           .head_dim = shape.head_dim});
+  });
   return plan;
 }
 
@@ -89,6 +90,7 @@ absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::create(const Model
 absl::Status LocalExecutor::allocate() {
   CachePlan plan = plan_cache(model_.spec(), options_);
   ASSIGN_OR_RETURN(store_, KvStore::create(options_.kv_dtype, plan.layers, plan.groups));
+  patterns_ = std::move(plan.patterns);
   capacity_ = {.groups = std::move(plan.groups),
                .rows_max = options_.rows_max,
                .sequences_max = options_.sequences_max};
@@ -97,16 +99,16 @@ absl::Status LocalExecutor::allocate() {
   rows_.resize(capacity_.groups.size());
   for (auto& slices : slices_) slices.reserve(static_cast<size_t>(options_.sequences_max));
 
-  const Network& network = model_.network();
   int64_t layer = 0;
-  for (const auto& sublayer : network.sublayers) {
+  for_each_body(model_.spec().layers, [&](const BodySpec& body) {
     KvPlace place;
-    if (sublayer->kv(options_.kv_dtype).token_bytes > 0) {
+    if (kv_shape(body).heads > 0) {
       const int32_t group = plan.layers[static_cast<size_t>(layer)].group;
       place = {.rows = &rows_[static_cast<size_t>(group)], .cache = &store_.layer(layer++)};
     }
     places_.push_back(place);
-  }
+  });
+  const Network& network = model_.network();
   ASSIGN_OR_RETURN(step_memory_, Buffer::allocate(forward_bytes(network, options_.rows_max)));
   ASSIGN_OR_RETURN(carried_memory_,
                    Buffer::allocate(carried_bytes(network, places_, lanes_.lanes())));
@@ -134,8 +136,7 @@ void LocalExecutor::prepare(const Batch& batch) {
       slices_[group].push_back(
           {.row = head.row, .rows = rows, .write_from = head.write_from, .table = table});
     }
-    const ops::CausalPattern pattern = {.window = capacity_.groups[group].window};
-    pattern.list(batch.positions, keys_[group]);
+    patterns_[group].list(batch.positions, keys_[group]);
     rows_[group] = {.slices = slices_[group],
                     .positions = batch.positions,
                     .slots = batch.slots,
@@ -143,10 +144,18 @@ void LocalExecutor::prepare(const Batch& batch) {
   }
 }
 
-void LocalExecutor::compute(VisitLogits visit) {
+absl::Status LocalExecutor::compute(VisitLogits visit) {
   CHECK(batch_ != nullptr, "no batch is in flight");
-  lanes_.run([&](Lane& lane) { compute_on(lane, visit); });
+  const auto pass = [&] { lanes_.run([&](Lane& lane) { compute_on(lane, visit); }); };
+  absl::Status status;
+  if (StreamedWeights* const streamed = model_.streamed()) {
+    status =
+        streamed->run_pass((std::ssize(batch_->wants) + kHeadRowsMax - 1) / kHeadRowsMax, pass);
+  } else {
+    pass();
+  }
   batch_ = nullptr;
+  return status;
 }
 
 void LocalExecutor::compute_on(Lane& lane, VisitLogits visit) const {
@@ -155,9 +164,12 @@ void LocalExecutor::compute_on(Lane& lane, VisitLogits visit) const {
     ops_.barrier(lane);
   }
   const Network& network = model_.network();
+  std::optional<WeightCursor> weights;
+  if (StreamedWeights* const streamed = model_.streamed()) weights.emplace(*streamed);
   const ForwardMemory memory = {
       .step = step_memory_.data(),
-      .carried = {carried_memory_.data(), static_cast<size_t>(carried_memory_.size())}};
+      .carried = {carried_memory_.data(), static_cast<size_t>(carried_memory_.size())},
+      .weights = weights ? &*weights : nullptr};
   const Rows<const float> hidden = forward(
       lane, ops_, network,
       {.tokens = batch_->tokens, .positions = batch_->positions, .places = places_}, memory);
@@ -177,17 +189,15 @@ absl::Status LocalExecutor::start(const Batch& batch) {
 
 absl::Status LocalExecutor::finish(const DrawOrders& orders, StepOutput& output) {
   sampler_.prepare(orders, output);
-  compute([&](Lane& lane, const WantedLogits& logits) {
+  return compute([&](Lane& lane, const WantedLogits& logits) {
     sampler_.sample(lane, logits, want_positions_, orders, output);
   });
-  return absl::OkStatus();
 }
 
-void LocalExecutor::visit_logits(const Batch& batch,
-                                 absl::FunctionRef<void(const WantedLogits&)> visit) {
-  CHECK(model_.has_weights(), "weights that nobody waited for");
-  prepare(batch);
-  compute([&](Lane& lane, const WantedLogits& logits) {
+absl::Status LocalExecutor::visit_logits(const Batch& batch,
+                                         absl::FunctionRef<void(const WantedLogits&)> visit) {
+  RETURN_IF_ERROR(start(batch));
+  return compute([&](Lane& lane, const WantedLogits& logits) {
     lane.for_each_piece(1, 1, [&](WorkRange) { visit(logits); });
   });
 }

@@ -42,9 +42,9 @@ class LocalExecutor final : public Executor {
   absl::Status finish(const DrawOrders& orders, StepOutput& output) override;
 
   // Computes a batch and shows the logits of its wanted rows, in order, on one lane or another;
-  // they are gone when `visit` returns. The model has its weights. For evaluation: what is drawn
-  // from leaves through finish().
-  void visit_logits(const Batch& batch, absl::FunctionRef<void(const WantedLogits&)> visit);
+  // they are gone when `visit` returns. For evaluation: what is drawn from leaves through finish().
+  // An error means that the executor is broken for good, and what was shown is void.
+  absl::Status visit_logits(const Batch& batch, absl::FunctionRef<void(const WantedLogits&)> visit);
 
   // Bytes of working memory, whatever the steps ask for.
   int64_t working_bytes() const;
@@ -57,7 +57,7 @@ class LocalExecutor final : public Executor {
   // Checks a batch against the capacity and brings its slices into the form of the kernels.
   void prepare(const Batch& batch);
   // Runs the batch in flight on all lanes; `visit` is called on each of them.
-  void compute(VisitLogits visit);
+  absl::Status compute(VisitLogits visit);
   void compute_on(Lane& lane, VisitLogits visit) const;
 
   const Model& model_;
@@ -67,7 +67,8 @@ class LocalExecutor final : public Executor {
   const Ops& ops_;
   Capacity capacity_;
   KvStore store_;
-  std::vector<KvPlace> places_;  // [sublayers]
+  std::vector<KvPlace> places_;               // [bodies]
+  std::vector<ops::CausalPattern> patterns_;  // [groups]
   Buffer step_memory_, carried_memory_;
   Sampler sampler_;
 

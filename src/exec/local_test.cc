@@ -95,7 +95,11 @@ std::vector<RandomModelShape> shapes() {
   qwen3.head_dim = 32;
   qwen3.kv_heads = 1;
   qwen3.vocab = 50;
-  return {quantised, window, qwen2, qwen3};
+  RandomModelShape experts;
+  experts.architecture = "qwen3moe";
+  experts.format = DType::kMXFP4;
+  experts.experts = 6;
+  return {quantised, window, qwen2, qwen3, experts};
 }
 
 TEST(LocalExecutor, ALogitDependsOnItsOwnSequenceAlone) {

@@ -19,7 +19,7 @@ namespace millrace {
 namespace {
 
 constexpr std::array<char, 8> kMagic = {'M', 'I', 'L', 'L', 'P', 'A', 'C', 'K'};
-constexpr uint64_t kVersion = 1;
+constexpr uint64_t kVersion = 2;
 
 // The whole of a file's beginning, little endian as all that runs Millrace; the checksums follow.
 struct PackHeader {
@@ -58,7 +58,7 @@ int64_t chunks_of(int64_t bytes) { return (bytes + kPackChunkBytes - 1) / kPackC
 
 uint64_t begin_of(int64_t chunks) {
   const int64_t head = static_cast<int64_t>(sizeof(PackHeader)) + chunks * 8;
-  return static_cast<uint64_t>((head + kPackAlignment - 1) / kPackAlignment * kPackAlignment);
+  return (static_cast<uint64_t>(head) + kDirectAlignment - 1) / kDirectAlignment * kDirectAlignment;
 }
 
 template <typename Bytes>
@@ -85,9 +85,11 @@ absl::Status why_unusable(const PackHeader& found, const PackHeader& expected) {
   return unusable("its header is damaged");
 }
 
+}  // namespace
+
 // A file that has no name until it is complete, so that nothing is left of one that never was;
 // where the system has no such files, one with a name of its own.
-class NewFile {
+class PackWriter::NewFile {
  public:
   explicit NewFile(std::string path) : path_(std::move(path)) {}
   ~NewFile() {
@@ -109,12 +111,14 @@ class NewFile {
     return absl::OkStatus();
   }
 
-  absl::Status write(std::span<const std::byte> bytes) {
+  absl::Status write(uint64_t offset, std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
-      const ssize_t done = ::write(descriptor_, bytes.data(), bytes.size());
+      const ssize_t done =
+          ::pwrite(descriptor_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
       if (done < 0 && errno == EINTR) continue;
       if (done <= 0) return refused("write");
       bytes = bytes.subspan(static_cast<size_t>(done));
+      offset += static_cast<uint64_t>(done);
     }
     return absl::OkStatus();
   }
@@ -152,8 +156,6 @@ class NewFile {
   int descriptor_ = -1;
 };
 
-}  // namespace
-
 absl::StatusOr<PackFile> PackFile::open(const std::string& path, const PackKey& key) {
   absl::StatusOr<FileBytes> file = FileBytes::open(path);
   if (absl::IsNotFound(file.status())) return file.status();
@@ -171,6 +173,7 @@ absl::StatusOr<PackFile> PackFile::open(const std::string& path, const PackKey& 
   }
   const int64_t chunks = chunks_of(key.packed_bytes);
   pack.begin_ = begin_of(chunks);
+  pack.bytes_ = key.packed_bytes;
   if (pack.file_.size() != pack.begin_ + static_cast<uint64_t>(key.packed_bytes)) {
     return unusable(fmt::format("it has {} bytes instead of {}", pack.file_.size(),
                                 pack.begin_ + static_cast<uint64_t>(key.packed_bytes)));
@@ -183,29 +186,54 @@ absl::StatusOr<PackFile> PackFile::open(const std::string& path, const PackKey& 
   return pack;
 }
 
-absl::Status PackFile::read(int64_t i, std::span<std::byte> out) const {
-  const std::span<std::byte> chunk = chunk_of(out, i);
-  RETURN_IF_ERROR(file_.read(begin_ + static_cast<uint64_t>(i * kPackChunkBytes), chunk));
-  if (checksum(chunk) == checksums_[static_cast<size_t>(i)]) return absl::OkStatus();
-  return make_error(absl::StatusCode::kDataLoss, "bytes {} to {} of its weights are damaged",
-                    i * kPackChunkBytes, i * kPackChunkBytes + std::ssize(chunk));
+absl::Status PackFile::read(int64_t begin, std::span<std::byte> out) const {
+  const int64_t end = begin + std::ssize(out);
+  CHECK(begin % kPackChunkBytes == 0 && (end % kPackChunkBytes == 0 || end == bytes_),
+        "bytes {} to {} are not whole chunks", begin, end);
+  RETURN_IF_ERROR(file_.read(begin_ + static_cast<uint64_t>(begin), out));
+  for (int64_t i = 0; i < chunks_of(std::ssize(out)); ++i) {
+    const std::span<std::byte> chunk = chunk_of(out, i);
+    const int64_t number = begin / kPackChunkBytes + i;
+    if (checksum(chunk) == checksums_[static_cast<size_t>(number)]) continue;
+    return make_error(absl::StatusCode::kDataLoss, "bytes {} to {} of its weights are damaged",
+                      number * kPackChunkBytes, number * kPackChunkBytes + std::ssize(chunk));
+  }
+  return absl::OkStatus();
 }
 
-absl::Status write_pack(const std::string& path, const PackKey& key,
-                        std::span<const std::byte> packed) {
-  CHECK(std::ssize(packed) == key.packed_bytes, "{} bytes of {}", packed.size(), key.packed_bytes);
-  const int64_t chunks = chunks_of(key.packed_bytes);
-  std::vector<uint64_t> checksums;
-  for (int64_t i = 0; i < chunks; ++i) checksums.push_back(checksum(chunk_of(packed, i)));
-  const PackHeader header = header_of(key, checksums);
-  std::vector<std::byte> head(begin_of(chunks));
+PackWriter::PackWriter(std::unique_ptr<NewFile> file, const PackKey& key)
+    : file_(std::move(file)), key_(key) {}
+PackWriter::PackWriter(PackWriter&&) noexcept = default;
+PackWriter& PackWriter::operator=(PackWriter&&) noexcept = default;
+PackWriter::~PackWriter() = default;
+
+absl::StatusOr<PackWriter> PackWriter::create(const std::string& path, const PackKey& key) {
+  auto file = std::make_unique<NewFile>(path);
+  RETURN_IF_ERROR(file->create());
+  return PackWriter(std::move(file), key);
+}
+
+absl::Status PackWriter::add(std::span<const std::byte> bytes) {
+  const int64_t end = added_ + std::ssize(bytes);
+  CHECK(added_ % kPackChunkBytes == 0 && end <= key_.packed_bytes, "bytes {} to {} of {}", added_,
+        end, key_.packed_bytes);
+  for (int64_t i = 0; i < chunks_of(std::ssize(bytes)); ++i) {
+    checksums_.push_back(checksum(chunk_of(bytes, i)));
+  }
+  const uint64_t begin = begin_of(chunks_of(key_.packed_bytes));
+  RETURN_IF_ERROR(file_->write(begin + static_cast<uint64_t>(added_), bytes));
+  added_ = end;
+  return absl::OkStatus();
+}
+
+absl::Status PackWriter::finish() {
+  CHECK(added_ == key_.packed_bytes, "{} bytes of {}", added_, key_.packed_bytes);
+  const PackHeader header = header_of(key_, checksums_);
+  std::vector<std::byte> head(begin_of(chunks_of(key_.packed_bytes)));
   std::memcpy(head.data(), &header, sizeof header);
-  std::ranges::copy(bytes_of(checksums), head.data() + sizeof header);
-  NewFile file(path);
-  RETURN_IF_ERROR(file.create());
-  RETURN_IF_ERROR(file.write(head));
-  RETURN_IF_ERROR(file.write(packed));
-  return file.move_into_place();
+  std::ranges::copy(bytes_of(checksums_), head.data() + sizeof header);
+  RETURN_IF_ERROR(file_->write(0, head));
+  return file_->move_into_place();
 }
 
 }  // namespace millrace

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,16 +24,19 @@ struct PackKey {
 };
 
 // Packed matrices in a file, as they lie in memory: a header, a checksum for each chunk, and from a
-// multiple of kPackAlignment on the bytes. Nothing in it is believed: what the header says must be
-// what is expected, and each chunk's bytes what was written. Any number of threads may read.
+// multiple of kDirectAlignment on the bytes. Nothing in it is believed: what the header says must
+// be what is expected, and each chunk's bytes what was written. Any number of threads may read.
 class PackFile {
  public:
   // NOT_FOUND: there is no file. FAILED_PRECONDITION: it cannot be used, and why.
   static absl::StatusOr<PackFile> open(const std::string& path, const PackKey& key);
 
-  int64_t chunks() const { return static_cast<int64_t>(checksums_.size()); }
-  // Fills `out`, all packed_bytes of memory, with chunk i at its place. DATA_LOSS: it is damaged.
-  absl::Status read(int64_t i, std::span<std::byte> out) const;
+  int64_t bytes() const { return bytes_; }  // of what is packed
+  // Fills `out` with the packed bytes from `begin` on. begin: a multiple of kPackChunkBytes; the
+  // end: another one, or that of all. DATA_LOSS: it is damaged.
+  absl::Status read(int64_t begin, std::span<std::byte> out) const;
+  // As FileBytes::bypass_page_cache, for what read() gets.
+  bool bypass_page_cache() { return file_.bypass_page_cache(); }
 
  private:
   explicit PackFile(FileBytes file) : file_(std::move(file)) {}
@@ -40,16 +44,37 @@ class PackFile {
   FileBytes file_;
   std::vector<uint64_t> checksums_;
   uint64_t begin_ = 0;  // of the packed bytes
+  int64_t bytes_ = 0;
 };
 
-// Leaves at `path` the old file or the whole new one, whatever happens meanwhile and whoever else
-// writes it. The error says what the system refused.
-absl::Status write_pack(const std::string& path, const PackKey& key,
-                        std::span<const std::byte> packed);
+// A pack on its way into a file. Until finish() there is nothing at the path but what was there
+// before, then all of it, whatever happens meanwhile and whoever else writes it. Errors say what
+// the system refused.
+class PackWriter {
+ public:
+  static absl::StatusOr<PackWriter> create(const std::string& path, const PackKey& key);
+  PackWriter(PackWriter&&) noexcept;
+  PackWriter& operator=(PackWriter&&) noexcept;
+  ~PackWriter();
 
-// A chunk is read, checked and put in its place by one thread: large enough for a disk, and
-// a few huge pages, so that threads which share the work do not share pages.
-inline constexpr int64_t kPackChunkBytes = int64_t{4} << 20;
-inline constexpr int64_t kPackAlignment = 4096;  // a page, and more than any disk's sector
+  // The next of the packed bytes: whole chunks, or all that are left.
+  absl::Status add(std::span<const std::byte> bytes);
+  int64_t bytes_added() const { return added_; }
+  // After all of them.
+  absl::Status finish();
+
+ private:
+  class NewFile;
+  PackWriter(std::unique_ptr<NewFile> file, const PackKey& key);
+
+  std::unique_ptr<NewFile> file_;
+  PackKey key_;
+  std::vector<uint64_t> checksums_;
+  int64_t added_ = 0;
+};
+
+// The least that can be read and checked by itself: little enough for one row of a matrix, enough
+// for a checksum to cost nothing.
+inline constexpr int64_t kPackChunkBytes = int64_t{64} << 10;
 
 }  // namespace millrace

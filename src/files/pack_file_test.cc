@@ -33,6 +33,16 @@ PackKey key_of(const Bytes& packed) {
           .packed_bytes = std::ssize(packed)};
 }
 
+absl::Status write_pack(const std::string& path, const PackKey& key, const Bytes& packed) {
+  constexpr size_t kPiece = 3 * kPackChunkBytes;
+  ASSIGN_OR_RETURN(PackWriter writer, PackWriter::create(path, key));
+  for (size_t at = 0; at < packed.size(); at += kPiece) {
+    RETURN_IF_ERROR(
+        writer.add(std::span(packed).subspan(at, std::min(kPiece, packed.size() - at))));
+  }
+  return writer.finish();
+}
+
 class PackFileTest : public testing::Test {
  protected:
   void SetUp() override { std::filesystem::create_directory(folder_); }
@@ -53,8 +63,7 @@ class PackFileTest : public testing::Test {
   // What opening and reading all of it comes to.
   absl::Status read_all(const PackKey& key, Bytes& out) const {
     ASSIGN_OR_RETURN(const PackFile pack, PackFile::open(path_, key));
-    for (int64_t i = 0; i < pack.chunks(); ++i) RETURN_IF_ERROR(pack.read(i, out));
-    return absl::OkStatus();
+    return pack.read(0, std::span(out).first(static_cast<size_t>(pack.bytes())));
   }
   std::string why(const PackKey& key) const {
     const absl::Status status = PackFile::open(path_, key).status();
@@ -68,8 +77,8 @@ class PackFileTest : public testing::Test {
 };
 
 TEST_F(PackFileTest, GivesBackWhatWasWritten) {
-  for (const int64_t size :
-       {int64_t{0}, int64_t{1}, kPackChunkBytes, kPackChunkBytes + 64, 3 * kPackChunkBytes - 1}) {
+  for (const int64_t size : {int64_t{0}, int64_t{1}, kPackChunkBytes, kPackChunkBytes + 64,
+                             3 * kPackChunkBytes - 1, 9 * kPackChunkBytes}) {
     const Bytes packed = numbered(size);
     ASSERT_TRUE(write_pack(path_, key_of(packed), packed).ok());
     Bytes read(packed.size());
@@ -77,6 +86,40 @@ TEST_F(PackFileTest, GivesBackWhatWasWritten) {
     EXPECT_TRUE(read == packed) << size;
     EXPECT_EQ(files(), 1) << size;
   }
+}
+
+TEST_F(PackFileTest, PiecesOfItAreReadAndCheckedByThemselves) {
+  const Bytes packed = numbered(5 * kPackChunkBytes + 100);
+  ASSERT_TRUE(write_pack(path_, key_of(packed), packed).ok());
+  Bytes damaged = file();
+  damaged[damaged.size() - 2 * kPackChunkBytes] ^= std::byte{1};  // in chunk 3
+  set_file(damaged);
+  const PackFile pack = PackFile::open(path_, key_of(packed)).value();
+  for (const auto& [begin, end] : {std::pair{0, 3}, {4, 5}, {5, 6}, {1, 5}}) {
+    const auto first = static_cast<size_t>(begin * kPackChunkBytes);
+    Bytes read(std::min(static_cast<size_t>(end * kPackChunkBytes), packed.size()) - first);
+    const absl::Status status = pack.read(begin * kPackChunkBytes, read);
+    if (begin == 1) {
+      EXPECT_EQ(message_of(status), "bytes 196608 to 262144 of its weights are damaged");
+    } else {
+      EXPECT_EQ(status, absl::OkStatus()) << begin;
+      EXPECT_TRUE(std::ranges::equal(read, std::span(packed).subspan(first, read.size())));
+    }
+  }
+}
+
+TEST_F(PackFileTest, OneThatIsNotFinishedLeavesTheOldOne) {
+  const Bytes old = numbered(100);
+  ASSERT_TRUE(write_pack(path_, key_of(old), old).ok());
+  const Bytes packed = numbered(2 * kPackChunkBytes);
+  {
+    PackWriter writer = PackWriter::create(path_, key_of(packed)).value();
+    ASSERT_TRUE(writer.add(std::span(packed).first(kPackChunkBytes)).ok());
+    EXPECT_EQ(writer.bytes_added(), kPackChunkBytes);
+  }
+  EXPECT_EQ(files(), 1);
+  Bytes read(old.size());
+  EXPECT_TRUE(read_all(key_of(old), read).ok());
 }
 
 TEST_F(PackFileTest, IsMissingBeforeItIsWritten) {
@@ -148,9 +191,9 @@ TEST_F(PackFileTest, OneThatShrinksWhileItIsReadIsDataLoss) {
   ASSERT_TRUE(write_pack(path_, key_of(packed), packed).ok());
   const PackFile pack = PackFile::open(path_, key_of(packed)).value();
   std::filesystem::resize_file(path_, 4096 + 100);
-  Bytes read(packed.size());
+  Bytes read(static_cast<size_t>(kPackChunkBytes));
   EXPECT_TRUE(absl::IsDataLoss(pack.read(0, read)));
-  EXPECT_TRUE(absl::IsDataLoss(pack.read(1, read)));
+  EXPECT_TRUE(absl::IsDataLoss(pack.read(kPackChunkBytes, read)));
 }
 
 TEST_F(PackFileTest, OtherThingsByThatNameAreRefused) {

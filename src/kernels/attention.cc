@@ -205,7 +205,11 @@ class Worker {
                  .heads = heads_,
                  .ranges = item.keys.ranges.data(),
                  .starts = item.keys.starts.data() + item.row,
-                 .scale = call.shape.scale} {}
+                 .positions = call.rows.positions.data() + item.row,
+                 .scale = call.shape.scale,
+                 .softcap = call.shape.softcap,
+                 .slopes = call.shape.slopes.empty() ? nullptr
+                                                     : call.shape.slopes.data() + first_head()} {}
 
   // The first parts, added up in the lane's total.
   void begin(int64_t lane, PartRange parts) const {
@@ -230,12 +234,20 @@ class Worker {
   void finish(const SoftmaxState& total) const {
     for (int32_t vector = 0; vector < vectors(); ++vector) {
       float* row = call_.out.row(item_.row + vector / heads_) + column_;
-      call_.kernels.finish(total, vector, cache_.head_dim, row + vector % heads_ * cache_.head_dim);
+      const int32_t head = vector % heads_;
+      call_.kernels.finish(total, vector, cache_.head_dim, sink_of(head),
+                           row + head * cache_.head_dim);
     }
   }
 
  private:
   int32_t vectors() const { return item_.rows * heads_; }
+  int32_t first_head() const { return item_.head * heads_; }
+  float sink_of(int32_t head) const {
+    const std::span<const float> sinks = call_.shape.sinks;
+    return sinks.empty() ? -std::numeric_limits<float>::infinity()
+                         : sinks[static_cast<size_t>(first_head() + head)];
+  }
   void for_each_split(PartRange parts,
                       absl::FunctionRef<void(int32_t part, int32_t split)> visit) const {
     int32_t part = 0;
@@ -296,6 +308,8 @@ void CpuOps::attention(Lane& lane, const AttentionRows& rows, const AttentionSha
   AttentionMemory layout(shape, cache, lane.count());
   CHECK(static_cast<int64_t>(memory.size()) >= layout.bytes());
   CHECK(std::ssize(rows.keys->starts) == queries.rows + 1);
+  CHECK(shape.sinks.empty() || std::ssize(shape.sinks) == shape.query_heads);
+  CHECK(shape.slopes.empty() || std::ssize(shape.slopes) == shape.query_heads);
   layout.place(memory.data());
   const Call call = {*kernels_.attention, rows, shape, queries, cache, layout, out};
   Division division = {.before = 0, .cost = 0, .total = 0, .lanes = lane.count(), .parts = 1};

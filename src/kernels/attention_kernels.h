@@ -62,8 +62,13 @@ struct QueryRows {
   int32_t heads;
   // What row i reads: ranges[starts[i]] up to ranges[starts[i + 1]], ascending, without overlap.
   const KeyRange* ranges;
-  const int32_t* starts;  // [rows + 1]
+  const int32_t* starts;     // [rows + 1]
+  const int32_t* positions;  // [rows]
+  // A score is its dot product times `scale`, then, with a softcap above 0, softcap * tanh(score /
+  // softcap), then plus slope * (key's position - row's) where heads have slopes.
   float scale;
+  float softcap;
+  const float* slopes;  // [heads]; null: none
 };
 
 // Softmax and weighted sum over some keys, for each vector: the largest score, the sum of exp(score
@@ -87,8 +92,10 @@ struct AttentionKernels {
   // Adds later keys to a state.
   void (*merge)(const SoftmaxState& later, int32_t vectors, int32_t head_dim,
                 const SoftmaxState& state);
-  // out = state.out / state.sum of one vector. out: [head_dim].
-  void (*finish)(const SoftmaxState& state, int32_t vector, int32_t head_dim, float* out);
+  // out = state.out / (state.sum + exp(sink - state.max)) of one vector. sink: minus infinity where
+  // there is none; out: [head_dim].
+  void (*finish)(const SoftmaxState& state, int32_t vector, int32_t head_dim, float sink,
+                 float* out);
 };
 
 // Made in isa/NAME/attention.cc.

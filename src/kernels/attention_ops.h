@@ -6,7 +6,9 @@
 
 #include "base/ids.h"
 #include "kernels/attention_pattern.h"
+#include "kernels/row_ops.h"
 #include "tensor/kv_layer.h"
+#include "tensor/view.h"
 
 // What the operations of attention over paged blocks (kernels/ops.h) take.
 
@@ -49,17 +51,39 @@ struct Rope {
   float magnitude = 1.0F;              // multiplies cosine and sine (YaRN)
 };
 
-// RMS norm of each head before the rotation (Qwen3); empty weights: none.
-struct HeadNorm {
-  std::span<const float> query;  // [head_dim]
-  std::span<const float> key;    // [head_dim]
-  float epsilon = 0;
+// Norms of each query and key head. Weights and biases are [head_dim], the same for every head, or
+// [heads * head_dim].
+struct HeadNorms {
+  enum class Place : uint8_t { kNone, kBeforeRotation, kAfterRotation };
+  Place place = Place::kNone;
+  Norm query = {};
+  Norm key = {};
+};
+
+// What becomes of queries and keys between their products and attention.
+struct Rotation {
+  Rope::Pairs pairs = Rope::Pairs::kNeighbours;
+  Rows<const float> angles =
+      {};  // what Ops::rope_angles() made, [rows, rotated]; width 0: no rotation
+  HeadNorms norms = {};
+  // Queries times 1 + temperature * log(1 + floor((position + temperature_offset) /
+  // temperature_length)) (Nakanishi 2025); 0: none. The offset is 1 in Llama 4, 0 in Ministral 3.
+  float temperature = 0;
+  int32_t temperature_length = 0;
+  int32_t temperature_offset = 0;
 };
 
 struct AttentionShape {
   int32_t query_heads = 0;  // a multiple of the cache's heads
   int32_t keys_max = 0;     // that a row reads, without gaps; 0: any number
   float scale = 0;          // of the scores, usually 1 / sqrt(head_dim)
+  float softcap = 0;        // scores become softcap * tanh(score / softcap); 0: they stay
+  // [query_heads]; empty: none. A head's sink is a score that takes part in the softmax and has no
+  // value (Xiao et al. 2023, learned in gpt-oss).
+  std::span<const float> sinks = {};
+  // [query_heads]; empty: none. Scores get slope * (key's position - row's) (ALiBi; Press et al.
+  // 2022).
+  std::span<const float> slopes = {};
 };
 
 // Bytes of working memory that Ops::attention() needs for `lanes` lanes, a multiple of 64.

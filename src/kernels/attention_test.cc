@@ -13,7 +13,7 @@ namespace millrace {
 namespace {
 
 // Attention of one row by its definition, in double. absolute: the largest sum of the absolute
-// terms of a score.
+// terms of a score that counts, which those by e^-30 below the largest do not.
 std::vector<double> reference(const Config& config, const TestSequence& sequence, int32_t row,
                               double& absolute) {
   const int32_t head_dim = config.shape.head_dim;
@@ -31,6 +31,7 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
   for (int32_t q = 0; q < query_heads; ++q) {
     const int32_t head = q / (query_heads / heads);
     std::vector<double> weights;
+    std::vector<double> terms_of;
     double top = -INFINITY;
     for (const int32_t key : keys) {
       double score = 0;
@@ -44,11 +45,25 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
         score += term;
         terms += std::fabs(term);
       }
-      absolute = std::max(absolute, terms);
+      if (config.softcap > 0) score = config.softcap * std::tanh(score / config.softcap);
+      if (!config.slopes.empty()) {
+        const double bias = double{config.slopes[static_cast<size_t>(q)]} * (key - row);
+        score += bias;
+        terms += std::fabs(bias);
+      }
+      terms_of.push_back(terms);
       weights.push_back(score);
       top = std::max(top, score);
     }
+    for (size_t i = 0; i < keys.size(); ++i) {
+      if (weights[i] > top - 30) absolute = std::max(absolute, terms_of[i]);
+    }
     double sum = 0;
+    if (!config.sinks.empty()) {
+      const double sink = config.sinks[static_cast<size_t>(q)];
+      sum = std::exp(sink - top);
+      absolute = std::max(absolute, std::fabs(sink));
+    }
     for (double& weight : weights) sum += weight = std::exp(weight - top);
     for (size_t i = 0; i < keys.size(); ++i) {
       for (int32_t d = 0; d < head_dim; ++d) {
@@ -61,13 +76,14 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
 }
 
 // How far a result may be off where values are at most 1. With u = 2^-24: a score of n products and
-// its scaling err by (n + 1) u of its absolute terms a, subtracting the maximum by 2a u more, exp
-// by 4u of its result, so a weight errs by (n + 3) a u + 4u of itself; that moves the mean of the
-// values by at most twice as much. Each of at most 16 rescalings in a split and 3 merges errs by
-// (2a + 6) u, and the running sums over a split's 512 keys, in numerator and denominator, by 512 u
-// each. A weight rounded to bfloat16 errs by 2^-9 more.
+// its scaling err by (n + 1) u of its absolute terms a, a soft cap by 8u and a slope by u of them,
+// subtracting the maximum by 2a u more, exp by 4u of its result, so a weight, also a sink's, errs
+// by (n + 12) a u + 4u of itself; that moves the mean of the values by at most twice as much. Each
+// of at most 16 rescalings in a split and 3 merges errs by (2a + 6) u, and the running sums over a
+// split's 512 keys, in numerator and denominator, by 512 u each. A weight rounded to bfloat16 errs
+// by 2^-9 more.
 double bound_of(const Config& config, double absolute) {
-  const double weight = (config.shape.head_dim + 3) * absolute + 4;
+  const double weight = (config.shape.head_dim + 12) * absolute + 4;
   const double scaling = (16 + 3) * (2 * absolute + 6);
   const double rounding = in_pairs(config.isa, config.dtype) ? 0x1p-9 : 0;
   return (2 * weight + 2 * scaling + 2 * 512) * 0x1p-24 + 2 * rounding;
@@ -78,17 +94,34 @@ constexpr Shape kShapes[] = {{8, 1, 1},  {16, 4, 1}, {48, 6, 6},  {64, 9, 3},
 constexpr int32_t kLengths[] = {1, 2, 31, 32, 33, 511, 512, 513, 1100};
 constexpr int32_t kBlocks[] = {1, 4, 16, 32, 5};
 constexpr int32_t kWindows[] = {0, 16, 0, 100};
+constexpr int32_t kChunks[] = {0, 0, 64, 0, 1, 0, 600};
 
-// One of many settings, so that every shape, length, block size and window comes with many others.
+// What a softmax may have besides scores: nothing, one thing, or all three.
+void add_extras(Config& config, size_t i) {
+  const bool all = i % 6 == 5;
+  if (all || i % 6 == 1) config.softcap = 1.5F;
+  const auto heads = static_cast<size_t>(config.shape.query_heads);
+  for (size_t head = 0; head < heads; ++head) {
+    const auto number = static_cast<float>(head);
+    if (all || i % 6 == 2) config.sinks.push_back(number * 0.75F - 3);
+    if (all || i % 6 == 3) config.slopes.push_back(std::exp2(-(number + 1)));
+  }
+}
+
+// One of many settings, so that every shape, length, block size, window, chunk and extra comes with
+// many others.
 Config config_of(Isa isa, DType dtype, size_t i) {
   const Shape shape = kShapes[i % std::size(kShapes)];
-  return {.isa = isa,
-          .dtype = dtype,
-          .shape = shape,
-          .block_tokens = kBlocks[(i / 2) % std::size(kBlocks)],
-          .window = kWindows[(i / 3) % std::size(kWindows)],
-          .scale = 2 / std::sqrt(static_cast<float>(shape.head_dim)),
-          .scattered = i % 5 > 2};
+  Config config = {.isa = isa,
+                   .dtype = dtype,
+                   .shape = shape,
+                   .block_tokens = kBlocks[(i / 2) % std::size(kBlocks)],
+                   .window = kWindows[(i / 3) % std::size(kWindows)],
+                   .scale = 2 / std::sqrt(static_cast<float>(shape.head_dim)),
+                   .scattered = i % 5 > 2,
+                   .chunk = kChunks[i % std::size(kChunks)]};
+  add_extras(config, i);
+  return config;
 }
 
 TEST(Attention, MatchesItsDefinition) {
@@ -148,7 +181,7 @@ TEST(Attention, BitsDoNotDependOnChunksBlocksOrLanes) {
     for (size_t i = 0; i < 6; ++i) {
       Config config = config_of(isa, kCacheTypes[i % 3], i);
       config.window = kWindows[i % std::size(kWindows)];
-      config.scattered = i > 3;
+      config.scattered = i == 4;
       const int32_t length = i % 2 == 0 ? 70 : 530;
       const int32_t first = i % 2 == 0 ? 0 : 500;
       config.block_tokens = 16;
@@ -203,14 +236,16 @@ TEST(Attention, BitsDoNotDependOnTheOtherSlices) {
 // One token at a time over a long context: few pieces of work and many splits.
 TEST(Attention, BitsDoNotDependOnHowLanesShareALongContext) {
   for (const Isa isa : isas()) {
-    for (const int32_t window : {0, 1500}) {
-      const Config config = {.isa = isa,
-                             .dtype = DType::kF16,
-                             .shape = {16, 2, 1},
-                             .block_tokens = 16,
-                             .window = window,
-                             .scale = 0.25F,
-                             .scattered = window == 1500};
+    for (const size_t extras : {0, 1, 2, 3, 5}) {
+      const int32_t window = extras % 2 == 0 ? 0 : 1500;
+      Config config = {.isa = isa,
+                       .dtype = DType::kF16,
+                       .shape = {16, 2, 1},
+                       .block_tokens = 16,
+                       .window = window,
+                       .scale = 0.25F,
+                       .scattered = window == 1500};
+      add_extras(config, extras);
       TestSequence sequence = make_sequence(config, 5000, 5);
       TestSequence other = make_sequence(config, 1700, 6);
       TestCache cache(config, 500);
@@ -319,6 +354,8 @@ TEST(Attention, ARowThatIsNotANumberSpoilsNoOther) {
       Config config = config_of(isa, dtype, 3);
       config.window = 0;
       config.scattered = false;
+      config.slopes.clear();
+      add_extras(config, dtype == DType::kF32 ? 0 : 5);
       TestSequence sequence = make_sequence(config, 40, 9);
       TestCache cache(config, 60);
       cache.place(sequence);

@@ -27,7 +27,6 @@ TEST_P(TwinTest, AgreesBitForBit) {
   const Isa tier = GetParam().first;
   const Isa twin = GetParam().second;
   if (!is_supported(tier)) GTEST_SKIP() << "this CPU has no " << name_of(tier);
-  const bool same_width = twin != Isa::kPortable8 || tier != Isa::kPortable16;
   for (const DTypeInfo& info : kDTypes) {
     const int64_t width = std::max(info.block_elements, 96);
     const PackedCase weights = random_weights(info.type, 33, width, 18);
@@ -44,27 +43,58 @@ TEST_P(TwinTest, AgreesBitForBit) {
         const Placed placed = converted(isa, forms, in, 7);
         const Placed out = place({.f32 = true}, 7, 33);
         LanePool(1).run([&](Lane& lane) {
-          CpuOps(kernels_for(isa)).gate_up(lane, weights.packed, up.packed, placed.view, out.view);
+          CpuOps(kernels_for(isa))
+              .hidden(lane, {.gate = &weights.packed, .up = &up.packed}, placed.view, out.view);
         });
         hidden[i].assign(out.view.f32, out.view.f32 + 7 * 33);
       }
       EXPECT_EQ(bits_of(hidden[0]), bits_of(hidden[1])) << info.name;
     }
   }
-  if (!same_width) return;
-  Floats in = random_floats(3 * 1100, 21);
-  const Floats weight = random_floats(1100, 22);
-  Floats normed[2];
-  for (int i = 0; i < 2; ++i) {
-    const Placed out = place({.f32 = true}, 3, 1100);
-    LanePool(1).run([&](Lane& lane) {
-      CpuOps(kernels_for(i == 0 ? tier : twin))
-          .rms_norm(lane, rows_of(in, 3), weight, 1e-6F, out.view);
-    });
-    normed[i].assign(out.view.f32, out.view.f32 + 3 * 1100);
-  }
-  EXPECT_EQ(bits_of(normed[0]), bits_of(normed[1]));
 }
+
+// Sums over lanes agree only where lanes are as many.
+class RowTwinTest : public TwinTest {};
+
+// What a row's norms and sums come to.
+Floats on_rows(Isa isa, const ops::Norm& norm) {
+  constexpr int64_t kRows = 3;
+  constexpr int64_t kWidth = 1100;
+  const CpuOps ops(kernels_for(isa));
+  Floats in = random_floats(kRows * kWidth, 21, 30);
+  const Placed normed = place({.f32 = true}, kRows, kWidth);
+  Floats added = random_floats(kRows * kWidth, 23);
+  LanePool(1).run([&](Lane& lane) {
+    ops.norm(lane, rows_of(in, kRows), norm, normed.view);
+    ops.add(lane, rows_of(in, kRows), &norm, 0.3F, rows_of(added, kRows));
+    ops.norm_in_place(lane, rows_of(in, kRows), norm);
+    ops.scale(lane, rows_of(in, kRows), 1.5F, 2);
+  });
+  Floats all(normed.view.f32, normed.view.f32 + kRows * kWidth);
+  all.insert(all.end(), added.begin(), added.end());
+  all.insert(all.end(), in.begin(), in.end());
+  return all;
+}
+
+TEST_P(RowTwinTest, AgreesBitForBit) {
+  const auto [tier, twin] = GetParam();
+  if (!is_supported(tier)) GTEST_SKIP() << "this CPU has no " << name_of(tier);
+  const Floats weight = random_floats(1100, 22);
+  const Floats bias = random_floats(1100, 24);
+  for (const auto kind : {ops::Norm::Kind::kRms, ops::Norm::Kind::kLayer}) {
+    for (const bool plain : {true, false}) {
+      ops::Norm norm = {.kind = kind, .epsilon = 1e-6F};
+      if (!plain) norm.weight = weight;
+      if (!plain) norm.bias = bias;
+      EXPECT_EQ(bits_of(on_rows(tier, norm)), bits_of(on_rows(twin, norm)));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, RowTwinTest,
+                         testing::Values(std::pair{Isa::kAvx2, Isa::kPortable8},
+                                         std::pair{Isa::kAvx512, Isa::kPortable16},
+                                         std::pair{Isa::kAvx512Bf16, Isa::kPortable16}));
 
 INSTANTIATE_TEST_SUITE_P(Every, TwinTest,
                          testing::Values(std::pair{Isa::kAvx2, Isa::kPortable8},

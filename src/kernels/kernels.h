@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/q8.h"
+#include "kernels/row_ops.h"
 #include "quant/panel.h"
 #include "tensor/dtype.h"
 
@@ -36,6 +37,22 @@ struct RowForms {
   int64_t group_rows = 0;
 };
 
+// A norm of a row (kernels/row_ops.h).
+struct RowNorm {
+  const float* weight = nullptr;  // [width]; null: all 1
+  const float* bias = nullptr;    // [width]; null: none
+  float epsilon = 0;
+  bool centred = false;  // LayerNorm
+};
+
+// Products with the matrices of a hidden layer, of two panels. The biases are added to them there.
+struct HiddenSums {
+  float* gate = nullptr;             // [2, columns, kPanelRows]; null: none
+  float* up = nullptr;               // [2, columns, kPanelRows]
+  const float* gate_bias = nullptr;  // [outputs]; null: none
+  const float* up_bias = nullptr;    // [outputs]; null: none
+};
+
 // Loops of nothing but the instructions that bound a tier's products, in the proportions and with
 // the independent sums that these have, to measure what the CPU can do at most. Each returns how
 // many operations it did; a multiply-add is two.
@@ -58,13 +75,16 @@ struct Kernels {
   // sums: [columns, kPanelRows]; out: [columns, outputs].
   void (*store_panel)(const float* sums, int64_t columns, int64_t outputs, const float* bias,
                       bool add, float* out, int64_t stride);
-  // silu(gate) * up for two panels. gate, up: [2, columns, kPanelRows]; out: the first column's
-  // `outputs` elements, the next ones' `stride` further (q8, q16: the next block).
-  void (*swiglu)(const float* gate, const float* up, int64_t columns, int64_t outputs,
-                 const RowForms& out, int64_t stride);
-  // in / sqrt(mean(in^2) + epsilon) * weight of one row. in, weight: [width].
-  void (*rms_norm)(const float* in, const float* weight, int64_t width, float epsilon,
-                   const RowForms& out);
+  // The hidden layer's outputs of two panels. out: the first column's `outputs` elements, the next
+  // ones' `stride` further (q8, q16: the next block).
+  void (*hidden)(const ActivationFunction& function, const HiddenSums& sums, int64_t columns,
+                 int64_t outputs, const RowForms& out, int64_t stride);
+  // One row's norm. in: [width]; out.f32 may be `in`.
+  void (*norm)(const float* in, const RowNorm& norm, int64_t width, const RowForms& out);
+  // out += scale * norm(in), or scale * in where `norm` is null. in, out: [width].
+  void (*add)(const float* in, const RowNorm* norm, int64_t width, float scale, float* out);
+  // row *= factor, then, with a softcap above 0, row = softcap * tanh(row / softcap). row: [width].
+  void (*scale)(float* row, int64_t width, float factor, float softcap);
   // One row into its forms. in: [width].
   void (*convert)(const float* in, int64_t width, const RowForms& out);
   const AttentionKernels* attention;

@@ -1,79 +1,54 @@
 #include "kernels/ops.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/check.h"
 #include "kernels/kernels.h"
+#include "kernels/panel_product.h"
 #include "kernels/row_groups.h"
 
 namespace millrace::ops {
 namespace {
 
-RowForms forms_of_row(const Activations& out, int64_t row) {
-  const RowGroup group = row_group_at(out.rows, row / kGroupRows);
-  const int64_t column = row - group.first;
-  Q8Block* q8 = q8_of(out, group);
-  Q8Block* q16 = q16_of(out, group);
-  return {.f32 = f32_of(out, row),
-          .bf16 = bf16_of(out, row),
-          .q8 = q8 == nullptr ? nullptr : q8 + column,
-          .q16 = q16 == nullptr ? nullptr : q16 + column,
-          .group_rows = group.rows};
+void check_norm(const Norm& norm, int64_t width) {
+  CHECK(norm.weight.empty() || std::ssize(norm.weight) == width, "a norm's weight of {} for {}",
+        norm.weight.size(), width);
+  CHECK(norm.bias.empty() || std::ssize(norm.bias) == width, "a norm's bias of {} for {}",
+        norm.bias.size(), width);
 }
 
-// Of a group's first row, from column `first` on, a multiple of 32.
-RowForms forms_of_group(const Activations& out, const RowGroup& group, int64_t first) {
-  RowForms forms = forms_of_row(out, group.first);
-  if (forms.f32 != nullptr) forms.f32 += first;
-  if (forms.bf16 != nullptr) forms.bf16 += first;
-  if (forms.q8 != nullptr) forms.q8 += first / kQ8Width * group.rows;
-  if (forms.q16 != nullptr) forms.q16 += 2 * first / kQ8Width * group.rows;
-  return forms;
-}
-
-// Panels of one matrix times groups of activations, in the form that the matrix reads.
-struct PanelProduct {
-  const PackedMatrix& weights;
-  const Activations& in;
-  PanelTimesQ8 times_q8;
-  PanelTimesBf16 times_bf16;
-  PanelTimesF32 times_f32;
-
-  // sums: [group.rows, kPanelRows]
-  void operator()(int64_t panel, const RowGroup& group, float* sums) const {
-    const std::byte* bytes = weights.panel(panel);
-    if (times_q8 != nullptr && in.forms.q8) {
-      times_q8(bytes, in.width, q8_of(in, group), 1, group.rows, sums);
-    } else if (times_q8 != nullptr) {
-      times_q8(bytes, in.width, q16_of(in, group), 2, group.rows, sums);
-    } else if (times_bf16 != nullptr) {
-      times_bf16(bytes, in.width, bf16_of(in, group.first), in.width, group.rows, sums);
-    } else {
-      times_f32(bytes, in.width, f32_of(in, group.first), in.width, group.rows, sums);
-    }
+// A hidden layer's matrices times the activations, and its biases.
+class HiddenProducts {
+ public:
+  HiddenProducts(const Kernels& kernels, const Hidden& hidden, const Activations& in)
+      : hidden_(hidden), up_(product_of(kernels, *hidden.up, in)) {
+    if (hidden.gate != nullptr) gate_.emplace(product_of(kernels, *hidden.gate, in));
   }
+
+  // Of two panels, the second only where there is one.
+  HiddenSums operator()(int64_t panel, int64_t panels, const RowGroup& group) {
+    for (int64_t i = 0; i < panels; ++i) {
+      const int64_t first = i * group.rows * kPanelRows;
+      if (gate_) (*gate_)(panel + i, group, gates_ + first);
+      up_(panel + i, group, ups_ + first);
+    }
+    const int64_t first = panel * kPanelRows;
+    return {.gate = gate_ ? gates_ : nullptr,
+            .up = ups_,
+            .gate_bias = hidden_.gate_bias.empty() ? nullptr : hidden_.gate_bias.data() + first,
+            .up_bias = hidden_.up_bias.empty() ? nullptr : hidden_.up_bias.data() + first};
+  }
+
+ private:
+  const Hidden& hidden_;
+  std::optional<PanelProduct> gate_;
+  PanelProduct up_;
+  alignas(64) float gates_[2 * kPanelSums] = {};
+  alignas(64) float ups_[2 * kPanelSums] = {};
 };
 
-PanelProduct product_of(const Kernels& kernels, const PackedMatrix& weights,
-                        const Activations& in) {
-  CHECK(weights.width() == in.width, "weights of width {} for activations of width {}",
-        weights.width(), in.width);
-  const DType format = weights.format();
-  const bool q8 = (in.forms.q8 || in.forms.q16) && is_quantised(format);
-  const bool bf16 = in.forms.bf16 && format == DType::kBF16 && kernels.times_bf16 != nullptr;
-  CHECK(q8 || bf16 || in.forms.f32, "activations lack the form that {} weights read",
-        info_of(format).name);
-  return {.weights = weights,
-          .in = in,
-          .times_q8 = q8 ? kernels.times_q8(format) : nullptr,
-          .times_bf16 = bf16 ? kernels.times_bf16 : nullptr,
-          .times_f32 = q8 || bf16 ? nullptr : kernels.times_f32(format)};
-}
-
-constexpr int64_t kSums = kGroupRows * kPanelRows;
-
 }  // namespace
-
 void CpuOps::gather(Lane& lane, Rows<const float> in, std::span<const int32_t> indices,
                     Rows<float> out) const {
   lane.for_each_piece(std::ssize(indices), 1, [&](WorkRange piece) {
@@ -92,11 +67,64 @@ void CpuOps::embed(Lane& lane, const PackedMatrix& table, std::span<const TokenI
   });
 }
 
-void CpuOps::rms_norm(Lane& lane, Rows<const float> in, std::span<const float> weight,
-                      float epsilon, const Activations& out) const {
+// In stretches that are whole blocks of every format.
+void CpuOps::add_rows(Lane& lane, const PackedMatrix& table, std::span<const int32_t> indices,
+                      Rows<float> out) const {
+  constexpr int64_t kStretch = 256;
+  lane.for_each_piece(std::ssize(indices), 1, [&](WorkRange rows) {
+    alignas(64) float values[kStretch];
+    for (int64_t i = rows.begin; i < rows.end; ++i) {
+      for (int64_t first = 0; first < table.width(); first += kStretch) {
+        const int64_t count = std::min(kStretch, table.width() - first);
+        table.unpack(indices[static_cast<size_t>(i)], first, count, values);
+        kernels_.add(values, nullptr, count, 1, out.row(i) + first);
+      }
+    }
+  });
+}
+
+// Logits are few rows that are long, so that pieces are parts of rows.
+void CpuOps::scale(Lane& lane, Rows<float> rows, float factor, float softcap) const {
+  constexpr int64_t kPart = 4096;
+  const int64_t parts = (rows.width + kPart - 1) / kPart;
+  lane.for_each_piece(rows.rows * parts, 1, [&](WorkRange piece) {
+    for (int64_t i = piece.begin; i < piece.end; ++i) {
+      const int64_t first = i % parts * kPart;
+      kernels_.scale(rows.row(i / parts) + first, std::min(kPart, rows.width - first), factor,
+                     softcap);
+    }
+  });
+}
+
+void CpuOps::norm(Lane& lane, Rows<const float> in, const Norm& norm,
+                  const Activations& out) const {
+  check_norm(norm, in.width);
   lane.for_each_piece(in.rows, 1, [&](WorkRange rows) {
     for (int64_t i = rows.begin; i < rows.end; ++i) {
-      kernels_.rms_norm(in.row(i), weight.data(), in.width, epsilon, forms_of_row(out, i));
+      kernels_.norm(in.row(i), row_norm_of(norm), in.width, forms_of_row(out, i));
+    }
+  });
+}
+
+void CpuOps::norm_in_place(Lane& lane, Rows<float> rows, const Norm& norm) const {
+  check_norm(norm, rows.width);
+  lane.for_each_piece(rows.rows, 1, [&](WorkRange piece) {
+    for (int64_t i = piece.begin; i < piece.end; ++i) {
+      kernels_.norm(rows.row(i), row_norm_of(norm), rows.width, {.f32 = rows.row(i)});
+    }
+  });
+}
+
+void CpuOps::add(Lane& lane, Rows<const float> in, const Norm* post_norm, float scale,
+                 Rows<float> out) const {
+  RowNorm norm;
+  if (post_norm != nullptr) {
+    check_norm(*post_norm, in.width);
+    norm = row_norm_of(*post_norm);
+  }
+  lane.for_each_piece(in.rows, 1, [&](WorkRange rows) {
+    for (int64_t i = rows.begin; i < rows.end; ++i) {
+      kernels_.add(in.row(i), post_norm == nullptr ? nullptr : &norm, in.width, scale, out.row(i));
     }
   });
 }
@@ -114,7 +142,7 @@ void CpuOps::convert(Lane& lane, Rows<const float> in, const Activations& out) c
 void CpuOps::linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
                     std::span<const float> bias, Store store, Rows<float> out) const {
   const PanelProduct product = product_of(kernels_, weights, in);
-  alignas(64) float sums[kSums];
+  alignas(64) float sums[kPanelSums];
   lane.for_each_piece(weights.panels(), 1, [&](WorkRange panels) {
     for (int64_t t = 0; t < row_groups_of(in.rows); ++t) {
       const RowGroup group = row_group_at(in.rows, t);
@@ -130,28 +158,27 @@ void CpuOps::linear(Lane& lane, const PackedMatrix& weights, const Activations& 
   });
 }
 
-void CpuOps::gate_up(Lane& lane, const PackedMatrix& gate, const PackedMatrix& up,
-                     const Activations& in, const Activations& out) const {
-  const PanelProduct gate_product = product_of(kernels_, gate, in);
-  const PanelProduct up_product = product_of(kernels_, up, in);
-  const int64_t hidden = gate.rows();
-  CHECK(up.rows() == hidden && out.width == hidden, "gate of {}, up of {} rows for an output of {}",
-        hidden, up.rows(), out.width);
-  alignas(64) float gates[2 * kSums] = {};
-  alignas(64) float ups[2 * kSums] = {};
+void CpuOps::hidden(Lane& lane, const Hidden& hidden, const Activations& in,
+                    const Activations& out) const {
+  const int64_t width = hidden.up->rows();
+  CHECK(out.width == width && (hidden.gate == nullptr || hidden.gate->rows() == width),
+        "up of {} rows for an output of {}", width, out.width);
+  CHECK(hidden.gate_bias.empty() ||
+        (hidden.gate != nullptr && std::ssize(hidden.gate_bias) == width));
+  CHECK(hidden.up_bias.empty() || std::ssize(hidden.up_bias) == width);
+  CHECK(hidden.gate != nullptr || hidden.function.kind != ActivationFunction::Kind::kClampedSwiglu,
+        "a clamped SwiGLU without a gate");
+  HiddenProducts products(kernels_, hidden, in);
   constexpr int64_t kTogether = 2;  // panels that make a block of the q8 form
-  lane.for_each_piece(gate.panels(), kTogether, [&](WorkRange panels) {
+  lane.for_each_piece(hidden.up->panels(), kTogether, [&](WorkRange panels) {
     for (int64_t t = 0; t < row_groups_of(in.rows); ++t) {
       const RowGroup group = row_group_at(in.rows, t);
       for (int64_t panel = panels.begin; panel < panels.end; panel += kTogether) {
-        for (int64_t i = 0; i < std::min(kTogether, panels.end - panel); ++i) {
-          gate_product(panel + i, group, gates + i * group.rows * kPanelRows);
-          up_product(panel + i, group, ups + i * group.rows * kPanelRows);
-        }
+        const HiddenSums sums = products(panel, std::min(kTogether, panels.end - panel), group);
         const int64_t first = panel * kPanelRows;
-        const int64_t outputs = std::min<int64_t>(kTogether * kPanelRows, hidden - first);
-        kernels_.swiglu(gates, ups, group.rows, outputs, forms_of_group(out, group, first),
-                        out.width);
+        kernels_.hidden(hidden.function, sums, group.rows,
+                        std::min<int64_t>(kTogether * kPanelRows, width - first),
+                        forms_of_group(out, group, first), out.width);
       }
     }
   });

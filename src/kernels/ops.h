@@ -8,7 +8,9 @@
 #include "base/system/lanes.h"
 #include "kernels/activations.h"
 #include "kernels/attention_ops.h"
+#include "kernels/experts.h"
 #include "kernels/isa.h"
+#include "kernels/row_ops.h"
 #include "quant/packed_matrix.h"
 #include "tensor/view.h"
 
@@ -36,10 +38,25 @@ class Ops {
   virtual void gather(Lane& lane, Rows<const float> in, std::span<const int32_t> indices,
                       Rows<float> out) const = 0;
 
-  // RMSNorm (Zhang and Sennrich 2019): out = in / sqrt(mean(in^2) + epsilon) * weight, in every
-  // form `out` has. in: [rows, width].
-  virtual void rms_norm(Lane& lane, Rows<const float> in, std::span<const float> weight,
-                        float epsilon, const Activations& out) const = 0;
+  // out[i] += row indices[i] of `table` as float32: learned positions. table: [rows, width]; out:
+  // [indices, width].
+  virtual void add_rows(Lane& lane, const PackedMatrix& table, std::span<const int32_t> indices,
+                        Rows<float> out) const = 0;
+
+  // rows = rows * factor, then, with a softcap above 0, softcap * tanh(rows / softcap).
+  virtual void scale(Lane& lane, Rows<float> rows, float factor, float softcap) const = 0;
+
+  // out = norm(in), in every form `out` has. in: [rows, width].
+  virtual void norm(Lane& lane, Rows<const float> in, const Norm& norm,
+                    const Activations& out) const = 0;
+
+  // rows = norm(rows).
+  virtual void norm_in_place(Lane& lane, Rows<float> rows, const Norm& norm) const = 0;
+
+  // The residual connection of what was computed apart: out += scale * post_norm(in); null: no
+  // norm. in, out: [rows, width].
+  virtual void add(Lane& lane, Rows<const float> in, const Norm* post_norm, float scale,
+                   Rows<float> out) const = 0;
 
   // Brings float32 rows into the forms of `out`.
   virtual void convert(Lane& lane, Rows<const float> in, const Activations& out) const = 0;
@@ -49,10 +66,10 @@ class Ops {
   virtual void linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
                       std::span<const float> bias, Store store, Rows<float> out) const = 0;
 
-  // SwiGLU (Shazeer 2020): out = silu(in * gate^T) * (in * up^T), in every form `out` has. gate,
-  // up: [hidden, width].
-  virtual void gate_up(Lane& lane, const PackedMatrix& gate, const PackedMatrix& up,
-                       const Activations& in, const Activations& out) const = 0;
+  // A feed-forward network's hidden layer of in * gate^T + gate_bias and in * up^T + up_bias, in
+  // every form `out` has. in: [rows, width]; out: [rows, hidden].
+  virtual void hidden(Lane& lane, const Hidden& hidden, const Activations& in,
+                      const Activations& out) const = 0;
 
   // The rotations of a batch's rows, once a step for all layers that share `rope`. angles: [rows,
   // rotated], the cosines of the pairs and then their sines, both times the magnitude.
@@ -60,11 +77,10 @@ class Ops {
                            Rows<float> angles) const = 0;
 
   // Norms and rotates the queries in place and the keys on their way into the cache; stores keys
-  // and values at their slots, rounded to the cache's type. angles: what rope_angles() made;
-  // queries: [rows, query_heads * head_dim]; keys, values: [rows, heads * head_dim].
-  virtual void rope_and_store(Lane& lane, const AttentionRows& rows, Rope::Pairs pairs,
-                              Rows<const float> angles, const HeadNorm& norm, Rows<float> queries,
-                              Rows<const float> keys, Rows<const float> values,
+  // and values at their slots, rounded to the cache's type. queries: [rows, query_heads *
+  // head_dim]; keys, values: [rows, heads * head_dim], of width 0 where another layer stores them.
+  virtual void rope_and_store(Lane& lane, const AttentionRows& rows, const Rotation& rotation,
+                              Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                               const KvLayer& cache) const = 0;
 
   // Attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): tiles of 32 keys
@@ -76,6 +92,36 @@ class Ops {
   virtual void attention(Lane& lane, const AttentionRows& rows, const AttentionShape& shape,
                          Rows<const float> queries, const KvLayer& cache,
                          std::span<std::byte> memory, Rows<float> out) const = 0;
+
+  // Mixtures of experts (kernels/experts.h). First each row's experts and weights. logits: [rows,
+  // experts], changed; choice: [rows, experts], memory.
+  virtual void route(Lane& lane, const Routing& routing, Rows<float> logits, Rows<float> choice,
+                     const Dispatch& out) const = 0;
+
+  // Then the places, from the experts of all rows.
+  virtual void dispatch(Lane& lane, const Dispatch& dispatch) const = 0;
+
+  // The rows of `in` at their places, in every form `out` has, which are forms of `in`. out:
+  // [places, width].
+  virtual void gather_dispatched(Lane& lane, const Activations& in, const Dispatch& dispatch,
+                                 const Activations& out) const = 0;
+
+  // The hidden layers, place by place with its expert's matrices, in every form `out` has. in:
+  // [places, width], or the only row, which all places have; out: [places, hidden]. Matrices of
+  // experts without rows are not read.
+  virtual void expert_hidden(Lane& lane, const ExpertHidden& hidden, const Activations& in,
+                             const Dispatch& dispatch, const Activations& out) const = 0;
+
+  // out = in * weights^T + bias, place by place. in: [places, hidden]; bias: [experts, width] or
+  // empty; out: [places, width].
+  virtual void expert_linear(Lane& lane, const ExpertMatrix& weights, const Activations& in,
+                             std::span<const float> bias, const Dispatch& dispatch,
+                             Rows<float> out) const = 0;
+
+  // out (or out +=) = the sum of a row's experts, best first, and what a shared expert adds.
+  // outputs: [places, width], changed; out: [rows, width].
+  virtual void combine(Lane& lane, const Dispatch& dispatch, const Combination& combination,
+                       Rows<float> outputs, Store store, Rows<float> out) const = 0;
 };
 
 // The operations on one tier of this CPU's instruction sets (kernels/isa.h).
@@ -88,22 +134,39 @@ class CpuOps final : public Ops {
              Rows<float> out) const override;
   void gather(Lane& lane, Rows<const float> in, std::span<const int32_t> indices,
               Rows<float> out) const override;
-  void rms_norm(Lane& lane, Rows<const float> in, std::span<const float> weight, float epsilon,
-                const Activations& out) const override;
+  void add_rows(Lane& lane, const PackedMatrix& table, std::span<const int32_t> indices,
+                Rows<float> out) const override;
+  void scale(Lane& lane, Rows<float> rows, float factor, float softcap) const override;
+  void norm(Lane& lane, Rows<const float> in, const Norm& norm,
+            const Activations& out) const override;
+  void norm_in_place(Lane& lane, Rows<float> rows, const Norm& norm) const override;
+  void add(Lane& lane, Rows<const float> in, const Norm* post_norm, float scale,
+           Rows<float> out) const override;
   void convert(Lane& lane, Rows<const float> in, const Activations& out) const override;
   void linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
               std::span<const float> bias, Store store, Rows<float> out) const override;
-  void gate_up(Lane& lane, const PackedMatrix& gate, const PackedMatrix& up, const Activations& in,
-               const Activations& out) const override;
+  void hidden(Lane& lane, const Hidden& hidden, const Activations& in,
+              const Activations& out) const override;
   void rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> positions,
                    Rows<float> angles) const override;
-  void rope_and_store(Lane& lane, const AttentionRows& rows, Rope::Pairs pairs,
-                      Rows<const float> angles, const HeadNorm& norm, Rows<float> queries,
-                      Rows<const float> keys, Rows<const float> values,
+  void rope_and_store(Lane& lane, const AttentionRows& rows, const Rotation& rotation,
+                      Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                       const KvLayer& cache) const override;
   void attention(Lane& lane, const AttentionRows& rows, const AttentionShape& shape,
                  Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
                  Rows<float> out) const override;
+  void route(Lane& lane, const Routing& routing, Rows<float> logits, Rows<float> choice,
+             const Dispatch& out) const override;
+  void dispatch(Lane& lane, const Dispatch& dispatch) const override;
+  void gather_dispatched(Lane& lane, const Activations& in, const Dispatch& dispatch,
+                         const Activations& out) const override;
+  void expert_hidden(Lane& lane, const ExpertHidden& hidden, const Activations& in,
+                     const Dispatch& dispatch, const Activations& out) const override;
+  void expert_linear(Lane& lane, const ExpertMatrix& weights, const Activations& in,
+                     std::span<const float> bias, const Dispatch& dispatch,
+                     Rows<float> out) const override;
+  void combine(Lane& lane, const Dispatch& dispatch, const Combination& combination,
+               Rows<float> outputs, Store store, Rows<float> out) const override;
 
  private:
   const Kernels& kernels_;

@@ -19,6 +19,7 @@ PackedCase extreme_weights(DType type, int64_t rows, int64_t width, uint8_t code
   visit_format(type, [&]<typename Block>(std::type_identity<Block>) {
     for (size_t i = 0; i < blocks.size(); i += sizeof(Block)) {
       auto block = load_block<Block>(blocks.data() + i);
+      if constexpr (requires { block.e; }) block.e = 127;
       if constexpr (requires { block.d; }) block.d = f16_of_f32(1);
       if constexpr (requires { block.m; }) block.m = f16_of_f32(-3);
       if constexpr (requires { block.dmin; }) block.dmin = f16_of_f32(0.5F);
@@ -133,7 +134,7 @@ TEST_P(OpsTest, LinearAddsBiasAndResidual) {
 
 TEST_P(OpsTest, ExtremeCodesAndActivationsDoNotSaturate) {
   const int64_t width = std::max(info_of(type_).block_elements, 64);
-  for (const uint8_t code_byte : std::vector<uint8_t>{0x00, 0x80, 0x7f, 0xff}) {
+  for (const uint8_t code_byte : std::vector<uint8_t>{0x00, 0x80, 0x77, 0x7f, 0xff}) {
     const PackedCase weights = extreme_weights(type_, 16, width, code_byte);
     for (const int pattern : {0, 1, 2}) {
       Floats in(at(5 * width));
@@ -172,7 +173,7 @@ TEST_P(OpsTest, RowsThatAreNotFiniteHarmNoOther) {
 
 // The exponential is good to 4 roundings (its argument to one, the polynomial to two, the scaling
 // to none), then come a sum, a quotient and a product.
-TEST_P(OpsTest, GateUpIsSwiglu) {
+TEST_P(OpsTest, HiddenIsSwiglu) {
   const bool whole_blocks = is_quantised(type_);
   const int64_t width = whole_blocks ? 256 : 19;
   for (const int64_t hidden : {whole_blocks ? 96 : 50, 32, 160}) {
@@ -187,7 +188,8 @@ TEST_P(OpsTest, GateUpIsSwiglu) {
         const Placed out = place(out_forms, rows, hidden);
         const int lanes = static_cast<int>(rows % 4) + 1;
         LanePool(lanes).run([&](Lane& lane) {
-          CpuOps(kernels_for(isa_)).gate_up(lane, gate.packed, up.packed, placed.view, out.view);
+          CpuOps(kernels_for(isa_))
+              .hidden(lane, {.gate = &gate.packed, .up = &up.packed}, placed.view, out.view);
         });
         const Floats gates = linear(isa_, gate, forms, in, rows);
         const Floats ups = linear(isa_, up, forms, in, rows);
@@ -215,6 +217,21 @@ TEST_P(OpsTest, EmbedGivesRowsOfTheTable) {
     for (int64_t k = 0; k < width; ++k) {
       EXPECT_EQ(out[i * at(width) + at(k)], table.values[at(tokens[i] * width + k)]);
     }
+  }
+}
+
+TEST_P(OpsTest, AddRowsAddsRowsOfTheTable) {
+  const int64_t width = info_of(type_).block_elements == 1 ? 301 : 512;
+  const PackedCase table = random_weights(type_, 40, width, 15);
+  const std::vector<int32_t> indices = {39, 0, 17, 17, 16};
+  const Floats start = random_floats(5 * width, 16);
+  Floats out = start;
+  LanePool(2).run([&](Lane& lane) {
+    CpuOps(kernels_for(isa_)).add_rows(lane, table.packed, indices, rows_of(out, 5));
+  });
+  for (size_t i = 0; i < out.size(); ++i) {
+    const int64_t row = indices[i / at(width)];
+    EXPECT_EQ(out[i], start[i] + table.values[at(row * width) + i % at(width)]);
   }
 }
 

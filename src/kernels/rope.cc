@@ -6,21 +6,53 @@
 #include "kernels/attention_kernels.h"
 #include "kernels/kernels.h"
 #include "kernels/ops.h"
+#include "kernels/row_groups.h"
 
 namespace millrace::ops {
 namespace {
 
-std::span<const float> row_of(Rows<const float> rows, int64_t row) {
-  return {rows.row(row), static_cast<size_t>(rows.width)};
+void check_head_norm(const Norm& norm, int64_t heads, int64_t head_dim) {
+  for (const std::span<const float> vector : {norm.weight, norm.bias}) {
+    const int64_t size = std::ssize(vector);
+    CHECK(size == 0 || size == head_dim || size == heads * head_dim,
+          "a norm of {} for {} heads of {}", size, heads, head_dim);
+  }
 }
 
-void norm_and_rotate(const Kernels& kernels, Rope::Pairs pairs, std::span<const float> angles,
-                     std::span<const float> weight, float epsilon, int32_t head_dim, float* head) {
-  if (!weight.empty()) {
-    kernels.rms_norm(head, weight.data(), head_dim, epsilon, {.f32 = head});
+// Norms and rotates the heads of one row's queries or keys.
+struct HeadTurner {
+  const Kernels& kernels;
+  const Rotation& rotation;
+  const Norm& norm;
+  int64_t row;
+  int32_t head_dim;
+
+  void operator()(int64_t head, float* values) const {
+    const HeadNorms::Place place = rotation.norms.place;
+    if (place == HeadNorms::Place::kBeforeRotation) norm_head(head, values);
+    kernels.attention->rotate(values, rotation.angles.row(row),
+                              static_cast<int32_t>(rotation.angles.width),
+                              rotation.pairs == Rope::Pairs::kHalves);
+    if (place == HeadNorms::Place::kAfterRotation) norm_head(head, values);
   }
-  kernels.attention->rotate(head, angles.data(), static_cast<int32_t>(angles.size()),
-                            pairs == Rope::Pairs::kHalves);
+
+ private:
+  void norm_head(int64_t head, float* values) const {
+    const auto of_head = [&](std::span<const float> vector) -> const float* {
+      if (vector.empty()) return nullptr;
+      return vector.data() + (std::ssize(vector) == head_dim ? 0 : head * head_dim);
+    };
+    RowNorm row_norm = row_norm_of(norm);
+    row_norm.weight = of_head(norm.weight);
+    row_norm.bias = of_head(norm.bias);
+    kernels.norm(values, row_norm, head_dim, {.f32 = values});
+  }
+};
+
+float temperature_at(const Rotation& rotation, int32_t position) {
+  const int32_t lengths = (position + rotation.temperature_offset) / rotation.temperature_length;
+  const double growth = std::log1p(static_cast<double>(lengths));
+  return static_cast<float>(1 + rotation.temperature * growth);
 }
 
 }  // namespace
@@ -41,14 +73,25 @@ void CpuOps::rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> 
   });
 }
 
-void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, Rope::Pairs pairs,
-                            Rows<const float> angles, const HeadNorm& norm, Rows<float> queries,
-                            Rows<const float> keys, Rows<const float> values,
+void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, const Rotation& rotation,
+                            Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                             const KvLayer& cache) const {
-  CHECK(cache.head_dim <= kHeadDimMax, "heads of {} elements", cache.head_dim);
   const int32_t head_dim = cache.head_dim;
   const int64_t query_heads = queries.width / head_dim;
-  const int64_t heads = query_heads + cache.heads;  // of a row; a key goes with its value
+  const int64_t key_heads = keys.width / head_dim;
+  const int64_t heads = query_heads + key_heads;  // of a row; a key goes with its value
+  CHECK(head_dim <= kHeadDimMax, "heads of {} elements", head_dim);
+  CHECK(rotation.angles.width <= head_dim && keys.width == values.width);
+  CHECK(rotation.temperature == 0 || rotation.temperature_length > 0);
+  check_head_norm(rotation.norms.query, query_heads, head_dim);
+  check_head_norm(rotation.norms.key, cache.heads, head_dim);
+  const auto turn_query = [&](int64_t row, int64_t head) {
+    float* query = queries.row(row) + head * head_dim;
+    HeadTurner{kernels_, rotation, rotation.norms.query, row, head_dim}(head, query);
+    if (rotation.temperature == 0) return;
+    kernels_.scale(query, head_dim,
+                   temperature_at(rotation, rows.positions[static_cast<size_t>(row)]), 0);
+  };
   lane.for_each_piece(queries.rows * heads, 1, [&](WorkRange mine) {
     alignas(64) float key[kHeadDimMax];
     for (const AttentionSlice& slice : rows.slices) {
@@ -58,15 +101,13 @@ void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, Rope::Pairs p
         const int64_t row = item / heads;
         const int64_t head = item % heads - query_heads;
         if (head < 0) {
-          norm_and_rotate(kernels_, pairs, row_of(angles, row), norm.query, norm.epsilon, head_dim,
-                          queries.row(row) + (head + query_heads) * head_dim);
+          turn_query(row, head + query_heads);
           continue;
         }
         if (rows.positions[static_cast<size_t>(row)] < slice.write_from) continue;
         std::memcpy(key, keys.row(row) + head * head_dim,
                     static_cast<size_t>(head_dim) * sizeof(float));
-        norm_and_rotate(kernels_, pairs, row_of(angles, row), norm.key, norm.epsilon, head_dim,
-                        key);
+        HeadTurner{kernels_, rotation, rotation.norms.key, row, head_dim}(head, key);
         kernels_.attention->store_token(kv_head(cache, numbers_of(slice.table), head),
                                         rows.slots[static_cast<size_t>(row)], key,
                                         values.row(row) + head * head_dim);

@@ -25,6 +25,8 @@ struct LoadOptions {
   Isa isa = best_isa();  // that the model will run on: it decides the forms of activations
   // A folder in which packed weights are kept for the next start; empty: they are not.
   std::string pack_cache;
+  // Bytes of memory for weights; what does not fit is read from the pack in each pass. 0: all fit.
+  int64_t weight_memory = 0;
   // Called on the caller's thread after each tensor with the share of bytes packed, 0 to 1; may be
   // empty.
   std::function<void(double)> progress;
@@ -34,8 +36,12 @@ struct LoadOptions {
 // may be closed afterwards. Errors name the tensor: what the file holds is used or refused before
 // anything is packed, and values that are not numbers are INVALID_ARGUMENT.
 // With a pack of this very file in the folder, matrices are read from that, on a thread for each
-// lane but one, and the model is there before they are: Model::await_weights. A pack that cannot be
-// used or kept is a warning in the log.
+// lane but one, and the model is there before they are: Model::await_weights. Without one it is
+// written behind the scenes: Model::await_pack. A pack that cannot be used or kept is a warning in
+// the log.
+// Where the weights do not fit their memory, the model has streamed() weights, and a pack that
+// cannot be written is an error; RESOURCE_EXHAUSTED: the memory is too little, and how much would
+// do; INVALID_ARGUMENT: there is no folder for packs.
 absl::StatusOr<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint,
                                                   const LoadOptions& options, LanePool& lanes);
 

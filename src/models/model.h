@@ -4,7 +4,9 @@
 #include <span>
 #include <utility>
 
+#include "models/packing/pack_saver.h"
 #include "models/packing/pending_weights.h"
+#include "models/packing/streamed_weights.h"
 #include "models/spec.h"
 #include "nn/forward.h"
 #include "tensor/buffer.h"
@@ -17,17 +19,22 @@ struct WeightMemory {
   Buffer vectors;   // float32
 };
 
+// Whence and whither weights are on their way while a model is used; each may be null.
+struct WeightTraffic {
+  std::unique_ptr<PackSaver> saver;
+  std::unique_ptr<PendingWeights> pending;  // may start the saver
+  std::unique_ptr<StreamedWeights> streamed;
+};
+
 // A loaded model: its spec, its weights, and the network that reads them. Constant; any number of
 // executors may run it.
 class Model {
  public:
-  // pending: null where the memory holds all of the weights already.
-  Model(ModelSpec spec, Network network, WeightMemory weights,
-        std::unique_ptr<PendingWeights> pending)
+  Model(ModelSpec spec, Network network, WeightMemory weights, WeightTraffic traffic)
       : spec_(std::move(spec)),
         weights_(std::move(weights)),
         network_(std::move(network)),
-        pending_(std::move(pending)) {}
+        traffic_(std::move(traffic)) {}
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
 
@@ -39,20 +46,27 @@ class Model {
     return {weights_.matrices.data(), static_cast<size_t>(weights_.matrices.size())};
   }
 
-  // Returns when all weights are in memory, which they need not be before the first step; `lanes`
-  // are idle and help. The error of every call after the first one that failed is the same.
+  // Returns when all weights are in memory that stay there, which they need not be before the first
+  // step; `lanes` are idle and help. The error of every call after the first one that failed is the
+  // same.
   absl::Status await_weights(LanePool& lanes) const {
-    return pending_ == nullptr ? absl::OkStatus() : pending_->await(lanes);
+    if (traffic_.streamed != nullptr) return traffic_.streamed->await_residents();
+    return traffic_.pending == nullptr ? absl::OkStatus() : traffic_.pending->await(lanes);
   }
-  bool has_weights() const { return pending_ == nullptr || pending_->are_there(); }
+  // Returns when the pack that the next start will find has been written, if one is.
+  void await_pack() const {
+    if (traffic_.saver != nullptr) traffic_.saver->await();
+  }
   // Whether they are read from a pack.
-  bool is_from_pack() const { return pending_ != nullptr; }
+  bool is_from_pack() const { return traffic_.pending != nullptr || traffic_.streamed != nullptr; }
+  // What passes must go through, as they need weights that are not in memory; null: all are.
+  StreamedWeights* streamed() const { return traffic_.streamed.get(); }
 
  private:
   ModelSpec spec_;
   WeightMemory weights_;
   Network network_;
-  std::unique_ptr<PendingWeights> pending_;  // its threads write to weights_
+  WeightTraffic traffic_;  // its threads use weights_
 };
 
 }  // namespace millrace

@@ -1,6 +1,5 @@
 #include "models/model_kind.h"
 
-#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -42,26 +41,16 @@ absl::Status check_quantisation(const Metadata& metadata) {
   return unimplemented("key '{}' is {}: only {} is supported", kKey, version, kVersion);
 }
 
-std::string supported_archs() {
-  std::string names;
-  for (const Arch& arch : all_archs()) {
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", arch.name);
-  }
-  return names;
-}
-
 absl::Status check_architecture(std::string_view name) {
-  if (std::ranges::find(all_archs(), name, &Arch::name) != all_archs().end()) {
-    return absl::OkStatus();
-  }
+  if (find_arch(name) != nullptr) return absl::OkStatus();
   const std::string shown = escape_for_log(name.substr(0, 80));
   if (is_foreign_arch(name)) {
     return unimplemented("architecture '{}' is not supported yet; supported are: {}", shown,
-                         supported_archs());
+                         arch_names());
   }
   return unimplemented(
       "architecture '{}' is not known: the file may be newer than this Millrace; supported are: {}",
-      shown, supported_archs());
+      shown, arch_names());
 }
 
 }  // namespace

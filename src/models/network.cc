@@ -1,49 +1,65 @@
 #include "models/network.h"
 
-#include <utility>
-#include <variant>
+#include "models/weights_plan.h"
 
 namespace millrace {
 namespace {
 
-std::unique_ptr<Sublayer> make_sublayer(const AttentionSpec& spec) {
-  return std::make_unique<Attention>(spec);
+absl::Status load_norm_or_none(const NormSpec& spec, int64_t width, Weights& weights,
+                               std::optional<ops::Norm>& norm) {
+  if (!spec) return absl::OkStatus();
+  ASSIGN_OR_RETURN(norm, load_norm(spec, width, weights));
+  return absl::OkStatus();
 }
-std::unique_ptr<Sublayer> make_sublayer(const FfnSpec& spec) { return std::make_unique<Ffn>(spec); }
 
-absl::StatusOr<std::span<const float>> load_ends(const ModelSpec& spec, Weights& weights,
-                                                 Network& network) {
-  ASSIGN_OR_RETURN(network.embedding,
-                   weights.matrix({Role::kTokenEmbedding, spec.vocab_size, spec.width}));
-  network.head = network.embedding;
-  if (!spec.tied_embeddings) {
-    ASSIGN_OR_RETURN(network.head, weights.matrix({Role::kOutput, spec.vocab_size, spec.width}));
+absl::Status load_embedding(const ModelSpec& spec, Weights& weights, Network& network) {
+  RETURN_IF_ERROR(network.embedding.load(weights, {"token_embd", spec.vocab_size, spec.width},
+                                         InputForm::kCompact));
+  network.embedding_scale = spec.embedding_scale;
+  if (spec.learned_positions > 0) {
+    RETURN_IF_ERROR(network.positions.emplace().load(
+        weights, {"position_embd", spec.learned_positions, spec.width}, InputForm::kCompact));
   }
-  // The head's rounding errors would show in the log-probabilities as they are.
-  network.head_forms = weights.input_forms(network.head.format(), InputForm::kExact);
-  ASSIGN_OR_RETURN(network.output_norm, weights.vector(Role::kOutputNorm, spec.width));
-  if (!spec.rope.has_factors) return std::span<const float>();
-  return weights.vector(Role::kRopeFactors, spec.rope.rotated / 2);
+  return load_norm_or_none(spec.embedding_norm, spec.width, weights, network.embedding_norm);
+}
+
+absl::Status load_head(const ModelSpec& spec, Weights& weights, Network& network) {
+  const MatrixOrder order = {"output", spec.vocab_size, spec.width};
+  const VectorOrder bias = {"output.bias", spec.vocab_size};
+  const std::span<const VectorOrder> biases(&bias, spec.head_bias ? 1 : 0);
+  // Rounding errors here would show in the log-probabilities as they are.
+  if (spec.tied_embeddings) {
+    RETURN_IF_ERROR(network.head.load_tied(network.embedding, weights, InputForm::kExact, biases));
+  } else {
+    RETURN_IF_ERROR(network.head.load(weights, {&order, 1}, InputForm::kExact, biases));
+  }
+  network.logit_scale = spec.logit_scale;
+  network.logit_softcap = spec.logit_softcap;
+  return load_norm_or_none(spec.output_norm, spec.width, weights, network.output_norm);
+}
+
+absl::Status load_layer(const LayerSpec& spec, int64_t width, Weights& weights, Network& network) {
+  Layer& layer = network.layers.emplace_back();
+  for (const StageSpec& stage : spec.stages) {
+    layer.stages.emplace_back(stage, width, network.ropes);
+    RETURN_IF_ERROR(layer.stages.back().load(weights));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<std::span<const float>> load_network(const ModelSpec& spec,
-                                                    WeightsOfLayer weights_of, Network& network) {
+absl::Status load_network(const ModelSpec& spec, WeightsOfLayer weights_of, Network& network) {
   network.width = spec.width;
   network.vocab_size = spec.vocab_size;
-  network.norm_epsilon = spec.norm_epsilon;
-  ASSIGN_OR_RETURN(const std::span<const float> rope_factors,
-                   load_ends(spec, *weights_of(0), network));
-  for (size_t layer = 0; layer < spec.layers.size(); ++layer) {
-    const std::unique_ptr<Weights> weights = weights_of(static_cast<int32_t>(layer));
-    for (const SublayerBody& body : spec.layers[layer].sublayers) {
-      auto sublayer = std::visit([](const auto& s) { return make_sublayer(s); }, body);
-      RETURN_IF_ERROR(sublayer->load(*weights));
-      network.sublayers.push_back(std::move(sublayer));
-    }
+  const std::unique_ptr<Weights> ends = weights_of(kNoLayer);
+  RETURN_IF_ERROR(load_embedding(spec, *ends, network));
+  RETURN_IF_ERROR(load_head(spec, *ends, network));
+  int32_t number = 0;
+  for (const LayerSpec& layer : spec.layers) {
+    RETURN_IF_ERROR(load_layer(layer, spec.width, *weights_of(number++), network));
   }
-  return rope_factors;
+  return network.ropes.load(*ends);
 }
 
 }  // namespace millrace

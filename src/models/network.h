@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 
 #include <absl/functional/function_ref.h>
 
@@ -15,10 +14,8 @@ namespace millrace {
 
 using WeightsOfLayer = absl::FunctionRef<std::unique_ptr<Weights>(int32_t layer)>;
 
-// Orders every weight of the spec, first those outside the layers (from layer 0's weights), and
-// makes the network of them but for its rope, whose factors it returns: empty where there are none.
-// The order is always the same.
-absl::StatusOr<std::span<const float>> load_network(const ModelSpec& spec,
-                                                    WeightsOfLayer weights_of, Network& network);
+// Orders every weight of the spec, first those outside of the layers (of layer kNoLayer), and makes
+// the network of them; its ropes have no frequencies yet. The order is always the same.
+absl::Status load_network(const ModelSpec& spec, WeightsOfLayer weights_of, Network& network);
 
 }  // namespace millrace

@@ -8,7 +8,7 @@
 #include "base/random.h"
 #include "files/checkpoint.h"
 #include "files/gguf_writer.h"
-#include "models/arch/family.h"
+#include "models/weights_plan.h"
 #include "quant/format.h"
 
 namespace millrace {
@@ -49,46 +49,76 @@ Metadata metadata_of(const RandomModelShape& shape) {
   integer("attention.value_length", shape.head_dim);
   integer("rope.dimension_count", shape.head_dim);
   if (shape.window > 0) integer("attention.sliding_window", shape.window);
-  metadata.set_number(fmt::format("{}.attention.layer_norm_rms_epsilon", shape.architecture), 1e-5);
+  if (shape.architecture == "gemma3") integer("attention.sliding_window_pattern", 2);
+  if (shape.experts > 0) {
+    integer("expert_count", shape.experts);
+    integer("expert_used_count", shape.chosen);
+    integer("expert_feed_forward_length", shape.hidden);
+  }
+  if (shape.architecture == "granitemoe") metadata.set_number("granitemoe.logit_scale", 1);
+  const std::string_view epsilon =
+      shape.architecture == "command-r" ? "layer_norm_epsilon" : "layer_norm_rms_epsilon";
+  metadata.set_number(fmt::format("{}.attention.{}", shape.architecture, epsilon), 1e-5);
   return metadata;
 }
 
 void plan_layer(const RandomModelShape& shape, int32_t layer, std::vector<TensorPlan>& plans) {
   const int64_t queries = shape.heads * shape.head_dim;
   const int64_t keys = shape.kv_heads * shape.head_dim;
-  const auto matrix = [&](Role role, int64_t rows, int64_t width) {
-    plans.push_back({gguf_tensor_name(role, layer), shape.format, {rows, width}});
+  const auto matrix = [&](std::string_view name, int64_t rows, int64_t width) {
+    plans.push_back(
+        {tensor_name(fmt::format("{}.weight", name), layer), shape.format, {rows, width}});
   };
-  const auto vector = [&](Role role, int64_t size) {
-    plans.push_back({gguf_tensor_name(role, layer), DType::kF32, {size}});
+  const auto vector = [&](std::string_view name, int64_t size) {
+    plans.push_back({tensor_name(name, layer), DType::kF32, {size}});
   };
-  vector(Role::kAttentionNorm, shape.width);
-  matrix(Role::kQuery, queries, shape.width);
-  matrix(Role::kKey, keys, shape.width);
-  matrix(Role::kValue, keys, shape.width);
-  matrix(Role::kAttentionOutput, shape.width, queries);
+  vector("attn_norm.weight", shape.width);
+  matrix("attn_q", queries, shape.width);
+  matrix("attn_k", keys, shape.width);
+  matrix("attn_v", keys, shape.width);
+  matrix("attn_output", shape.width, queries);
   if (shape.architecture == "qwen2") {
-    vector(Role::kQueryBias, queries);
-    vector(Role::kKeyBias, keys);
-    vector(Role::kValueBias, keys);
+    vector("attn_q.bias", queries);
+    vector("attn_k.bias", keys);
+    vector("attn_v.bias", keys);
   }
-  if (shape.architecture == "qwen3") {
-    vector(Role::kQueryNorm, shape.head_dim);
-    vector(Role::kKeyNorm, shape.head_dim);
+  if (shape.architecture.starts_with("qwen3") || shape.architecture == "gemma3") {
+    vector("attn_q_norm.weight", shape.head_dim);
+    vector("attn_k_norm.weight", shape.head_dim);
   }
-  vector(Role::kFfnNorm, shape.width);
-  matrix(Role::kGate, shape.hidden, shape.width);
-  matrix(Role::kUp, shape.hidden, shape.width);
-  matrix(Role::kDown, shape.width, shape.hidden);
+  if (shape.architecture == "olmoe") {
+    vector("attn_q_norm.weight", queries);
+    vector("attn_k_norm.weight", keys);
+  }
+  if (shape.architecture == "gemma3") {
+    vector("post_attention_norm.weight", shape.width);
+    vector("post_ffw_norm.weight", shape.width);
+  }
+  if (shape.architecture != "command-r") vector("ffn_norm.weight", shape.width);
+  if (shape.experts > 0) {
+    const auto experts = [&](std::string_view name, int64_t rows, int64_t width) {
+      plans.push_back({tensor_name(fmt::format("{}.weight", name), layer),
+                       shape.format,
+                       {shape.experts, rows, width}});
+    };
+    plans.push_back(
+        {tensor_name("ffn_gate_inp.weight", layer), DType::kF32, {shape.experts, shape.width}});
+    experts("ffn_gate_exps", shape.hidden, shape.width);
+    experts("ffn_up_exps", shape.hidden, shape.width);
+    experts("ffn_down_exps", shape.width, shape.hidden);
+    return;
+  }
+  matrix("ffn_gate", shape.hidden, shape.width);
+  matrix("ffn_up", shape.hidden, shape.width);
+  matrix("ffn_down", shape.width, shape.hidden);
 }
 
 std::vector<TensorPlan> plan_tensors(const RandomModelShape& shape) {
   std::vector<TensorPlan> plans;
-  plans.push_back(
-      {gguf_tensor_name(Role::kTokenEmbedding, 0), shape.format, {shape.vocab, shape.width}});
-  plans.push_back({gguf_tensor_name(Role::kOutputNorm, 0), DType::kF32, {shape.width}});
+  plans.push_back({"token_embd.weight", shape.format, {shape.vocab, shape.width}});
+  plans.push_back({"output_norm.weight", DType::kF32, {shape.width}});
   if (!shape.tied_embeddings) {
-    plans.push_back({gguf_tensor_name(Role::kOutput, 0), shape.format, {shape.vocab, shape.width}});
+    plans.push_back({"output.weight", shape.format, {shape.vocab, shape.width}});
   }
   for (int32_t layer = 0; layer < shape.layers; ++layer) plan_layer(shape, layer, plans);
   return plans;
@@ -98,7 +128,7 @@ std::vector<TensorPlan> plan_tensors(const RandomModelShape& shape) {
 // a matrix keeps the size of its input, or doubles it at the embedding and the head.
 std::vector<std::byte> tensor_rows(const TensorPlan& plan, uint64_t seed, size_t index,
                                    int64_t rows) {
-  const bool is_matrix = plan.shape.size() == 2;
+  const bool is_matrix = plan.shape.size() > 1;
   const bool is_norm = plan.name.ends_with("norm.weight");
   const bool in_layer = plan.name.starts_with("blk.");
   const int64_t width = plan.shape.back();
@@ -114,7 +144,11 @@ std::vector<std::byte> tensor_rows(const TensorPlan& plan, uint64_t seed, size_t
   return bytes;
 }
 
-int64_t rows_of(const TensorPlan& plan) { return plan.shape.size() == 2 ? plan.shape[0] : 1; }
+int64_t rows_of(const TensorPlan& plan) {
+  int64_t rows = 1;
+  for (size_t i = 0; i + 1 < plan.shape.size(); ++i) rows *= plan.shape[i];
+  return rows;
+}
 
 // Rows of a matrix that are unlike each other where a file need only be as large as its model.
 constexpr int64_t kDifferentRows = 64;

@@ -17,7 +17,10 @@ namespace millrace {
 
 // The shape of a model of random weights, for tests and benches that need no file.
 struct RandomModelShape {
-  std::string architecture = "llama";  // or qwen2, qwen3
+  // Or qwen2, qwen3; qwen3moe, olmoe or granitemoe, which have experts, as llama may; gemma3, with
+  // two ropes and norms around its bodies, whose windows are in five of six layers; command-r,
+  // whose bodies run side by side.
+  std::string architecture = "llama";
   int64_t layers = 2;
   int64_t width = 64;
   int64_t hidden = 96;
@@ -27,6 +30,8 @@ struct RandomModelShape {
   int64_t vocab = 64;
   int64_t context = 256;
   int64_t window = 0;
+  int64_t experts = 0;  // of each layer, `hidden` wide; 0: no mixture
+  int64_t chosen = 2;   // of them, for a row
   bool tied_embeddings = false;
   DType format = DType::kF32;  // of the matrices; their widths are whole blocks of it
   uint64_t seed = 1;

@@ -2,40 +2,21 @@
 
 #include <cstdint>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "base/status.h"
 #include "files/checkpoint.h"
-#include "nn/attention/attention.h"
-#include "nn/ffn.h"
+#include "nn/layer.h"
 
 namespace millrace {
 
-// How rotary frequencies are stretched beyond the context that a model was trained with.
-struct RopeScaling {
-  enum class Kind : uint8_t { kNone, kLinear, kYarn };
-  Kind kind = Kind::kNone;
-  double factor = 1;
-  // YaRN (Peng et al. 2023, section 3.4).
-  double original_context = 0;
-  double beta_fast = 32;
-  double beta_slow = 1;
-  double attention_factor = 1;
-};
-
-struct RopeSpec {
-  ops::Rope::Pairs pairs = ops::Rope::Pairs::kNeighbours;
-  int32_t rotated = 0;  // dimensions of a head
-  double base = 10000;
-  RopeScaling scaling;
-  bool has_factors = false;  // a tensor of divisors, one a pair (Llama 3.1)
-};
-
-using SublayerBody = std::variant<AttentionSpec, FfnSpec>;
-
-struct LayerSpec {
-  std::vector<SublayerBody> sublayers;  // each with its norm before and its residual around
+// A weight that is some rows of a tensor: of a matrix that makes queries, keys and values at once,
+// or gates and ups.
+struct TensorSlice {
+  std::string name;    // as layers ask for it, with its last part: "attn_q.weight"
+  std::string source;  // the tensor, without its layer: "attn_qkv.weight"
+  int64_t first_row = 0;
+  int64_t source_rows = 0;
 };
 
 // A model as data: everything that its forward pass depends on but the weights.
@@ -45,11 +26,17 @@ struct ModelSpec {
   int64_t width = 0;
   int32_t vocab_size = 0;
   int32_t context_max = 0;  // positions it was trained for
-  float norm_epsilon = 0;
-  RopeSpec rope;
+  float embedding_scale = 1;
+  int64_t learned_positions = 0;  // rows of a table of positions; 0: there is none
+  NormSpec embedding_norm;
   std::vector<LayerSpec> layers;
+  NormSpec output_norm;
   bool tied_embeddings = false;  // the head is the embedding
-  std::string (*tensor_name)(Role role, int32_t layer) = nullptr;
+  bool head_bias = false;
+  float logit_scale = 1;
+  float logit_softcap = 0;  // as AttentionSpec::softcap
+  std::vector<TensorSlice> slices;
+  std::vector<std::string> unused;  // tensors that may be left unread
 };
 
 // Reads what the file says about its model. INVALID_ARGUMENT names the key or tensor at fault;
@@ -60,10 +47,5 @@ absl::StatusOr<ModelSpec> read_spec(const Checkpoint& checkpoint);
 
 // Bytes of cache that one token takes in all layers together.
 int64_t kv_token_bytes(const ModelSpec& spec, DType cache);
-
-// The angle by which each pair turns per position. factors: [rotated / 2] or empty.
-std::vector<float> rope_frequencies(const RopeSpec& rope, std::span<const float> factors);
-// What cosine and sine are multiplied by.
-float rope_magnitude(const RopeScaling& scaling);
 
 }  // namespace millrace

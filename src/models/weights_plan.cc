@@ -22,38 +22,30 @@ std::span<const int64_t> without_ones(std::span<const int64_t> shape) {
 // The weights of one layer as they will be, without values.
 class PlannedWeights final : public Weights {
  public:
-  PlannedWeights(WeightsPlan& plan, const ModelSpec& spec, int32_t layer)
-      : plan_(plan), spec_(spec), layer_(layer) {}
-
-  absl::StatusOr<PackedMatrix> matrix(const MatrixOrder& order) override {
-    ASSIGN_OR_RETURN(const auto packed, matrices({&order, 1}));
-    return packed[0];
-  }
+  PlannedWeights(WeightsPlan& plan, int32_t layer) : plan_(plan), layer_(layer) {}
 
   absl::StatusOr<std::vector<PackedMatrix>> matrices(std::span<const MatrixOrder> orders) override {
-    std::vector<const NamedTensor*> tensors;
+    std::vector<TensorRows> weights;
     for (const MatrixOrder& order : orders) {
-      ASSIGN_OR_RETURN(
-          tensors.emplace_back(),
-          plan_.find_matrix(spec_.tensor_name(order.role, layer_), order.rows, order.width));
+      ASSIGN_OR_RETURN(weights.emplace_back(), plan_.find(order, layer_));
     }
     std::vector<PackedMatrix> packed;
-    for (const auto& stack : WeightsPlan::stacks(tensors)) {
-      plan_.add_matrix(stack);
-      int64_t rows = 0;
-      for (const NamedTensor* tensor : stack) rows += tensor->layout.rows();
-      const TensorLayout& first = stack[0]->layout;
-      packed.emplace_back(first.dtype, rows, first.width(), nullptr);
+    for (const auto& stack : WeightsPlan::stacks(weights)) {
+      packed.push_back(matrix_of(stack));
     }
     return packed;
+  }
+
+  absl::StatusOr<PackedMatrix> experts(const ExpertOrder& order) override {
+    ASSIGN_OR_RETURN(const std::vector<TensorRows> weights, plan_.find(order, layer_));
+    return matrix_of(weights);
   }
 
   absl::StatusOr<std::span<const float>> vectors(std::span<const VectorOrder> orders) override {
     int64_t size = 0;
     for (const VectorOrder& order : orders) {
-      RETURN_IF_ERROR(
-          plan_.find_vector(spec_.tensor_name(order.role, layer_), order.size).status());
-      size += order.size;
+      RETURN_IF_ERROR(plan_.find(order, layer_).status());
+      size += order.experts * order.size;
     }
     plan_.add_vectors(size);
     zeros_.emplace_back(static_cast<size_t>(size));
@@ -63,8 +55,12 @@ class PlannedWeights final : public Weights {
   ActivationForms input_forms(DType, InputForm) const override { return {.f32 = true}; }
 
  private:
+  PackedMatrix matrix_of(std::span<const TensorRows> stack) {
+    plan_.add_matrix(stack);
+    return {stack[0].format(), WeightsPlan::rows_of(stack), stack[0].width, nullptr};
+  }
+
   WeightsPlan& plan_;
-  const ModelSpec& spec_;
   int32_t layer_;
   std::vector<std::vector<float>> zeros_;
 };
@@ -72,7 +68,9 @@ class PlannedWeights final : public Weights {
 absl::Status check_all_used(const Checkpoint& checkpoint, const ModelSpec& spec,
                             const WeightsPlan& plan) {
   for (const NamedTensor& tensor : checkpoint.tensors()) {
-    if (!plan.has_found(tensor.name)) return refuse_tensor(tensor.name, spec);
+    if (plan.has_found(tensor.name)) continue;
+    if (std::ranges::find(spec.unused, tensor.name) != spec.unused.end()) continue;
+    return refuse_tensor(tensor.name, spec);
   }
   for (const UnknownTensor& tensor : checkpoint.unknown_tensors()) {
     return refuse_tensor(tensor.name, spec);  // one that is used was refused for its type
@@ -84,8 +82,14 @@ absl::Status check_all_used(const Checkpoint& checkpoint, const ModelSpec& spec,
 
 int64_t whole_lines(int64_t bytes) { return (bytes + kCacheLine - 1) / kCacheLine * kCacheLine; }
 
-absl::StatusOr<const NamedTensor*> WeightsPlan::find(std::string_view name,
-                                                     std::span<const int64_t> shape) {
+int64_t whole_panels(int64_t rows) { return (rows + kPanelRows - 1) / kPanelRows * kPanelRows; }
+
+std::string tensor_name(std::string_view name, int32_t layer) {
+  return layer == kNoLayer ? std::string(name) : fmt::format("blk.{}.{}", layer, name);
+}
+
+absl::StatusOr<const NamedTensor*> WeightsPlan::find_whole(std::string_view name,
+                                                           std::span<const int64_t> shape) {
   const NamedTensor* tensor = checkpoint_->find(name);
   if (tensor == nullptr) {
     for (const UnknownTensor& unknown : checkpoint_->unknown_tensors()) {
@@ -108,41 +112,83 @@ absl::StatusOr<const NamedTensor*> WeightsPlan::find(std::string_view name,
   return tensor;
 }
 
-absl::StatusOr<const NamedTensor*> WeightsPlan::find_matrix(std::string_view name, int64_t rows,
-                                                            int64_t width) {
-  return find(name, std::array{rows, width});
+TensorSlice WeightsPlan::slice_of(const std::string& name, int64_t rows) const {
+  const auto slice = std::ranges::find(slices_, name, &TensorSlice::name);
+  if (slice != slices_.end()) return *slice;
+  return {.name = name, .source = name, .first_row = 0, .source_rows = rows};
 }
 
-absl::StatusOr<const NamedTensor*> WeightsPlan::find_vector(std::string_view name, int64_t size) {
-  ASSIGN_OR_RETURN(const NamedTensor* tensor, find(name, std::array{size}));
-  if (!is_quantised(tensor->layout.dtype)) return tensor;
-  return unimplemented("tensor '{}' is {}, but vectors must be F32, F16 or BF16", name,
-                       info_of(tensor->layout.dtype).name);
+absl::StatusOr<TensorRows> WeightsPlan::find(const std::string& name, int32_t layer,
+                                             std::span<int64_t> shape) {
+  const TensorSlice slice = slice_of(name, shape[0]);
+  TensorRows weight = {
+      .first = slice.first_row, .rows = shape[0], .width = shape.size() == 1 ? 1 : shape[1]};
+  shape[0] = slice.source_rows;
+  ASSIGN_OR_RETURN(weight.tensor, find_whole(tensor_name(slice.source, layer), shape));
+  return weight;
 }
 
-std::vector<std::span<const NamedTensor* const>> WeightsPlan::stacks(
-    std::span<const NamedTensor* const> tensors) {
-  std::vector<std::span<const NamedTensor* const>> stacks;
-  for (size_t begin = 0, end = 0; begin < tensors.size(); begin = end) {
+absl::StatusOr<TensorRows> WeightsPlan::find(const MatrixOrder& order, int32_t layer) {
+  std::array shape = {order.rows, order.width};
+  return find(fmt::format("{}.weight", order.name), layer, shape);
+}
+
+absl::StatusOr<std::vector<TensorRows>> WeightsPlan::find(const ExpertOrder& order, int32_t layer) {
+  const TensorSlice slice = slice_of(fmt::format("{}.weight", order.name), order.rows);
+  const std::array shape = {order.experts, slice.source_rows, order.width};
+  ASSIGN_OR_RETURN(const NamedTensor* tensor, find_whole(tensor_name(slice.source, layer), shape));
+  if (slice.source_rows == order.rows && order.rows % kPanelRows == 0) {
+    return std::vector<TensorRows>{{tensor, 0, order.experts * order.rows, order.width}};
+  }
+  std::vector<TensorRows> weights;
+  for (int64_t expert = 0; expert < order.experts; ++expert) {
+    weights.push_back(
+        {tensor, expert * slice.source_rows + slice.first_row, order.rows, order.width});
+  }
+  return weights;
+}
+
+absl::StatusOr<TensorRows> WeightsPlan::find(const VectorOrder& order, int32_t layer) {
+  std::array shape = {order.size};
+  const std::array all_shape = {order.experts, order.size};
+  TensorRows weight = {.rows = order.experts * order.size};
+  if (order.experts == 1) {
+    ASSIGN_OR_RETURN(weight, find(std::string(order.name), layer, shape));
+  } else {
+    ASSIGN_OR_RETURN(weight.tensor, find_whole(tensor_name(order.name, layer), all_shape));
+  }
+  if (!is_quantised(weight.format())) return weight;
+  return unimplemented("tensor '{}' is {}, but vectors must be F32, F16 or BF16",
+                       weight.tensor->name, info_of(weight.format()).name);
+}
+
+std::vector<std::span<const TensorRows>> WeightsPlan::stacks(std::span<const TensorRows> weights) {
+  std::vector<std::span<const TensorRows>> stacks;
+  for (size_t begin = 0, end = 0; begin < weights.size(); begin = end) {
     int64_t rows = 0;
     do {
-      rows += tensors[end++]->layout.rows();
-    } while (end < tensors.size() && rows % kPanelRows == 0 &&
-             tensors[end]->layout.dtype == tensors[begin]->layout.dtype);
-    stacks.push_back(tensors.subspan(begin, end - begin));
+      rows += weights[end++].rows;
+    } while (end < weights.size() && rows % kPanelRows == 0 &&
+             weights[end].format() == weights[begin].format());
+    stacks.push_back(weights.subspan(begin, end - begin));
   }
   return stacks;
 }
 
-void WeightsPlan::add_matrix(std::span<const NamedTensor* const> stack) {
+int64_t WeightsPlan::rows_of(std::span<const TensorRows> stack) {
   int64_t rows = 0;
-  const TensorLayout& first = stack[0]->layout;
-  for (const NamedTensor* tensor : stack) {
-    rows += tensor->layout.rows();
-    matrix_order_ += fmt::format("{} {}, ", tensor->name, tensor->layout.rows());
+  for (const TensorRows& weight : stack) rows = whole_panels(rows) + weight.rows;
+  return rows;
+}
+
+void WeightsPlan::add_matrix(std::span<const TensorRows> stack) {
+  for (const TensorRows& weight : stack) {
+    matrix_order_ += fmt::format("{} {} {}, ", weight.tensor->name, weight.first, weight.rows);
   }
-  matrix_order_ += fmt::format("{} {}\n", info_of(first.dtype).name, first.width());
-  matrix_bytes_ += whole_lines(PackedMatrix::bytes(first.dtype, rows, first.width()));
+  const DType format = stack[0].format();
+  const int64_t width = stack[0].width;
+  matrix_order_ += fmt::format("{} {}\n", info_of(format).name, width);
+  matrix_bytes_ += whole_lines(PackedMatrix::bytes(format, rows_of(stack), width));
 }
 
 void WeightsPlan::add_vectors(int64_t elements) {
@@ -150,13 +196,10 @@ void WeightsPlan::add_vectors(int64_t elements) {
 }
 
 absl::StatusOr<WeightsPlan> plan_weights(const Checkpoint& checkpoint, const ModelSpec& spec) {
-  WeightsPlan plan(checkpoint);
+  WeightsPlan plan(checkpoint, spec.slices);
   Network network;
-  RETURN_IF_ERROR(
-      load_network(
-          spec, [&](int32_t layer) { return std::make_unique<PlannedWeights>(plan, spec, layer); },
-          network)
-          .status());
+  RETURN_IF_ERROR(load_network(
+      spec, [&](int32_t layer) { return std::make_unique<PlannedWeights>(plan, layer); }, network));
   RETURN_IF_ERROR(check_all_used(checkpoint, spec, plan));
   return plan;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,22 +18,45 @@ namespace millrace {
 // `bytes` rounded up to whole cache lines: what a piece of packed memory takes.
 int64_t whole_lines(int64_t bytes);
 
+// `rows` rounded up to whole panels: where the next weight of a stack begins.
+int64_t whole_panels(int64_t rows);
+
+// Outside of all layers.
+inline constexpr int32_t kNoLayer = -1;
+
+// "blk.3.attn_q.weight" for layer 3, the name itself for kNoLayer.
+std::string tensor_name(std::string_view name, int32_t layer);
+
+// Rows of a tensor that are one weight. A vector's rows are its elements.
+struct TensorRows {
+  const NamedTensor* tensor = nullptr;
+  int64_t first = 0;
+  int64_t rows = 0;
+  int64_t width = 1;
+
+  DType format() const { return tensor->layout.dtype; }
+  int64_t bytes() const { return rows * row_bytes(format(), width); }
+};
+
 // Finds the weights that a spec asks for, and checks type and shape, without reading them. Of two
 // shapes those are equal that differ in slowest dimensions of 1 alone: GGUF's writers drop these.
 class WeightsPlan {
  public:
-  // The checkpoint outlives the plan.
-  explicit WeightsPlan(const Checkpoint& checkpoint) : checkpoint_(&checkpoint) {}
+  // Both outlive the plan.
+  WeightsPlan(const Checkpoint& checkpoint, std::span<const TensorSlice> slices)
+      : checkpoint_(&checkpoint), slices_(slices) {}
 
   // NOT_FOUND, UNIMPLEMENTED or INVALID_ARGUMENT, naming the tensor.
-  absl::StatusOr<const NamedTensor*> find_matrix(std::string_view name, int64_t rows,
-                                                 int64_t width);
-  absl::StatusOr<const NamedTensor*> find_vector(std::string_view name, int64_t size);
+  absl::StatusOr<TensorRows> find(const MatrixOrder& order, int32_t layer);
+  absl::StatusOr<TensorRows> find(const VectorOrder& order, int32_t layer);
+  // Of each expert, or of all where their rows lie as they will be packed.
+  absl::StatusOr<std::vector<TensorRows>> find(const ExpertOrder& order, int32_t layer);
   // Neighbours that become one matrix: of one format, where their rows fill whole panels.
-  static std::vector<std::span<const NamedTensor* const>> stacks(
-      std::span<const NamedTensor* const> tensors);
+  static std::vector<std::span<const TensorRows>> stacks(std::span<const TensorRows> weights);
 
-  void add_matrix(std::span<const NamedTensor* const> stack);
+  // Each weight of a stack begins with a whole panel.
+  static int64_t rows_of(std::span<const TensorRows> stack);
+  void add_matrix(std::span<const TensorRows> stack);
   void add_vectors(int64_t elements);
 
   // Of all that was added. Matrices and vectors are packed apart, each in the order of adding.
@@ -45,9 +69,15 @@ class WeightsPlan {
   bool has_found(std::string_view name) const { return found_.contains(name); }
 
  private:
-  absl::StatusOr<const NamedTensor*> find(std::string_view name, std::span<const int64_t> shape);
+  // The first dimension of `shape` are the weight's rows.
+  absl::StatusOr<TensorRows> find(const std::string& name, int32_t layer, std::span<int64_t> shape);
+  // The whole tensor of that name where the spec has no slice for it.
+  TensorSlice slice_of(const std::string& name, int64_t rows) const;
+  absl::StatusOr<const NamedTensor*> find_whole(std::string_view name,
+                                                std::span<const int64_t> shape);
 
   const Checkpoint* checkpoint_;
+  std::span<const TensorSlice> slices_;
   int64_t matrix_bytes_ = 0;
   int64_t vector_bytes_ = 0;
   std::string matrix_order_;

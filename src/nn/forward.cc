@@ -1,6 +1,7 @@
 #include "nn/forward.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/check.h"
 #include "kernels/ops.h"
@@ -10,15 +11,18 @@ namespace millrace {
 namespace {
 
 struct StepMemory {
-  Rows<float> residual;  // [rows, width]
-  Rows<float> angles;    // [rows, rotated]
-  std::byte* rest;       // the sublayers use it one after the other, then the head
+  Rows<float> residual;                       // [rows, width]
+  std::array<Rows<float>, kRopesMax> angles;  // [ropes] of [rows, rotated]
+  std::byte* rest;  // the stages use it one after the other, then the head
 };
 
 StepMemory place_step(const Network& network, int64_t rows, WorkspaceLayout& layout) {
-  return {.residual = layout.rows(rows, network.width),
-          .angles = layout.rows(rows, network.rope.rotated),
-          .rest = layout.rest()};
+  StepMemory memory = {.residual = layout.rows(rows, network.width), .angles = {}, .rest = nullptr};
+  for (int64_t i = 0; i < network.ropes.size(); ++i) {
+    memory.angles[static_cast<size_t>(i)] = layout.rows(rows, network.ropes.rope(i).rotated);
+  }
+  memory.rest = layout.rest();
+  return memory;
 }
 
 struct HeadMemory {
@@ -29,8 +33,31 @@ struct HeadMemory {
 
 HeadMemory place_head(const Network& network, int64_t rows, WorkspaceLayout& layout) {
   return {.hidden = layout.rows(rows, network.width),
-          .normed = layout.activations(network.head_forms, rows, network.width),
+          .normed = layout.activations(network.head.input_forms(), rows, network.width),
           .logits = layout.rows(rows, network.vocab_size)};
+}
+
+void embed(Lane& lane, const Ops& ops, const Network& network, const ForwardInput& input,
+           WeightCursor* weights, Rows<float> residual) {
+  const PackedMatrix& table = network.embedding.matrix();
+  if (weights == nullptr) {
+    ops.embed(lane, table, input.tokens, residual);
+  } else {
+    weights->stream().embed(lane, ops, table, input.tokens, residual);
+  }
+  ops.barrier(lane);
+  if (network.embedding_scale != 1) {
+    ops.scale(lane, residual, network.embedding_scale, 0);
+    ops.barrier(lane);
+  }
+  if (network.positions) {
+    ops.add_rows(lane, network.positions->matrix(), input.positions, residual);
+    ops.barrier(lane);
+  }
+  if (network.embedding_norm) {
+    ops.norm_in_place(lane, residual, *network.embedding_norm);
+    ops.barrier(lane);
+  }
 }
 
 }  // namespace
@@ -39,8 +66,8 @@ int64_t forward_bytes(const Network& network, int64_t rows_max) {
   WorkspaceLayout head(nullptr);
   place_head(network, std::min<int64_t>(rows_max, kHeadRowsMax), head);
   int64_t rest = head.bytes();
-  for (const auto& sublayer : network.sublayers) {
-    rest = std::max(rest, sublayer->workspace_bytes(rows_max));
+  for (const Layer& layer : network.layers) {
+    for (const Stage& stage : layer.stages) rest = std::max(rest, stage.workspace_bytes(rows_max));
   }
   WorkspaceLayout step(nullptr);
   place_step(network, rows_max, step);
@@ -49,8 +76,12 @@ int64_t forward_bytes(const Network& network, int64_t rows_max) {
 
 int64_t carried_bytes(const Network& network, std::span<const KvPlace> places, int lanes) {
   int64_t bytes = 0;
-  for (size_t i = 0; i < network.sublayers.size(); ++i) {
-    bytes = std::max(bytes, network.sublayers[i]->carried_bytes(places[i], lanes));
+  for (const Layer& layer : network.layers) {
+    for (const Stage& stage : layer.stages) {
+      const auto branches = static_cast<size_t>(stage.branches());
+      bytes = std::max(bytes, stage.carried_bytes(places.first(branches), lanes));
+      places = places.subspan(branches);
+    }
   }
   return bytes;
 }
@@ -59,17 +90,27 @@ Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
                           const ForwardInput& input, const ForwardMemory& memory) {
   WorkspaceLayout layout(memory.step);
   const StepMemory step = place_step(network, std::ssize(input.tokens), layout);
-  ops.embed(lane, network.embedding, input.tokens, step.residual);
-  ops.rope_angles(lane, network.rope, input.positions, step.angles);
-  ops.barrier(lane);
-  for (size_t i = 0; i < network.sublayers.size(); ++i) {
-    network.sublayers[i]->forward(lane, {.ops = ops,
-                                         .residual = step.residual,
-                                         .rope_pairs = network.rope.pairs,
-                                         .rope_angles = step.angles,
-                                         .place = input.places[i],
-                                         .workspace = step.rest,
-                                         .carried = memory.carried});
+  std::array<RopeAngles, kRopesMax> ropes;
+  const auto rope_count = static_cast<size_t>(network.ropes.size());
+  for (size_t i = 0; i < rope_count; ++i) {
+    const ops::Rope rope = network.ropes.rope(static_cast<int64_t>(i));
+    ops.rope_angles(lane, rope, input.positions, step.angles[i]);
+    ropes[i] = {.pairs = rope.pairs, .angles = step.angles[i]};
+  }
+  embed(lane, ops, network, input, memory.weights, step.residual);
+  const BodyContext context = {.ops = ops,
+                               .ropes = std::span(ropes).first(rope_count),
+                               .place = {},
+                               .workspace = step.rest,
+                               .carried = memory.carried};
+  std::span<const KvPlace> places = input.places;
+  for (const Layer& layer : network.layers) {
+    if (memory.weights != nullptr) memory.weights->enter_next();
+    for (const Stage& stage : layer.stages) {
+      const auto branches = static_cast<size_t>(stage.branches());
+      stage.forward(lane, context, places.first(branches), step.residual);
+      places = places.subspan(branches);
+    }
   }
   return step.residual;
 }
@@ -82,10 +123,24 @@ Rows<const float> head(Lane& lane, const Ops& ops, const Network& network, Rows<
   const HeadMemory work = place_head(network, std::ssize(rows), rest);
   ops.gather(lane, hidden, rows, work.hidden);
   ops.barrier(lane);
-  ops.rms_norm(lane, work.hidden, network.output_norm, network.norm_epsilon, work.normed);
+  if (network.output_norm) {
+    ops.norm(lane, work.hidden, *network.output_norm, work.normed);
+  } else {
+    ops.convert(lane, work.hidden, work.normed);
+  }
   ops.barrier(lane);
-  ops.linear(lane, network.head, work.normed, {}, ops::Store::kSet, work.logits);
-  ops.barrier(lane);
+  const PackedMatrix& matrix = network.head.matrix();
+  const int64_t slice = memory.weights ? memory.weights->stream().head_rows() : matrix.rows();
+  for (int64_t row = 0; row < matrix.rows(); row += slice) {
+    if (memory.weights != nullptr) memory.weights->enter_next();
+    const int64_t count = std::min(slice, matrix.rows() - row);
+    network.head.forward_rows(lane, ops, row, count, work.normed, work.logits);
+    ops.barrier(lane);
+  }
+  if (network.logit_scale != 1 || network.logit_softcap != 0) {
+    ops.scale(lane, work.logits, network.logit_scale, network.logit_softcap);
+    ops.barrier(lane);
+  }
   return work.logits;
 }
 

@@ -2,36 +2,42 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/ids.h"
+#include "nn/layer.h"
 #include "nn/linear.h"
-#include "nn/sublayer.h"
-#include "tensor/buffer.h"
+#include "nn/weight_stream.h"
 
 namespace millrace {
 
-// A decoder as the forward pass sees it: embedding, sublayers, norm, head.
+struct Layer {
+  std::vector<Stage> stages;
+};
+
+// A decoder as the forward pass sees it: embedding, layers, norm, head.
 struct Network {
   int64_t width = 0;
   int64_t vocab_size = 0;
-  float norm_epsilon = 0;
-  PackedMatrix embedding;  // [vocab, width]
-  std::vector<std::unique_ptr<Sublayer>> sublayers;
-  std::span<const float> output_norm;  // [width]
-  PackedMatrix head;                   // [vocab, width]; may be the embedding
-  ActivationForms head_forms;
-  ops::Rope rope;
-  std::vector<float> rope_frequencies;  // [rope.rotated / 2]
+  Linear embedding;  // [vocab, width]
+  float embedding_scale = 1;
+  std::optional<Linear> positions;  // [positions, width] learned, added to the embedding
+  std::optional<ops::Norm> embedding_norm;
+  std::vector<Layer> layers;
+  std::optional<ops::Norm> output_norm;
+  Linear head;  // [vocab, width]; may be the embedding
+  float logit_scale = 1;
+  float logit_softcap = 0;  // as AttentionSpec::softcap
+  RopeTable ropes;
 };
 
 // One step as the layers need it.
 struct ForwardInput {
   std::span<const TokenId> tokens;     // [rows]
   std::span<const int32_t> positions;  // [rows]
-  std::span<const KvPlace> places;     // [sublayers]
+  std::span<const KvPlace> places;     // [bodies], in the order in which they run
 };
 
 // Rows that head() takes at most: as many as a matrix product takes together (kernels/q8.h), so
@@ -45,14 +51,15 @@ int64_t forward_bytes(const Network& network, int64_t rows_max);
 int64_t carried_bytes(const Network& network, std::span<const KvPlace> places, int lanes);
 
 // Memory of a forward pass, aligned to 64 bytes, sized by the two functions above: a step allocates
-// nothing.
+// nothing. weights: the lane's own; null where all of them are in memory.
 struct ForwardMemory {
   std::byte* step = nullptr;
   std::span<std::byte> carried;
+  WeightCursor* weights = nullptr;
 };
 
-// The layers of every architecture: embed; the sublayers in order. Every lane calls it; it ends
-// with a barrier. The residual stream behind the last layer, in `memory`: [rows, width].
+// The layers of every architecture: embed; the stages of each layer in order. Every lane calls it;
+// it ends with a barrier. The residual stream behind the last layer, in `memory`: [rows, width].
 Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
                           const ForwardInput& input, const ForwardMemory& memory);
 

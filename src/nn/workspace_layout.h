@@ -4,11 +4,12 @@
 #include <cstdint>
 
 #include "kernels/activations.h"
+#include "kernels/experts.h"
 #include "tensor/view.h"
 
 namespace millrace {
 
-// Lays out a sublayer's working memory, piece after piece. The same code sizes it (over no memory)
+// Lays out a body's working memory, piece after piece. The same code sizes it (over no memory)
 // and places it, so that the two cannot differ.
 class WorkspaceLayout {
  public:
@@ -22,6 +23,10 @@ class WorkspaceLayout {
     std::byte* piece = take(Activations::bytes(forms, rows, width));
     if (piece == nullptr) return {.forms = forms, .rows = rows, .width = width};
     return Activations::lay_out(forms, rows, width, piece);
+  }
+  ops::Dispatch dispatch(int64_t rows, int64_t chosen, int64_t experts) {
+    std::byte* piece = take(ops::Dispatch::bytes(rows, chosen, experts));
+    return ops::Dispatch::lay_out(rows, chosen, experts, piece);
   }
   // Where the next piece begins.
   std::byte* rest() { return take(0); }

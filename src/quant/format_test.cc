@@ -121,6 +121,43 @@ TEST(Format, BytesOfQ8_0) {
   EXPECT_EQ(unpacked(block)[31], 63.5F);
 }
 
+TEST(Format, ElementsOfMXFP4) {
+  constexpr std::array kElements = {0.0F, 0.5F, 1.0F, 1.5F, 2.0F, 3.0F, 4.0F, 6.0F};
+  BlockMXFP4 block{128, {}};  // a scale of 2
+  for (int i = 0; i < 8; ++i) block.qs[i] = static_cast<uint8_t>(i | (i + 8) << 4);
+  const std::vector<float> values = unpacked(block);
+  for (size_t i = 0; i < 8; ++i) {
+    EXPECT_EQ(values[i], 2 * kElements[i]);
+    EXPECT_EQ(values[i + 16], -2 * kElements[i]);
+  }
+  block.e = 0;
+  EXPECT_EQ(unpacked(block)[1], 0x1p-128F);
+  EXPECT_TRUE(block.is_finite());
+  block.e = 255;  // not a number
+  EXPECT_FALSE(block.is_finite());
+  block.e = 254;  // 4 times it is beyond float32
+  EXPECT_FALSE(block.is_finite());
+  block = BlockMXFP4{254, {0x13, 0x9b}};
+  EXPECT_TRUE(block.is_finite());
+  EXPECT_EQ(unpacked(block)[0], 1.5F * 0x1p127F);
+}
+
+TEST(Format, MXFP4RoundsToTheNearestElement) {
+  std::vector<float> in = {6.0F,  7.9F, 5.0F,   5.01F,  3.5F,   3.51F, 2.5F, 2.51F,
+                           1.75F, 1.8F, -0.25F, -0.26F, -0.75F, -0.8F, 0.1F, -4.9F};
+  const std::vector<float> expected = {6.0F, 6.0F, 4.0F, 6.0F,  3.0F,  4.0F,  2.0F, 3.0F,
+                                       1.5F, 2.0F, 0.0F, -0.5F, -0.5F, -1.0F, 0.0F, -4.0F};
+  in.resize(32);
+  std::vector<float> out = through(DType::kMXFP4, in);
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(out[i], expected[i]) << in[i];
+  in[31] = 8;  // the scale doubles
+  out = through(DType::kMXFP4, in);
+  EXPECT_EQ(out[31], 8.0F);
+  EXPECT_EQ(out[1], 8.0F);
+  EXPECT_EQ(out[10], 0.0F);
+  EXPECT_EQ(out[11], 0.0F);
+}
+
 TEST(Format, ScalePairsOfKBlocks) {
   std::array<ScaleMin, 8> pairs;
   uint8_t bytes[12] = {};
@@ -229,7 +266,7 @@ TEST(Format, ConstantBlocksAreNear) {
   for (const DTypeInfo& info : kDTypes) {
     for (const float value : {0.37F, -0.37F}) {
       const std::vector<float> in(256, value);
-      for (const float x : through(info.type, in)) ASSERT_NEAR(x, value, 0.004F) << info.name;
+      for (const float x : through(info.type, in)) ASSERT_NEAR(x, value, 0.006F) << info.name;
     }
   }
 }

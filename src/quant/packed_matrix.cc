@@ -78,12 +78,22 @@ bool PackedMatrix::pack(const TensorView& source, int64_t first_row) {
   return is_finite;
 }
 
-void PackedMatrix::unpack_row(int64_t row, float* out) const {
+PackedMatrix PackedMatrix::part(int64_t first_row, int64_t rows) const {
+  CHECK(first_row % kPanelRows == 0 && first_row + rows <= rows_, "{} rows at {} of {}", rows,
+        first_row, rows_);
+  PackedMatrix part = *this;
+  part.rows_ = rows;
+  part.storage_ += first_row / kPanelRows * panel_bytes_;
+  return part;
+}
+
+void PackedMatrix::unpack(int64_t row, int64_t first, int64_t count, float* out) const {
   CHECK(row >= 0 && row < rows_, "row {} of {}", row, rows_);
   visit_format(format_, [&]<typename Block>(std::type_identity<Block>) {
     using Panel = typename PanelOf<Block>::Type;
     const auto* panels = reinterpret_cast<const Panel*>(panel(row / kPanelRows));
-    for (int64_t b = 0; b < width_ / Block::kElements; ++b) {
+    panels += first / Block::kElements;
+    for (int64_t b = 0; b < count / Block::kElements; ++b) {
       get(panels[b], static_cast<int>(row % kPanelRows), out + b * Block::kElements);
     }
   });

@@ -26,8 +26,13 @@ class PackedMatrix {
   // a multiple of kPanelRows. Padding rows become zero. Different rows may be packed at once.
   // False: some of the values are not numbers.
   [[nodiscard]] bool pack(const TensorView& source, int64_t first_row = 0);
+  // Rows [first_row, first_row + rows) as a matrix over the same memory. first_row: a multiple of
+  // kPanelRows.
+  PackedMatrix part(int64_t first_row, int64_t rows) const;
   // Row i back as float32: exact. out: [width].
-  void unpack_row(int64_t row, float* out) const;
+  void unpack_row(int64_t row, float* out) const { unpack(row, 0, width_, out); }
+  // Elements [first, first + count) of it, in whole blocks of the format. out: [count].
+  void unpack(int64_t row, int64_t first, int64_t count, float* out) const;
 
   DType format() const { return format_; }
   int64_t rows() const { return rows_; }

@@ -79,8 +79,8 @@ TEST_P(PackedMatrixTest, PutsSeveralSourcesIntoOneMatrix) {
   }
 }
 
-// Each pair of bytes of a block becomes a NaN and an infinity of 16 bits, so that values, scales
-// and minimums all do, wherever a format has them.
+// Each pair of bytes of a block becomes a NaN and an infinity of 16 bits, and ones all over, so
+// that values, scales and minimums all do, wherever a format has them.
 TEST_P(PackedMatrixTest, FindsWhatIsNotANumber) {
   const DType type = GetParam().type;
   const int64_t width = 2 * GetParam().block_elements;
@@ -90,7 +90,7 @@ TEST_P(PackedMatrixTest, FindsWhatIsNotANumber) {
   const std::vector<std::byte> good = random_blocks(type, rows, width, 1);
   int found = 0;
   for (const auto& [low, high] :
-       {std::pair{0x00, 0x7c}, {0x00, 0xfc}, {0x01, 0x7e}, {0x80, 0x7f}}) {
+       {std::pair{0x00, 0x7c}, {0x00, 0xfc}, {0x01, 0x7e}, {0x80, 0x7f}, {0xff, 0xff}}) {
     for (size_t at = 0; at + 1 < static_cast<size_t>(info_of(type).block_bytes); ++at) {
       std::vector<std::byte> blocks = good;
       const size_t last = blocks.size() - static_cast<size_t>(info_of(type).block_bytes);

@@ -62,6 +62,10 @@ struct PanelQ5_1 {
   PanelHalfs d;
   PanelHalfs m;
 };
+struct PanelMXFP4 {
+  PanelNibbles nibbles;
+  uint8_t e[kPanelRows];
+};
 struct PanelQ4_K {
   struct Sub {
     PanelNibbles nibbles;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <fstream>
 #include <string_view>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include <fmt/format.h>
@@ -42,6 +43,12 @@ PageUse page_use(std::span<const std::byte> memory) {
   }
   return use;
 }
+
+void avoid_huge_pages(std::span<std::byte> memory) {
+  ::madvise(memory.data(), memory.size(), MADV_NOHUGEPAGE);
+}
+
+void let_go(std::span<std::byte> memory) { ::madvise(memory.data(), memory.size(), MADV_DONTNEED); }
 
 std::string why_no_huge_pages(const std::string& settings) {
   const std::string enabled = chosen_in(settings + "/enabled");

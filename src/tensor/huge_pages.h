@@ -17,6 +17,11 @@ struct PageUse {
 // memory: whole buffers; one is a mapping of its own.
 PageUse page_use(std::span<const std::byte> memory);
 
+// From here on this memory, of whole pages and not touched so far, is on small ones.
+void avoid_huge_pages(std::span<std::byte> memory);
+// Gives the system back what holds these whole pages; they are zeros when they are touched again.
+void let_go(std::span<std::byte> memory);
+
 // Why memory that asked for huge pages has none, as the system's settings tell it. `settings`: the
 // folder of these.
 std::string why_no_huge_pages(const std::string& settings = "/sys/kernel/mm/transparent_hugepage");

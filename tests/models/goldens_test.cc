@@ -13,14 +13,20 @@ namespace {
 
 // Continuations that llama.cpp made, teacher-forced: each step's logits come after its own tokens.
 struct Golden {
-  const char* name;
+  std::string path;
   const char* model;
 };
-const Golden kStories260K = {"golden_stories260K-F32",
+const Golden kStories260K = {kSharedGoldens + std::string("golden_stories260K-F32.json"),
                              "../shared/data/models/stories260K-F32.gguf"};
-const Golden kStories15M = {"golden_stories15M-Q8_0-exact",
+const Golden kStories15M = {kSharedGoldens + std::string("golden_stories15M-Q8_0-exact.json"),
                             "../shared/data/models/stories15M-Q8_0.gguf"};
-const Golden kSmolLm2 = {"golden_smollm2-exact", kDefaultModel};
+const Golden kSmolLm2 = {kSharedGoldens + std::string("golden_smollm2-exact.json"), kDefaultModel};
+// Made in the same way as those; each is there where `./mill model NAME` has fetched the model.
+const Golden kGemma3 = {"tests/models/goldens/gemma3-270m.json", "models/gemma-3-270m.Q4_K_M.gguf"};
+const Golden kQwen05 = {"tests/models/goldens/qwen2.5-coder-0.5b.json",
+                        "models/Qwen2.5-Coder-0.5B-Instruct.Q4_K_M.gguf"};
+const Golden kQwen15 = {"tests/models/goldens/qwen2.5-coder-1.5b.json",
+                        "models/Qwen2.5-Coder-1.5B-Instruct.Q4_K_M.gguf"};
 
 struct Agreement {
   int64_t steps = 0;
@@ -56,7 +62,7 @@ void compare_step(const nlohmann::json& step, std::span<const float> logits, Agr
 }
 
 Agreement compare(const Golden& golden, ActivationMode activations, DType kv_dtype) {
-  std::ifstream file(kSharedGoldens + std::string(golden.name) + ".json");
+  std::ifstream file(golden.path);
   const auto content = nlohmann::json::parse(file);
   Runner runner(golden.model, activations, 2);
   const auto vocab = static_cast<size_t>(runner.model().spec().vocab_size);
@@ -71,15 +77,14 @@ Agreement compare(const Golden& golden, ActivationMode activations, DType kv_dty
       compare_step(example["top"][i], std::span(logits).subspan(i * vocab, vocab), agreement);
     }
   }
-  fmt::print("{}: {} steps, top {:.4f}, mean {:.5f}, worst {:.5f}\n", golden.name, agreement.steps,
+  fmt::print("{}: {} steps, top {:.4f}, mean {:.5f}, worst {:.5f}\n", golden.path, agreement.steps,
              agreement.top_share(), agreement.mean(), agreement.worst);
   return agreement;
 }
 
-#define SKIP_WITHOUT(golden)                                                                   \
-  for (const std::string path :                                                                \
-       {std::string((golden).model), kSharedGoldens + std::string((golden).name) + ".json"}) { \
-    if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";                  \
+#define SKIP_WITHOUT(golden)                                                     \
+  for (const std::string& path : {std::string((golden).model), (golden).path}) { \
+    if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";    \
   }
 
 TEST(Goldens, Stories260KInFloat32) {
@@ -102,6 +107,17 @@ TEST(Goldens, SmolLm2Exact) {
   EXPECT_EQ(agreement.same_clear_top, agreement.clear_steps);
   EXPECT_LE(agreement.worst, 0.01);
 }
+
+class FetchedModel : public testing::TestWithParam<Golden> {};
+
+TEST_P(FetchedModel, IsExact) {
+  SKIP_WITHOUT(GetParam());
+  const Agreement agreement = compare(GetParam(), ActivationMode::kF32, DType::kF32);
+  EXPECT_EQ(agreement.same_clear_top, agreement.clear_steps);
+  EXPECT_LE(agreement.worst, 0.01);
+}
+
+INSTANTIATE_TEST_SUITE_P(Goldens, FetchedModel, testing::Values(kGemma3, kQwen05, kQwen15));
 
 // llama.cpp's own defaults are this far off the exact references.
 TEST(Goldens, Stories15MWithDefaults) {

@@ -17,7 +17,7 @@ constexpr int32_t kTokens = 45;  // more than a tile of 32 keys
 
 std::vector<RandomModelShape> shapes() {
   std::vector<RandomModelShape> all;
-  for (const std::string architecture : {"llama", "qwen2", "qwen3"}) {
+  for (const std::string architecture : {"llama", "qwen2", "qwen3", "gemma3", "command-r"}) {
     for (const DType format : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0, DType::kQ4_0,
                                DType::kQ4_1, DType::kQ5_0, DType::kQ5_1}) {
       RandomModelShape shape;
@@ -40,6 +40,15 @@ std::vector<RandomModelShape> shapes() {
   window.kv_heads = 6;
   window.head_dim = 8;
   all.push_back(window);
+  for (const DType format : {DType::kF32, DType::kQ8_0, DType::kMXFP4}) {
+    RandomModelShape experts;
+    experts.architecture = format == DType::kQ8_0 ? "llama" : "qwen3moe";
+    experts.format = format;
+    experts.experts = 6;
+    experts.chosen = 3;
+    if (format == DType::kF32) experts.hidden = 50;  // no whole panels
+    all.push_back(experts);
+  }
   for (const DType format : {DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
     RandomModelShape wide;
     wide.width = 256;

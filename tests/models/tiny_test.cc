@@ -35,25 +35,29 @@ double worst_difference(const std::vector<float>& a, const std::vector<float>& b
   return worst;
 }
 
+// A GGUF file of models/tiny, or a Hugging Face folder of models/tiny-hf.
 class Tiny : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    path_ = std::string(kSharedModels) + "tiny/" + GetParam();
-    if (!std::filesystem::exists(path_ + ".gguf")) {
-      GTEST_SKIP() << path_ << ".gguf is absent";
-    }
+    const std::string name = GetParam();
+    const bool is_file = name.ends_with(".gguf");
+    path_ = std::string(kSharedModels) + (is_file ? "tiny/" : "tiny-hf/") + name;
+    if (!std::filesystem::exists(path_)) GTEST_SKIP() << path_ << " is absent";
+    const std::string beside = is_file ? path_.substr(0, path_.size() - 5) : path_;
+    tokens_ = read_tokens(beside + ".tokens.json");
+    expected_ = read_floats(beside + ".logits.bin");
   }
   std::string path_;
+  std::vector<TokenId> tokens_;
+  std::vector<float> expected_;
 };
 
 // Each way of cutting the sequence is within 1e-3 of the reference code, and all are the same to
 // the bit.
 TEST_P(Tiny, LogitsAreTheReferencesHoweverTheyAreComputed) {
-  const std::vector<TokenId> tokens = read_tokens(path_ + ".tokens.json");
-  const std::vector<float> expected = read_floats(path_ + ".logits.bin");
   std::vector<float> first;
   for (const int threads : {1, 3}) {
-    Runner runner(path_ + ".gguf", ActivationMode::kF32, threads);
+    Runner runner(path_, ActivationMode::kF32, threads);
     for (const int32_t block_tokens : {1, 16, 32}) {
       std::mt19937 random(static_cast<uint32_t>(block_tokens));
       const std::function<int32_t()> cuts[] = {
@@ -61,35 +65,49 @@ TEST_P(Tiny, LogitsAreTheReferencesHoweverTheyAreComputed) {
           [&] { return std::uniform_int_distribution<int32_t>(1, 19)(random); }};
       for (const auto& cut : cuts) {
         const std::vector<float> actual =
-            runner.logits(tokens, 0, {.block_tokens = block_tokens, .rows_max = 128}, cut);
-        ASSERT_EQ(actual.size(), expected.size());
+            runner.logits(tokens_, 0, {.block_tokens = block_tokens, .rows_max = 128}, cut);
+        ASSERT_EQ(actual.size(), expected_.size());
         if (first.empty()) first = actual;
         ASSERT_EQ(actual, first) << threads << " threads, blocks of " << block_tokens;
       }
     }
   }
-  EXPECT_LE(worst_difference(first, expected), 1e-3);
+  EXPECT_LE(worst_difference(first, expected_), 1e-3);
 }
 
 TEST_P(Tiny, EveryInstructionSetIsWithinTheBound) {
-  const std::vector<TokenId> tokens = read_tokens(path_ + ".tokens.json");
-  const std::vector<float> expected = read_floats(path_ + ".logits.bin");
-  Runner runner(path_ + ".gguf", ActivationMode::kF32, 1);
+  Runner runner(path_, ActivationMode::kF32, 1);
   for (const Isa isa : all_isas()) {
     if (!is_supported(isa)) continue;
-    const std::vector<float> actual = runner.logits(tokens, 0, {.isa = isa}, [] { return 20; });
-    EXPECT_LE(worst_difference(actual, expected), 1e-3) << name_of(isa);
+    const std::vector<float> actual = runner.logits(tokens_, 0, {.isa = isa}, [] { return 20; });
+    EXPECT_LE(worst_difference(actual, expected_), 1e-3) << name_of(isa);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Tiny,
+std::string name_of_test(const testing::TestParamInfo<const char*>& test) {
+  std::string name = test.param;
+  for (char& c : name) {
+    if (c == '-' || c == '.') c = '_';
+  }
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, Tiny,
+                         testing::Values("tiny-llama.gguf", "tiny-llama3-rope.gguf",
+                                         "tiny-mistral-window.gguf", "tiny-qwen2.gguf",
+                                         "tiny-qwen3.gguf"),
+                         name_of_test);
+INSTANTIATE_TEST_SUITE_P(Folders, Tiny,
                          testing::Values("tiny-llama", "tiny-llama3-rope", "tiny-mistral-window",
-                                         "tiny-qwen2", "tiny-qwen3"),
-                         [](const auto& test) {
-                           std::string name = test.param;
-                           std::ranges::replace(name, '-', '_');
-                           return name;
-                         });
+                                         "tiny-qwen2", "tiny-qwen3", "apertus", "arcee", "bitnet",
+                                         "bloom", "cohere", "cohere2", "ernie4-5", "ernie4-5-moe",
+                                         "exaone4", "falcon", "gemma2", "gemma3", "glm4",
+                                         "gpt-neox", "gpt-oss", "gpt2", "gptj", "granite",
+                                         "granite-moe", "hunyuan", "llama4", "ministral3",
+                                         "mixtral", "mpt", "nemotron", "olmo2", "olmo3", "olmoe",
+                                         "opt", "phi", "phi3", "phimoe", "qwen2-moe", "qwen3-moe",
+                                         "seed-oss", "smollm3", "stablelm", "starcoder2"),
+                         name_of_test);
 
 }  // namespace
 }  // namespace millrace

@@ -100,7 +100,7 @@ absl::Status write_logits(const EvalOptions& options, const Checkpoint& checkpoi
                   std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(rows)),
                   SliceWants::kAll);
     std::optional<int64_t> faulty;  // the first token whose logits are not numbers
-    executor->visit_logits(sequences.batch(), [&](const WantedLogits& logits) {
+    const auto write = [&](const WantedLogits& logits) {
       const auto width = static_cast<size_t>(logits.rows.width);
       for (int64_t i = 0; i < logits.rows.rows && !faulty; ++i) {
         const std::span<const float> row(logits.rows.row(i), width);
@@ -111,7 +111,8 @@ absl::Status write_logits(const EvalOptions& options, const Checkpoint& checkpoi
         file.write(reinterpret_cast<const char*>(row.data()),
                    static_cast<std::streamsize>(row.size_bytes()));
       }
-    });
+    };
+    RETURN_IF_ERROR(executor->visit_logits(sequences.batch(), write));
     if (faulty) {
       file.close();
       std::remove(options.logits.c_str());

@@ -83,6 +83,13 @@ absl::Status answer_once(Session& session, const RunOptions& options, const std:
   return absl::OkStatus();
 }
 
+absl::Status use(Served& served, const RunOptions& options) {
+  if (options.prompt.empty() && !options.raw) return chat_loop(served, options);
+  Session session(served, options);
+  ASSIGN_OR_RETURN(const std::string prompt, prompt_of(options));
+  return answer_once(session, options, prompt);
+}
+
 void bind_sampling(CLI::App& command, RunOptions& options, const std::string& group) {
   command.add_option("--temperature", options.temperature, "0: always the likeliest token")
       ->check(number_within(0, 100))
@@ -150,10 +157,9 @@ absl::Status run_run(const RunOptions& options) {
   served_options.generation_config = options.generation_config;
   absl::StatusOr<std::unique_ptr<Served>> served = build_served(served_options);
   if (!served.ok()) return explain(served.status(), options);
-  if (options.prompt.empty() && !options.raw) return chat_loop(**served, options);
-  Session session(**served, options);
-  ASSIGN_OR_RETURN(const std::string prompt, prompt_of(options));
-  return answer_once(session, options, prompt);
+  RETURN_IF_ERROR(use(**served, options));
+  (*served)->loaded.model->await_pack();
+  return absl::OkStatus();
 }
 
 }  // namespace millrace

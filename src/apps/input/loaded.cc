@@ -17,6 +17,7 @@ absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptio
   options.activations = compute.activation_mode();
   options.isa = loaded.isa;
   options.pack_cache = compute.pack_cache;
+  options.weight_memory = compute.weight_memory;
   options.progress = [&progress](double part) { progress.update(part); };
   ASSIGN_OR_RETURN(loaded.model, load_model(checkpoint, options, *loaded.lanes));
   return loaded;
@@ -27,6 +28,7 @@ absl::StatusOr<std::unique_ptr<LocalExecutor>> make_executor(const Loaded& loade
                                                              int32_t sequences, int32_t tokens_max,
                                                              int32_t rows_max, const Ops* ops) {
   RETURN_IF_ERROR(loaded.model->await_weights(*loaded.lanes));
+  loaded.model->await_pack();
   LocalOptions options;
   options.isa = loaded.isa;
   options.ops = ops;

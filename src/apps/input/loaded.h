@@ -23,7 +23,7 @@ struct Loaded {
 // Shows a progress bar on a terminal meanwhile.
 absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptions& compute);
 
-// Waits until the model has its weights. An executor whose cache holds `sequences` sequences of
+// Waits until the model has its weights and their pack is written. An executor whose cache holds `sequences` sequences of
 // `tokens_max` tokens (FixedSequences). ops: what computes in place of the tier's own, or null.
 absl::StatusOr<std::unique_ptr<LocalExecutor>> make_executor(const Loaded& loaded,
                                                              const ComputeOptions& compute,

@@ -113,12 +113,21 @@ void bind(CLI::App& command, ComputeOptions& options) {
       ->type_name("TYPE")
       ->group(group);
   bind_kv_cache_dtype(command, options.kv_cache_dtype, group);
+  CLI::Option* const packs =
+      command
+          .add_option("--pack-cache", options.pack_cache,
+                      "folder in which the packed weights are kept, as many bytes again as the "
+                      "model; the next start reads them as they are")
+          ->check(not_empty())
+          ->type_name("DIR")
+          ->group(group);
   command
-      .add_option("--pack-cache", options.pack_cache,
-                  "folder in which the packed weights are kept, as many bytes again as the model; "
-                  "the next start reads them as they are")
-      ->check(not_empty())
-      ->type_name("DIR")
+      .add_option("--weight-memory", options.weight_memory,
+                  "memory for weights, such as 400M; what does not fit is read from --pack-cache "
+                  "in each step; 0: all fit")
+      ->transform(as_size(0))
+      ->needs(packs)
+      ->type_name("BYTES")
       ->group(group);
 }
 

@@ -23,6 +23,7 @@ struct ComputeOptions {
   std::string activations = "mixed";   // or q8, q16, f32
   std::string kv_cache_dtype = "f16";  // or bf16, f32
   std::string pack_cache;              // a folder; empty: packed weights are not kept
+  int64_t weight_memory = 0;           // bytes; 0: all weights stay in memory
 
   int lanes() const;
   absl::StatusOr<Isa> chosen_isa() const;  // INVALID_ARGUMENT: unknown, or not on this CPU

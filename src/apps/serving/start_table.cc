@@ -20,12 +20,28 @@ std::string huge_pages_line(const Model& model) {
   // The end of the memory may be less than a huge page.
   const bool are_whole = use.huge >= use.resident / kHugePageBytes * kHugePageBytes;
   std::string why = are_whole ? "asked for and granted" : why_no_huge_pages();
-  if (use.resident + kHugePageBytes < std::ssize(model.matrix_memory())) {
+  if (!model.streamed() && use.resident + kHugePageBytes < std::ssize(model.matrix_memory())) {
     why += "; the rest is still being read";
   }
   return line("huge pages",
               fmt::format("{} of {} of weights", bytes_text(use.huge), bytes_text(use.resident)),
               why + "; the cache's as it is used");
+}
+
+std::string weights_line(const Model& model) {
+  if (const StreamedWeights* const streamed = model.streamed()) {
+    const StreamPlan& plan = streamed->plan();
+    return line("weights",
+                fmt::format("{} stay, {} read in each step", bytes_text(plan.resident_bytes()),
+                            bytes_text(plan.pass_bytes())),
+                fmt::format("--weight-memory; from --pack-cache, {}",
+                            streamed->is_direct()
+                                ? "past the page cache"
+                                : "through the page cache, which this file system cannot pass"));
+  }
+  return line("weights", bytes_text(model.weight_bytes()),
+              model.is_from_pack() ? "from --pack-cache"
+                                   : "as the file stores them, arranged for the kernels");
 }
 
 }  // namespace
@@ -41,9 +57,7 @@ std::string start_table(const ServedOptions& options, const Served& served) {
   table += line("threads", fmt::to_string(served.loaded.lanes->lanes()),
                 compute.threads == 0 ? "the CPUs this process may use" : "--threads");
   const Model& model = *served.loaded.model;
-  table += line("weights", bytes_text(model.weight_bytes()),
-                model.is_from_pack() ? "from --pack-cache"
-                                     : "as the file stores them, arranged for the kernels");
+  table += weights_line(model);
   table += huge_pages_line(model);
   table += line("cache",
                 fmt::format("{}, {} tokens in {}", bytes_text(served.kv_bytes),

@@ -1,9 +1,11 @@
 #include "base/system/file_bytes.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <memory>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
@@ -35,6 +37,7 @@ FileBytes& FileBytes::operator=(FileBytes&& other) noexcept {
   std::swap(memory_, other.memory_);
   std::swap(size_, other.size_);
   std::swap(descriptor_, other.descriptor_);
+  std::swap(caching_, other.caching_);
   return *this;
 }
 
@@ -53,6 +56,25 @@ absl::StatusOr<FileStamp> FileBytes::stamp() const {
                    status.st_ctim.tv_sec * kSecond + status.st_ctim.tv_nsec};
 }
 
+bool FileBytes::bypass_page_cache() {
+  CHECK(descriptor_ >= 0, "bytes in memory");
+  struct alignas(kDirectAlignment) Page {
+    std::array<std::byte, kDirectAlignment> bytes;
+  };
+  const auto trial = std::make_unique<Page>();
+  const int flags = ::fcntl(descriptor_, F_GETFL);
+  // Some file systems take the flag and then refuse to read.
+  if (flags >= 0 && ::fcntl(descriptor_, F_SETFL, flags | O_DIRECT) == 0) {
+    if (::pread(descriptor_, trial->bytes.data(), kDirectAlignment, 0) >= 0) {
+      caching_ = Caching::kBypassed;
+      return true;
+    }
+    ::fcntl(descriptor_, F_SETFL, flags);
+  }
+  caching_ = Caching::kDropped;
+  return false;
+}
+
 absl::Status FileBytes::read(uint64_t offset, std::span<std::byte> out) const {
   CHECK(offset <= size_ && out.size() <= size_ - offset, "{} bytes at {} of {}", out.size(), offset,
         size_);
@@ -60,8 +82,11 @@ absl::Status FileBytes::read(uint64_t offset, std::span<std::byte> out) const {
     std::ranges::copy(memory_.subspan(offset, out.size()), out.begin());
     return absl::OkStatus();
   }
+  const uint64_t unit = caching_ == Caching::kBypassed ? kDirectAlignment : 1;
+  const uint64_t first = offset;
   while (!out.empty()) {
-    const ssize_t got = ::pread(descriptor_, out.data(), out.size(), static_cast<off_t>(offset));
+    const size_t room = (out.size() + unit - 1) / unit * unit;
+    const ssize_t got = ::pread(descriptor_, out.data(), room, static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
       return make_error(absl::StatusCode::kDataLoss, "the file cannot be read at byte {}: {}",
@@ -73,8 +98,13 @@ absl::Status FileBytes::read(uint64_t offset, std::span<std::byte> out) const {
                         "and had {} bytes when it was opened",
                         offset, size_);
     }
-    out = out.subspan(static_cast<size_t>(got));
-    offset += static_cast<uint64_t>(got);
+    const size_t size = std::min(static_cast<size_t>(got), out.size());
+    out = out.subspan(size);
+    offset += size;
+  }
+  if (caching_ == Caching::kDropped) {
+    ::posix_fadvise(descriptor_, static_cast<off_t>(first), static_cast<off_t>(offset - first),
+                    POSIX_FADV_DONTNEED);
   }
   return absl::OkStatus();
 }

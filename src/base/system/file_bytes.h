@@ -41,16 +41,27 @@ class FileBytes {
   // As the file is now. INVALID_ARGUMENT for memory, which has none.
   absl::StatusOr<FileStamp> stamp() const;
 
+  // From here on reads leave nothing in the page cache. True: they go past it; false: the file
+  // system cannot do that, and what a read brought into it is dropped again. Offsets and addresses
+  // that read() gets are then multiples of kDirectAlignment, sizes too but at the file's end, where
+  // the memory has room for the rest. Not for memory.
+  bool bypass_page_cache();
+
   // Fills `out` from `offset` on; [offset, offset + out.size()) lies within size(). DATA_LOSS: the
   // file has become shorter, or cannot be read.
   absl::Status read(uint64_t offset, std::span<std::byte> out) const;
 
  private:
+  enum class Caching : uint8_t { kKept, kDropped, kBypassed };
+
   FileBytes() = default;
 
   std::span<const std::byte> memory_;
   uint64_t size_ = 0;
   int descriptor_ = -1;
+  Caching caching_ = Caching::kKept;
 };
+
+inline constexpr uint64_t kDirectAlignment = 4096;  // a page, and more than any disk's sector
 
 }  // namespace millrace

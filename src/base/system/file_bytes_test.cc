@@ -1,8 +1,10 @@
 #include "base/system/file_bytes.h"
 
 #include <array>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -55,6 +57,35 @@ TEST_F(FileBytesTest, AShrunkFileIsAnError) {
   const absl::Status status = moved.read(3, out);
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(message_of(status), HasSubstr("became shorter while it was read"));
+}
+
+struct alignas(kDirectAlignment) Pages {
+  std::array<std::byte, 3 * kDirectAlignment> bytes;
+};
+
+TEST_F(FileBytesTest, ReadsPastThePageCache) {
+  std::string text(2 * kDirectAlignment + 10, ' ');
+  for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31 >> 3);
+  std::ofstream(path_, std::ios::binary) << text;
+  auto file = FileBytes::open(path_).value();
+  file.bypass_page_cache();  // whether or not it can, what is read is the same
+  const FileBytes moved = std::move(file);
+  const auto pages = std::make_unique<Pages>();
+  for (const size_t offset : {size_t{0}, size_t{kDirectAlignment}, size_t{2 * kDirectAlignment}}) {
+    const std::span<std::byte> out = std::span(pages->bytes).first(text.size() - offset);
+    ASSERT_EQ(moved.read(offset, out), absl::OkStatus());
+    EXPECT_EQ(std::memcmp(out.data(), text.data() + offset, out.size()), 0) << offset;
+  }
+  std::filesystem::resize_file(path_, kDirectAlignment + 5);
+  EXPECT_TRUE(absl::IsDataLoss(moved.read(0, std::span(pages->bytes).first(text.size()))));
+}
+
+// Files of the kernel's own cannot be read otherwise.
+TEST_F(FileBytesTest, SaysWhereThePageCacheCannotBePassed) {
+  auto file = FileBytes::open("/sys/kernel/mm/transparent_hugepage/enabled");
+  if (!file.ok()) GTEST_SKIP() << file.status();
+  EXPECT_FALSE(file->bypass_page_cache());
+  EXPECT_THAT(text_at(*file, 0, 7), HasSubstr("always"));
 }
 
 TEST_F(FileBytesTest, SaysWhatCannotBeOpened) {

@@ -9,8 +9,20 @@ namespace {
 
 double as_double(int64_t number) { return static_cast<double>(number); }
 
+// An op that writes as many numbers as it reads.
+OpSubject on_rows(std::string_view op, int64_t rows, int64_t width) {
+  return {
+      .op = op, .format = DType::kF32, .in = {}, .rows = rows, .width = width, .outputs = width};
+}
+
 double bytes_of(const PackedMatrix& matrix) {
   return as_double(matrix.panels() * matrix.panel_bytes());
+}
+
+// Of the experts that have rows. Lanes that are recorded wait for each other, so that none asks
+// too late.
+double bytes_read(const ops::ExpertMatrix& weights, const ops::Dispatch& dispatch) {
+  return as_double(dispatch.busy[0] * weights.panels() * weights.matrix.panel_bytes());
 }
 
 // Keys that a batch's rows see: by each row, and by any row of a sequence.
@@ -135,25 +147,40 @@ void Recorder::gather(Lane& lane, Rows<const float> in, std::span<const int32_t>
   note(lane, subject, 0, 0, [&] { ops_.gather(lane, in, indices, out); });
 }
 
-void Recorder::rms_norm(Lane& lane, Rows<const float> in, std::span<const float> weight,
-                        float epsilon, const Activations& out) const {
-  const OpSubject subject = {.op = "rms_norm",
-                             .format = DType::kF32,
+void Recorder::add_rows(Lane& lane, const PackedMatrix& table, std::span<const int32_t> indices,
+                        Rows<float> out) const {
+  const OpSubject subject = {.op = "add_rows",
+                             .format = table.format(),
                              .in = {},
-                             .rows = in.rows,
-                             .width = in.width,
+                             .rows = out.rows,
+                             .width = 1,
                              .outputs = out.width};
-  note(lane, subject, 0, 0, [&] { ops_.rms_norm(lane, in, weight, epsilon, out); });
+  note(lane, subject, 0, 0, [&] { ops_.add_rows(lane, table, indices, out); });
+}
+
+void Recorder::scale(Lane& lane, Rows<float> rows, float factor, float softcap) const {
+  note(lane, on_rows("scale", rows.rows, rows.width), 0, 0,
+       [&] { ops_.scale(lane, rows, factor, softcap); });
+}
+
+void Recorder::norm(Lane& lane, Rows<const float> in, const ops::Norm& norm,
+                    const Activations& out) const {
+  note(lane, on_rows("norm", in.rows, in.width), 0, 0, [&] { ops_.norm(lane, in, norm, out); });
+}
+
+void Recorder::norm_in_place(Lane& lane, Rows<float> rows, const ops::Norm& norm) const {
+  note(lane, on_rows("norm_in_place", rows.rows, rows.width), 0, 0,
+       [&] { ops_.norm_in_place(lane, rows, norm); });
+}
+
+void Recorder::add(Lane& lane, Rows<const float> in, const ops::Norm* post_norm, float scale,
+                   Rows<float> out) const {
+  note(lane, on_rows("add", in.rows, in.width), 0, 0,
+       [&] { ops_.add(lane, in, post_norm, scale, out); });
 }
 
 void Recorder::convert(Lane& lane, Rows<const float> in, const Activations& out) const {
-  const OpSubject subject = {.op = "convert",
-                             .format = DType::kF32,
-                             .in = {},
-                             .rows = in.rows,
-                             .width = in.width,
-                             .outputs = out.width};
-  note(lane, subject, 0, 0, [&] { ops_.convert(lane, in, out); });
+  note(lane, on_rows("convert", in.rows, in.width), 0, 0, [&] { ops_.convert(lane, in, out); });
 }
 
 void Recorder::linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
@@ -169,17 +196,19 @@ void Recorder::linear(Lane& lane, const PackedMatrix& weights, const Activations
        [&] { ops_.linear(lane, weights, in, bias, store, out); });
 }
 
-void Recorder::gate_up(Lane& lane, const PackedMatrix& gate, const PackedMatrix& up,
-                       const Activations& in, const Activations& out) const {
-  const OpSubject subject = {.op = "gate_up",
-                             .format = gate.format(),
+void Recorder::hidden(Lane& lane, const ops::Hidden& hidden, const Activations& in,
+                      const Activations& out) const {
+  const PackedMatrix& up = *hidden.up;
+  const int64_t gates = hidden.gate == nullptr ? 0 : hidden.gate->rows();
+  const OpSubject subject = {.op = "hidden",
+                             .format = up.format(),
                              .in = in.forms,
                              .rows = in.rows,
-                             .width = gate.width(),
-                             .outputs = gate.rows() + up.rows()};
-  const double operations = 2 * as_double((gate.rows() + up.rows()) * gate.width() * in.rows);
-  note(lane, subject, bytes_of(gate) + bytes_of(up), operations,
-       [&] { ops_.gate_up(lane, gate, up, in, out); });
+                             .width = up.width(),
+                             .outputs = gates + up.rows()};
+  const double operations = 2 * as_double((gates + up.rows()) * up.width() * in.rows);
+  const double bytes = bytes_of(up) + (hidden.gate == nullptr ? 0 : bytes_of(*hidden.gate));
+  note(lane, subject, bytes, operations, [&] { ops_.hidden(lane, hidden, in, out); });
 }
 
 void Recorder::rope_angles(Lane& lane, const ops::Rope& rope, std::span<const int32_t> positions,
@@ -193,9 +222,9 @@ void Recorder::rope_angles(Lane& lane, const ops::Rope& rope, std::span<const in
   note(lane, subject, 0, 0, [&] { ops_.rope_angles(lane, rope, positions, angles); });
 }
 
-void Recorder::rope_and_store(Lane& lane, const ops::AttentionRows& rows, ops::Rope::Pairs pairs,
-                              Rows<const float> angles, const ops::HeadNorm& norm,
-                              Rows<float> queries, Rows<const float> keys, Rows<const float> values,
+void Recorder::rope_and_store(Lane& lane, const ops::AttentionRows& rows,
+                              const ops::Rotation& rotation, Rows<float> queries,
+                              Rows<const float> keys, Rows<const float> values,
                               const KvLayer& cache) const {
   const OpSubject subject = {.op = "rope_and_store",
                              .format = cache.dtype,
@@ -204,7 +233,7 @@ void Recorder::rope_and_store(Lane& lane, const ops::AttentionRows& rows, ops::R
                              .width = queries.width,
                              .outputs = keys.width + values.width};
   note(lane, subject, 0, 0,
-       [&] { ops_.rope_and_store(lane, rows, pairs, angles, norm, queries, keys, values, cache); });
+       [&] { ops_.rope_and_store(lane, rows, rotation, queries, keys, values, cache); });
 }
 
 void Recorder::attention(Lane& lane, const ops::AttentionRows& rows,
@@ -222,6 +251,81 @@ void Recorder::attention(Lane& lane, const ops::AttentionRows& rows,
   const double operations = 4 * as_double(seen.by_rows * queries.width);
   note(lane, subject, bytes, operations,
        [&] { ops_.attention(lane, rows, shape, queries, cache, memory, out); });
+}
+
+void Recorder::route(Lane& lane, const ops::Routing& routing, Rows<float> logits,
+                     Rows<float> choice, const ops::Dispatch& out) const {
+  const OpSubject subject = {.op = "route",
+                             .format = DType::kF32,
+                             .in = {},
+                             .rows = logits.rows,
+                             .width = logits.width,
+                             .outputs = out.chosen};
+  note(lane, subject, 0, 0, [&] { ops_.route(lane, routing, logits, choice, out); });
+}
+
+void Recorder::dispatch(Lane& lane, const ops::Dispatch& dispatch) const {
+  const OpSubject subject = {.op = "dispatch",
+                             .format = DType::kF32,
+                             .in = {},
+                             .rows = dispatch.rows,
+                             .width = dispatch.chosen,
+                             .outputs = dispatch.chosen};
+  note(lane, subject, 0, 0, [&] { ops_.dispatch(lane, dispatch); });
+}
+
+void Recorder::gather_dispatched(Lane& lane, const Activations& in, const ops::Dispatch& dispatch,
+                                 const Activations& out) const {
+  const OpSubject subject = {.op = "gather_dispatched",
+                             .format = DType::kF32,
+                             .in = in.forms,
+                             .rows = in.rows,
+                             .width = in.width,
+                             .outputs = dispatch.chosen * out.width};
+  note(lane, subject, 0, 0, [&] { ops_.gather_dispatched(lane, in, dispatch, out); });
+}
+
+void Recorder::expert_hidden(Lane& lane, const ops::ExpertHidden& hidden, const Activations& in,
+                             const ops::Dispatch& dispatch, const Activations& out) const {
+  const int64_t width = hidden.up->matrix.width();
+  const OpSubject subject = {.op = "expert_hidden",
+                             .format = hidden.up->matrix.format(),
+                             .in = in.forms,
+                             .rows = dispatch.all_places(),
+                             .width = width,
+                             .outputs = (hidden.gate == nullptr ? 1 : 2) * hidden.up->rows};
+  const double operations = 2 * as_double(subject.rows * width * subject.outputs);
+  const double gate_bytes = hidden.gate == nullptr ? 0 : bytes_read(*hidden.gate, dispatch);
+  const double bytes = gate_bytes + bytes_read(*hidden.up, dispatch);
+  note(lane, subject, bytes, operations,
+       [&] { ops_.expert_hidden(lane, hidden, in, dispatch, out); });
+}
+
+void Recorder::expert_linear(Lane& lane, const ops::ExpertMatrix& weights, const Activations& in,
+                             std::span<const float> bias, const ops::Dispatch& dispatch,
+                             Rows<float> out) const {
+  const OpSubject subject = {.op = "expert_linear",
+                             .format = weights.matrix.format(),
+                             .in = in.forms,
+                             .rows = dispatch.all_places(),
+                             .width = weights.matrix.width(),
+                             .outputs = weights.rows};
+  const double operations = 2 * as_double(subject.rows * subject.width * subject.outputs);
+  note(lane, subject, bytes_read(weights, dispatch), operations,
+       [&] { ops_.expert_linear(lane, weights, in, bias, dispatch, out); });
+}
+
+void Recorder::combine(Lane& lane, const ops::Dispatch& dispatch,
+                       const ops::Combination& combination, Rows<float> outputs, ops::Store store,
+                       Rows<float> out) const {
+  const OpSubject subject = {.op = "combine",
+                             .format = DType::kF32,
+                             .in = {},
+                             .rows = out.rows,
+                             .width = dispatch.chosen * out.width,
+                             .outputs = out.width};
+  note(lane, subject, 0, 0,
+       [&] { ops_.combine(lane, dispatch, combination, outputs, store, out); });
 }
 
 }  // namespace millrace

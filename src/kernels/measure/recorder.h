@@ -57,22 +57,39 @@ class Recorder final : public Ops {
              Rows<float> out) const override;
   void gather(Lane& lane, Rows<const float> in, std::span<const int32_t> indices,
               Rows<float> out) const override;
-  void rms_norm(Lane& lane, Rows<const float> in, std::span<const float> weight, float epsilon,
-                const Activations& out) const override;
+  void add_rows(Lane& lane, const PackedMatrix& table, std::span<const int32_t> indices,
+                Rows<float> out) const override;
+  void scale(Lane& lane, Rows<float> rows, float factor, float softcap) const override;
+  void norm(Lane& lane, Rows<const float> in, const ops::Norm& norm,
+            const Activations& out) const override;
+  void norm_in_place(Lane& lane, Rows<float> rows, const ops::Norm& norm) const override;
+  void add(Lane& lane, Rows<const float> in, const ops::Norm* post_norm, float scale,
+           Rows<float> out) const override;
   void convert(Lane& lane, Rows<const float> in, const Activations& out) const override;
   void linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
               std::span<const float> bias, ops::Store store, Rows<float> out) const override;
-  void gate_up(Lane& lane, const PackedMatrix& gate, const PackedMatrix& up, const Activations& in,
-               const Activations& out) const override;
+  void hidden(Lane& lane, const ops::Hidden& hidden, const Activations& in,
+              const Activations& out) const override;
   void rope_angles(Lane& lane, const ops::Rope& rope, std::span<const int32_t> positions,
                    Rows<float> angles) const override;
-  void rope_and_store(Lane& lane, const ops::AttentionRows& rows, ops::Rope::Pairs pairs,
-                      Rows<const float> angles, const ops::HeadNorm& norm, Rows<float> queries,
-                      Rows<const float> keys, Rows<const float> values,
+  void rope_and_store(Lane& lane, const ops::AttentionRows& rows, const ops::Rotation& rotation,
+                      Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                       const KvLayer& cache) const override;
   void attention(Lane& lane, const ops::AttentionRows& rows, const ops::AttentionShape& shape,
                  Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
                  Rows<float> out) const override;
+  void route(Lane& lane, const ops::Routing& routing, Rows<float> logits, Rows<float> choice,
+             const ops::Dispatch& out) const override;
+  void dispatch(Lane& lane, const ops::Dispatch& dispatch) const override;
+  void gather_dispatched(Lane& lane, const Activations& in, const ops::Dispatch& dispatch,
+                         const Activations& out) const override;
+  void expert_hidden(Lane& lane, const ops::ExpertHidden& hidden, const Activations& in,
+                     const ops::Dispatch& dispatch, const Activations& out) const override;
+  void expert_linear(Lane& lane, const ops::ExpertMatrix& weights, const Activations& in,
+                     std::span<const float> bias, const ops::Dispatch& dispatch,
+                     Rows<float> out) const override;
+  void combine(Lane& lane, const ops::Dispatch& dispatch, const ops::Combination& combination,
+               Rows<float> outputs, ops::Store store, Rows<float> out) const override;
 
  private:
   struct LaneNotes;

@@ -36,7 +36,7 @@ TEST(RecorderTest, AddsUpWhatIsTheSame) {
     for (int i = 0; i < 4; ++i) {
       recorder.linear(lane, weights.packed, placed.view, {}, ops::Store::kSet, rows_of(out, 3));
       recorder.barrier(lane);
-      recorder.rms_norm(lane, rows_of(norms, 2), weight, 1e-5F, normed.view);
+      recorder.norm(lane, rows_of(norms, 2), {.weight = weight, .epsilon = 1e-5F}, normed.view);
     }
   });
   EXPECT_EQ(out, linear(Isa::kScalar, weights, {.q8 = true}, in, 3));
@@ -51,7 +51,7 @@ TEST(RecorderTest, AddsUpWhatIsTheSame) {
   EXPECT_EQ(seen.ops[0].bytes,
             4.0 * static_cast<double>(PackedMatrix::bytes(DType::kQ4_0, 40, 64)));
   EXPECT_EQ(seen.ops[0].operations, 4 * 2 * 40 * 64 * 3);
-  EXPECT_EQ(seen.ops[1].subject.op, "rms_norm");
+  EXPECT_EQ(seen.ops[1].subject.op, "norm");
   EXPECT_EQ(seen.ops[1].calls, 4);
   EXPECT_EQ(seen.barriers, 4);
   EXPECT_EQ(seen.waits, absl::ZeroDuration());
@@ -59,6 +59,30 @@ TEST(RecorderTest, AddsUpWhatIsTheSame) {
   recorder.clear();
   EXPECT_TRUE(recorder.recording().ops.empty());
   EXPECT_EQ(recorder.recording().barriers, 0);
+}
+
+TEST(RecorderTest, CountsTheMatricesThatAHiddenLayerHas) {
+  const TickingClock clock;
+  const CpuOps cpu(kernels_for(Isa::kScalar));
+  const Recorder recorder(cpu, 1, clock);
+  const PackedCase gate = random_weights(DType::kQ4_0, 96, 64, 1);
+  const PackedCase up = random_weights(DType::kQ4_0, 96, 64, 2);
+  const Placed in = converted(Isa::kScalar, {.q8 = true}, random_floats(3 * 64, 3), 3);
+  const Placed out = place({.f32 = true}, 3, 96);
+  LanePool(1).run([&](Lane& lane) {
+    recorder.hidden(lane, {.gate = &gate.packed, .up = &up.packed}, in.view, out.view);
+    recorder.hidden(lane, {.up = &up.packed}, in.view, out.view);
+  });
+  const Recording seen = recorder.recording();
+  ASSERT_EQ(seen.ops.size(), 2U);
+  const auto bytes = static_cast<double>(PackedMatrix::bytes(DType::kQ4_0, 96, 64));
+  EXPECT_EQ(seen.ops[0].subject.op, "hidden");
+  EXPECT_EQ(seen.ops[0].subject.outputs, 2 * 96);
+  EXPECT_EQ(seen.ops[0].bytes, 2 * bytes);
+  EXPECT_EQ(seen.ops[0].operations, 2 * 2 * 96 * 64 * 3);
+  EXPECT_EQ(seen.ops[1].subject.outputs, 96);
+  EXPECT_EQ(seen.ops[1].bytes, bytes);
+  EXPECT_EQ(seen.ops[1].operations, 2 * 96 * 64 * 3);
 }
 
 // The last lane to come waits for nobody; what the others wait is apart from what crossing takes.

@@ -1,26 +1,49 @@
 #pragma once
 
 #include <span>
-#include <string>
 #include <string_view>
 
 #include "base/status.h"
 #include "models/arch/arch_reader.h"
+#include "models/arch/decoder.h"
 #include "models/spec.h"
 
 namespace millrace {
 
-// An architecture: how metadata becomes a spec, and what each weight is called. To add one, write
-// its file beside this one and its line in archs.cc.
+// An architecture: how metadata becomes a spec. To add one, write its entry into the file of its
+// family in known/, or a new file there.
 struct Arch {
-  std::string_view name;  // general.architecture
-  absl::StatusOr<ModelSpec> (*read)(ArchReader& reader);
+  std::string_view name;    // general.architecture
+  std::string_view models;  // some that have it, for people
+  DecoderTraits traits;
+  // Reads what only this architecture has; null: nothing.
+  absl::Status (*adjust)(ArchReader& keys, ModelSpec& model) = nullptr;
 };
 
+// In the order of their names.
 std::span<const Arch> all_archs();
+// Null: no architecture has this name.
+const Arch* find_arch(std::string_view name);
+// "bloom, cohere2, ..."
+std::string arch_names();
 
-absl::StatusOr<ModelSpec> read_llama(ArchReader& reader);
-absl::StatusOr<ModelSpec> read_qwen2(ArchReader& reader);
-absl::StatusOr<ModelSpec> read_qwen3(ArchReader& reader);
+// Of the files in known/.
+std::span<const Arch> apertus_archs();
+std::span<const Arch> bloom_archs();
+std::span<const Arch> cohere_archs();
+std::span<const Arch> exaone_archs();
+std::span<const Arch> falcon_archs();
+std::span<const Arch> gemma_archs();
+std::span<const Arch> glm_archs();
+std::span<const Arch> gpt_archs();
+std::span<const Arch> gpt_oss_archs();
+std::span<const Arch> granite_archs();
+std::span<const Arch> llama4_archs();
+std::span<const Arch> llama_archs();
+std::span<const Arch> nemotron_archs();
+std::span<const Arch> olmo_archs();
+std::span<const Arch> phi_archs();
+std::span<const Arch> qwen_archs();
+std::span<const Arch> stablelm_archs();
 
 }  // namespace millrace

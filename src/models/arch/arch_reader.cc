@@ -18,9 +18,18 @@ std::string ArchReader::name(std::string_view key) const {
   return fmt::format("{}.{}", architecture_, key);
 }
 
-absl::Status ArchReader::check_is_one_value(std::string_view key) const {
+bool ArchReader::is_array(std::string_view key) const {
   const MetaValue* value = checkpoint_->metadata().find(name(key));
-  if (value == nullptr || value->type != MetaType::kArray) return absl::OkStatus();
+  return value != nullptr && value->type == MetaType::kArray;
+}
+
+const NamedTensor* ArchReader::find_tensor(std::string_view tensor, int64_t layer) const {
+  const NamedTensor* found = checkpoint_->find(fmt::format("blk.{}.{}", layer, tensor));
+  return found == nullptr ? checkpoint_->find(tensor) : found;
+}
+
+absl::Status ArchReader::check_is_one_value(std::string_view key) const {
+  if (!is_array(key)) return absl::OkStatus();
   return unimplemented("key '{}' is an array: layers that differ are not supported", name(key));
 }
 
@@ -37,6 +46,11 @@ absl::StatusOr<int64_t> ArchReader::integer_or(std::string_view key, int64_t min
   return checkpoint_->metadata().integer_or(name(key), min, max, fallback);
 }
 
+absl::StatusOr<bool> ArchReader::boolean_or(std::string_view key, bool fallback) {
+  pass_over(key);
+  return checkpoint_->metadata().boolean_or(name(key), fallback);
+}
+
 absl::StatusOr<double> ArchReader::number_or(std::string_view key, double fallback) {
   pass_over(key);
   RETURN_IF_ERROR(check_is_one_value(key));
@@ -45,11 +59,15 @@ absl::StatusOr<double> ArchReader::number_or(std::string_view key, double fallba
   return invalid_argument("key '{}' is {}, which is beyond float32", name(key), value);
 }
 
-absl::StatusOr<double> ArchReader::positive(std::string_view key) {
+absl::StatusOr<double> ArchReader::number(std::string_view key) {
   pass_over(key);
   RETURN_IF_ERROR(check_is_one_value(key));
   RETURN_IF_ERROR(checkpoint_->metadata().number(name(key)).status());
-  ASSIGN_OR_RETURN(const double value, number_or(key, 0));
+  return number_or(key, 0);
+}
+
+absl::StatusOr<double> ArchReader::positive(std::string_view key) {
+  ASSIGN_OR_RETURN(const double value, number(key));
   if (static_cast<float>(value) > 0) return value;
   return invalid_argument("key '{}' is {}, but must be positive", name(key), value);
 }
@@ -63,6 +81,26 @@ absl::StatusOr<std::string_view> ArchReader::string_or(std::string_view key,
                                                        std::string_view fallback) {
   pass_over(key);
   return checkpoint_->metadata().string_or(name(key), fallback);
+}
+
+absl::StatusOr<std::vector<bool>> ArchReader::booleans(std::string_view key, int64_t size) {
+  pass_over(key);
+  ASSIGN_OR_RETURN(const std::vector<int64_t> values, checkpoint_->metadata().integers(name(key)));
+  if (std::ssize(values) == size) return std::vector<bool>(values.begin(), values.end());
+  return invalid_argument("key '{}' has {} values for {} layers", name(key), values.size(), size);
+}
+
+absl::StatusOr<std::vector<double>> ArchReader::bare_numbers(std::string_view key,
+                                                             int64_t size) const {
+  const Metadata& metadata = checkpoint_->metadata();
+  const MetaValue* value = metadata.find(key);
+  if (value != nullptr && value->type != MetaType::kArray) {
+    ASSIGN_OR_RETURN(const double number, metadata.number(key));
+    return std::vector<double>(static_cast<size_t>(size), number);
+  }
+  ASSIGN_OR_RETURN(std::vector<double> values, metadata.numbers(key));
+  if (std::ssize(values) == size) return values;
+  return invalid_argument("key '{}' has {} values for {} layers", key, values.size(), size);
 }
 
 absl::Status ArchReader::check_all_read() const {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <absl/container/flat_hash_set.h>
 
@@ -29,11 +30,22 @@ class ArchReader {
   absl::StatusOr<int64_t> integer_or(std::string_view key, int64_t min, int64_t max,
                                      int64_t fallback);
   absl::StatusOr<double> number_or(std::string_view key, double fallback);
+  absl::StatusOr<double> number(std::string_view key);
+  absl::StatusOr<bool> boolean_or(std::string_view key, bool fallback);
   absl::StatusOr<double> positive(std::string_view key);
   absl::StatusOr<double> positive_or(std::string_view key, double fallback);
   absl::StatusOr<std::string_view> string_or(std::string_view key, std::string_view fallback);
+  // Each 0 or 1, one a layer. INVALID_ARGUMENT: it has another size.
+  absl::StatusOr<std::vector<bool>> booleans(std::string_view key, int64_t size);
+  bool is_array(std::string_view key) const;
+  // Of a key that does not begin with the architecture's name: one a layer, or one for all.
+  absl::StatusOr<std::vector<double>> bare_numbers(std::string_view key, int64_t size) const;
   // What the key says has no meaning for this file.
   void pass_over(std::string_view key) { read_.insert(name(key)); }
+
+  // Tensors by their names without a layer: of one layer, or outside of all.
+  bool has_tensor(std::string_view tensor) const { return find_tensor(tensor) != nullptr; }
+  const NamedTensor* find_tensor(std::string_view tensor, int64_t layer = 0) const;
 
   // UNIMPLEMENTED, naming it: a key that was not read and may ask for something.
   absl::Status check_all_read() const;

@@ -26,15 +26,13 @@ constexpr double kNever = std::numeric_limits<double>::quiet_NaN();
 constexpr std::string_view kHarmless[] = {
     "rope.scaling.finetuned",                // how the scaling came to be
     "rope.scaling.original_context_length",  // is read where the kind of scaling uses it
-    "attention.layer_norm_epsilon",          // is of a norm that no architecture here has
+    "attention.layer_norm_epsilon",          // both are read where an architecture has such norms
+    "attention.layer_norm_rms_epsilon",
 };
 
 constexpr KnownKey kKnownKeys[] = {
-    {"attn_logit_softcapping", "soft-capping of attention scores"},
-    {"final_logit_softcapping", "soft-capping of logits"},
     {"router_logit_softcapping", "soft-capping of a router's logits"},
     {"attention.clamp_kqv", "clamping of queries, keys and values"},
-    {"attention.max_alibi_bias", "ALiBi, biases by distance"},
     {"attention.causal", "attention that is not causal", 1},
     {"attention.shared_kv_layers", "keys and values shared by layers"},
     {"attention.group_norm_epsilon", "group norms"},
@@ -44,9 +42,6 @@ constexpr KnownKey kKnownKeys[] = {
     {"attention.temperature_scale", "attention scores scaled by position"},
     {"attention.temperature_length", "attention scores scaled by position"},
     {"attention.output_scale", "scaling of attention's output", 0, 1},
-    {"logit_scale", "scaling of logits", 0, 1},
-    {"residual_scale", "scaling of residuals", 0, 1},
-    {"embedding_scale", "scaling of embeddings", 0, 1},
     {"use_parallel_residual", "attention and feed-forward network side by side"},
     {"expert_count", "mixtures of experts"},
     {"expert_used_count", "mixtures of experts"},

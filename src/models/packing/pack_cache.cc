@@ -72,14 +72,18 @@ absl::StatusOr<PackCache> PackCache::open(const std::string& folder, const Check
   return PackCache((std::filesystem::path(folder) / name).string(), key);
 }
 
-absl::Status PackCache::keep(const Checkpoint& checkpoint,
-                             std::span<const std::byte> packed) const {
+absl::Status PackCache::check_unchanged(const Checkpoint& checkpoint) const {
   ASSIGN_OR_RETURN(const FileStamp now, stamp_of(checkpoint));
-  if (now != key_.stamp) {
-    return make_error(absl::StatusCode::kFailedPrecondition,
-                      "the model file changed while it was read");
-  }
-  return write_pack(path_, key_, packed);
+  if (now == key_.stamp) return absl::OkStatus();
+  return make_error(absl::StatusCode::kFailedPrecondition,
+                    "the model file changed while it was read");
+}
+
+absl::Status PackCache::discard(const absl::Status& why) const {
+  std::error_code error;
+  const bool removed = std::filesystem::remove(path_, error);
+  return make_error(why.code(), "the pack '{}' cannot be read on: {}{}", path_, message_of(why),
+                    removed ? "; it is removed, and the next start makes another" : "");
 }
 
 }  // namespace millrace

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 
 #include "base/status.h"
@@ -24,9 +23,14 @@ class PackCache {
   const std::string& path() const { return path_; }
   // As PackFile::open.
   absl::StatusOr<PackFile> find() const { return PackFile::open(path_, key_); }
-  // Keeps what was packed out of the checkpoint. FAILED_PRECONDITION: its file has changed since
-  // open().
-  absl::Status keep(const Checkpoint& checkpoint, std::span<const std::byte> packed) const;
+  // For what is or was packed out of the checkpoint.
+  absl::StatusOr<PackWriter> writer() const { return PackWriter::create(path_, key_); }
+  // FAILED_PRECONDITION: the checkpoint's file has changed since open(), so that what was packed
+  // may be of both states.
+  absl::Status check_unchanged(const Checkpoint& checkpoint) const;
+  // Removes the pack because of this error with it, so that the next start makes another; the error
+  // that says so.
+  absl::Status discard(const absl::Status& why) const;
   // The same file in the same state, to be packed in the same way.
   bool is_of(const PackCache& other) const { return key_ == other.key_; }
 

@@ -1,16 +1,24 @@
 #include "models/packing/pending_weights.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/system/signals_blocked.h"
 
 namespace millrace {
+namespace {
+
+// Large enough for a disk, and a few huge pages, so that threads which share the work do not share
+// pages.
+constexpr int64_t kPieceBytes = int64_t{4} << 20;
+
+}  // namespace
 
 PendingWeights::PendingWeights(PackFile pack, std::span<std::byte> memory, int threads,
                                Rebuild rebuild)
     : pack_(std::move(pack)), memory_(memory), rebuild_(std::move(rebuild)) {
   const SignalsBlocked blocked;
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { read_chunks(); });
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { read_pieces(); });
 }
 
 PendingWeights::~PendingWeights() {
@@ -18,11 +26,13 @@ PendingWeights::~PendingWeights() {
   end_threads();
 }
 
-void PendingWeights::read_chunks() {
+void PendingWeights::read_pieces() {
   while (!stop_) {
-    const int64_t chunk = next_chunk_++;
-    if (chunk >= pack_.chunks()) return;
-    const absl::Status read = pack_.read(chunk, memory_);
+    const int64_t begin = next_piece_++ * kPieceBytes;
+    if (begin >= pack_.bytes()) return;
+    const int64_t bytes = std::min(kPieceBytes, pack_.bytes() - begin);
+    const absl::Status read =
+        pack_.read(begin, memory_.subspan(static_cast<size_t>(begin), static_cast<size_t>(bytes)));
     if (read.ok()) continue;
     const std::lock_guard lock(failing_);
     failure_.Update(read);
@@ -39,7 +49,7 @@ absl::Status PendingWeights::await(LanePool& lanes) {
   if (are_there()) return absl::OkStatus();
   const std::lock_guard lock(awaiting_);
   if (are_there() || !result_.ok()) return result_;
-  lanes.run([this](Lane&) { read_chunks(); });
+  lanes.run([this](Lane&) { read_pieces(); });
   end_threads();
   if (!failure_.ok()) result_ = rebuild_(failure_, lanes);
   rebuild_ = nullptr;

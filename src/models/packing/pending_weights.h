@@ -13,7 +13,7 @@
 namespace millrace {
 
 // Packed weights on their way from a pack file into memory, on threads of their own, while the rest
-// of the program starts: each chunk is checked before anything reads it. Safe for any thread.
+// of the program starts: every byte is checked before anything reads it. Safe for any thread.
 class PendingWeights {
  public:
   // Puts the weights into the same memory without the pack, and says that it does; `why` is what is
@@ -32,12 +32,12 @@ class PendingWeights {
   bool are_there() const { return are_there_.load(std::memory_order_acquire); }
 
  private:
-  void read_chunks();
+  void read_pieces();
   void end_threads();
 
   const PackFile pack_;
   const std::span<std::byte> memory_;
-  std::atomic<int64_t> next_chunk_ = 0;
+  std::atomic<int64_t> next_piece_ = 0;
   std::atomic<bool> stop_ = false;
   std::atomic<bool> are_there_ = false;
   std::mutex awaiting_;

@@ -19,62 +19,80 @@ absl::Status not_numbers(const NamedTensor& tensor) {
 
 }  // namespace
 
-absl::StatusOr<PackedMatrix> TensorPacker::pack(std::span<const NamedTensor* const> tensors) {
-  const TensorLayout& first = tensors[0]->layout;
-  int64_t rows = 0;
-  for (const NamedTensor* tensor : tensors) rows += tensor->layout.rows();
-  PackedMatrix matrix(first.dtype, rows, first.width(),
-                      take(matrices_, PackedMatrix::bytes(first.dtype, rows, first.width())));
+absl::StatusOr<PackedMatrix> TensorPacker::pack(std::span<const TensorRows> stack) {
+  const DType format = stack[0].format();
+  const int64_t width = stack[0].width;
+  const int64_t rows = WeightsPlan::rows_of(stack);
+  PackedMatrix matrix(format, rows, width,
+                      take(matrices_, PackedMatrix::bytes(format, rows, width)));
   int64_t row = 0;
-  for (const NamedTensor* tensor : tensors) {
-    if (packs_matrices_) RETURN_IF_ERROR(pack_rows(*tensor, row, matrix));
-    row += tensor->layout.rows();
-    done_with(*tensor);
+  for (const TensorRows& weight : stack) {
+    if (target_.packs_matrices) RETURN_IF_ERROR(pack_weight(weight, row, matrix));
+    row = whole_panels(row + weight.rows);
+    done_with(weight);
   }
   return matrix;
 }
 
-absl::Status TensorPacker::pack_rows(const NamedTensor& tensor, int64_t first_row,
+absl::Status TensorPacker::pack_weight(const TensorRows& weight, int64_t first_row,
+                                       PackedMatrix& matrix) {
+  const int64_t panels = std::max<int64_t>(1, target_.piece_bytes / matrix.panel_bytes());
+  const int64_t step = std::min(panels, matrix.panels()) * kPanelRows;
+  for (int64_t row = 0; row < weight.rows; row += step) {
+    const WorkRange piece = {row, std::min(row + step, weight.rows)};
+    RETURN_IF_ERROR(pack_rows(weight, piece, first_row, matrix));
+    if (!target_.packed) continue;
+    const int64_t end = (first_row + piece.end + kPanelRows - 1) / kPanelRows;
+    RETURN_IF_ERROR(target_.packed(matrix.panel(end) - target_.matrices.data()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TensorPacker::pack_rows(const TensorRows& weight, WorkRange rows, int64_t first_row,
                                      PackedMatrix& matrix) {
-  const TensorLayout& layout = tensor.layout;
-  const int64_t row_size = row_bytes(layout.dtype, layout.width());
+  const DType format = weight.format();
+  const int64_t width = weight.width;
+  const int64_t row_size = row_bytes(format, width);
   const int64_t piece_rows = std::max<int64_t>(1, kPieceBytes / row_size / kPanelRows) * kPanelRows;
   std::vector<absl::Status> results(pieces_.size());
   lanes_->run([&](Lane& lane) {
     const auto index = static_cast<size_t>(lane.index());
     std::vector<std::byte>& piece = pieces_[index];
-    const WorkRange mine = lane.share(layout.rows(), kPanelRows);
-    for (int64_t row = mine.begin; row < mine.end && results[index].ok(); row += piece_rows) {
-      const int64_t rows = std::min(piece_rows, mine.end - row);
-      const auto bytes = static_cast<size_t>(rows * row_size);
+    const WorkRange mine = lane.share(rows.size(), kPanelRows);
+    const int64_t end = rows.begin + mine.end;
+    for (int64_t row = rows.begin + mine.begin; row < end && results[index].ok();
+         row += piece_rows) {
+      const int64_t count = std::min(piece_rows, end - row);
+      const auto bytes = static_cast<size_t>(count * row_size);
       if (piece.size() < bytes) piece.resize(bytes);
-      results[index] = checkpoint_->read(tensor, row * row_size, std::span(piece).first(bytes));
+      results[index] = checkpoint_->read(*weight.tensor, (weight.first + row) * row_size,
+                                         std::span(piece).first(bytes));
       if (!results[index].ok()) return;
-      const TensorView view{{layout.dtype, 2, {rows, layout.width(), 1, 1}}, piece.data()};
-      if (!matrix.pack(view, first_row + row)) results[index] = not_numbers(tensor);
+      const TensorView view{{format, 2, {count, width, 1, 1}}, piece.data()};
+      if (!matrix.pack(view, first_row + row)) results[index] = not_numbers(*weight.tensor);
     }
   });
   for (const absl::Status& result : results) RETURN_IF_ERROR(result);
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::span<const float>> TensorPacker::join(
-    std::span<const NamedTensor* const> tensors) {
+absl::StatusOr<std::span<const float>> TensorPacker::join(std::span<const TensorRows> vectors) {
   int64_t size = 0;
-  for (const NamedTensor* tensor : tensors) size += tensor->layout.elements();
+  for (const TensorRows& vector : vectors) size += vector.rows;
   auto* const out =
       reinterpret_cast<float*>(take(vectors_, size * static_cast<int64_t>(sizeof(float))));
   float* at = out;
-  for (const NamedTensor* tensor : tensors) {
-    const int64_t elements = tensor->layout.elements();
-    ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, checkpoint_->read(*tensor));
-    unpack_row(tensor->layout.dtype, bytes.data(), elements, at);
-    const std::span<const float> values(at, static_cast<size_t>(elements));
+  for (const TensorRows& vector : vectors) {
+    const int64_t element_bytes = row_bytes(vector.format(), 1);
+    std::vector<std::byte> bytes(static_cast<size_t>(vector.rows * element_bytes));
+    RETURN_IF_ERROR(checkpoint_->read(*vector.tensor, vector.first * element_bytes, bytes));
+    unpack_row(vector.format(), bytes.data(), vector.rows, at);
+    const std::span<const float> values(at, static_cast<size_t>(vector.rows));
     if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
-      return not_numbers(*tensor);
+      return not_numbers(*vector.tensor);
     }
-    at += elements;
-    done_with(*tensor);
+    at += vector.rows;
+    done_with(vector);
   }
   return std::span<const float>(out, static_cast<size_t>(size));
 }
@@ -87,40 +105,37 @@ std::byte* TensorPacker::take(std::span<std::byte>& memory, int64_t bytes) {
   return piece;
 }
 
-void TensorPacker::done_with(const NamedTensor& tensor) {
-  bytes_done_ += tensor.layout.bytes();
+void TensorPacker::done_with(const TensorRows& weight) {
+  bytes_done_ += weight.bytes();
   if (options_->progress) {
     options_->progress(static_cast<double>(bytes_done_) / static_cast<double>(plan_.file_bytes()));
   }
 }
 
-absl::StatusOr<PackedMatrix> LayerWeights::matrix(const MatrixOrder& order) {
-  ASSIGN_OR_RETURN(const auto packed, matrices({&order, 1}));
-  return packed[0];
-}
-
 absl::StatusOr<std::vector<PackedMatrix>> LayerWeights::matrices(
     std::span<const MatrixOrder> orders) {
-  std::vector<const NamedTensor*> tensors;
+  std::vector<TensorRows> weights;
   for (const MatrixOrder& order : orders) {
-    ASSIGN_OR_RETURN(
-        tensors.emplace_back(),
-        packer_.plan().find_matrix(tensor_name_(order.role, layer_), order.rows, order.width));
+    ASSIGN_OR_RETURN(weights.emplace_back(), packer_.plan().find(order, layer_));
   }
   std::vector<PackedMatrix> packed;
-  for (const auto& stack : WeightsPlan::stacks(tensors)) {
+  for (const auto& stack : WeightsPlan::stacks(weights)) {
     ASSIGN_OR_RETURN(packed.emplace_back(), packer_.pack(stack));
   }
   return packed;
 }
 
+absl::StatusOr<PackedMatrix> LayerWeights::experts(const ExpertOrder& order) {
+  ASSIGN_OR_RETURN(const std::vector<TensorRows> weights, packer_.plan().find(order, layer_));
+  return packer_.pack(weights);
+}
+
 absl::StatusOr<std::span<const float>> LayerWeights::vectors(std::span<const VectorOrder> orders) {
-  std::vector<const NamedTensor*> tensors;
+  std::vector<TensorRows> weights;
   for (const VectorOrder& order : orders) {
-    ASSIGN_OR_RETURN(tensors.emplace_back(),
-                     packer_.plan().find_vector(tensor_name_(order.role, layer_), order.size));
+    ASSIGN_OR_RETURN(weights.emplace_back(), packer_.plan().find(order, layer_));
   }
-  return packer_.join(tensors);
+  return packer_.join(weights);
 }
 
 ActivationForms LayerWeights::input_forms(DType format, InputForm form) const {

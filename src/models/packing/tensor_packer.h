@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,6 +23,10 @@ struct PackTarget {
   std::span<std::byte> vectors;
   // False: matrices get their places in memory, and someone else fills it.
   bool packs_matrices = true;
+  // Called after each piece of a matrix, with how many bytes of `matrices` from the first on are
+  // final; may be empty.
+  std::function<absl::Status(int64_t bytes)> packed = {};
+  int64_t piece_bytes = std::numeric_limits<int64_t>::max();  // of a matrix, about
 };
 
 // Moves tensors from a file into packed form: matrices one after the other, and vectors apart.
@@ -33,50 +40,52 @@ class TensorPacker {
         options_(&options),
         lanes_(&lanes),
         pieces_(static_cast<size_t>(lanes.lanes())),
-        packs_matrices_(target.packs_matrices),
+        target_(target),
         matrices_(target.matrices),
         vectors_(target.vectors) {}
 
   WeightsPlan& plan() { return plan_; }
-  // The tensors, of one format and width, stacked into one matrix. Errors, here and of join(), name
+  int64_t bytes_placed() const { return std::ssize(target_.matrices) - std::ssize(matrices_); }
+  // The weights, of one format and width, stacked into one matrix. Errors, here and of join(), name
   // the tensor. INVALID_ARGUMENT: its values are not all numbers; DATA_LOSS: it cannot be read.
-  absl::StatusOr<PackedMatrix> pack(std::span<const NamedTensor* const> tensors);
-  // The tensors, each a vector, one after the other as float32.
-  absl::StatusOr<std::span<const float>> join(std::span<const NamedTensor* const> tensors);
+  absl::StatusOr<PackedMatrix> pack(std::span<const TensorRows> stack);
+  // The weights, each a vector, one after the other as float32.
+  absl::StatusOr<std::span<const float>> join(std::span<const TensorRows> vectors);
 
   ActivationMode activations() const { return options_->activations; }
   bool has_bf16_products() const { return kernels_for(options_->isa).times_bf16 != nullptr; }
 
  private:
-  absl::Status pack_rows(const NamedTensor& tensor, int64_t first_row, PackedMatrix& matrix);
+  // Packs `rows` of a weight; its first row is `first_row` of the matrix.
+  absl::Status pack_rows(const TensorRows& weight, WorkRange rows, int64_t first_row,
+                         PackedMatrix& matrix);
+  absl::Status pack_weight(const TensorRows& weight, int64_t first_row, PackedMatrix& matrix);
   // The next place in memory, of which the rest is left.
   static std::byte* take(std::span<std::byte>& memory, int64_t bytes);
-  void done_with(const NamedTensor& tensor);
+  void done_with(const TensorRows& weight);
 
   const Checkpoint* checkpoint_;
   WeightsPlan plan_;
   const LoadOptions* options_;
   LanePool* lanes_;
   std::vector<std::vector<std::byte>> pieces_;  // [lanes] what each has read of a tensor
-  bool packs_matrices_;
+  PackTarget target_;
   std::span<std::byte> matrices_, vectors_;  // what is not taken of them
   int64_t bytes_done_ = 0;
 };
 
-// The weights of one layer.
+// The weights of one layer, or with kNoLayer those outside of all.
 class LayerWeights final : public Weights {
  public:
-  LayerWeights(TensorPacker& packer, std::string (*tensor_name)(Role, int32_t), int32_t layer)
-      : packer_(packer), tensor_name_(tensor_name), layer_(layer) {}
+  LayerWeights(TensorPacker& packer, int32_t layer) : packer_(packer), layer_(layer) {}
 
-  absl::StatusOr<PackedMatrix> matrix(const MatrixOrder& order) override;
   absl::StatusOr<std::vector<PackedMatrix>> matrices(std::span<const MatrixOrder> orders) override;
+  absl::StatusOr<PackedMatrix> experts(const ExpertOrder& order) override;
   absl::StatusOr<std::span<const float>> vectors(std::span<const VectorOrder> orders) override;
   ActivationForms input_forms(DType format, InputForm form) const override;
 
  private:
   TensorPacker& packer_;
-  std::string (*tensor_name_)(Role, int32_t);
   int32_t layer_;
 };
 

@@ -1,44 +1,84 @@
 #include "nn/attention/attention.h"
 
 #include <array>
+#include <bit>
+#include <cmath>
 
 namespace millrace {
+namespace {
 
-KvSpec kv_spec(const AttentionSpec& spec, DType cache) {
-  return {.token_bytes = 2 * row_bytes(cache, spec.kv_width())};
+// ALiBi's slopes (Press et al. 2022, section 3), and those that its authors' code gives to numbers
+// of heads that are no power of two: of the next lower power, then every other one of the next.
+std::vector<float> alibi_slopes(int32_t heads, double bias_max) {
+  const auto power = std::bit_floor(static_cast<uint32_t>(heads));
+  std::vector<float> slopes;
+  for (uint32_t i = 0; i < static_cast<uint32_t>(heads); ++i) {
+    const double exponent = i < power ? (i + 1.0) / power : (2.0 * (i - power) + 1) / (2.0 * power);
+    slopes.push_back(static_cast<float>(std::exp2(-bias_max * exponent)));
+  }
+  return slopes;
 }
 
-KvSpec Attention::kv(DType cache) const { return kv_spec(spec_, cache); }
+}  // namespace
+
+KvShape AttentionSpec::kv() const {
+  return {.heads = kv_heads, .head_dim = head_dim, .pattern = {.window = window, .chunk = chunk}};
+}
+
+std::unique_ptr<Body> AttentionSpec::make(RopeTable& ropes) const {
+  return std::make_unique<Attention>(*this, ropes);
+}
+
+Attention::Attention(const AttentionSpec& spec, RopeTable& ropes) : spec_(spec) {
+  if (spec.rope) rope_ = ropes.add(*spec.rope);
+  if (spec.alibi_bias_max > 0) {
+    slopes_ = alibi_slopes(spec.heads, double{spec.alibi_bias_max});
+  }
+}
+
+absl::Status Attention::load_norms(Weights& weights) {
+  const auto& [query, key, scope, after_rotation] = spec_.norms;
+  if (!query) return absl::OkStatus();
+  if (scope == QueryKeyNormSpec::Scope::kAllHeads) {
+    ASSIGN_OR_RETURN(query_norm_, load_norm(query, spec_.query_width(), weights));
+    ASSIGN_OR_RETURN(key_norm_, load_norm(key, spec_.kv_width(), weights));
+    return absl::OkStatus();
+  }
+  const bool each = scope == QueryKeyNormSpec::Scope::kEachHead;
+  const int64_t query_size = each ? spec_.query_width() : spec_.head_dim;
+  const int64_t key_size = each ? spec_.kv_width() : spec_.head_dim;
+  ASSIGN_OR_RETURN(head_norms_.query, load_norm(query, query_size, weights));
+  ASSIGN_OR_RETURN(head_norms_.key, load_norm(key, key_size, weights));
+  head_norms_.place = after_rotation ? ops::HeadNorms::Place::kAfterRotation
+                                     : ops::HeadNorms::Place::kBeforeRotation;
+  return absl::OkStatus();
+}
 
 absl::Status Attention::load(Weights& weights) {
-  ASSIGN_OR_RETURN(norm_, weights.vector(Role::kAttentionNorm, spec_.width));
-  const std::array<MatrixOrder, 3> qkv = {{{Role::kQuery, spec_.query_width(), spec_.width},
-                                           {Role::kKey, spec_.kv_width(), spec_.width},
-                                           {Role::kValue, spec_.kv_width(), spec_.width}}};
-  const std::array<VectorOrder, 3> bias = {{{Role::kQueryBias, spec_.query_width()},
-                                            {Role::kKeyBias, spec_.kv_width()},
-                                            {Role::kValueBias, spec_.kv_width()}}};
-  std::span<const float> qkv_bias, output_bias;
-  if (spec_.biases) {
-    ASSIGN_OR_RETURN(qkv_bias, weights.vectors(bias));
-  }
-  if (spec_.output_bias) {
-    ASSIGN_OR_RETURN(output_bias, weights.vector(Role::kAttentionOutputBias, spec_.width));
-  }
-  if (spec_.head_norms) {
-    ASSIGN_OR_RETURN(head_norm_.query, weights.vector(Role::kQueryNorm, spec_.head_dim));
-    ASSIGN_OR_RETURN(head_norm_.key, weights.vector(Role::kKeyNorm, spec_.head_dim));
-    head_norm_.epsilon = spec_.norm_epsilon;
-  }
+  const std::array<MatrixOrder, 3> qkv = {{{"attn_q", spec_.query_width(), spec_.width},
+                                           {"attn_k", spec_.kv_width(), spec_.width},
+                                           {"attn_v", spec_.kv_width(), spec_.width}}};
+  const std::array<VectorOrder, 3> qkv_bias = {{{"attn_q.bias", spec_.query_width()},
+                                                {"attn_k.bias", spec_.kv_width()},
+                                                {"attn_v.bias", spec_.kv_width()}}};
+  const VectorOrder output_bias = {"attn_output.bias", spec_.width};
   // Rounding errors here reach every later token through the cache.
-  RETURN_IF_ERROR(qkv_.load(weights, qkv, InputForm::kExact, qkv_bias));
-  const MatrixOrder output = {Role::kAttentionOutput, spec_.width, spec_.query_width()};
-  return output_.load(weights, {&output, 1}, InputForm::kCompact, output_bias);
+  RETURN_IF_ERROR(
+      qkv_.load(weights, qkv, InputForm::kExact, std::span(qkv_bias).first(spec_.biases ? 3 : 0)));
+  RETURN_IF_ERROR(load_norms(weights));
+  if (spec_.output_norm) {
+    ASSIGN_OR_RETURN(output_norm_, load_norm(spec_.output_norm, spec_.query_width(), weights));
+  }
+  if (spec_.sinks) {
+    ASSIGN_OR_RETURN(sinks_, weights.vector({"attn_sinks.weight", spec_.heads}));
+  }
+  const MatrixOrder output = {"attn_output", spec_.width, spec_.query_width()};
+  return output_.load(weights, {&output, 1}, InputForm::kCompact,
+                      std::span(&output_bias, spec_.output_bias ? 1 : 0));
 }
 
 Attention::Workspace Attention::lay_out(WorkspaceLayout& layout, int64_t rows) const {
-  return {.normed = layout.activations(qkv_.input_forms(), rows, spec_.width),
-          .qkv = layout.rows(rows, spec_.query_width() + 2 * spec_.kv_width()),
+  return {.qkv = layout.rows(rows, spec_.query_width() + 2 * spec_.kv_width()),
           .mixed = layout.rows(rows, spec_.query_width()),
           .mixed_in = layout.activations(output_.input_forms(), rows, spec_.query_width())};
 }
@@ -50,16 +90,35 @@ int64_t Attention::workspace_bytes(int64_t rows) const {
 }
 
 ops::AttentionShape Attention::shape() const {
-  return {.query_heads = spec_.heads, .keys_max = spec_.window, .scale = spec_.scale};
+  return {.query_heads = spec_.heads,
+          .keys_max = spec_.window > 0 ? spec_.window : spec_.chunk,
+          .scale = spec_.scale,
+          .softcap = spec_.softcap,
+          .sinks = sinks_,
+          .slopes = slopes_};
+}
+
+ops::Rotation Attention::rotation(const BodyContext& context) const {
+  ops::Rotation rotation = {.norms = head_norms_,
+                            .temperature = spec_.temperature,
+                            .temperature_length = spec_.temperature_length,
+                            .temperature_offset = spec_.temperature_offset};
+  if (rope_ >= 0) {
+    const RopeAngles& rope = context.ropes[static_cast<size_t>(rope_)];
+    rotation.pairs = rope.pairs;
+    rotation.angles = rope.angles;
+  }
+  return rotation;
 }
 
 int64_t Attention::carried_bytes(const KvPlace& place, int lanes) const {
   return ops::attention_memory_bytes(shape(), *place.cache, lanes);
 }
 
-void Attention::forward(Lane& lane, const ForwardContext& context) const {
+void Attention::forward(Lane& lane, const BodyContext& context, const Activations& in,
+                        ops::Store store, Rows<float> out) const {
   WorkspaceLayout layout(context.workspace);
-  const Workspace work = lay_out(layout, context.residual.rows);
+  const Workspace work = lay_out(layout, in.rows);
   const auto columns = [&](int64_t first, int64_t width) {
     return Rows<float>{work.qkv.data + first, work.qkv.rows, width, work.qkv.stride};
   };
@@ -67,20 +126,27 @@ void Attention::forward(Lane& lane, const ForwardContext& context) const {
   const Rows<float> keys = columns(spec_.query_width(), spec_.kv_width());
   const Rows<float> values = columns(spec_.query_width() + spec_.kv_width(), spec_.kv_width());
   const auto& [placed_rows, cache] = context.place;
+  const Ops& ops = context.ops;
 
-  context.ops.rms_norm(lane, context.residual, norm_, spec_.norm_epsilon, work.normed);
-  context.ops.barrier(lane);
-  qkv_.forward(lane, context.ops, work.normed, ops::Store::kSet, work.qkv);
-  context.ops.barrier(lane);
-  context.ops.rope_and_store(lane, *placed_rows, context.rope_pairs, context.rope_angles,
-                             head_norm_, queries, keys, values, *cache);
-  context.ops.barrier(lane);
-  context.ops.attention(lane, *placed_rows, shape(), queries, *cache, context.carried, work.mixed);
-  context.ops.barrier(lane);
-  context.ops.convert(lane, work.mixed, work.mixed_in);
-  context.ops.barrier(lane);
-  output_.forward(lane, context.ops, work.mixed_in, ops::Store::kAdd, context.residual);
-  context.ops.barrier(lane);
+  qkv_.forward(lane, ops, in, ops::Store::kSet, work.qkv);
+  ops.barrier(lane);
+  if (query_norm_) {
+    ops.norm_in_place(lane, queries, *query_norm_);
+    ops.norm_in_place(lane, keys, *key_norm_);
+    ops.barrier(lane);
+  }
+  ops.rope_and_store(lane, *placed_rows, rotation(context), queries, keys, values, *cache);
+  ops.barrier(lane);
+  ops.attention(lane, *placed_rows, shape(), queries, *cache, context.carried, work.mixed);
+  ops.barrier(lane);
+  if (output_norm_) {
+    ops.norm(lane, work.mixed, *output_norm_, work.mixed_in);
+  } else {
+    ops.convert(lane, work.mixed, work.mixed_in);
+  }
+  ops.barrier(lane);
+  output_.forward(lane, ops, work.mixed_in, store, out);
+  ops.barrier(lane);
 }
 
 }  // namespace millrace

@@ -1,14 +1,30 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "nn/attention/rope.h"
+#include "nn/body.h"
 #include "nn/linear.h"
-#include "nn/sublayer.h"
+#include "nn/norm.h"
 #include "nn/workspace_layout.h"
 
 namespace millrace {
+
+// Norms of queries and keys.
+struct QueryKeyNormSpec {
+  enum class Scope : uint8_t {
+    kHeads,     // of each head, one weight for all of them (Qwen 3)
+    kEachHead,  // of each head, each with its own weight (Cohere)
+    kAllHeads   // of all heads together, before the rotation (OLMo 2)
+  };
+  NormSpec query, key;
+  Scope scope = Scope::kHeads;
+  bool after_rotation = false;
+};
 
 struct AttentionSpec {
   int64_t width = 0;     // of the residual stream
@@ -16,45 +32,59 @@ struct AttentionSpec {
   int32_t kv_heads = 0;  // multi-, grouped- or multi-query
   int32_t head_dim = 0;
   int32_t window = 0;   // a query at p sees keys above p - window; 0: all
+  int32_t chunk = 0;    // a query at p sees keys from p - p % chunk on (Llama 4); 0: all
   float scale = 0;      // of the scores
+  float softcap = 0;    // scores become softcap * tanh(score / softcap) (Gemma 2); 0: they stay
   bool biases = false;  // of queries, keys and values
   bool output_bias = false;
-  bool head_norms = false;  // RMS norm of each query and key head
-  float norm_epsilon = 0;
+  std::optional<RopeSpec> rope = std::nullopt;
+  QueryKeyNormSpec norms = {};
+  NormSpec output_norm = {};  // before the output matrix (BitNet)
+  bool sinks = false;         // for each head a score that takes part without a value (gpt-oss)
+  float alibi_bias_max = 0;   // ALiBi (Press et al. 2022); 0: none
+  // As ops::Rotation has them; 0: queries are not scaled by their position.
+  float temperature = 0;
+  int32_t temperature_length = 0;
+  int32_t temperature_offset = 0;
 
   int64_t query_width() const { return int64_t{heads} * head_dim; }
   int64_t kv_width() const { return int64_t{kv_heads} * head_dim; }
+  KvShape kv() const;
+  std::unique_ptr<Body> make(RopeTable& ropes) const;
 };
 
-// What such a layer keeps of a sequence: a key and a value for each token.
-KvSpec kv_spec(const AttentionSpec& spec, DType cache);
-
 // Softmax attention over the paged cache.
-class Attention final : public Sublayer {
+class Attention final : public Body {
  public:
-  explicit Attention(const AttentionSpec& spec) : spec_(spec) {}
+  Attention(const AttentionSpec& spec, RopeTable& ropes);
 
-  KvSpec kv(DType cache) const override;
   absl::Status load(Weights& weights) override;
+  ActivationForms input_forms() const override { return qkv_.input_forms(); }
   int64_t workspace_bytes(int64_t rows) const override;
   int64_t carried_bytes(const KvPlace& place, int lanes) const override;
-  void forward(Lane& lane, const ForwardContext& context) const override;
+  void forward(Lane& lane, const BodyContext& context, const Activations& in, ops::Store store,
+               Rows<float> out) const override;
 
  private:
   struct Workspace {
-    Activations normed;    // [rows, width]
     Rows<float> qkv;       // [rows, query_width + 2 * kv_width]
     Rows<float> mixed;     // [rows, query_width]
     Activations mixed_in;  // the same in the form that the output matrix reads
   };
+  absl::Status load_norms(Weights& weights);
   ops::AttentionShape shape() const;
+  ops::Rotation rotation(const BodyContext& context) const;
   Workspace lay_out(WorkspaceLayout& layout, int64_t rows) const;
 
   AttentionSpec spec_;
-  std::span<const float> norm_;  // [width]
-  ops::HeadNorm head_norm_;
-  Linear qkv_;     // [query_width + 2 * kv_width, width]
-  Linear output_;  // [width, query_width]
+  int32_t rope_ = -1;  // in the model's table
+  Linear qkv_;         // [query_width + 2 * kv_width, width]
+  ops::HeadNorms head_norms_;
+  std::optional<ops::Norm> query_norm_, key_norm_;  // of all heads together
+  std::optional<ops::Norm> output_norm_;
+  std::span<const float> sinks_;  // [heads]
+  std::vector<float> slopes_;     // [heads]
+  Linear output_;                 // [width, query_width]
 };
 
 }  // namespace millrace

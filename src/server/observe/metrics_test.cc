@@ -118,6 +118,7 @@ TEST_F(MetricsTest, EverySeriesIsThereAtZero) {
                            "http_request_size_bytes summary",
                            "http_response_size_bytes summary",
                            "process_cpu_seconds_total counter",
+                           "process_storage_read_bytes_total counter",
                            "process_resident_memory_bytes gauge",
                            "process_virtual_memory_bytes gauge",
                            "process_open_fds gauge",

@@ -46,13 +46,23 @@ ProcessStat read_stat() {
   return stat;
 }
 
-double cpu_s() {
+rusage own_usage() {
   rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
+  return usage;
+}
+
+double cpu_s() {
+  const rusage usage = own_usage();
   const auto seconds = [](const timeval& time) {
     return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
   };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double storage_bytes_read() {
+  constexpr double kBlockBytes = 512;  // Linux counts in these, whatever the device
+  return static_cast<double>(own_usage().ru_inblock) * kBlockBytes;
 }
 
 double boot_time_s() {
@@ -94,6 +104,9 @@ void collect_process(std::vector<MetricFamily>& families) {
   };
   const Sample samples[] = {
       {"process_cpu_seconds_total", "User and system time spent.", MetricType::Counter, cpu_s()},
+      {"process_storage_read_bytes_total",
+       "Bytes read from storage, not from the page cache: with --weight-memory those of weights.",
+       MetricType::Counter, storage_bytes_read()},
       {"process_resident_memory_bytes", "Memory resident.", MetricType::Gauge, stat.resident_bytes},
       {"process_virtual_memory_bytes", "Address space.", MetricType::Gauge, stat.virtual_bytes},
       {"process_open_fds", "File descriptors in use.", MetricType::Gauge, open_files()},

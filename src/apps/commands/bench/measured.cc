@@ -76,29 +76,46 @@ absl::StatusOr<BenchProfile> profile_of(const Loaded& loaded, const ComputeOptio
                       .time = time};
 }
 
-absl::StatusOr<double> tokens_per_second(BenchRig& rig, const BenchTest& test,
-                                         const BusyCpus* busy) {
+struct Speed {
+  double tokens_per_s = 0;
+  double streamed_per_s = 0;
+};
+
+absl::StatusOr<Speed> speed_of(BenchRig& rig, const BenchTest& test, const Loaded& loaded,
+                               const BusyCpus* busy) {
   const RealClock clock;
+  const auto streamed = [&] {
+    return loaded.model->streamed() ? loaded.model->streamed()->bytes_read() : 0;
+  };
   if (test.busy) busy->resume();
+  const int64_t before = streamed();
   const Instant start = clock.now();
   const absl::Status ran = rig.run(test);
   const Instant end = clock.now();
+  const int64_t after = streamed();
   if (test.busy) busy->rest();
   RETURN_IF_ERROR(ran);
-  return static_cast<double>(test.all_tokens()) / absl::ToDoubleSeconds(end - start);
+  const double seconds = absl::ToDoubleSeconds(end - start);
+  return Speed{static_cast<double>(test.all_tokens()) / seconds,
+               static_cast<double>(after - before) / seconds};
+}
+
+double median_of(std::vector<double> values) {
+  std::ranges::sort(values);
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
 }  // namespace
 
-double BenchResult::median() const {
-  std::vector<double> speeds = tokens_per_s;
-  std::ranges::sort(speeds);
-  const size_t half = speeds.size() / 2;
-  return speeds.size() % 2 == 1 ? speeds[half] : (speeds[half - 1] + speeds[half]) / 2;
-}
+double BenchResult::median() const { return median_of(tokens_per_s); }
 
 double BenchResult::least() const { return *std::ranges::min_element(tokens_per_s); }
 double BenchResult::most() const { return *std::ranges::max_element(tokens_per_s); }
+
+double BenchResult::disk_percent(double disk_bytes_per_s) const {
+  return median_of(streamed_per_s) / disk_bytes_per_s * 100;
+}
 
 double BenchResult::roofline_percent() const {
   const double tokens = static_cast<double>(test.prompt ? test.tokens : test.batch);
@@ -123,18 +140,27 @@ absl::StatusOr<BenchMeasured> measure_all(const BenchOptions& options, const Loa
   const auto rounds = static_cast<double>(options.repeat + 1);
   ASSIGN_OR_RETURN(const Rigs rigs, make_rigs(loaded, options.compute, tests_of(options)));
   for (BenchResult& result : measured.results) {
-    RETURN_IF_ERROR(tokens_per_second(rigs.of(result.test), result.test, busy).status());
+    RETURN_IF_ERROR(speed_of(rigs.of(result.test), result.test, loaded, busy).status());
   }
   const ForeignCpu foreign;
   std::vector<Roofline> rooflines;
+  std::vector<double> disks;
+  const StreamedWeights* const streamed = loaded.model->streamed();
   for (int64_t round = 0; round < options.repeat; ++round) {
     progress.update(static_cast<double>(round + 1) / rounds);
     rooflines.push_back(probe.measure());
+    if (streamed != nullptr) {
+      ASSIGN_OR_RETURN(disks.emplace_back(),
+                       streamed->measured_bytes_per_second(absl::Milliseconds(500)));
+    }
     for (BenchResult& result : measured.results) {
-      ASSIGN_OR_RETURN(result.tokens_per_s.emplace_back(),
-                       tokens_per_second(rigs.of(result.test), result.test, busy));
+      ASSIGN_OR_RETURN(const Speed speed,
+                       speed_of(rigs.of(result.test), result.test, loaded, busy));
+      result.tokens_per_s.push_back(speed.tokens_per_s);
+      if (streamed != nullptr) result.streamed_per_s.push_back(speed.streamed_per_s);
     }
   }
+  if (streamed != nullptr) measured.disk = median_of(disks);
   measured.foreign_cpus = foreign.cpus();
   measured.roofline = median_of(rooflines);
   for (BenchResult& result : measured.results) {

@@ -18,10 +18,14 @@ struct BenchResult {
   double bytes = 0;         // of weights and cache that it reads
   double peak_seconds = 0;  // for its products at the peaks of their instructions
   double dram_seconds = 0;  // for its bytes at the memory's bandwidth
+  // Of weights that are streamed, in each round; empty where none are.
+  std::vector<double> streamed_per_s;
 
   double median() const;
   double least() const;
   double most() const;
+  // Of the disk's speed, in percent.
+  double disk_percent(double disk_bytes_per_s) const;
   // Of the time that the larger of the two limits allows, in percent.
   double roofline_percent() const;
   bool memory_bound() const { return dram_seconds >= peak_seconds; }
@@ -40,6 +44,7 @@ struct BenchMeasured {
   std::vector<BenchResult> results;
   std::vector<BenchProfile> profiles;  // where they were asked for
   Roofline roofline;                   // median of the rounds'
+  std::optional<double> disk;          // bytes a second of the pack, likewise, if it is streamed
   std::optional<double> foreign_cpus;  // busy processes of this bench counted too
 
   // Speed of generation beside busy processes to that without; none unless both were measured.

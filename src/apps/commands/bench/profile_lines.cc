@@ -6,7 +6,7 @@ namespace millrace {
 namespace {
 
 std::string format_of(const OpSubject& subject) {
-  if (subject.op != "linear" && subject.op != "gate_up") {
+  if (!subject.op.ends_with("linear") && !subject.op.ends_with("hidden")) {
     return subject.format == DType::kF32 ? "" : std::string(info_of(subject.format).name);
   }
   std::string form = "f32";

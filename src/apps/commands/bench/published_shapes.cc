@@ -7,13 +7,17 @@ struct Published {
   std::string_view name, architecture;
   int64_t layers, width, hidden, heads, kv_heads, head_dim, vocab, context;
   bool tied_embeddings;
+  int64_t experts = 0;
+  int64_t chosen = 0;
 };
 
 constexpr Published kPublished[] = {
+    {"granite-3.1-1b-a400m", "granitemoe", 24, 1024, 512, 16, 8, 64, 49155, 131072, true, 32, 8},
     {"llama-3.1-8b", "llama", 32, 4096, 14336, 32, 8, 128, 128256, 131072, false},
     {"llama-3.2-1b", "llama", 16, 2048, 8192, 32, 8, 64, 128256, 131072, true},
     {"llama-3.2-3b", "llama", 28, 3072, 8192, 24, 8, 128, 128256, 131072, true},
     {"mistral-7b-v0.3", "llama", 32, 4096, 14336, 32, 8, 128, 32768, 32768, false},
+    {"olmoe-1b-7b", "olmoe", 16, 2048, 1024, 16, 16, 128, 50304, 4096, false, 64, 8},
     {"qwen2.5-0.5b", "qwen2", 24, 896, 4864, 14, 2, 64, 151936, 32768, true},
     {"qwen2.5-1.5b", "qwen2", 28, 1536, 8960, 12, 2, 128, 151936, 32768, true},
     {"qwen2.5-3b", "qwen2", 36, 2048, 11008, 16, 2, 128, 151936, 32768, true},
@@ -22,6 +26,7 @@ constexpr Published kPublished[] = {
     {"qwen3-1.7b", "qwen3", 28, 2048, 6144, 16, 8, 128, 151936, 40960, true},
     {"qwen3-4b", "qwen3", 36, 2560, 9728, 32, 8, 128, 151936, 40960, true},
     {"qwen3-8b", "qwen3", 36, 4096, 12288, 32, 8, 128, 151936, 40960, false},
+    {"qwen3-30b-a3b", "qwen3moe", 48, 2048, 768, 32, 4, 128, 151936, 40960, false, 128, 8},
     {"smollm2-135m", "llama", 30, 576, 1536, 9, 3, 64, 49152, 8192, true},
     {"smollm2-360m", "llama", 32, 960, 2560, 15, 5, 64, 49152, 8192, true},
     {"smollm2-1.7b", "llama", 24, 2048, 8192, 32, 32, 64, 49152, 8192, true},
@@ -44,6 +49,8 @@ std::optional<RandomModelShape> published_shape(std::string_view name) {
     shape.vocab = known.vocab;
     shape.context = known.context;
     shape.tied_embeddings = known.tied_embeddings;
+    shape.experts = known.experts;
+    shape.chosen = known.chosen;
     return shape;
   }
   return std::nullopt;

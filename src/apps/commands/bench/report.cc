@@ -50,6 +50,20 @@ std::string roofline_text(const BenchMeasured& measured, int lanes) {
   return text;
 }
 
+std::string disk_text(const StreamedWeights& streamed, const BenchMeasured& measured) {
+  const StreamPlan& plan = streamed.plan();
+  std::string text = fmt::format(
+      "weights: {:.0f} MB stay, {:.0f} MB are read in each step; disk {:.2f} GB/s ({}), of which",
+      static_cast<double>(plan.resident_bytes()) * 1e-6,
+      static_cast<double>(plan.pass_bytes()) * 1e-6, *measured.disk * 1e-9,
+      streamed.is_direct() ? "past the page cache" : "through the page cache");
+  for (const BenchResult& result : measured.results) {
+    text += fmt::format("{} {} {:.0f} %", &result == measured.results.data() ? "" : ",",
+                        result.test.name, result.disk_percent(*measured.disk));
+  }
+  return text + "\n";
+}
+
 nlohmann::ordered_json json_of(const BenchResult& result) {
   return {{"test", result.test.name},
           {"tokens_per_s", result.median()},
@@ -111,6 +125,7 @@ std::string bench_table(const BenchOptions& options, const Loaded& loaded,
                     result.memory_bound() ? "memory" : "products"));
   }
   table += roofline_text(measured, options.compute.lanes());
+  if (measured.disk) table += disk_text(*loaded.model->streamed(), measured);
   if (const std::optional<double> ratio = measured.contended_ratio()) {
     table += fmt::format("on busy CPUs generation keeps {:.0f} % of its speed\n", *ratio * 100);
   }
@@ -128,10 +143,20 @@ std::string bench_json(const BenchOptions& options, const Loaded& loaded,
                                  {"isa", name_of(loaded.isa)},
                                  {"threads", options.compute.lanes()},
                                  {"roofline", json_of(measured.roofline)}};
+  if (measured.disk) {
+    const StreamedWeights& streamed = *loaded.model->streamed();
+    json["disk"] = {{"bytes_per_s", *measured.disk},
+                    {"direct", streamed.is_direct()},
+                    {"bytes_per_step", streamed.plan().pass_bytes()},
+                    {"resident_bytes", streamed.plan().resident_bytes()}};
+  }
   if (measured.foreign_cpus) json["foreign_cpus"] = *measured.foreign_cpus;
   if (const auto ratio = measured.contended_ratio()) json["contended_ratio"] = *ratio;
   json["results"] = nlohmann::ordered_json::array();
-  for (const BenchResult& result : measured.results) json["results"].push_back(json_of(result));
+  for (const BenchResult& result : measured.results) {
+    json["results"].push_back(json_of(result));
+    if (measured.disk) json["results"].back()["disk_percent"] = result.disk_percent(*measured.disk);
+  }
   for (const BenchProfile& profile : measured.profiles) {
     json["profiles"].push_back(json_of(profile));
   }

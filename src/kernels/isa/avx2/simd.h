@@ -46,6 +46,13 @@ struct Simd {
     return _mm256_cvtepi32_ps(
         _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
   }
+  static Float load_half_e8m0(const uint8_t* p) {
+    const Int e = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    const Int one = _mm256_set1_epi32(1);
+    const Int normal = _mm256_slli_epi32(_mm256_sub_epi32(e, one), 23);
+    const Int subnormal = _mm256_slli_epi32(_mm256_add_epi32(e, one), 21);  // e of 0 and 1
+    return _mm256_castsi256_ps(_mm256_max_epi32(normal, subnormal));
+  }
   static void store(float* p, Float v) { _mm256_storeu_ps(p, v); }
   static void store_f16(uint16_t* p, Float v) {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
@@ -116,6 +123,10 @@ struct Simd {
   static void store_bytes(void* p, Bytes v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
   static Bytes low_nibbles(Bytes v) { return _mm256_and_si256(v, _mm256_set1_epi8(15)); }
   static Bytes high_nibbles(Bytes v) { return low_nibbles(_mm256_srli_epi16(v, 4)); }
+  static Bytes look_up(const uint8_t (&table)[16], Bytes v) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(bytes), v);
+  }
   static Bytes move_bits(Bytes v, int mask, int from, int to) {
     if (from < to) v = _mm256_slli_epi16(v, to - from);
     if (from > to) v = _mm256_srli_epi16(v, from - to);

@@ -45,6 +45,13 @@ struct Simd {
     return _mm512_cvtepi32_ps(
         _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }
+  static Float load_half_e8m0(const uint8_t* p) {
+    const Int e = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    const Int one = _mm512_set1_epi32(1);
+    const Int normal = _mm512_slli_epi32(_mm512_sub_epi32(e, one), 23);
+    const Int subnormal = _mm512_slli_epi32(_mm512_add_epi32(e, one), 21);  // e of 0 and 1
+    return _mm512_castsi512_ps(_mm512_max_epi32(normal, subnormal));
+  }
   static void store(float* p, Float v) { _mm512_storeu_ps(p, v); }
   static void store_f16(uint16_t* p, Float v) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
@@ -107,6 +114,10 @@ struct Simd {
   static void store_bytes(void* p, Bytes v) { _mm512_storeu_si512(p, v); }
   static Bytes low_nibbles(Bytes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
   static Bytes high_nibbles(Bytes v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
+  static Bytes look_up(const uint8_t (&table)[16], Bytes v) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(bytes), v);
+  }
   static Bytes move_bits(Bytes v, int mask, int from, int to) {
     if (from < to) v = _mm512_slli_epi16(v, static_cast<unsigned>(to - from));
     if (from > to) v = _mm512_srli_epi16(v, static_cast<unsigned>(from - to));

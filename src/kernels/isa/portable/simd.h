@@ -54,6 +54,11 @@ struct PortableSimd {
   static Float load_i8(const int8_t* p) {
     return make([&](int i) { return static_cast<float>(p[i]); });
   }
+  // Half of a power of two that has 8 bits of exponent and no others: 2^(p[i] - 128), which may be
+  // subnormal. p[i] below 255.
+  static Float load_half_e8m0(const uint8_t* p) {
+    return make([&](int i) { return std::ldexp(1.0F, p[i] - 128); });
+  }
   static void store(float* p, const Float& v) { store_first(p, v, N); }
   static void store_f16(uint16_t* p, const Float& v) {
     for (int i = 0; i < N; ++i) p[i] = f16_of_f32(v.lane[i]);
@@ -158,6 +163,12 @@ struct PortableSimd {
   static void store_bytes(void* p, const Bytes& v) { std::memcpy(p, v.byte, sizeof v.byte); }
   static Bytes low_nibbles(const Bytes& v) { return move_bits(v, 15, 0, 0); }
   static Bytes high_nibbles(const Bytes& v) { return move_bits(v, 15, 4, 0); }
+  // table[i] for each byte i, below 16.
+  static Bytes look_up(const uint8_t (&table)[16], const Bytes& v) {
+    Bytes result;
+    for (int i = 0; i < 4 * N; ++i) result.byte[i] = table[v.byte[i] & 15];
+    return result;
+  }
   // The bits of `mask`, taken from bit `from` on, to bit `to` on.
   static Bytes move_bits(const Bytes& v, int mask, int from, int to) {
     Bytes result;

@@ -84,8 +84,17 @@ struct ScalarVector {
   const KvHead& cache;
   const float* query;
   double scale;
+  double softcap;
+  double slope;
+  int32_t position;
   int64_t first;
   int64_t last;
+
+  double score(int64_t key) const {
+    const double score = scale * score_at(cache, query, key);
+    const double capped = softcap > 0 ? softcap * std::tanh(score / softcap) : score;
+    return capped + slope * static_cast<double>(key - position);
+  }
 
   template <typename Visit>
   void for_each_key(const KeyRange* begin, const KeyRange* end, Visit visit) const {
@@ -101,13 +110,12 @@ void attend_vector(const ScalarVector& vector, const KeyRange* begin, const KeyR
                    float& max, float& sum, float* out) {
   const KvHead& cache = vector.cache;
   double top = -std::numeric_limits<double>::infinity();
-  const auto score = [&](int64_t key) { return vector.scale * score_at(cache, vector.query, key); };
-  vector.for_each_key(begin, end, [&](int64_t key) { top = std::fmax(top, score(key)); });
+  vector.for_each_key(begin, end, [&](int64_t key) { top = std::fmax(top, vector.score(key)); });
   double weights = 0;
   double mixed[kHeadDimMax] = {};
   bool any = false;
   vector.for_each_key(begin, end, [&](int64_t key) {
-    const double weight = std::exp(score(key) - top);
+    const double weight = std::exp(vector.score(key) - top);
     any = true;
     weights += weight;
     for (int32_t d = 0; d < cache.head_dim; ++d) mixed[d] += weight * value_at(cache, key, d);
@@ -129,6 +137,9 @@ void attend(const KvHead& cache, const QueryRows& queries, int32_t split, float*
           .cache = cache,
           .query = queries.data + row * queries.row_stride + head * cache.head_dim,
           .scale = queries.scale,
+          .softcap = queries.softcap,
+          .slope = queries.slopes == nullptr ? 0 : queries.slopes[head],
+          .position = queries.positions[row],
           .first = first,
           .last = first + kKeySplit};
       attend_vector(vector, queries.ranges + queries.starts[row],
@@ -155,9 +166,10 @@ void merge(const SoftmaxState& later, int32_t vectors, int32_t head_dim,
   }
 }
 
-void finish(const SoftmaxState& state, int32_t vector, int32_t head_dim, float* out) {
+void finish(const SoftmaxState& state, int32_t vector, int32_t head_dim, float sink, float* out) {
   const float* mixed = state.out + vector * padded_head_dim(head_dim);
-  for (int32_t d = 0; d < head_dim; ++d) out[d] = mixed[d] / state.sum[vector];
+  const double sum = state.sum[vector] + std::exp(double{sink} - state.max[vector]);
+  for (int32_t d = 0; d < head_dim; ++d) out[d] = static_cast<float>(mixed[d] / sum);
 }
 
 }  // namespace

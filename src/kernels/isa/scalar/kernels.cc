@@ -56,14 +56,34 @@ void convert(const float* in, int64_t width, const RowForms& out) {
   }
 }
 
-void rms_norm(const float* in, const float* weight, int64_t width, float epsilon,
-              const RowForms& out) {
-  double squares = 0;
-  for (int64_t i = 0; i < width; ++i) squares += double{in[i]} * in[i];
-  const double scale = 1 / std::sqrt(squares / static_cast<double>(width) + epsilon);
+// One row's elements after its norm.
+class ScalarNorm {
+ public:
+  ScalarNorm(const float* in, const RowNorm& norm, int64_t width) : in_(in), norm_(norm) {
+    const auto count = static_cast<double>(width);
+    for (int64_t i = 0; norm.centred && i < width; ++i) mean_ += in[i] / count;
+    double squares = 0;
+    for (int64_t i = 0; i < width; ++i) squares += (in[i] - mean_) * (in[i] - mean_);
+    scale_ = 1 / std::sqrt(squares / count + norm.epsilon);
+  }
+  double operator[](int64_t i) const {
+    const double weight = norm_.weight == nullptr ? 1 : norm_.weight[i];
+    const double bias = norm_.bias == nullptr ? 0 : norm_.bias[i];
+    return (in_[i] - mean_) * scale_ * weight + bias;
+  }
+
+ private:
+  const float* in_;
+  const RowNorm& norm_;
+  double mean_ = 0;
+  double scale_ = 0;
+};
+
+void norm(const float* in, const RowNorm& norm, int64_t width, const RowForms& out) {
+  const ScalarNorm normed(in, norm, width);
   float block[kQ8Width];
   for (int64_t i = 0; i < width; ++i) {
-    const auto value = static_cast<float>(in[i] * scale * weight[i]);
+    const auto value = static_cast<float>(normed[i]);
     if (out.f32 != nullptr) out.f32[i] = value;
     if (out.bf16 != nullptr) out.bf16[i] = bf16_of_f32(value);
     block[i % kQ8Width] = value;
@@ -71,14 +91,84 @@ void rms_norm(const float* in, const float* weight, int64_t width, float epsilon
   }
 }
 
-void swiglu(const float* gate, const float* up, int64_t columns, int64_t outputs,
-            const RowForms& out, int64_t stride) {
+void add(const float* in, const RowNorm* norm, int64_t width, float scale, float* out) {
+  if (norm == nullptr) {
+    for (int64_t i = 0; i < width; ++i) out[i] = std::fma(scale, in[i], out[i]);
+    return;
+  }
+  const ScalarNorm normed(in, *norm, width);
+  for (int64_t i = 0; i < width; ++i) {
+    out[i] = static_cast<float>(out[i] + scale * normed[i]);
+  }
+}
+
+void scale(float* row, int64_t width, float factor, float softcap) {
+  for (int64_t i = 0; i < width; ++i) {
+    const double x = double{row[i]} * factor;
+    row[i] = static_cast<float>(softcap > 0 ? softcap * std::tanh(x / softcap) : x);
+  }
+}
+
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+double xielu(const ActivationFunction& function, double x) {
+  const double linear = x * function.beta;
+  if (x > 0) return function.positive * x * x + linear;
+  const double bent = std::expm1(std::fmin(x, function.epsilon)) - x;
+  return bent * (double{function.negative} + function.beta) + linear;
+}
+
+double activated(const ActivationFunction& function, double x) {
+  const double relu = x < 0 ? 0 : x;
+  switch (function.kind) {
+    case ActivationFunction::Kind::kSilu:
+      return x * sigmoid(x);
+    case ActivationFunction::Kind::kGelu:
+      return x * std::erfc(-x / std::sqrt(2.0)) / 2;
+    case ActivationFunction::Kind::kGeluTanh:
+      return x * sigmoid(2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x));
+    case ActivationFunction::Kind::kGeluQuick:
+      return x * sigmoid(1.702 * x);
+    case ActivationFunction::Kind::kRelu:
+      return relu;
+    case ActivationFunction::Kind::kReluSquared:
+      return relu * relu;
+    case ActivationFunction::Kind::kXielu:
+      return xielu(function, x);
+    case ActivationFunction::Kind::kClampedSwiglu:
+      break;  // of two numbers
+  }
+  return NAN;
+}
+
+double clamped_swiglu(const ActivationFunction& function, double gate, double up) {
+  const double limit = function.limit;
+  const double g = gate > limit ? limit : gate;
+  const double u = up > limit ? limit : up < -limit ? -limit : up;
+  return g * sigmoid(function.alpha * g) * (u + 1);
+}
+
+double hidden_of(const ActivationFunction& function, const HiddenSums& sums, int64_t at,
+                 int64_t output, int64_t outputs) {
+  const auto value_of = [&](const float* matrix, const float* bias) {
+    return bias != nullptr && output < outputs ? matrix[at] + bias[output] : matrix[at];
+  };
+  const float up = value_of(sums.up, sums.up_bias);
+  if (sums.gate == nullptr) return activated(function, up);
+  const float gate = value_of(sums.gate, sums.gate_bias);
+  if (function.kind == ActivationFunction::Kind::kClampedSwiglu) {
+    return clamped_swiglu(function, gate, up);
+  }
+  return activated(function, gate) * up;
+}
+
+void hidden(const ActivationFunction& function, const HiddenSums& sums, int64_t columns,
+            int64_t outputs, const RowForms& out, int64_t stride) {
   for (int64_t c = 0; c < columns; ++c) {
     float row[2 * kPanelRows];
     for (int64_t i = 0; i < 2 * kPanelRows; ++i) {
       const int64_t at = (i / kPanelRows * columns + c) * kPanelRows + i % kPanelRows;
-      const double sigmoid = 1 / (1 + std::exp(-double{gate[at]}));
-      row[i] = static_cast<float>(gate[at] * sigmoid * up[at]);
+      row[i] = static_cast<float>(hidden_of(function, sums, at, i, outputs));
       if (out.f32 != nullptr && i < outputs) out.f32[c * stride + i] = row[i];
       if (out.bf16 != nullptr && i < outputs) out.bf16[c * stride + i] = bf16_of_f32(row[i]);
     }
@@ -196,8 +286,10 @@ const Kernels kScalarKernels = {
     .times_f32 = times_f32_of,
     .times_bf16 = times_bf16,
     .store_panel = store_panel,
-    .swiglu = swiglu,
-    .rms_norm = rms_norm,
+    .hidden = hidden,
+    .norm = norm,
+    .add = add,
+    .scale = scale,
     .convert = convert,
     .attention = &kScalarAttention,
     .probes = {.int8 = probe,

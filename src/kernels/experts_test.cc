@@ -1,0 +1,429 @@
+#include "kernels/experts.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "tests/fixtures/kernels/op_cases.h"
+
+namespace millrace {
+namespace {
+
+using ops::Dispatch;
+using ops::Routing;
+
+struct Routed {
+  Buffer storage;
+  Dispatch dispatch;
+
+  std::vector<int32_t> experts_of(int64_t row) const {
+    const int32_t* const first = dispatch.experts_of + row * dispatch.chosen;
+    return {first, first + dispatch.chosen};
+  }
+  Floats weights_of(int64_t row) const {
+    const float* const first = dispatch.weights + row * dispatch.chosen;
+    return {first, first + dispatch.chosen};
+  }
+};
+
+Routed routed(const Routing& routing, Floats logits, int64_t rows, int lanes = 1) {
+  const int64_t experts = std::ssize(logits) / rows;
+  Routed result;
+  result.storage = Buffer::allocate(Dispatch::bytes(rows, routing.chosen, experts)).value();
+  result.dispatch = Dispatch::lay_out(rows, routing.chosen, experts, result.storage.data());
+  Floats choice(logits.size());
+  LanePool(lanes).run([&](Lane& lane) {
+    const CpuOps cpu(kernels_for(Isa::kScalar));
+    cpu.route(lane, routing, rows_of(logits, rows), rows_of(choice, rows), result.dispatch);
+    cpu.barrier(lane);
+    cpu.dispatch(lane, result.dispatch);
+  });
+  return result;
+}
+
+std::vector<double> softmax_of(std::span<const double> logits) {
+  std::vector<double> shares(logits.size());
+  double sum = 0;
+  for (size_t i = 0; i < logits.size(); ++i) sum += shares[i] = std::exp(logits[i]);
+  for (double& share : shares) share /= sum;
+  return shares;
+}
+
+// Best first; of equals the lower number.
+std::vector<int32_t> order_of(const std::vector<double>& values) {
+  std::vector<int32_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::stable_sort(order,
+                           [&](int32_t a, int32_t b) { return values[at(a)] > values[at(b)]; });
+  return order;
+}
+
+std::vector<double> as_doubles(std::span<const float> values) {
+  return {values.begin(), values.end()};
+}
+
+void expect_weights(const Floats& weights, const std::vector<double>& expected) {
+  ASSERT_EQ(weights.size(), expected.size());
+  for (size_t i = 0; i < weights.size(); ++i) EXPECT_NEAR(weights[i], expected[i], 2e-6);
+}
+
+constexpr int64_t kRouted = 20;
+constexpr int64_t kExperts = 16;
+
+Floats logits_of(int64_t row, const Floats& logits) {
+  return {logits.begin() + row * kExperts, logits.begin() + (row + 1) * kExperts};
+}
+
+TEST(RouteTest, ChoosesByLogitsAndWeighsBySoftmaxOfAll) {
+  const Floats logits = random_floats(kRouted * kExperts, 1, 2);
+  for (const bool renormalise : {false, true}) {
+    const Routing routing{.chosen = 5, .renormalise = renormalise, .scale = 2.5F};
+    const Routed result = routed(routing, logits, kRouted);
+    for (int64_t row = 0; row < kRouted; ++row) {
+      const std::vector<double> shares = softmax_of(as_doubles(logits_of(row, logits)));
+      std::vector<int32_t> order = order_of(shares);
+      order.resize(5);
+      EXPECT_EQ(result.experts_of(row), order);
+      double sum = 0;
+      for (const int32_t expert : order) sum += shares[at(expert)];
+      std::vector<double> expected;
+      for (const int32_t expert : order) {
+        expected.push_back(2.5 * shares[at(expert)] / (renormalise ? sum : 1));
+      }
+      expect_weights(result.weights_of(row), expected);
+    }
+  }
+}
+
+TEST(RouteTest, ScoresWhatItChose) {
+  const Floats logits = random_floats(kRouted * kExperts, 2, 20);  // some sigmoids are 1
+  for (const auto score : {Routing::Score::kSoftmax, Routing::Score::kSigmoid}) {
+    const Routed result =
+        routed({.score = score, .after_choice = true, .chosen = 4}, logits, kRouted);
+    for (int64_t row = 0; row < kRouted; ++row) {
+      const std::vector<double> values = as_doubles(logits_of(row, logits));
+      std::vector<int32_t> order = order_of(values);
+      order.resize(4);
+      EXPECT_EQ(result.experts_of(row), order);
+      std::vector<double> chosen;
+      for (const int32_t expert : order) chosen.push_back(values[at(expert)]);
+      if (score == Routing::Score::kSoftmax) {
+        expect_weights(result.weights_of(row), softmax_of(chosen));
+      } else {
+        for (double& x : chosen) x = 1 / (1 + std::exp(-x));
+        expect_weights(result.weights_of(row), chosen);
+      }
+    }
+  }
+}
+
+// DeepSeek-V3: sigmoids with a bias choose two of four groups and three experts of these; the
+// sigmoids without it weigh.
+TEST(RouteTest, ChoosesInTheBestGroups) {
+  const Floats logits = random_floats(kRouted * kExperts, 3, 1.5F);
+  const Floats bias = random_floats(kExperts, 4, 0.3F);
+  const Routing routing{.score = Routing::Score::kSigmoid,
+                        .chosen = 3,
+                        .groups = 4,
+                        .groups_chosen = 2,
+                        .selection_bias = bias,
+                        .renormalise = true,
+                        .scale = 2};
+  const Routed result = routed(routing, logits, kRouted);
+  for (int64_t row = 0; row < kRouted; ++row) {
+    std::vector<double> scores = as_doubles(logits_of(row, logits));
+    std::vector<double> biased(at(kExperts));
+    std::vector<double> groups;
+    for (size_t i = 0; i < scores.size(); ++i) {
+      scores[i] = 1 / (1 + std::exp(-scores[i]));
+      biased[i] = scores[i] + bias[i];
+    }
+    for (size_t group = 0; group < 16; group += 4) {
+      std::vector<double> members(biased.begin() + static_cast<int64_t>(group),
+                                  biased.begin() + static_cast<int64_t>(group) + 4);
+      std::ranges::sort(members, std::greater());
+      groups.push_back(members[0] + members[1]);
+    }
+    const std::vector<int32_t> best = order_of(groups);
+    for (size_t i = 2; i < 4; ++i) {
+      for (int64_t j = 0; j < 4; ++j) biased[at(best[i] * 4 + j)] = -1e9;
+    }
+    std::vector<int32_t> order = order_of(biased);
+    order.resize(3);
+    EXPECT_EQ(result.experts_of(row), order);
+    double sum = 0;
+    for (const int32_t expert : order) sum += scores[at(expert)];
+    std::vector<double> expected;
+    for (const int32_t expert : order) expected.push_back(2 * scores[at(expert)] / sum);
+    expect_weights(result.weights_of(row), expected);
+  }
+}
+
+TEST(RouteTest, SparsemixerWeighsEachByItsOwnSoftmax) {
+  const Routing routing{.score = Routing::Score::kSparsemixer, .chosen = 2, .threshold = 0.02F};
+  const Routed result = routed(routing,
+                               {3, 1, 2.96F, 2.5F,        //
+                                -1, -1.01F, -1.05F, -9},  //
+                               2);
+  EXPECT_EQ(result.experts_of(0), (std::vector<int32_t>{0, 2}));
+  expect_weights(result.weights_of(0), {1 / (1 + std::exp(-0.04)), 1});
+  EXPECT_EQ(result.experts_of(1), (std::vector<int32_t>{0, 1}));
+  expect_weights(result.weights_of(1), {1 / (1 + std::exp(-0.01)), 1});
+}
+
+TEST(RouteTest, OfEqualsTheFirstIsBest) {
+  const Routed result = routed({.chosen = 3}, {1, 2, 2, 1, 2, 2}, 1);
+  EXPECT_EQ(result.experts_of(0), (std::vector<int32_t>{1, 2, 4}));
+  const Routing groups{.chosen = 2, .groups = 3, .groups_chosen = 1};
+  EXPECT_EQ(routed(groups, {1, 1, 3, 2, 2, 3}, 1).experts_of(0), (std::vector<int32_t>{2, 3}));
+}
+
+TEST(RouteTest, RowsThatAreNoNumbersHarmNoOther) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  Floats logits = random_floats(4 * kExperts, 5);
+  Floats bad = logits;
+  std::fill_n(bad.begin(), kExperts, kNan);
+  bad[2 * kExperts + 3] = kInfinity;
+  bad[2 * kExperts + 7] = kNan;
+  const Floats bias = random_floats(kExperts, 6);
+  for (const auto score :
+       {Routing::Score::kSoftmax, Routing::Score::kSigmoid, Routing::Score::kSparsemixer}) {
+    const bool sparse = score == Routing::Score::kSparsemixer;
+    const Routing routing{.score = score,
+                          .chosen = sparse ? 2 : 6,
+                          .groups = 4,
+                          .groups_chosen = 2,
+                          .selection_bias = bias};
+    const Routed clean = routed(routing, logits, 4);
+    const Routed dirty = routed(routing, bad, 4);
+    for (const int64_t row : {1, 3}) {
+      EXPECT_EQ(dirty.experts_of(row), clean.experts_of(row));
+      EXPECT_EQ(dirty.weights_of(row), clean.weights_of(row));
+    }
+    for (const int64_t row : {0, 2}) {
+      std::vector<int32_t> experts = dirty.experts_of(row);
+      std::ranges::sort(experts);
+      EXPECT_EQ(std::ranges::adjacent_find(experts), experts.end());
+      EXPECT_GE(experts.front(), 0);
+      EXPECT_LT(experts.back(), kExperts);
+    }
+  }
+}
+
+TEST(DispatchTest, PlacesGoExpertByExpertInTheOrderOfRows) {
+  const Routed result = routed({.chosen = 3}, random_floats(kRouted * kExperts, 7, 3), kRouted, 3);
+  const Dispatch& d = result.dispatch;
+  std::vector<std::pair<int32_t, int64_t>> expected;  // expert, row
+  for (int64_t row = 0; row < kRouted; ++row) {
+    for (const int32_t expert : result.experts_of(row)) expected.emplace_back(expert, row);
+  }
+  std::ranges::sort(expected);
+  std::vector<std::pair<int32_t, int64_t>> placed(expected.size());
+  for (int64_t i = 0; i < d.all_places(); ++i) {
+    placed[at(d.places[i])] = {d.experts_of[i], i / 3};
+    EXPECT_EQ(d.place_weights[d.places[i]], d.weights[i]);
+  }
+  EXPECT_EQ(placed, expected);
+  int32_t busy = 0;
+  for (int32_t expert = 0; expert < kExperts; ++expert) {
+    const auto count = std::ranges::count(expected, expert, [](const auto& x) { return x.first; });
+    EXPECT_EQ(d.starts[expert + 1] - d.starts[expert], count);
+    if (count == 0) continue;
+    EXPECT_EQ(d.busy[++busy], expert);
+  }
+  EXPECT_EQ(d.busy[0], busy);
+}
+
+// The matrices of some experts, in one and each by itself.
+struct Experts {
+  std::vector<PackedCase> alone;
+  Buffer storage;
+  ops::ExpertMatrix all;
+};
+
+Experts random_experts(DType type, int64_t experts, int64_t rows, int64_t width, uint32_t seed) {
+  Experts result;
+  const int64_t padded = (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
+  result.storage = Buffer::allocate(PackedMatrix::bytes(type, experts * padded, width)).value();
+  result.all = {.matrix = PackedMatrix(type, experts * padded, width, result.storage.data()),
+                .experts = experts,
+                .rows = rows};
+  for (int64_t i = 0; i < experts; ++i) {
+    const Floats values = random_floats(rows * width, seed + static_cast<uint32_t>(i), 0.3F);
+    std::vector<std::byte> blocks(at(rows * row_bytes(type, width)));
+    pack_row(type, values.data(), rows * width, blocks.data());
+    CHECK(result.all.matrix.pack({{type, 2, {rows, width, 1, 1}}, blocks.data()}, i * padded));
+    result.alone.push_back(weights_of(type, rows, width, blocks));
+  }
+  return result;
+}
+
+struct HiddenCase {
+  bool gated = true;
+  bool weighted = false;
+
+  ActivationFunction function() const {
+    if (!gated) return {.kind = ActivationFunction::Kind::kReluSquared};
+    return {.kind = ActivationFunction::Kind::kClampedSwiglu, .alpha = 1.702F, .limit = 7};
+  }
+};
+
+class ExpertsTest : public testing::TestWithParam<std::tuple<Isa, DType>> {
+ protected:
+  static constexpr int64_t kWidth = 64;
+  static constexpr int64_t kCount = 5;
+  const Isa isa_ = std::get<0>(GetParam());
+  const DType type_ = std::get<1>(GetParam());
+  const int64_t hidden_ = is_quantised(type_) ? 96 : 40;
+  const int64_t outputs_ = 50;
+  const Experts gate_ = random_experts(type_, kCount, hidden_, kWidth, 100);
+  const Experts up_ = random_experts(type_, kCount, hidden_, kWidth, 200);
+  const Experts down_ = random_experts(type_, kCount, outputs_, hidden_, 300);
+  const Floats hidden_bias_ = random_floats(kCount * hidden_, 8);
+  const Floats down_bias_ = random_floats(kCount * outputs_, 9);
+  const CpuOps cpu_ = CpuOps(kernels_for(isa_));
+
+  std::span<const float> hidden_bias(int64_t expert) const {
+    return std::span(hidden_bias_).subspan(at(expert * hidden_), at(hidden_));
+  }
+
+  // [places, outputs]
+  Floats dispatched(const Routed& routed, ActivationForms forms, const Floats& in,
+                    const HiddenCase& hidden_case, int lanes) const {
+    const Dispatch& d = routed.dispatch;
+    const Placed placed = converted(isa_, forms, in, d.rows);
+    const Placed gathered = place(forms, d.all_places(), kWidth);
+    const Placed hidden = place(forms, d.all_places(), hidden_);
+    Floats out(at(d.all_places() * outputs_));
+    ops::ExpertHidden layer{.up = &up_.all,
+                            .up_bias = hidden_bias_,
+                            .function = hidden_case.function(),
+                            .weighted = hidden_case.weighted};
+    if (hidden_case.gated) {
+      layer.gate = &gate_.all;
+      layer.gate_bias = hidden_bias_;
+    }
+    LanePool(lanes).run([&](Lane& lane) {
+      const bool one = d.rows == 1;
+      if (!one) cpu_.gather_dispatched(lane, placed.view, d, gathered.view);
+      cpu_.barrier(lane);
+      cpu_.expert_hidden(lane, layer, one ? placed.view : gathered.view, d, hidden.view);
+      cpu_.barrier(lane);
+      cpu_.expert_linear(lane, down_.all, hidden.view, down_bias_, d, rows_of(out, d.all_places()));
+    });
+    return out;
+  }
+
+  // Of one row with one expert.
+  Floats alone(ActivationForms forms, const Floats& in, int32_t expert,
+               const HiddenCase& hidden_case) const {
+    const Placed placed = converted(isa_, forms, in, 1);
+    const Placed hidden = place(forms, 1, hidden_);
+    Floats out(at(outputs_));
+    ops::Hidden layer{.up = &up_.alone[at(expert)].packed,
+                      .up_bias = hidden_bias(expert),
+                      .function = hidden_case.function()};
+    if (hidden_case.gated) {
+      layer.gate = &gate_.alone[at(expert)].packed;
+      layer.gate_bias = hidden_bias(expert);
+    }
+    const auto bias = std::span(down_bias_).subspan(at(expert * outputs_), at(outputs_));
+    LanePool(1).run([&](Lane& lane) {
+      cpu_.hidden(lane, layer, placed.view, hidden.view);
+      cpu_.linear(lane, down_.alone[at(expert)].packed, hidden.view, bias, ops::Store::kSet,
+                  rows_of(out, 1));
+    });
+    return out;
+  }
+};
+
+TEST_P(ExpertsTest, ARowHasTheBitsThatItHasAlone) {
+  for (const int64_t rows : {1, 3, 200}) {  // 200: some experts have more than a row group
+    const HiddenCase hidden{.gated = rows != 3};
+    const Floats in = random_floats(rows * kWidth, 10);
+    const Routed result = routed({.chosen = 2}, random_floats(rows * kCount, 11), rows);
+    for (const ActivationForms forms : forms_of(isa_, type_)) {
+      const Floats out = dispatched(result, forms, in, hidden, static_cast<int>(rows % 3) + 1);
+      for (int64_t row = 0; row < rows; row += rows < 10 ? 1 : 17) {
+        const Floats one(in.begin() + row * kWidth, in.begin() + (row + 1) * kWidth);
+        for (int64_t i = 2 * row; i < 2 * row + 2; ++i) {
+          const Floats expected = alone(forms, one, result.dispatch.experts_of[i], hidden);
+          const float* const place = out.data() + result.dispatch.places[i] * outputs_;
+          EXPECT_EQ(bits_of({place, at(outputs_)}), bits_of(expected))
+              << name_of(forms) << " row " << row << " of " << rows;
+        }
+      }
+    }
+  }
+}
+
+// A weight on the products is one on the input, but for rounding.
+TEST_P(ExpertsTest, WeightsMayComeBeforeTheFunction) {
+  const int64_t rows = 3;
+  const Floats in = random_floats(rows * kWidth, 12);
+  const Routed result =
+      routed({.score = Routing::Score::kSigmoid, .after_choice = true, .chosen = 1},
+             random_floats(rows * kCount, 13), rows);
+  const ActivationForms forms{.f32 = true};
+  const HiddenCase hidden{.weighted = true};
+  const Floats out = dispatched(result, forms, in, hidden, 2);
+  for (int64_t row = 0; row < rows; ++row) {
+    Floats one(in.begin() + row * kWidth, in.begin() + (row + 1) * kWidth);
+    for (float& x : one) x *= result.dispatch.weights[row];
+    const Floats expected = alone(forms, one, result.dispatch.experts_of[row], hidden);
+    const int64_t place = result.dispatch.places[row];
+    for (int64_t k = 0; k < outputs_; ++k) {
+      EXPECT_NEAR(out[at(place * outputs_ + k)], expected[at(k)], 2e-5);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, ExpertsTest,
+                         testing::Combine(testing::ValuesIn(supported_isas()),
+                                          testing::Values(DType::kF32, DType::kBF16, DType::kQ8_0,
+                                                          DType::kMXFP4)));
+
+TEST(CombineTest, SumsExpertsBestFirstThenWhatIsShared) {
+  const int64_t rows = 7;
+  const int64_t width = 33;
+  const Routed result = routed({.chosen = 3}, random_floats(rows * 6, 14), rows);
+  const Dispatch& d = result.dispatch;
+  const Floats outputs = random_floats(d.all_places() * width, 15);
+  Floats shared = random_floats(rows * width, 16);
+  Floats gates = random_floats(rows, 17);
+  const Floats residual = random_floats(rows * width, 18);
+  for (const bool weighted : {true, false}) {
+    for (const int extras : {0, 1, 2}) {  // nothing shared, something, something with a gate
+      ops::Combination combination{.weighted = weighted};
+      if (extras > 0) combination.shared = rows_of(shared, rows);
+      if (extras > 1) combination.shared_gates = rows_of(gates, rows);
+      for (const ops::Store store : {ops::Store::kSet, ops::Store::kAdd}) {
+        Floats work = outputs;
+        Floats out = residual;
+        LanePool(2).run([&](Lane& lane) {
+          CpuOps(kernels_for(Isa::kScalar))
+              .combine(lane, d, combination, rows_of(work, d.all_places()), store,
+                       rows_of(out, rows));
+        });
+        for (int64_t i = 0; i < rows * width; ++i) {
+          const int64_t row = i / width;
+          double expected = store == ops::Store::kAdd ? residual[at(i)] : 0;
+          for (int64_t j = 0; j < 3; ++j) {
+            const double y = outputs[at(d.places[3 * row + j] * width + i % width)];
+            expected += y * (weighted ? d.weights[3 * row + j] : 1);
+          }
+          const double gate = extras > 1 ? 1 / (1 + std::exp(-double{gates[at(row)]})) : 1;
+          if (extras > 0) expected += gate * shared[at(i)];
+          EXPECT_NEAR(out[at(i)], expected, 2e-6);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace millrace

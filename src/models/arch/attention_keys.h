@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+
+#include "base/status.h"
+#include "models/arch/arch_reader.h"
+#include "models/arch/decoder.h"
+
+namespace millrace {
+
+// Heads, scales, biases, norms and the window, of a layer that has one. Everything but the rope.
+// Adds the slices of a fused matrix to the model.
+absl::StatusOr<AttentionSpec> read_attention(ArchReader& keys, const DecoderTraits& traits,
+                                             ModelSpec& model);
+// Which of the model's layers have a window.
+absl::StatusOr<std::vector<bool>> read_windowed_layers(ArchReader& keys,
+                                                       const DecoderTraits& traits, int64_t layers,
+                                                       int32_t window);
+// Which of them rotate queries and keys.
+absl::StatusOr<std::vector<bool>> read_rotated_layers(ArchReader& keys, const DecoderTraits& traits,
+                                                      const std::vector<bool>& windowed);
+
+// A norm that the file has tensors for, or none.
+NormSpec norm_at(const ArchReader& keys, NormSpec::Kind kind, std::string_view name, float epsilon);
+
+}  // namespace millrace

@@ -1,0 +1,259 @@
+#include "nn/moe.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "quant/format.h"
+#include "tests/fixtures/kernels/op_cases.h"
+
+namespace millrace {
+namespace {
+
+// Weights made up as they are asked for, and kept in float32.
+class MadeWeights final : public Weights {
+ public:
+  MadeWeights(DType format, ActivationForms forms) : format_(format), forms_(forms) {}
+
+  absl::StatusOr<std::vector<PackedMatrix>> matrices(std::span<const MatrixOrder> orders) override {
+    std::vector<PackedMatrix> made;
+    for (const MatrixOrder& order : orders) {
+      // A router is not rounded, so that it agrees with itself in any format of experts.
+      const bool exact = order.name.starts_with("ffn_gate_inp");
+      made.push_back(make(order.name, exact ? DType::kF32 : format_, 1, order.rows, order.width));
+    }
+    return made;
+  }
+  absl::StatusOr<PackedMatrix> experts(const ExpertOrder& order) override {
+    return make(order.name, format_, order.experts, order.rows, order.width);
+  }
+  absl::StatusOr<std::span<const float>> vectors(std::span<const VectorOrder> orders) override {
+    const VectorOrder& order = orders[0];
+    Floats& values = floats[std::string(order.name)];
+    values = random_floats(order.experts * order.size, ++seed_, 0.5F);
+    return std::span<const float>(values);
+  }
+  ActivationForms input_forms(DType format, InputForm) const override {
+    return is_quantised(format) ? forms_ : ActivationForms{.f32 = true};
+  }
+
+  std::map<std::string, Floats, std::less<>> floats;
+
+ private:
+  PackedMatrix make(std::string_view name, DType format, int64_t experts, int64_t rows,
+                    int64_t width) {
+    const int64_t padded = (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
+    const int64_t all = (experts - 1) * padded + rows;
+    buffers_.push_back(Buffer::allocate(PackedMatrix::bytes(format, all, width)).value());
+    PackedMatrix matrix(format, all, width, buffers_.back().data());
+    Floats& values = floats[std::string(name)];
+    for (int64_t i = 0; i < experts; ++i) {
+      const Floats wanted = random_floats(rows * width, ++seed_, 0.2F);
+      std::vector<std::byte> blocks(at(rows * row_bytes(format, width)));
+      pack_row(format, wanted.data(), rows * width, blocks.data());
+      CHECK(matrix.pack({{format, 2, {rows, width, 1, 1}}, blocks.data()}, i * padded));
+      values.resize(values.size() + wanted.size());
+      unpack_row(format, blocks.data(), rows * width,
+                 values.data() + values.size() - wanted.size());
+    }
+    return matrix;
+  }
+
+  DType format_;
+  ActivationForms forms_;
+  uint32_t seed_ = 0;
+  std::vector<Buffer> buffers_;
+};
+
+using Doubles = std::vector<double>;
+
+double sigmoid_of(double x) { return 1 / (1 + std::exp(-x)); }
+
+double apply(const ActivationFunction& function, double gate, double up) {
+  if (function.kind == ActivationFunction::Kind::kSilu) return gate * sigmoid_of(gate) * up;
+  const double limit = function.limit;
+  const double g = std::min(gate, limit);
+  return g * sigmoid_of(function.alpha * g) * (std::clamp(up, -limit, limit) + 1);
+}
+
+// What a mixture is, in double, for one row.
+class Reference {
+ public:
+  Reference(const MoeSpec& spec, const MadeWeights& weights) : spec_(spec), weights_(weights) {}
+
+  Doubles operator()(const Doubles& in) const {
+    const auto [experts, shares] = route(in);
+    Doubles sum(at(spec_.width));
+    for (size_t i = 0; i < experts.size(); ++i) {
+      Doubles own = in;
+      if (spec_.weighs_inputs) std::ranges::for_each(own, [&](double& x) { x *= shares[i]; });
+      const Doubles out = network("exps", experts[i], spec_.hidden, own);
+      for (size_t k = 0; k < sum.size(); ++k)
+        sum[k] += (spec_.weighs_inputs ? 1 : shares[i]) * out[k];
+    }
+    if (spec_.shared_hidden == 0) return sum;
+    const double share =
+        spec_.shared_gate ? sigmoid_of(product("ffn_gate_inp_shexp", 0, 1, in)[0]) : 1;
+    const Doubles out = network("shexp", 0, spec_.shared_hidden, in);
+    for (size_t k = 0; k < sum.size(); ++k) sum[k] += share * out[k];
+    return sum;
+  }
+
+ private:
+  Doubles product(const std::string& name, int64_t expert, int64_t rows, const Doubles& in) const {
+    const Floats& matrix = weights_.floats.find(name)->second;
+    const auto bias = weights_.floats.find(name + ".bias");
+    Doubles out(at(rows));
+    for (int64_t row = 0; row < rows; ++row) {
+      const int64_t first = (expert * rows + row) * std::ssize(in);
+      for (size_t k = 0; k < in.size(); ++k) out[at(row)] += double{matrix[at(first) + k]} * in[k];
+      if (bias != weights_.floats.end()) out[at(row)] += bias->second[at(expert * rows + row)];
+    }
+    return out;
+  }
+
+  Doubles network(const std::string& kind, int64_t expert, int64_t hidden,
+                  const Doubles& in) const {
+    Doubles values = product("ffn_gate_" + kind, expert, hidden, in);
+    const Doubles ups = product("ffn_up_" + kind, expert, hidden, in);
+    for (size_t i = 0; i < values.size(); ++i) {
+      values[i] = apply(spec_.function, values[i], ups[i]);
+    }
+    return product("ffn_down_" + kind, expert, spec_.width, values);
+  }
+
+  static void score(ops::Routing::Score score, Doubles& values) {
+    double sum = 0;
+    const bool softmax = score == ops::Routing::Score::kSoftmax;
+    for (double& x : values) sum += x = softmax ? std::exp(x) : sigmoid_of(x);
+    if (softmax) std::ranges::for_each(values, [&](double& x) { x /= sum; });
+  }
+
+  std::pair<std::vector<int64_t>, Doubles> route(const Doubles& in) const {
+    const ops::Routing& routing = spec_.routing;
+    Doubles values = product("ffn_gate_inp", 0, spec_.experts, in);
+    if (!routing.after_choice) score(routing.score, values);
+    Doubles choice = values;
+    if (spec_.selection_bias) {
+      const Floats& bias = weights_.floats.find("exp_probs_b.bias")->second;
+      for (size_t i = 0; i < choice.size(); ++i) choice[i] += bias[i];
+    }
+    std::vector<int64_t> order(choice.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::ranges::stable_sort(order,
+                             [&](int64_t a, int64_t b) { return choice[at(a)] > choice[at(b)]; });
+    order.resize(at(routing.chosen));
+    Doubles shares;
+    for (const int64_t expert : order) shares.push_back(values[at(expert)]);
+    if (routing.after_choice) score(routing.score, shares);
+    const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
+    for (double& share : shares) share *= routing.scale / (routing.renormalise ? sum : 1);
+    return {order, shares};
+  }
+
+  const MoeSpec& spec_;
+  const MadeWeights& weights_;
+};
+
+MoeSpec basic_spec() {
+  return {.width = 96, .hidden = 64, .experts = 6, .routing = {.chosen = 2, .renormalise = true}};
+}
+
+// As published mixtures are.
+std::vector<MoeSpec> specs() {
+  using enum ops::Routing::Score;
+  MoeSpec gpt_oss = basic_spec();
+  gpt_oss.routing = {.after_choice = true, .chosen = 4};
+  gpt_oss.router_bias = gpt_oss.biases = true;
+  gpt_oss.function = {
+      .kind = ActivationFunction::Kind::kClampedSwiglu, .alpha = 1.702F, .limit = 7};
+  MoeSpec qwen2 = basic_spec();
+  qwen2.routing.renormalise = false;
+  qwen2.shared_hidden = 32;
+  qwen2.shared_gate = true;
+  MoeSpec llama4 = basic_spec();
+  llama4.routing = {.score = kSigmoid, .after_choice = true, .chosen = 1};
+  llama4.weighs_inputs = true;
+  llama4.shared_hidden = 64;
+  MoeSpec deepseek = basic_spec();
+  deepseek.routing = {.score = kSigmoid, .chosen = 3, .renormalise = true, .scale = 2.5F};
+  deepseek.selection_bias = true;
+  return {basic_spec(), gpt_oss, qwen2, llama4, deepseek};
+}
+
+// [rows, width] after `lanes` lanes added it to `start`.
+Floats run(const Body& moe, Isa isa, const Floats& in, int64_t rows, int lanes,
+           const Floats& start) {
+  const Placed placed = converted(isa, moe.input_forms(), in, rows);
+  const Buffer memory = Buffer::allocate(std::max<int64_t>(1, moe.workspace_bytes(rows))).value();
+  const CpuOps ops(kernels_for(isa));
+  Floats out = start;
+  LanePool(lanes).run([&](Lane& lane) {
+    const BodyContext context = {
+        .ops = ops, .ropes = {}, .place = {}, .workspace = memory.data(), .carried = {}};
+    moe.forward(lane, context, placed.view, ops::Store::kAdd, rows_of(out, rows));
+  });
+  return out;
+}
+
+std::unique_ptr<Body> make(const MoeSpec& spec, MadeWeights& weights) {
+  RopeTable ropes;
+  std::unique_ptr<Body> moe = spec.make(ropes);
+  CHECK(moe->load(weights).ok());
+  return moe;
+}
+
+TEST(MoeTest, IsTheSumOfTheChosenExperts) {
+  for (const MoeSpec& spec : specs()) {
+    MadeWeights weights(DType::kF32, {.f32 = true});
+    const std::unique_ptr<Body> moe = make(spec, weights);
+    for (const int64_t rows : {1, 9}) {
+      const Floats in = random_floats(rows * spec.width, 21);
+      const Floats start = random_floats(rows * spec.width, 22);
+      const Floats out = run(*moe, best_isa(), in, rows, 2, start);
+      for (int64_t row = 0; row < rows; ++row) {
+        const auto first = in.begin() + row * spec.width;
+        const Doubles expected = Reference(spec, weights)({first, first + spec.width});
+        for (int64_t k = 0; k < spec.width; ++k) {
+          const size_t i = at(row * spec.width + k);
+          ASSERT_NEAR(out[i], start[i] + expected[at(k)], 5e-5)
+              << spec.routing.chosen << " chosen, row " << row;
+        }
+      }
+    }
+  }
+}
+
+TEST(MoeTest, ARowDependsOnItselfAlone) {
+  for (const auto& [format, forms] : {std::pair{DType::kMXFP4, ActivationForms{.q8 = true}},
+                                      {DType::kQ8_0, ActivationForms{.q16 = true}},
+                                      {DType::kF16, ActivationForms{.f32 = true}}}) {
+    for (const MoeSpec& spec : specs()) {
+      MadeWeights weights(format, forms);
+      const std::unique_ptr<Body> moe = make(spec, weights);
+      const int64_t rows = 150;
+      const Floats in = random_floats(rows * spec.width, 23);
+      const Floats start(in.size());
+      const Floats all = run(*moe, best_isa(), in, rows, 3, start);
+      EXPECT_EQ(bits_of(run(*moe, best_isa(), in, rows, 1, start)), bits_of(all));
+      for (const auto& [first, count] : {std::pair{0, 1}, {149, 1}, {7, 2}, {40, 100}}) {
+        const auto part = [&](const Floats& values) {
+          const auto from = values.begin() + first * spec.width;
+          return Floats(from, from + count * spec.width);
+        };
+        EXPECT_EQ(bits_of(run(*moe, best_isa(), part(in), count, 2, part(start))),
+                  bits_of(part(all)))
+            << first << " " << info_of(format).name;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace millrace
