@@ -70,6 +70,14 @@ constexpr TensorRule kGptOss[] = {
     {"model.layers.#.mlp.experts.gate_up_proj_bias", "blk.#.ffn_up_exps.bias", Transform::kOdd},
     {"model.layers.#.mlp.experts.down_proj", "blk.#.ffn_down_exps.weight", Transform::kSwapped},
     {"model.layers.#.mlp.experts.down_proj_bias", "blk.#.ffn_down_exps.bias"},
+    {"model.layers.#.mlp.experts.gate_up_proj_blocks", "blk.#.ffn_gate_exps.weight",
+     Transform::kMxfp4EvenRows},
+    {"model.layers.#.mlp.experts.gate_up_proj_blocks", "blk.#.ffn_up_exps.weight",
+     Transform::kMxfp4OddRows},
+    {"model.layers.#.mlp.experts.gate_up_proj_scales", "", Transform::kNone},
+    {"model.layers.#.mlp.experts.down_proj_blocks", "blk.#.ffn_down_exps.weight",
+     Transform::kMxfp4},
+    {"model.layers.#.mlp.experts.down_proj_scales", "", Transform::kNone},
 };
 
 constexpr TensorRule kLlama4[] = {
@@ -278,6 +286,7 @@ constexpr HubArch kArchs[] = {
      .window = HubWindow::kByLayer,
      .window_period = 2,
      .biases = "attention_bias",
+     .quantisation = "mxfp4",
      .ignored = "initial_context_length",
      .read = read_gpt_oss,
      .rules = kGptOss},

@@ -94,10 +94,11 @@ absl::Status read_sizes(HubModel& model) {
 }
 
 // A quantised folder's tensors are not what their names say.
-absl::Status check_not_quantised(HubConfig& config) {
+absl::Status check_not_quantised(HubConfig& config, const HubArch& arch) {
   if (!config.has("quantization_config")) return absl::OkStatus();
   ASSIGN_OR_RETURN(HubConfig quantisation, config.object("quantization_config"));
   ASSIGN_OR_RETURN(const std::string method, quantisation.string_or("quant_method", "unknown"));
+  if (!arch.quantisation.empty() && method == arch.quantisation) return absl::OkStatus();
   return unimplemented(
       "config.json: quantization_config: the folder's weights are quantised with '{}', which is "
       "not supported",
@@ -140,7 +141,7 @@ absl::Status read_experts(HubModel& model) {
 
 absl::Status read_hub_model(HubModel& model) {
   HubConfig& config = model.config;
-  RETURN_IF_ERROR(check_not_quantised(config));
+  RETURN_IF_ERROR(check_not_quantised(config, model.arch));
   RETURN_IF_ERROR(config.require("is_encoder_decoder", false, "encoders with decoders"));
   RETURN_IF_ERROR(config.require("add_cross_attention", false, "attention to an encoder"));
   RETURN_IF_ERROR(config.require("is_causal", true, "attention that is not causal"));
