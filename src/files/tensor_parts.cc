@@ -4,8 +4,6 @@
 #include <cstring>
 #include <utility>
 
-#include "base/check.h"
-
 namespace millrace {
 namespace {
 
@@ -14,6 +12,11 @@ constexpr int64_t kRunBytesMin = 128;
 // An expert's matrix is read as a whole where only scattered bytes of it are wanted; some for each
 // of the lanes that read different experts.
 constexpr int64_t kPiecesBytesMax = int64_t{512} << 20;
+
+// Of a block: OCP Microscaling Formats 1.0.
+constexpr int64_t kMxfp4Elements = 32;
+constexpr int64_t kMxfp4ElementBytes = 16;
+constexpr int64_t kMxfp4BlockBytes = 17;
 
 // The place of a run, counted from the part's offset.
 int64_t place_of(const TensorPart& part, int64_t run) {
@@ -65,19 +68,41 @@ absl::Status read_scattered(const TensorPart& part, const FileBytes& file, Scatt
   return absl::OkStatus();
 }
 
-constexpr int64_t kElementBytes = 16;  // of a block
-constexpr int64_t kBlockBytes = 1 + kElementBytes;
-
-unsigned element_of(const std::byte* elements, size_t i) {
-  return std::to_integer<unsigned>(elements[i / 2] >> (i % 2 * 4)) & 15U;
+// A block as GGUF has it: the scale, then element i in the low and i + 16 in the high half of byte
+// i.
+void join_block(std::byte scale, const std::byte* pairs, std::byte* block) {
+  block[0] = scale;
+  for (size_t i = 0; i < 16; ++i) {
+    const auto element = [&](size_t k) {
+      return k % 2 == 0 ? pairs[k / 2] & std::byte{15} : pairs[k / 2] >> 4;
+    };
+    block[1 + i] = element(i) | element(i + 16) << 4;
+  }
 }
 
-// Element i and element i + 16 in one byte.
-void join(std::byte scale, const std::byte* elements, std::byte* block) {
-  block[0] = scale;
-  for (size_t i = 0; i < kElementBytes; ++i) {
-    block[1 + i] = std::byte(element_of(elements, i) | element_of(elements, i + 16) << 4);
+// first: of a block.
+absl::Status read_with_scales(const TensorPart& part, const FileBytes& file, int64_t first,
+                              std::span<std::byte> out) {
+  const int64_t run_blocks = part.run / kMxfp4Elements;
+  std::vector<std::byte> pairs, scales;
+  for (int64_t block = first / kMxfp4Elements; !out.empty();) {
+    const int64_t within = block % run_blocks;
+    const auto count =
+        std::min<size_t>(out.size() / kMxfp4BlockBytes, static_cast<size_t>(run_blocks - within));
+    const auto place = static_cast<uint64_t>(place_of(part, block / run_blocks)) +
+                       static_cast<uint64_t>(within * kMxfp4ElementBytes);
+    pairs.resize(count * kMxfp4ElementBytes);
+    scales.resize(count);
+    RETURN_IF_ERROR(file.read(part.offset + place, pairs));
+    RETURN_IF_ERROR(file.read(part.scales + place / kMxfp4ElementBytes, scales));
+    for (size_t i = 0; i < count; ++i) {
+      join_block(scales[i], pairs.data() + i * kMxfp4ElementBytes,
+                 out.data() + i * kMxfp4BlockBytes);
+    }
+    out = out.subspan(count * kMxfp4BlockBytes);
+    block += static_cast<int64_t>(count);
   }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -88,8 +113,12 @@ int64_t TensorPart::elements() const {
   return product;
 }
 
+int64_t TensorPart::stored_bytes(int64_t count) const {
+  return scales == 0 ? row_bytes(dtype, count) : count / kMxfp4Elements * kMxfp4ElementBytes;
+}
+
 int64_t TensorPart::extent_bytes() const {
-  int64_t extent = row_bytes(dtype, run);
+  int64_t extent = stored_bytes(run);
   for (const Axis& axis : axes) extent += (axis.count - 1) * axis.stride;
   return extent;
 }
@@ -116,6 +145,7 @@ absl::StatusOr<ScatteredPieces::Piece> ScatteredPieces::get(const FileBytes& fil
 
 absl::Status read_part(const TensorPart& part, const FileBytes& file, ScatteredPieces& pieces,
                        int64_t first, std::span<std::byte> out) {
+  if (part.scales != 0) return read_with_scales(part, file, first, out);
   const int64_t run_bytes = row_bytes(part.dtype, part.run);
   if (!part.axes.empty() && run_bytes < kRunBytesMin) {
     return read_scattered(part, file, pieces, first, out);
@@ -128,29 +158,6 @@ absl::Status read_part(const TensorPart& part, const FileBytes& file, ScatteredP
     RETURN_IF_ERROR(file.read(part.offset + static_cast<uint64_t>(place), out.first(size)));
     out = out.subspan(size);
     at += static_cast<int64_t>(size);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status read_split_mxfp4(const SplitMxfp4& split, const FileBytes& elements,
-                              const FileBytes& scales, int64_t first, std::span<std::byte> out) {
-  CHECK(std::ssize(out) % kBlockBytes == 0, "{} bytes of MXFP4", out.size());
-  std::vector<std::byte> row_elements, row_scales;
-  while (!out.empty()) {
-    const int64_t in_row = first % split.row_blocks;
-    const int64_t blocks = std::min(std::ssize(out) / kBlockBytes, split.row_blocks - in_row);
-    const int64_t at = first / split.row_blocks * split.row_step * split.row_blocks + in_row;
-    row_elements.resize(static_cast<size_t>(blocks * kElementBytes));
-    row_scales.resize(static_cast<size_t>(blocks));
-    RETURN_IF_ERROR(elements.read(split.elements_offset + static_cast<uint64_t>(at * kElementBytes),
-                                  row_elements));
-    RETURN_IF_ERROR(scales.read(split.scales_offset + static_cast<uint64_t>(at), row_scales));
-    for (int64_t i = 0; i < blocks; ++i) {
-      join(row_scales[static_cast<size_t>(i)], row_elements.data() + i * kElementBytes,
-           out.data() + i * kBlockBytes);
-    }
-    out = out.subspan(static_cast<size_t>(blocks * kBlockBytes));
-    first += blocks;
   }
   return absl::OkStatus();
 }

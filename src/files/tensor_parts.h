@@ -27,8 +27,13 @@ struct TensorPart {
   DType dtype = DType::kF32;
   int64_t run = 0;  // elements: whole blocks
   std::vector<Axis> axes = {};
+  // MXFP4 whose scales lie apart, a byte each from here on: what counts above are the 16 bytes of
+  // each block's elements, neighbours in a byte, the first in its low half. 0: whole blocks.
+  uint64_t scales = 0;
 
   int64_t elements() const;
+  // Bytes of `count` elements as they lie in the file, without scales that lie apart.
+  int64_t stored_bytes(int64_t count) const;
   // From the first byte to the last, in the file.
   int64_t extent_bytes() const;
 };

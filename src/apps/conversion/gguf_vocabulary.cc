@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include <spdlog/spdlog.h>
+
 #include "apps/input/generation_config.h"
 #include "apps/input/model_folder.h"
 #include "base/json/json_node.h"
@@ -19,31 +21,84 @@ namespace millrace {
 namespace {
 
 // What tells tokenizers apart: words, contractions, cases, numbers, spaces, ends of lines, marks,
-// scripts, code, what few vocabularies have, and one character written in two ways.
+// scripts, code, and what few vocabularies have.
 constexpr std::string_view kProbes[] = {
     "Hello, world! It's we'll I'VE don't HE'D 1 12 123 1234 12345678901 3.14159 1,000,000",
     " leading and  double   triple    spaces \n\n\n new \t\ttabs \r\n lines\n \n  \n",
     "snake_case camelCase HTTPServer XMLHttpRequest2 i++; if (a[0] != b->c) { return \"x\\n\"; } "
     "// --- *** ###",
-    "naïve café Ünïcödé e\xcc\x81 \xc3\xa9 ﬁ ½ ² Ⅷ ß İı ǅ — “quotes” ‘single’ … • ©",
+    "naïve café Ünïcödé ﬁ ½ ² Ⅷ ß İı ǅ — “quotes” ‘single’ … • ©",
     "Привет, мир 2024 Ελληνικά שלום عربى हिन्दी ไทย 한국어 日本語テキスト 中文字符，标点。１２３",
     "👍🏽 👨‍👩‍👧 🇩🇪 😀😀 \xe2\x80\x8b \xc2\xa0 \xe3\x80\x80 end",
     "!!!??? ...,,, ((())) [[]] {{}} <<>> ||| &&& $$$ %%% @@@ ~~~ ``` ''' \"\"\" /path/to/file.txt",
     "",
 };
 
+// A letter and its accent apart: some tokenizers make one character of them (NFC), which GGUF files
+// cannot say, and which the converters of the field leave out as well.
+constexpr std::string_view kDecomposed = "cafe\xcc\x81";
+
+bool agree_on(std::string_view text, const Tokenizer& a, const Tokenizer& b) {
+  return a.encode(text) == b.encode(text) &&
+         a.encode(text, {.add_special = false}) == b.encode(text, {.add_special = false}) &&
+         a.decode(a.encode(text)) == b.decode(b.encode(text));
+}
+
 bool agree(const Tokenizer& a, const Tokenizer& b) {
-  return std::ranges::all_of(kProbes, [&](std::string_view text) {
-    return a.encode(text) == b.encode(text) &&
-           a.encode(text, {.add_special = false}) == b.encode(text, {.add_special = false}) &&
-           a.decode(a.encode(text)) == b.decode(b.encode(text));
-  });
+  const auto agrees = [&](std::string_view text) { return agree_on(text, a, b); };
+  if (!std::ranges::all_of(kProbes, agrees)) return false;
+  if (!agrees(kDecomposed)) {
+    spdlog::warn(
+        "tokenizer.json composes characters (NFC), which a GGUF file cannot say: text with "
+        "accents apart from their letters will be other tokens");
+  }
+  return true;
+}
+
+// The expressions by which a `pre_tokenizer` cuts, in order.
+absl::Status add_expressions(const JsonNode& node, std::vector<std::string>& expressions) {
+  if (node.is_null()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::string_view type, node.string_at("type"));
+  if (type == "Sequence") {
+    ASSIGN_OR_RETURN(const JsonNode parts, node.at("pretokenizers"));
+    return parts.for_each_element(
+        [&](int64_t, const JsonNode& part) { return add_expressions(part, expressions); });
+  }
+  if (type == "Split") {
+    ASSIGN_OR_RETURN(const JsonNode pattern, node.at("pattern"));
+    ASSIGN_OR_RETURN(const std::string_view regex, pattern.string_at("Regex", ""));
+    expressions.emplace_back(regex);
+  } else if (type == "ByteLevel") {
+    ASSIGN_OR_RETURN(const bool cuts, node.boolean_at("use_regex", true));
+    const SplitPattern* usual = find_split_pattern("gpt-2");
+    if (cuts) expressions.emplace_back(usual->used_steps()[0].expression);
+  }
+  return absl::OkStatus();
+}
+
+// Ways to cut words, the likeliest first: those that cut by these very expressions.
+std::vector<const SplitPattern*> likely_patterns(const std::vector<std::string>& expressions,
+                                                 bool ignores_merges) {
+  std::vector<const SplitPattern*> patterns;
+  for (const SplitPattern& pattern : split_patterns()) {
+    if (!pattern.of_characters) patterns.push_back(&pattern);
+  }
+  const auto is_unlike = [&](const SplitPattern* pattern) {
+    const bool same =
+        std::ranges::equal(pattern->used_steps(), expressions, {}, &SplitStep::expression);
+    return (same ? 0 : 2) + (pattern->ignore_merges == ignores_merges ? 0 : 1);
+  };
+  std::ranges::stable_sort(patterns, {}, is_unlike);
+  return patterns;
 }
 
 class Conversion {
  public:
-  Conversion(const Tokenizer& tokenizer, JsonNode model, Metadata& metadata)
-      : tokenizer_(tokenizer), model_(std::move(model)), metadata_(metadata) {}
+  Conversion(const Tokenizer& tokenizer, JsonNode root, JsonNode model, Metadata& metadata)
+      : tokenizer_(tokenizer),
+        root_(std::move(root)),
+        model_(std::move(model)),
+        metadata_(metadata) {}
 
   absl::Status add();
 
@@ -58,7 +113,7 @@ class Conversion {
   absl::Status add_bpe();
 
   const Tokenizer& tokenizer_;
-  const JsonNode model_;
+  const JsonNode root_, model_;
   Metadata& metadata_;
   bool has_bytes_ = false;  // <0xNN> tokens
   std::vector<std::string> merges_;
@@ -149,9 +204,12 @@ absl::Status Conversion::choose_split() {
   constexpr std::string_view kKey = "tokenizer.ggml.pre";
   metadata_.set_string("tokenizer.ggml.model", "gpt2");
   metadata_.set_strings("tokenizer.ggml.merges", merges_);
-  for (const SplitPattern& pattern : split_patterns()) {
-    if (pattern.of_characters) continue;
-    const std::string_view name = pattern.names.substr(0, pattern.names.find(' '));
+  std::vector<std::string> expressions;
+  ASSIGN_OR_RETURN(const JsonNode cutter, root_.at("pre_tokenizer"));
+  RETURN_IF_ERROR(add_expressions(cutter, expressions));
+  ASSIGN_OR_RETURN(const bool ignores_merges, model_.boolean_at("ignore_merges", false));
+  for (const SplitPattern* pattern : likely_patterns(expressions, ignores_merges)) {
+    const std::string_view name = pattern->names.substr(0, pattern->names.find(' '));
     metadata_.set_string(std::string(kKey), std::string(name));
     ASSIGN_OR_RETURN(const bool fits_here, fits());
     if (fits_here) return absl::OkStatus();
@@ -237,7 +295,7 @@ absl::Status add_vocabulary(const std::string& folder, int32_t vocab_size, Metad
   }
   ASSIGN_OR_RETURN(const JsonNode root, JsonNode::parse(files.tokenizer, "tokenizer.json"));
   ASSIGN_OR_RETURN(JsonNode model, root.at("model"));
-  RETURN_IF_ERROR(Conversion(*tokenizer, std::move(model), metadata).add());
+  RETURN_IF_ERROR(Conversion(*tokenizer, root, std::move(model), metadata).add());
   RETURN_IF_ERROR(add_end_of_turn(folder, tokenizer->vocab(), metadata));
   ASSIGN_OR_RETURN(const Metadata templates, folder_templates(files.config, files.chat_template));
   add_templates(templates, metadata);

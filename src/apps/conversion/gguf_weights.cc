@@ -18,7 +18,7 @@ struct FileType {
 constexpr FileType kFileTypes[] = {
     {DType::kF32, 0},   {DType::kF16, 1},   {DType::kQ4_0, 2},  {DType::kQ4_1, 3},
     {DType::kQ8_0, 7},  {DType::kQ5_0, 8},  {DType::kQ5_1, 9},  {DType::kQ4_K, 14},
-    {DType::kQ5_K, 16}, {DType::kQ6_K, 18}, {DType::kBF16, 32},
+    {DType::kQ5_K, 16}, {DType::kQ6_K, 18}, {DType::kBF16, 32}, {DType::kMXFP4, 38},
 };
 
 // Rows [first, first + rows) of a tensor, in the type of its plan.

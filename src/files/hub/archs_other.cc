@@ -303,7 +303,7 @@ constexpr HubArch kArchs[] = {
                 "skip_bias_add|skip_bias_add_qkv",
      .read = read_bloom,
      .rules = kBloom},
-    {.hub = "MptForCausalLM",
+    {.hub = "MptForCausalLM|MPTForCausalLM",
      .name = "mpt",
      .activation = "",
      .names = {.layers = "n_layers|num_hidden_layers",
@@ -322,10 +322,11 @@ constexpr HubArch kArchs[] = {
      .hidden_multiple = 4,
      .rope = {.base = 0},
      .ignored = "num_key_value_heads|intermediate_size|rms_norm_eps|max_position_embeddings|"
-                "embedding_fraction|learned_pos_emb|norm_type|init_config",
+                "embedding_fraction|learned_pos_emb|norm_type|init_config|tokenizer_name|"
+                "use_pad_tok_in_ffn",
      .read = read_mpt,
      .rules = kMpt},
-    {.hub = "FalconForCausalLM",
+    {.hub = "FalconForCausalLM|RWForCausalLM",
      .name = "falcon",
      .activation = "gelu",
      .names = {.layers = "num_hidden_layers|n_layer",

@@ -1,16 +1,20 @@
 #include "files/hub/hub_folder.h"
 
-#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <string_view>
+#include <unistd.h>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "files/checkpoint.h"
+#include "files/safetensors/safetensors_reader.h"
 #include "tensor/float_bits.h"
 
 namespace millrace {
@@ -90,6 +94,133 @@ TEST(HubFolder, OpensEveryArchitecture) {
       EXPECT_TRUE(folder->read(tensor).ok()) << tensor.name;
     }
   }
+}
+
+// A folder with the weights of a shared one and a config.json that says something else too.
+class EditedFolderTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!std::filesystem::exists(kFolders)) GTEST_SKIP();
+    std::filesystem::create_directories(folder_);
+    std::filesystem::copy_file(kFolders / "tiny-llama/model.safetensors",
+                               folder_ / "model.safetensors");
+    std::ifstream in(kFolders / "tiny-llama/config.json");
+    config_.assign(std::istreambuf_iterator<char>(in), {});
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  void write(std::string_view name, std::string_view text) const {
+    std::ofstream(folder_ / name, std::ios::binary) << text;
+  }
+  std::string open() const {
+    const auto opened = Checkpoint::open(folder_.string());
+    return opened.ok() ? "opened" : std::string(message_of(opened.status()));
+  }
+  std::string open_with(std::string_view from, std::string_view to) const {
+    std::string edited = config_;
+    const size_t at = edited.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    write("config.json", edited.replace(at, from.size(), to));
+    return open();
+  }
+  std::string open_with(std::string_view more) const {
+    return open_with("{", fmt::format("{{{}, ", more));
+  }
+
+  const std::filesystem::path folder_ =
+      std::filesystem::temp_directory_path() / fmt::format("hub-{}", ::getpid());
+  std::string config_;
+};
+
+TEST_F(EditedFolderTest, KeysThatMayChangeAnswersAreRefused) {
+  EXPECT_EQ(open_with("{", "{"), "opened");
+  EXPECT_EQ(open_with(R"("unsloth_version": "1", "some_dropout": 0.1)"), "opened");
+  EXPECT_EQ(open_with(R"("another_thing": null)"), "opened");
+  EXPECT_THAT(open_with(R"("another_thing": 1)"),
+              HasSubstr("config.json: another_thing is not known, and may change the model's"));
+  EXPECT_THAT(open_with(R"("quantization_config": {"quant_method": "gptq", "bits": 4})"),
+              HasSubstr("quantised with 'gptq'"));
+  EXPECT_THAT(open_with(R"("layer_types": ["full_attention", "linear_attention", "x"])"),
+              HasSubstr("layer_types has 'linear_attention'"));
+  EXPECT_THAT(open_with(R"("layer_types": ["full_attention"])"), HasSubstr("1 elements for 3"));
+  EXPECT_THAT(open_with("\"silu\"", "\"gelu\""), HasSubstr("hidden_act is 'gelu': only 'silu'"));
+  EXPECT_THAT(open_with("LlamaForCausalLM", "WhaleForCausalLM"), HasSubstr("'WhaleForCausalLM'"));
+  EXPECT_THAT(open_with("\"default\"", "\"warp\""), HasSubstr("rope_type is 'warp'"));
+  EXPECT_THAT(open_with("\"rope_theta\"", "\"x\": 1, \"rope_theta\""),
+              HasSubstr("rope_parameters.x is not known"));
+  EXPECT_THAT(open_with("\"num_hidden_layers\": 3", "\"num_hidden_layers\": 2"),
+              HasSubstr("is of layer 2, but config.json says 2 layers"));
+  EXPECT_THAT(open_with("\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3"),
+              HasSubstr("num_key_value_heads does not divide the 4"));
+  EXPECT_THAT(open_with("\"num_attention_heads\": 4", "\"num_attention_heads\": 8"),
+              HasSubstr("must have 128 rows: 8 heads of 16"));
+  EXPECT_THAT(open_with("\"hidden_size\": 64", "\"hidden_size\": \"64\""),
+              HasSubstr("hidden_size is string, not an integer"));
+  EXPECT_THAT(open_with("\"hidden_size\": 64,", ""), HasSubstr("hidden_size is missing"));
+  EXPECT_THAT(open_with("\"hidden_size\": 64", "\"hidden_size\": -64"), HasSubstr("is -64"));
+  EXPECT_THAT(open_with("\"hidden_size\"", "\"head_dim\": 16, \"hidden_size\""),
+              HasSubstr("the key 'head_dim' twice"));
+}
+
+TEST_F(EditedFolderTest, TheOlderWayToSayRopeIsReadToo) {
+  const auto factor_of = [&](std::string_view rope) {
+    EXPECT_EQ(open_with("\"rope_parameters\": {",
+                        fmt::format("{}, \"was\": null, \"old\": null, "
+                                    "\"rope_parameters\": null, \"x\": null, \"_name_or_path\": {{",
+                                    rope)),
+              "opened");
+    return Checkpoint::open(folder_.string()).value();
+  };
+  const auto linear =
+      factor_of(R"("rope_theta": 5000.0, "rope_scaling": {"type": "linear", "factor": 2.0})");
+  EXPECT_EQ(linear.metadata().number("llama.rope.freq_base").value(), 5000);
+  EXPECT_EQ(linear.metadata().string("llama.rope.scaling.type").value(), "linear");
+  EXPECT_EQ(linear.metadata().number("llama.rope.scaling.factor").value(), 2);
+  const auto yarn =
+      factor_of(R"("rope_scaling": {"rope_type": "yarn", "factor": 4.0, "attention_factor": 1.0,)"
+                R"( "original_max_position_embeddings": 64})");
+  EXPECT_EQ(yarn.metadata().integer("llama.rope.scaling.original_context_length", 0, 999).value(),
+            64);
+  EXPECT_NEAR(yarn.metadata().number("llama.rope.scaling.attn_factor").value(),
+              1 / (1 + 0.1 * std::log(4)), 1e-6);
+  const auto dynamic = factor_of(R"("rope_scaling": {"type": "dynamic", "factor": 4.0})");
+  EXPECT_FALSE(dynamic.metadata().has("llama.rope.scaling.type"));
+  const auto longrope =
+      factor_of(R"("original_max_position_embeddings": 64, "rope_scaling": {"type": "su",)"
+                R"( "short_factor": [1,1,1,1,1,1,1,1], "long_factor": [1,2,3,4,5,6,7,8]})");
+  EXPECT_NEAR(longrope.metadata().number("llama.rope.scaling.attn_factor").value(),
+              std::sqrt(1 + std::log(4) / std::log(64)), 1e-6);
+  EXPECT_EQ(values_of(longrope, *longrope.find("rope_factors_long.weight"))[7], 8);
+}
+
+TEST_F(EditedFolderTest, WeightsMayLieInSeveralFiles) {
+  write("config.json", config_);
+  std::filesystem::rename(folder_ / "model.safetensors", folder_ / "part.safetensors");
+  EXPECT_THAT(open(), HasSubstr("no model.safetensors and no model.safetensors.index.json"));
+  write("pytorch_model.bin", "");
+  EXPECT_THAT(open(), HasSubstr("in pytorch_model.bin alone"));
+  std::string map;
+  const auto whole = Checkpoint::open((kFolders / "tiny-llama").string()).value();
+  CheckpointFile file = {FileBytes::open((folder_ / "part.safetensors").string()).value(), {}};
+  const auto stored = read_safetensors(file).value();
+  for (const StoredTensor& tensor : stored) {
+    map += fmt::format(R"({}"{}": "part.safetensors")", map.empty() ? "" : ", ", tensor.name);
+  }
+  const auto with_map = [&](std::string_view more) {
+    write("model.safetensors.index.json",
+          fmt::format(R"({{"metadata": {{"total_size": 1}}, "weight_map": {{{}}}}})", more));
+    return open();
+  };
+  EXPECT_EQ(with_map(map), "opened");
+  const auto opened = Checkpoint::open(folder_.string()).value();
+  EXPECT_EQ(opened.tensors().size(), whole.tensors().size());
+  EXPECT_EQ(opened.files().size(), 3u);  // the part, the index and config.json
+  EXPECT_THAT(with_map(map + R"(, "x.weight": "part.safetensors")"),
+              HasSubstr("tensor 'x.weight' is not in part.safetensors"));
+  EXPECT_THAT(with_map(map.substr(map.find(", ") + 2)), HasSubstr("the index says nothing of it"));
+  EXPECT_THAT(with_map(R"("x": "../part.safetensors")"), HasSubstr("is not the name of a"));
+  EXPECT_THAT(with_map(R"("x": "no.safetensors")"), HasSubstr("cannot open"));
+  EXPECT_THAT(with_map(R"("x": 1)"), HasSubstr("weight_map.x is number"));
 }
 
 }  // namespace

@@ -93,12 +93,12 @@ absl::Status read_sizes(HubModel& model) {
   return absl::OkStatus();
 }
 
-// A quantised folder's tensors are not what their names say, but where rules know them.
+// A quantised folder's tensors are not what their names say.
 absl::Status check_not_quantised(HubConfig& config, const HubArch& arch) {
   if (!config.has("quantization_config")) return absl::OkStatus();
   ASSIGN_OR_RETURN(HubConfig quantisation, config.object("quantization_config"));
   ASSIGN_OR_RETURN(const std::string method, quantisation.string_or("quant_method", "unknown"));
-  if (method == "mxfp4" && arch.name == "gpt-oss") return absl::OkStatus();
+  if (!arch.quantisation.empty() && method == arch.quantisation) return absl::OkStatus();
   return unimplemented(
       "config.json: quantization_config: the folder's weights are quantised with '{}', which is "
       "not supported",
@@ -145,6 +145,8 @@ absl::Status read_hub_model(HubModel& model) {
   RETURN_IF_ERROR(config.require("is_encoder_decoder", false, "encoders with decoders"));
   RETURN_IF_ERROR(config.require("add_cross_attention", false, "attention to an encoder"));
   RETURN_IF_ERROR(config.require("is_causal", true, "attention that is not causal"));
+  RETURN_IF_ERROR(config.require("use_mrope", false, "rope of several dimensions"));
+  RETURN_IF_ERROR(config.require("rope_interleaved", false, "pairs that are neighbours"));
   config.pass_over("is_decoder");
   config.pass_over(model.arch.biases);
   config.pass_over(model.arch.ignored);

@@ -83,6 +83,7 @@ struct HubArch {
   int64_t window_period = 0;
   // Flags that ask for biases or norms, which the tensors say themselves; likewise.
   std::string_view biases = {};
+  std::string_view quantisation = {};  // that its rules for tensors know
   // Keys of other architectures, without a meaning here, with a | between.
   std::string_view ignored = {};
   absl::Status (*read)(HubModel& model) = nullptr;  // what is particular to it

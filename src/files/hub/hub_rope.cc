@@ -135,7 +135,8 @@ absl::Status read_scaling(HubConfig& rope, double base, int64_t rotated, HubMode
     return absl::OkStatus();
   }
   if (type == "dynamic") {  // stretches only what is beyond the context
-    rope.pass_over("factor|original_max_position_embeddings");
+    rope.pass_over(
+        "factor|original_max_position_embeddings|beta_fast|beta_slow|mscale|mscale_all_dim");
     return absl::OkStatus();
   }
   if (type == "llama3") return read_llama3(rope, base, rotated, model);

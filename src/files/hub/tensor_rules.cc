@@ -6,7 +6,6 @@
 #include <tuple>
 #include <utility>
 
-#include "base/check.h"
 #include "base/log.h"
 
 namespace millrace {
@@ -135,6 +134,7 @@ class Maker {
  public:
   Maker(const StoredTensor& stored, const HubShape& shape) : stored_(stored), shape_(shape) {
     const auto& from = stored.shape;
+    if (!stored.dtype) return;
     size_ = info_of(*stored.dtype).block_bytes;
     if (from.size() == 3) experts_ = from[0];
     if (!from.empty()) rows_ = from[from.size() == 1 ? 0 : from.size() - 2];
@@ -143,6 +143,8 @@ class Maker {
   }
 
   absl::StatusOr<Made> make(Transform transform);
+  // Of blocks, [experts, rows, blocks, 16], and their scales.
+  absl::StatusOr<Made> make_mxfp4(const StoredTensor& scales, Transform transform);
 
  private:
   // Where `width` and `rows` of one expert are as given, and all experts are made alike.
@@ -237,6 +239,31 @@ absl::Status Maker::every_other(int64_t first) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<Made> Maker::make_mxfp4(const StoredTensor& scales, Transform transform) {
+  constexpr int64_t kBytes = 16, kElements = 32;
+  const auto& from = stored_.shape;
+  const bool fits = from.size() == 4 && from[3] == kBytes && stored_.type == "U8" &&
+                    scales.type == "U8" && scales.file == stored_.file && stored_.bytes > 0 &&
+                    std::ranges::equal(scales.shape, std::span(from).first(3));
+  if (!fits) {
+    return not_shaped(stored_,
+                      "four dimensions of U8, the last of 16, with scales in the same "
+                      "file whose dimensions are the others");
+  }
+  const int64_t step = transform == Transform::kMxfp4 ? 1 : 2;
+  if (from[1] % step != 0) return not_shaped(stored_, "an even number of rows");
+  const int64_t row = from[2] * kBytes;
+  const int64_t first = transform == Transform::kMxfp4OddRows ? row : 0;
+  made_.shape = {from[0], from[1] / step, from[2] * kElements};
+  made_.parts.push_back({.file = stored_.file,
+                         .offset = stored_.offset + static_cast<uint64_t>(first),
+                         .dtype = DType::kMXFP4,
+                         .run = from[2] * kElements,
+                         .axes = {{from[0], from[1] * row}, {from[1] / step, step * row}},
+                         .scales = scales.offset + static_cast<uint64_t>(first / kBytes)});
+  return std::move(made_);
+}
+
 absl::StatusOr<Made> Maker::make(Transform transform) {
   made_.shape = stored_.shape;
   absl::Status status;
@@ -285,15 +312,15 @@ absl::StatusOr<Made> Maker::make(Transform transform) {
     case Transform::kOdd:
       status = every_other(1);
       break;
-    case Transform::kMxfp4:
-    case Transform::kMxfp4Even:
-    case Transform::kMxfp4Odd:
-      CHECK(false, "blocks of MXFP4 are not made of parts");
     case Transform::kWithoutTwoRows:
       if (stored_.shape.size() != 2 || rows_ < 3) return not_shaped(stored_, "more than two rows");
       made_.shape[0] = rows_ - 2;
       add(2 * row_bytes_, (rows_ - 2) * width_, {});
       break;
+    case Transform::kMxfp4:
+    case Transform::kMxfp4EvenRows:
+    case Transform::kMxfp4OddRows:
+      return internal_error("blocks of '{}' without scales", stored_.name);
   }
   RETURN_IF_ERROR(status);
   return std::move(made_);
@@ -312,45 +339,27 @@ absl::Status check_can_be_read(const StoredTensor& stored) {
 }
 
 bool is_mxfp4(Transform transform) {
-  return transform == Transform::kMxfp4 || transform == Transform::kMxfp4Even ||
-         transform == Transform::kMxfp4Odd;
+  return transform == Transform::kMxfp4 || transform == Transform::kMxfp4EvenRows ||
+         transform == Transform::kMxfp4OddRows;
 }
 
-// Of the elements [experts, rows, blocks, 16] and the scales [experts, rows, blocks] beside them.
 absl::StatusOr<NamedTensor> make_mxfp4(const Use& use, std::span<const StoredTensor> all) {
-  constexpr std::string_view kElements = "_blocks", kScales = "_scales";
-  const StoredTensor& elements = *use.stored;
-  const std::string name =
-      elements.name.substr(0, elements.name.size() - kElements.size()) + std::string(kScales);
-  const auto scales = std::ranges::find(all, name, &StoredTensor::name);
-  if (scales == all.end()) return not_found("tensor '{}' is missing", shown(name));
-  std::vector<int64_t> shape = elements.shape;
-  if (elements.type != "U8" || shape.size() != 4 || shape[3] != 16 || elements.bytes == 0) {
-    return not_shaped(elements, "four dimensions of bytes, of which the last is 16");
-  }
-  shape.pop_back();
-  if (scales->type != "U8" || scales->shape != shape) {
-    return not_shaped(*scales, fmt::format("{} bytes, as '{}' says", fmt::join(shape, " x "),
-                                           shown(elements.name)));
-  }
-  const int64_t step = use.transform == Transform::kMxfp4 ? 1 : 2;
-  const int64_t first = use.transform == Transform::kMxfp4Odd ? 1 : 0;
-  const int64_t blocks = shape[2];
-  if (shape[1] % step != 0) return not_shaped(elements, "an even number of rows");
-  const auto skipped = static_cast<uint64_t>(first * blocks);
+  constexpr std::string_view kBlocks = "_blocks";
+  const std::string& name = use.stored->name;
+  const std::string partner = name.substr(0, name.size() - kBlocks.size()) + "_scales";
+  const auto scales = std::ranges::find(all, partner, &StoredTensor::name);
+  if (scales == all.end()) return not_found("tensor '{}' is missing", shown(partner));
+  ASSIGN_OR_RETURN(Made made, Maker(*use.stored, {}).make_mxfp4(*scales, use.transform));
   NamedTensor tensor = {.name = use.name};
-  tensor.layout = {DType::kMXFP4, 3, {shape[0], shape[1] / step, blocks * 32, 1}};
-  tensor.split = {.elements_file = elements.file,
-                  .scales_file = scales->file,
-                  .elements_offset = elements.offset + 16 * skipped,
-                  .scales_offset = scales->offset + skipped,
-                  .row_blocks = blocks,
-                  .row_step = step};
+  tensor.layout = {DType::kMXFP4, 3, {made.shape[0], made.shape[1], made.shape[2], 1}};
+  tensor.parts = std::move(made.parts);
   return tensor;
 }
 
 // uses: all that make one tensor, in the order of experts.
-absl::StatusOr<NamedTensor> make_tensor(std::span<const Use> uses, const HubShape& shape) {
+absl::StatusOr<NamedTensor> make_tensor(std::span<const Use> uses,
+                                        std::span<const StoredTensor> all, const HubShape& shape) {
+  if (uses.size() == 1 && is_mxfp4(uses[0].transform)) return make_mxfp4(uses[0], all);
   NamedTensor tensor = {.name = uses[0].name};
   const StoredTensor& first = *uses[0].stored;
   std::vector<int64_t> dimensions;
@@ -421,12 +430,8 @@ absl::StatusOr<std::vector<NamedTensor>> apply_rules(std::span<const StoredTenso
   std::vector<NamedTensor> tensors;
   for (size_t begin = 0, end = 0; begin < uses.size(); begin = end) {
     while (end < uses.size() && uses[end].name == uses[begin].name) ++end;
-    if (end == begin + 1 && is_mxfp4(uses[begin].transform)) {
-      ASSIGN_OR_RETURN(tensors.emplace_back(), make_mxfp4(uses[begin], stored));
-      continue;
-    }
     ASSIGN_OR_RETURN(tensors.emplace_back(),
-                     make_tensor(std::span(uses).subspan(begin, end - begin), shape));
+                     make_tensor(std::span(uses).subspan(begin, end - begin), stored, shape));
   }
   return tensors;
 }

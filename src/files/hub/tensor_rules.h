@@ -34,7 +34,10 @@ enum class Transform : uint8_t {
   kMxfp4Even,
   kMxfp4Odd,
   kWithoutTwoRows,  // the first two rows are never used
-  kNone,            // the model does not read it
+  kMxfp4,           // NAME_blocks and NAME_scales, in one file: blocks of MXFP4
+  kMxfp4EvenRows,   // likewise, every other row
+  kMxfp4OddRows,
+  kNone,  // the model does not read it
 };
 
 // Names without `.weight` or `.bias`, which stay; or whole names. # is the layer's number, @ that

@@ -189,6 +189,65 @@ TEST(TensorRules, StackByNumber) {
               ::testing::ElementsAre(0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3));
 }
 
+// Blocks and scales as gpt-oss has them: the elements of a block are neighbours in bytes.
+TEST(TensorRules, JoinBlocksAndScales) {
+  constexpr int64_t kExperts = 2, kRows = 4, kBlocks = 2;
+  std::vector<std::byte> bytes(64);
+  const size_t blocks_at = bytes.size();
+  for (int64_t i = 0; i < kExperts * kRows * kBlocks * 16; ++i) {
+    bytes.push_back(static_cast<std::byte>(i * 37 + i / 16));
+  }
+  const size_t scales_at = bytes.size();
+  for (int64_t i = 0; i < kExperts * kRows * kBlocks; ++i) {
+    bytes.push_back(static_cast<std::byte>(100 + i));
+  }
+  StoredTensor blocks, scales;
+  blocks.name = "m.0.w_blocks";
+  blocks.type = scales.type = "U8";
+  blocks.shape = {kExperts, kRows, kBlocks, 16};
+  blocks.offset = blocks_at;
+  blocks.bytes = scales_at - blocks_at;
+  scales.name = "m.0.w_scales";
+  scales.shape = {kExperts, kRows, kBlocks};
+  scales.offset = scales_at;
+  scales.bytes = bytes.size() - scales_at;
+  const TensorRule rules[] = {{"m.#.w_blocks", "blk.#.odd.weight", Transform::kMxfp4OddRows},
+                              {"m.#.w_blocks", "blk.#.all.weight", Transform::kMxfp4},
+                              {"m.#.w_scales", "", Transform::kNone}};
+  const std::span<const TensorRule> lists[] = {rules};
+  CheckpointContents contents;
+  contents.tensors = apply_rules(std::vector{blocks, scales}, lists, kShape).value();
+  contents.files.push_back({FileBytes(bytes), {}});
+  const Checkpoint checkpoint(std::move(contents));
+  for (const NamedTensor& tensor : checkpoint.tensors()) {
+    const bool odd = tensor.name == "blk.0.odd.weight";
+    EXPECT_EQ(tensor.layout.dtype, DType::kMXFP4);
+    EXPECT_THAT(tensor.layout.shape, ::testing::ElementsAre(2, odd ? 2 : 4, 64, 1));
+    const auto made = checkpoint.read(tensor).value();
+    for (int64_t block = 0; block < std::ssize(made) / 17; ++block) {
+      const int64_t source = odd ? block / 2 * 4 + 2 + block % 2 : block;
+      EXPECT_EQ(made[static_cast<size_t>(block * 17)], static_cast<std::byte>(100 + source));
+      const auto element = [&](int64_t k) {
+        const std::byte pair = bytes[blocks_at + static_cast<size_t>(source * 16 + k / 2)];
+        return k % 2 == 0 ? pair & std::byte{15} : pair >> 4;
+      };
+      for (int64_t i = 0; i < 16; ++i) {
+        const std::byte byte = made[static_cast<size_t>(block * 17 + 1 + i)];
+        EXPECT_EQ(byte & std::byte{15}, element(i));
+        EXPECT_EQ(byte >> 4, element(i + 16));
+      }
+    }
+    std::vector<std::byte> middle(3 * 17);
+    ASSERT_EQ(checkpoint.read(tensor, 17, middle), absl::OkStatus());
+    EXPECT_EQ(std::memcmp(middle.data(), made.data() + 17, middle.size()), 0);
+  }
+  EXPECT_THAT(apply_rules(std::vector{blocks}, lists, kShape).status().ToString(),
+              HasSubstr("'m.0.w_scales' is missing"));
+  scales.shape = {kExperts, kRows, 1};
+  EXPECT_THAT(apply_rules(std::vector{blocks, scales}, lists, kShape).status().ToString(),
+              HasSubstr("must have four dimensions of U8"));
+}
+
 TEST(TensorRules, RefuseWhatDoesNotFit) {
   const auto error_of = [](const std::vector<std::pair<std::string, std::vector<int64_t>>>& tensors,
                            const TensorRule& rule) {

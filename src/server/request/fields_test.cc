@@ -467,5 +467,31 @@ TEST(ApiErrorTest, MessagesAreOneBoundedLineOfWholeCharacters) {
             "The server failed to answer this request.");
 }
 
+TEST(Fields, WhatTheModelSaysHoldsWhereTheClientSaysNothing) {
+  const AnswerDefaults defaults = {.temperature = 0.5F,
+                                   .top_p = 0.9F,
+                                   .min_p = {},
+                                   .repetition = 1.1F,
+                                   .top_k = 20,
+                                   .ends = {7, 9}};
+  ReadContext context = kContext;
+  context.defaults = &defaults;
+  const auto plain = read_body(kCompletionBody, Json{{"prompt", "x"}}, context).value();
+  EXPECT_EQ(plain.generation.sampling.temperature, 0.5F);
+  EXPECT_EQ(plain.generation.sampling.top_k, 20);
+  EXPECT_EQ(plain.generation.sampling.repetition, 1.1F);
+  EXPECT_EQ(plain.generation.sampling.min_p, 0);
+  EXPECT_EQ(plain.generation.stop.tokens, (TokenSet{7, 9}));
+  const Json asked = {{"prompt", "x"},     {"temperature", 0},          {"top_k", -1},
+                      {"top_p", 1},        {"repetition_penalty", 1.3}, {"stop_token_ids", {8}},
+                      {"ignore_eos", true}};
+  const auto own = read_body(kCompletionBody, asked, context).value();
+  EXPECT_EQ(own.generation.sampling.temperature, 0);
+  EXPECT_EQ(own.generation.sampling.top_k, 0);
+  EXPECT_EQ(own.generation.sampling.top_p, 1);
+  EXPECT_EQ(own.generation.sampling.repetition, 1.3F);
+  EXPECT_EQ(own.generation.stop.tokens, (TokenSet{8}));
+}
+
 }  // namespace
 }  // namespace millrace

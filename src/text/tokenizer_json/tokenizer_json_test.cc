@@ -68,6 +68,15 @@ TEST(TokenizerJson, TakesRolesFromTheConfiguration) {
             "tokenizer_config.json: bos_token is not in the vocabulary");
 }
 
+TEST(TokenizerJson, IsFilledUpToAModelsRows) {
+  const auto tokenizer = Tokenizer::from_json(kLlama, "", 20).value();
+  EXPECT_EQ(tokenizer->vocab().size(), 20);
+  EXPECT_EQ(tokenizer->vocab().kind(19), TokenKind::kUnused);
+  EXPECT_EQ(tokenizer->decode({{6, 19, 7}}), "ab");
+  EXPECT_EQ(tokenizer->encode("ab ab"), (Tokens{1, 10, 10}));
+  EXPECT_EQ(Tokenizer::from_json(kLlama, "", 5).value()->vocab().size(), 13);
+}
+
 TEST(TokenizerJson, WrittenTextNeverBecomesAControlToken) {
   const auto tokenizer = made(kLlama);
   const Tokens tokens = tokenizer->encode(MarkedText{"ab</s></s>", {{2, 6}}});
