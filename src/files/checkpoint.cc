@@ -75,13 +75,6 @@ absl::Status Checkpoint::read(const NamedTensor& tensor, int64_t offset,
   if (!tensor.values.empty()) {
     const auto bytes = std::as_bytes(std::span(tensor.values));
     std::ranges::copy(bytes.subspan(static_cast<size_t>(offset), out.size()), out.begin());
-  } else if (tensor.split) {
-    const auto bytes_of = [&](int32_t file) -> const FileBytes& {
-      return files()[static_cast<size_t>(file)].bytes;
-    };
-    status = read_split_mxfp4(*tensor.split, bytes_of(tensor.split->elements_file),
-                              bytes_of(tensor.split->scales_file),
-                              offset / row_bytes(DType::kMXFP4, 32), out);
   } else if (tensor.parts.empty()) {
     const FileBytes& file = files()[static_cast<size_t>(tensor.file)].bytes;
     status = file.read(tensor.file_offset + static_cast<uint64_t>(offset), out);

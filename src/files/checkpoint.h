@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,11 +24,10 @@ struct NamedTensor {
   std::string name;
   TensorLayout layout = {};
   uint64_t file_offset = 0;
-  int32_t file = 0;                      // of Checkpoint::files()
-  std::vector<TensorPart> parts = {};    // not empty: what it is made of, one after the other
-  float added = 0;                       // to each element of those, where the layout is F32
-  std::vector<float> values = {};        // not empty: all of it, F32
-  std::optional<SplitMxfp4> split = {};  // set: what it is made of, MXFP4
+  int32_t file = 0;                    // of Checkpoint::files()
+  std::vector<TensorPart> parts = {};  // not empty: what it is made of, one after the other
+  float added = 0;                     // to each element of those, where the layout is F32
+  std::vector<float> values = {};      // not empty: all of it, F32
 };
 
 // A tensor whose element type Millrace does not know: listed by inspect, refused when it is needed.

@@ -29,10 +29,6 @@ enum class Transform : uint8_t {
   kSwappedOdd,
   kEven,  // every other of the last dimension
   kOdd,
-  // Elements and scales of MXFP4, `NAME_blocks` and `NAME_scales`, in rows, or every other row.
-  kMxfp4,
-  kMxfp4Even,
-  kMxfp4Odd,
   kWithoutTwoRows,  // the first two rows are never used
   kMxfp4,           // NAME_blocks and NAME_scales, in one file: blocks of MXFP4
   kMxfp4EvenRows,   // likewise, every other row
