@@ -167,7 +167,7 @@ absl::Status read_bitnet(HubModel& model) {
 constexpr HubNames kLayerNorms = {.epsilon = "layer_norm_eps"};
 constexpr std::string_view kRmsIgnored = "rms_norm_eps";
 
-constexpr HubArch kArchs[] = {
+constexpr HubArch kLlamaLikeArchs[] = {
     {.hub = "LlamaForCausalLM",
      .name = "llama",
      .biases = "attention_bias|mlp_bias",
@@ -361,7 +361,7 @@ constexpr HubArch kArchs[] = {
 
 }  // namespace
 
-std::span<const HubArch> llama_like_archs() { return kArchs; }
+std::span<const HubArch> llama_like_archs() { return kLlamaLikeArchs; }
 
 std::span<const TensorRule> shared_rules() {
   static constexpr TensorRule kRules[] = {

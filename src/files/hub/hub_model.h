@@ -16,6 +16,10 @@
 
 namespace millrace {
 
+// Far above every published model, so that no product of two overflows.
+inline constexpr int64_t kHubSizeMax = 1 << 24;
+inline constexpr int64_t kHubContextMax = 1 << 30;
+
 // Sets keys of an architecture as GGUF files have them.
 class HubKeys {
  public:
