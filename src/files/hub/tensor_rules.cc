@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/string_map.h"
 
 namespace millrace {
 namespace {
@@ -338,18 +339,20 @@ absl::Status check_can_be_read(const StoredTensor& stored) {
   return absl::OkStatus();
 }
 
+using StoredByName = StringViewMap<const StoredTensor*>;
+
 bool is_mxfp4(Transform transform) {
   return transform == Transform::kMxfp4 || transform == Transform::kMxfp4EvenRows ||
          transform == Transform::kMxfp4OddRows;
 }
 
-absl::StatusOr<NamedTensor> make_mxfp4(const Use& use, std::span<const StoredTensor> all) {
+absl::StatusOr<NamedTensor> make_mxfp4(const Use& use, const StoredByName& all) {
   constexpr std::string_view kBlocks = "_blocks";
   const std::string& name = use.stored->name;
   const std::string partner = name.substr(0, name.size() - kBlocks.size()) + "_scales";
-  const auto scales = std::ranges::find(all, partner, &StoredTensor::name);
+  const auto scales = all.find(partner);
   if (scales == all.end()) return not_found("tensor '{}' is missing", shown_name(partner));
-  ASSIGN_OR_RETURN(Made made, Maker(*use.stored, {}).make_mxfp4(*scales, use.transform));
+  ASSIGN_OR_RETURN(Made made, Maker(*use.stored, {}).make_mxfp4(*scales->second, use.transform));
   NamedTensor tensor = {.name = use.name};
   tensor.layout = {DType::kMXFP4, 3, {made.shape[0], made.shape[1], made.shape[2], 1}};
   tensor.parts = std::move(made.parts);
@@ -357,8 +360,8 @@ absl::StatusOr<NamedTensor> make_mxfp4(const Use& use, std::span<const StoredTen
 }
 
 // uses: all that make one tensor, in the order of experts.
-absl::StatusOr<NamedTensor> make_tensor(std::span<const Use> uses,
-                                        std::span<const StoredTensor> all, const HubShape& shape) {
+absl::StatusOr<NamedTensor> make_tensor(std::span<const Use> uses, const StoredByName& all,
+                                        const HubShape& shape) {
   if (uses.size() == 1 && is_mxfp4(uses[0].transform)) return make_mxfp4(uses[0], all);
   NamedTensor tensor = {.name = uses[0].name};
   const StoredTensor& first = *uses[0].stored;
@@ -427,11 +430,13 @@ absl::StatusOr<std::vector<NamedTensor>> apply_rules(std::span<const StoredTenso
   }
   std::erase_if(uses, [](const Use& use) { return use.transform == Transform::kNone; });
   std::ranges::sort(uses, {}, &Use::order);
+  StoredByName by_name;
+  for (const StoredTensor& tensor : stored) by_name.emplace(tensor.name, &tensor);
   std::vector<NamedTensor> tensors;
   for (size_t begin = 0, end = 0; begin < uses.size(); begin = end) {
     while (end < uses.size() && uses[end].name == uses[begin].name) ++end;
     ASSIGN_OR_RETURN(tensors.emplace_back(),
-                     make_tensor(std::span(uses).subspan(begin, end - begin), stored, shape));
+                     make_tensor(std::span(uses).subspan(begin, end - begin), by_name, shape));
   }
   return tensors;
 }
