@@ -350,8 +350,9 @@ void Engine::run() {
     const absl::Status status = step();
     if (status.ok()) continue;
     healthy_ = false;
-    inbox_.close(unavailable("the engine has failed: {}", message_of(status)));
-    end_all(status);
+    // Why is for the operator: it may name what lies on this machine.
+    inbox_.close(unavailable("the engine has failed and serves no more"));
+    end_all(internal_error("the engine has failed: {}", message_of(status)));
   }
 }
 

@@ -236,7 +236,7 @@ TEST(Attention, BitsDoNotDependOnTheOtherSlices) {
 // One token at a time over a long context: few pieces of work and many splits.
 TEST(Attention, BitsDoNotDependOnHowLanesShareALongContext) {
   for (const Isa isa : isas()) {
-    for (const size_t extras : {0, 1, 2, 3, 5}) {
+    for (const size_t extras : {0U, 1U, 2U, 3U, 5U}) {
       const int32_t window = extras % 2 == 0 ? 0 : 1500;
       Config config = {.isa = isa,
                        .dtype = DType::kF16,

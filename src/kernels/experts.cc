@@ -111,13 +111,9 @@ void route_row(const Routing& routing, std::span<float> values, std::span<float>
                int32_t* experts, float* weights) {
   const std::span<float> chosen(weights, static_cast<size_t>(routing.chosen));
   const Best best{.experts = experts, .values = weights, .size = routing.chosen};
-  if (routing.score == Routing::Score::kSparsemixer) {
-    choose(values, best);
-    weights[0] = near_share(values, routing.threshold, weights[0], -1);
-    weights[1] = near_share(values, routing.threshold, weights[1], experts[0]);
-    return;
-  }
-  if (!routing.after_choice) score(routing.score, values);
+  const bool sparse = routing.score == Routing::Score::kSparsemixer;
+  const bool before = !sparse && !routing.after_choice;
+  if (before) score(routing.score, values);
   std::ranges::copy(values, choice.begin());
   if (!routing.selection_bias.empty()) {
     for (size_t i = 0; i < choice.size(); ++i) choice[i] += routing.selection_bias[i];
@@ -125,7 +121,12 @@ void route_row(const Routing& routing, std::span<float> values, std::span<float>
   if (routing.groups > 1) leave_best_groups(routing, choice);
   choose(choice, best);
   for (int32_t i = 0; i < routing.chosen; ++i) weights[i] = values[static_cast<size_t>(experts[i])];
-  if (routing.after_choice) score(routing.score, chosen);
+  if (sparse) {
+    weights[0] = near_share(values, routing.threshold, weights[0], -1);
+    weights[1] = near_share(values, routing.threshold, weights[1], experts[0]);
+  } else if (!before) {
+    score(routing.score, chosen);
+  }
   float factor = routing.scale;
   if (routing.renormalise) {
     float sum = 1e-20F;  // as DeepSeek-V3 has it: not zero
@@ -257,8 +258,9 @@ void CpuOps::route(Lane& lane, const Routing& routing, Rows<float> logits, Rows<
                    const Dispatch& out) const {
   CHECK(routing.chosen == out.chosen && routing.chosen <= logits.width, "{} of {} experts for {}",
         routing.chosen, logits.width, out.chosen);
-  CHECK(routing.score != Routing::Score::kSparsemixer || routing.chosen == 2,
-        "a sparse mixer of {} experts", routing.chosen);
+  const bool sparse = routing.score == Routing::Score::kSparsemixer;
+  CHECK(!sparse || (routing.chosen == 2 && routing.selection_bias.empty() && routing.groups == 1),
+        "a sparse mixer of {} experts, with a bias or groups", routing.chosen);
   const auto width = static_cast<size_t>(logits.width);
   lane.for_each_piece(logits.rows, 1, [&](WorkRange rows) {
     for (int64_t row = rows.begin; row < rows.end; ++row) {

@@ -19,7 +19,7 @@ struct Routing {
   enum class Score : uint8_t {
     kSoftmax,
     kSigmoid,
-    kSparsemixer,  // of two: see `threshold`
+    kSparsemixer,  // of two, without a bias or groups: see `threshold`
   };
   Score score = Score::kSoftmax;
   // The score is of the chosen experts' logits, and logits choose; otherwise scores of all choose.

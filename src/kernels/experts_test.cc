@@ -4,6 +4,7 @@
 #include <limits>
 #include <numeric>
 #include <string>
+#include <sys/mman.h>
 
 #include <gtest/gtest.h>
 
@@ -195,9 +196,9 @@ TEST(RouteTest, RowsThatAreNoNumbersHarmNoOther) {
     const bool sparse = score == Routing::Score::kSparsemixer;
     const Routing routing{.score = score,
                           .chosen = sparse ? 2 : 6,
-                          .groups = 4,
-                          .groups_chosen = 2,
-                          .selection_bias = bias};
+                          .groups = sparse ? 1 : 4,
+                          .groups_chosen = sparse ? 1 : 2,
+                          .selection_bias = sparse ? std::span<const float>() : bias};
     const Routed clean = routed(routing, logits, 4);
     const Routed dirty = routed(routing, bad, 4);
     for (const int64_t row : {1, 3}) {
@@ -386,6 +387,61 @@ INSTANTIATE_TEST_SUITE_P(Every, ExpertsTest,
                          testing::Combine(testing::ValuesIn(supported_isas()),
                                           testing::Values(DType::kF32, DType::kBF16, DType::kQ8_0,
                                                           DType::kMXFP4)));
+
+// The matrices [rows, width] of experts that are a page each, of which one can be read.
+class PagedExperts {
+ public:
+  static constexpr int64_t kPage = 4096;
+
+  PagedExperts(int64_t experts, int64_t rows, int64_t width, int64_t readable)
+      : size_(at(experts * kPage)),
+        memory_(
+            ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+    auto* const bytes = static_cast<std::byte*>(memory_);
+    CHECK(memory_ != MAP_FAILED && PackedMatrix::bytes(DType::kF32, rows, width) == kPage);
+    all_ = {.matrix = PackedMatrix(DType::kF32, experts * rows, width, bytes),
+            .experts = experts,
+            .rows = rows};
+    const Floats values = random_floats(rows * width, 1);
+    CHECK(all_.matrix.pack(
+        {{DType::kF32, 2, {rows, width, 1, 1}}, reinterpret_cast<const std::byte*>(values.data())},
+        readable * rows));
+    for (int64_t i = 0; i < experts; ++i) {
+      if (i != readable) CHECK(::mprotect(bytes + i * kPage, at(kPage), PROT_NONE) == 0);
+    }
+  }
+  ~PagedExperts() { ::munmap(memory_, size_); }
+  PagedExperts(const PagedExperts&) = delete;
+  PagedExperts& operator=(const PagedExperts&) = delete;
+
+  const ops::ExpertMatrix& all() const { return all_; }
+
+ private:
+  size_t size_;
+  void* memory_;
+  ops::ExpertMatrix all_;
+};
+
+TEST(ChosenExpertsTest, AloneAreRead) {
+  constexpr int64_t kWidth = 64;
+  constexpr int64_t kHidden = 16;
+  const PagedExperts gate(5, kHidden, kWidth, 3), up(5, kHidden, kWidth, 3),
+      down(5, kWidth, kHidden, 3);
+  const Routed result = routed({.chosen = 1}, {0, 0, 0, 9, 0, 1, 2, 3, 4, -1}, 2);
+  for (const Isa isa : supported_isas()) {
+    const Placed in = converted(isa, {.f32 = true}, random_floats(2 * kWidth, 2), 2);
+    const Placed hidden = place({.f32 = true}, 2, kHidden);
+    Floats out(at(2 * kWidth));
+    LanePool(2).run([&](Lane& lane) {
+      const CpuOps cpu(kernels_for(isa));
+      cpu.expert_hidden(lane, {.gate = &gate.all(), .up = &up.all()}, in.view, result.dispatch,
+                        hidden.view);
+      cpu.barrier(lane);
+      cpu.expert_linear(lane, down.all(), hidden.view, {}, result.dispatch, rows_of(out, 2));
+    });
+    EXPECT_TRUE(std::ranges::all_of(out, [](float x) { return x != 0; }));
+  }
+}
 
 TEST(CombineTest, SumsExpertsBestFirstThenWhatIsShared) {
   const int64_t rows = 7;

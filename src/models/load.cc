@@ -170,7 +170,7 @@ absl::Status pack_through(Loading& loading, const PackCache& cache, const Stream
       .matrices = matrices,
       .vectors = span_of(loading.memory.vectors),
       .packed = [&](int64_t bytes) { return stream.add_up_to(bytes); },
-      .piece_bytes = std::max<int64_t>(1, plan.window - 1) * plan.unit_bytes};
+      .piece_bytes = std::max<int64_t>(1, plan.transient - 1) * plan.segment_bytes};
   RETURN_IF_ERROR(fill(loading, target, loading.options).status());
   RETURN_IF_ERROR(cache.check_unchanged(loading.checkpoint));
   return stream.finish();
@@ -187,8 +187,8 @@ absl::Status load_streamed(Loading& loading) {
   ASSIGN_OR_RETURN(StreamPlan plan,
                    plan_stream(map_of(loading, begins), loading.plan.vector_bytes(),
                                loading.options.weight_memory));
-  // A huge page would hold more than one unit.
-  if (plan.unit_bytes % kHugePageBytes != 0) avoid_huge_pages(matrices);
+  // A huge page would hold more than one segment.
+  if (plan.segment_bytes % kHugePageBytes != 0) avoid_huge_pages(matrices);
   ASSIGN_OR_RETURN(const PackCache cache,
                    PackCache::open(loading.options.pack_cache, loading.checkpoint, loading.plan));
   absl::StatusOr<PackFile> pack = find_usable(cache);
@@ -202,10 +202,11 @@ absl::Status load_streamed(Loading& loading) {
                    StreamedWeights::create(
                        {.pack = *std::move(pack),
                         .plan = std::move(plan),
-                        .embedding_panel_bytes = loading.network.embedding.matrix().panel_bytes(),
+                        .memory = matrices,
                         .has_residents = is_new,
-                        .on_failure = [cache](const auto& why) { return cache.discard(why); }},
-                       matrices, loading.lanes.lanes()));
+                        .embedding_panel_bytes = loading.network.embedding.matrix().panel_bytes(),
+                        .lanes = loading.lanes.lanes(),
+                        .on_failure = [cache](const auto& why) { return cache.discard(why); }}));
   return absl::OkStatus();
 }
 

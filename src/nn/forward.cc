@@ -130,10 +130,11 @@ Rows<const float> head(Lane& lane, const Ops& ops, const Network& network, Rows<
   }
   ops.barrier(lane);
   const PackedMatrix& matrix = network.head.matrix();
-  const int64_t slice = memory.weights ? memory.weights->stream().head_rows() : matrix.rows();
-  for (int64_t row = 0; row < matrix.rows(); row += slice) {
+  const int64_t rows_of_part =
+      memory.weights ? memory.weights->stream().head_rows() : matrix.rows();
+  for (int64_t row = 0; row < matrix.rows(); row += rows_of_part) {
     if (memory.weights != nullptr) memory.weights->enter_next();
-    const int64_t count = std::min(slice, matrix.rows() - row);
+    const int64_t count = std::min(rows_of_part, matrix.rows() - row);
     network.head.forward_rows(lane, ops, row, count, work.normed, work.logits);
     ops.barrier(lane);
   }

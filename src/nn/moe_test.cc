@@ -92,7 +92,7 @@ class Reference {
     Doubles sum(at(spec_.width));
     for (size_t i = 0; i < experts.size(); ++i) {
       Doubles own = in;
-      if (spec_.weighs_inputs) std::ranges::for_each(own, [&](double& x) { x *= shares[i]; });
+      for (double& x : own) x *= spec_.weighs_inputs ? shares[i] : 1;
       const Doubles out = network("exps", experts[i], spec_.hidden, own);
       for (size_t k = 0; k < sum.size(); ++k)
         sum[k] += (spec_.weighs_inputs ? 1 : shares[i]) * out[k];
@@ -184,7 +184,11 @@ std::vector<MoeSpec> specs() {
   MoeSpec deepseek = basic_spec();
   deepseek.routing = {.score = kSigmoid, .chosen = 3, .renormalise = true, .scale = 2.5F};
   deepseek.selection_bias = true;
-  return {basic_spec(), gpt_oss, qwen2, llama4, deepseek};
+  MoeSpec all = basic_spec();
+  all.routing.chosen = 6;
+  MoeSpec one = basic_spec();
+  one.experts = one.routing.chosen = 1;
+  return {basic_spec(), all, one, gpt_oss, qwen2, llama4, deepseek};
 }
 
 // [rows, width] after `lanes` lanes added it to `start`.
@@ -243,12 +247,11 @@ TEST(MoeTest, ARowDependsOnItselfAlone) {
       const Floats all = run(*moe, best_isa(), in, rows, 3, start);
       EXPECT_EQ(bits_of(run(*moe, best_isa(), in, rows, 1, start)), bits_of(all));
       for (const auto& [first, count] : {std::pair{0, 1}, {149, 1}, {7, 2}, {40, 100}}) {
-        const auto part = [&](const Floats& values) {
-          const auto from = values.begin() + first * spec.width;
-          return Floats(from, from + count * spec.width);
-        };
-        EXPECT_EQ(bits_of(run(*moe, best_isa(), part(in), count, 2, part(start))),
-                  bits_of(part(all)))
+        const auto from = std::span(in).subspan(at(first * spec.width), at(count * spec.width));
+        const auto expected = std::span(all).subspan(at(first * spec.width), from.size());
+        const Floats part(from.begin(), from.end());
+        EXPECT_EQ(bits_of(run(*moe, best_isa(), part, count, 2, Floats(part.size()))),
+                  bits_of(expected))
             << first << " " << info_of(format).name;
       }
     }

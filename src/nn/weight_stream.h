@@ -12,7 +12,7 @@
 namespace millrace {
 
 // Weights that are not all in memory at once. A pass needs them in parts: its layers in order,
-// then, for each head(), the head's rows in slices.
+// then, for each head(), the head in parts of so many rows.
 class WeightStream {
  public:
   virtual ~WeightStream() = default;
@@ -21,7 +21,7 @@ class WeightStream {
   // before may go, unless another lane has gone on: then this one finds nothing to do, and the
   // weights of its own part may be gone too.
   virtual void enter(int64_t n) = 0;
-  // Of a slice of the head, but for the last.
+  // Rows of a part of the head, but for the last.
   virtual int64_t head_rows() const = 0;
   // As Ops::embed, of a table that need not be in memory.
   virtual void embed(Lane& lane, const Ops& ops, const PackedMatrix& table,

@@ -104,19 +104,24 @@ absl::Status Vocab::read_tokens(const Metadata& metadata) {
   if (texts.size() > size_t{std::numeric_limits<TokenId>::max()}) {
     return out_of_range("metadata key '{}' has {} tokens", kTokens, texts.size());
   }
+  size_t bytes = 0;
+  for (const std::string_view text : texts) bytes += text.size();
   tokens_.resize(texts.size());
-  index_.reserve(texts.size());
+  texts_.reserve(bytes);
+  index_ = TextIndex(texts.size());
   for (size_t i = 0; i < texts.size(); ++i) {
     if (texts[i].size() > kTokenBytesMax) {
       return invalid_argument("metadata key '{}', index {}: a token of {} bytes; at most {}",
                               kTokens, i, texts[i].size(), kTokenBytesMax);
     }
-    tokens_[i].text = texts[i];
+    texts_.insert(texts_.end(), texts[i].begin(), texts[i].end());
+    tokens_[i].text_end = texts_.size();
     if (texts[i].empty()) continue;
-    const auto [place, is_new] = index_.try_emplace(tokens_[i].text, static_cast<TokenId>(i));
-    if (!is_new) {
+    const auto number = static_cast<TokenId>(i);
+    const TokenId first = index_.insert(texts[i], number, [this](TokenId id) { return text(id); });
+    if (first != number) {
       return invalid_argument("metadata key '{}', index {}: the same token as index {}", kTokens, i,
-                              place->second);
+                              first);
     }
   }
   return absl::OkStatus();
@@ -277,9 +282,7 @@ void Vocab::collect_ends() {
 }
 
 std::optional<TokenId> Vocab::find(std::string_view text) const {
-  const auto found = index_.find(text);
-  if (found == index_.end()) return std::nullopt;
-  return found->second;
+  return index_.find(text, [this](TokenId id) { return this->text(id); });
 }
 
 bool Vocab::ends_generation(TokenId id) const {

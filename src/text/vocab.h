@@ -10,7 +10,7 @@
 #include "base/ids.h"
 #include "base/metadata.h"
 #include "base/status.h"
-#include "base/string_map.h"
+#include "text/text_index.h"
 
 namespace millrace {
 
@@ -49,9 +49,10 @@ class Vocab {
 
   int32_t size() const { return static_cast<int32_t>(tokens_.size()); }
   bool contains(TokenId id) const { return id >= 0 && id < size(); }
-  std::string_view text(TokenId id) const {
-    return tokens_[static_cast<size_t>(id)].text;
-  }  // as stored
+  std::string_view text(TokenId id) const {  // as stored
+    const size_t begin = id == 0 ? 0 : tokens_[static_cast<size_t>(id) - 1].text_end;
+    return {texts_.data() + begin, tokens_[static_cast<size_t>(id)].text_end - begin};
+  }
   float score(TokenId id) const { return tokens_[static_cast<size_t>(id)].score; }
   TokenKind kind(TokenId id) const { return tokens_[static_cast<size_t>(id)].kind; }
   std::optional<TokenId> find(std::string_view text) const;
@@ -80,7 +81,7 @@ class Vocab {
 
  private:
   struct Token {
-    std::string text;
+    size_t text_end = 0;  // in texts_
     float score = 0;
     TokenKind kind = TokenKind::kNormal;
     TokenStrips strips;
@@ -102,7 +103,8 @@ class Vocab {
   void collect_ends();
 
   std::vector<Token> tokens_;
-  StringViewMap<TokenId> index_;  // into tokens_; without empty ones
+  std::vector<char> texts_;  // of all tokens, one after the other
+  TextIndex index_;          // without empty ones
   Roles roles_;
   InfillTokens infill_;
   bool add_bos_ = false;

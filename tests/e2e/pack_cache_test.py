@@ -89,9 +89,19 @@ class PackCache(unittest.TestCase):
                 self.assertIn(words, server.table["weights"])
                 self.assertRegex(server.table["huge"], r"pages .* of .* of weights")
                 server.post("/v1/completions", {"prompt": "One, two", "max_tokens": 2})
+                program.wait_until(lambda: list(self.packs.iterdir()))  # written behind the scenes
                 used = server.status("VmRSS") << 10
             weights = self.pack().stat().st_size
             self.assertLess(used, weights + (30 << 21) + (60 << 20))  # a huge page of cache a layer
+
+    def test_an_end_before_all_is_written(self):
+        for _ in range(3):
+            with Server("--pack-cache", self.packs):
+                pass
+            for file in self.packs.iterdir():  # nothing, or all of it
+                self.assertEqual(self.answer("--pack-cache", self.packs)[1], [])
+                self.assertEqual(file, self.pack())
+                file.unlink()
 
     def test_an_end_before_all_is_read(self):
         self.answer("--pack-cache", self.packs)

@@ -315,7 +315,8 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, RealModel,
-                         testing::Values("llama", "qwen2", "qwen3", "gemma3", "command-r", "qwen3moe"));
+                         testing::Values("llama", "qwen2", "qwen3", "gemma3", "command-r",
+                                         "qwen3moe"));
 
 }  // namespace
 }  // namespace millrace

@@ -105,8 +105,10 @@ const MoeSpec& mixture_of(const ModelSpec& spec) {
   return std::get<MoeSpec>(spec.layers[0].stages[1][0].body);
 }
 
-absl::StatusOr<ModelSpec> spec_of(const Edit& edit) {
-  const auto file = edited(mixture(DType::kF32, 96), edit).value();
+absl::StatusOr<ModelSpec> spec_of(const Edit& edit, const char* architecture = "qwen3moe") {
+  RandomModelShape shape = mixture(DType::kF32, 96);
+  shape.architecture = architecture;
+  const auto file = edited(shape, edit).value();
   const auto checkpoint = Checkpoint::parse(file).value();
   return read_spec(checkpoint);
 }
@@ -159,6 +161,10 @@ TEST(Experts, WhatCannotBeIsNamed) {
        "qwen3moe.expert_group_count"},
       {set_integer("qwen3moe.interleave_something", 2), absl::StatusCode::kUnimplemented,
        "qwen3moe.interleave_something"},
+      {set_integer("qwen3moe.expert_shared_count", 1), absl::StatusCode::kNotFound,
+       "tensor 'blk.0.ffn_gate_shexp.weight' is missing"},
+      {set_integer("qwen3moe.expert_shared_feed_forward_length", 96), absl::StatusCode::kNotFound,
+       "tensor 'blk.0.ffn_gate_shexp.weight' is missing"},
       {without("blk.1.ffn_down_exps.weight"), absl::StatusCode::kNotFound,
        "tensor 'blk.1.ffn_down_exps.weight' is missing"},
       {without("blk.0.ffn_up_exps.weight"), absl::StatusCode::kNotFound,
@@ -171,6 +177,22 @@ TEST(Experts, WhatCannotBeIsNamed) {
     ASSERT_FALSE(spec.ok()) << c.message;
     EXPECT_EQ(spec.status().code(), c.code) << spec.status();
     EXPECT_NE(message_of(spec.status()).find(c.message), std::string_view::npos) << spec.status();
+  }
+}
+
+TEST(Experts, ASparseMixerIsWhatItIs) {
+  const MoeSpec moe = mixture_of(spec_of({}, "phimoe").value());
+  EXPECT_EQ(moe.routing.score, ops::Routing::Score::kSparsemixer);
+  EXPECT_EQ(moe.routing.threshold, 0.02F);
+  for (const auto& [edit, message] :
+       {std::pair{set_integer("phimoe.expert_used_count", 3), "phimoe.expert_used_count"},
+        {both(set_integer("phimoe.expert_count", 6), set_integer("phimoe.expert_group_count", 2)),
+         "phimoe.expert_group_count"},
+        {with("blk.0.exp_probs_b.bias", {5}), "exp_probs_b.bias"}}) {
+    const auto spec = spec_of(edit, "phimoe");
+    ASSERT_FALSE(spec.ok()) << message;
+    EXPECT_EQ(spec.status().code(), absl::StatusCode::kUnimplemented) << spec.status();
+    EXPECT_NE(message_of(spec.status()).find(message), std::string_view::npos) << spec.status();
   }
 }
 

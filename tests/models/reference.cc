@@ -33,7 +33,8 @@ double activate(const ops::ActivationFunction& function, double x) {
       return std::max(0.0, x) * std::max(0.0, x);
     case kXielu:
       if (x > 0) return double{function.positive} * x * x + double{function.beta} * x;
-      return (double{function.negative} + double{function.beta}) * (std::expm1(std::min(x, double{function.epsilon})) - x) +
+      return (double{function.negative} + double{function.beta}) *
+                 (std::expm1(std::min(x, double{function.epsilon})) - x) +
              double{function.beta} * x;
     case kClampedSwiglu:
       break;

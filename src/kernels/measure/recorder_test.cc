@@ -85,6 +85,40 @@ TEST(RecorderTest, CountsTheMatricesThatAHiddenLayerHas) {
   EXPECT_EQ(seen.ops[1].operations, 2 * 96 * 64 * 3);
 }
 
+TEST(RecorderTest, CountsTheExpertsThatHaveRows) {
+  const TickingClock clock;
+  const CpuOps cpu(kernels_for(Isa::kScalar));
+  const Recorder recorder(cpu, 1, clock);
+  const PackedCase weights = random_weights(DType::kQ4_0, 4 * 32, 64, 1);
+  const ops::ExpertMatrix experts = {.matrix = weights.packed, .experts = 4, .rows = 32};
+  const Placed in = converted(Isa::kScalar, {.q8 = true}, random_floats(3 * 64, 3), 3);
+  const Placed hidden = place({.f32 = true}, 3, 32);
+  const Buffer memory = Buffer::allocate(ops::Dispatch::bytes(3, 1, 4)).value();
+  const ops::Dispatch dispatch = ops::Dispatch::lay_out(3, 1, 4, memory.data());
+  Floats logits = {0, 1, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0};  // the second, the last, the second
+  Floats choice(logits.size());
+  Floats out(3 * 32);
+  Floats sums(3 * 32);
+  LanePool(1).run([&](Lane& lane) {
+    recorder.route(lane, {}, rows_of(logits, 3), rows_of(choice, 3), dispatch);
+    recorder.dispatch(lane, dispatch);
+    recorder.expert_hidden(lane, {.gate = &experts, .up = &experts}, in.view, dispatch,
+                           hidden.view);
+    recorder.expert_linear(lane, experts, in.view, {}, dispatch, rows_of(out, 3));
+    recorder.combine(lane, dispatch, {}, rows_of(out, 3), ops::Store::kSet, rows_of(sums, 3));
+  });
+  const Recording seen = recorder.recording();
+  ASSERT_EQ(seen.ops.size(), 5U);
+  const auto bytes = 2.0 * static_cast<double>(PackedMatrix::bytes(DType::kQ4_0, 32, 64));
+  EXPECT_EQ(seen.ops[2].subject.op, "expert_hidden");
+  EXPECT_EQ(seen.ops[2].subject.rows, 3);
+  EXPECT_EQ(seen.ops[2].bytes, 2 * bytes);
+  EXPECT_EQ(seen.ops[2].operations, 2 * 2 * 32 * 64 * 3);
+  EXPECT_EQ(seen.ops[3].subject.op, "expert_linear");
+  EXPECT_EQ(seen.ops[3].bytes, bytes);
+  EXPECT_EQ(seen.ops[3].operations, 2 * 32 * 64 * 3);
+}
+
 // The last lane to come waits for nobody; what the others wait is apart from what crossing takes.
 TEST(RecorderTest, TellsWaitsFromBarriers) {
   const RealClock clock;

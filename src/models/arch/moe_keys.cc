@@ -62,11 +62,32 @@ absl::Status read_routing(ArchReader& keys, int64_t experts, ops::Routing& routi
                             keys.name("expert_weights_scale"), scale);
   }
   if (scale != 0) routing.scale = static_cast<float>(scale);
-  if (routing.score == ops::Routing::Score::kSparsemixer && chosen != 2) {
-    return unimplemented("key '{}' is {}: this router chooses 2", keys.name("expert_used_count"),
-                         chosen);
-  }
   return absl::OkStatus();
+}
+
+absl::Status check_sparsemixer(const ArchReader& keys, const MoeSpec& spec) {
+  const ops::Routing& routing = spec.routing;
+  if (routing.score != ops::Routing::Score::kSparsemixer) return absl::OkStatus();
+  if (routing.chosen != 2) {
+    return unimplemented("key '{}' is {}: this router chooses 2", keys.name("expert_used_count"),
+                         routing.chosen);
+  }
+  if (routing.groups > 1) {
+    return unimplemented("key '{}' is {}: this router has no groups",
+                         keys.name("expert_group_count"), routing.groups);
+  }
+  if (!spec.selection_bias) return absl::OkStatus();
+  return unimplemented("tensor 'exp_probs_b.bias': this router has no bias that chooses");
+}
+
+// Converters reckon the width of a shared expert from sizes that have nothing to do with it: the
+// tensors say it, and the keys only that there is one.
+absl::StatusOr<int64_t> read_shared_hidden(ArchReader& keys, int64_t layer) {
+  ASSIGN_OR_RETURN(const int64_t count, keys.integer_or("expert_shared_count", 0, kExpertsMax, 0));
+  ASSIGN_OR_RETURN(const int64_t hidden, keys.integer_or("expert_shared_feed_forward_length", 0,
+                                                         kExpertHiddenMax, count));
+  const int64_t rows = rows_of(keys, "ffn_up_shexp.weight", layer, 1);
+  return rows > 0 ? rows : hidden;  // which will be missed by its name
 }
 
 }  // namespace
@@ -107,13 +128,12 @@ absl::StatusOr<MoeSpec> read_moe(ArchReader& keys, const DecoderTraits& traits, 
   spec.selection_bias = has("exp_probs_b.bias");
   spec.router_bias = has("ffn_gate_inp.bias");
   spec.biases = has("ffn_up_exps.bias");
-  spec.shared_hidden = rows_of(keys, "ffn_up_shexp.weight", layer, 1);
+  ASSIGN_OR_RETURN(spec.shared_hidden, read_shared_hidden(keys, layer));
   spec.shared_gate = has("ffn_gate_inp_shexp.weight");
-  // The tensors say these, and how wide a shared expert is: converters reckon its key from sizes
-  // that have nothing to do with it.
+  RETURN_IF_ERROR(check_sparsemixer(keys, spec));
+  // Which layers have experts, the tensors say.
   for (const char* key :
-       {"expert_shared_count", "expert_shared_feed_forward_length", "leading_dense_block_count",
-        "interleave_moe_layer_step", "moe_every_n_layers"}) {
+       {"leading_dense_block_count", "interleave_moe_layer_step", "moe_every_n_layers"}) {
     keys.pass_over(key);
   }
   return spec;

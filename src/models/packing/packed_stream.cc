@@ -11,10 +11,10 @@ absl::Status PackedStream::add_up_to(int64_t bytes) {
   if (end <= begin) return absl::OkStatus();
   RETURN_IF_ERROR(
       writer_.add(memory_.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin))));
-  const int64_t whole = end == total ? plan_.units(total) : end / plan_.unit_bytes;
-  for (; next_unit_ < whole; ++next_unit_) {
-    if (plan_.stays(next_unit_)) continue;
-    let_go(plan_.unit_of(memory_, next_unit_));
+  const int64_t whole = end == total ? plan_.segments(total) : end / plan_.segment_bytes;
+  for (; next_segment_ < whole; ++next_segment_) {
+    if (plan_.stays(next_segment_)) continue;
+    let_go(plan_.segment_of(memory_, next_segment_));
   }
   return absl::OkStatus();
 }

@@ -24,7 +24,7 @@ class PackedStream {
   PackWriter writer_;
   std::span<std::byte> memory_;
   const StreamPlan& plan_;
-  int64_t next_unit_ = 0;  // to be let go
+  int64_t next_segment_ = 0;  // to be let go
 };
 
 }  // namespace millrace

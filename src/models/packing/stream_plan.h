@@ -28,38 +28,39 @@ struct MatrixMap {
 };
 
 // Which of a model's matrices stay in memory, and in which order the others are read in each pass,
-// so that both and what is read ahead fit a limit. Memory is divided into units, and what stays is
-// spread evenly over what a pass goes through, so that the disk always has something to do.
+// so that both and what is read ahead fit a limit. Memory is divided into segments, and what stays
+// is spread evenly over what a pass goes through, so that the disk always has something to do.
 struct StreamPlan {
-  // A unit that is read, and the last part that needs it: a layer, or a slice of the head.
+  // A segment that is read, and the last part that needs it.
   struct Read {
-    int64_t unit = 0;
+    int64_t segment = 0;
     int64_t last_part = 0;
   };
-  // Units in the order in which parts need them.
+  // Segments in the order in which parts need them.
   struct Reads {
     std::vector<Read> reads;
     std::vector<int64_t> needed;  // [parts] how many of the reads a part and those before it need
   };
 
-  int64_t unit_bytes = 0;
-  std::vector<int64_t> resident;  // units that stay, ascending
-  Reads layers;                   // once a pass
-  Reads head;                     // for each head(); a part is a slice
-  int64_t head_slice_panels = 0;  // of a slice but the last
+  int64_t segment_bytes = 0;
+  std::vector<int64_t> resident;  // segments that stay, ascending
+  Reads layers;                   // once a pass; a part is a layer
+  Reads head;                     // for each head(), in parts
+  int64_t head_part_panels = 0;   // of each but the last
   bool embedding_stays = false;
-  int64_t window = 0;  // units besides those that stay
+  int64_t transient = 0;  // segments besides those that stay
 
-  int64_t units(int64_t bytes) const { return (bytes + unit_bytes - 1) / unit_bytes; }
-  std::span<std::byte> unit_of(std::span<std::byte> memory, int64_t unit) const {
-    const auto begin = static_cast<size_t>(unit * unit_bytes);
-    return memory.subspan(begin, std::min(static_cast<size_t>(unit_bytes), memory.size() - begin));
+  int64_t segments(int64_t bytes) const { return (bytes + segment_bytes - 1) / segment_bytes; }
+  std::span<std::byte> segment_of(std::span<std::byte> memory, int64_t segment) const {
+    const auto begin = static_cast<size_t>(segment * segment_bytes);
+    return memory.subspan(begin,
+                          std::min(static_cast<size_t>(segment_bytes), memory.size() - begin));
   }
-  bool stays(int64_t unit) const { return std::ranges::binary_search(resident, unit); }
-  int64_t resident_bytes() const { return std::ssize(resident) * unit_bytes; }
+  bool stays(int64_t segment) const { return std::ranges::binary_search(resident, segment); }
+  int64_t resident_bytes() const { return std::ssize(resident) * segment_bytes; }
   // Read by a pass that calls head() once.
   int64_t pass_bytes() const {
-    return (std::ssize(layers.reads) + std::ssize(head.reads)) * unit_bytes;
+    return (std::ssize(layers.reads) + std::ssize(head.reads)) * segment_bytes;
   }
 };
 

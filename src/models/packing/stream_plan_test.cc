@@ -27,41 +27,41 @@ MatrixMap map_of(int64_t embedding, int64_t head, int64_t layers, int64_t layer)
 }
 
 int64_t memory_of(const StreamPlan& plan) {
-  return (std::ssize(plan.resident) + plan.window) * plan.unit_bytes;
+  return (std::ssize(plan.resident) + plan.transient) * plan.segment_bytes;
 }
 
 // Every byte of every part either stays, or is read before the part, once, and kept until after it;
-// and no part needs more than the window.
+// and no part needs more than the segments that come and go.
 void expect_complete(const StreamPlan& plan, const StreamPlan::Reads& reads,
                      const std::vector<MemoryRange>& parts) {
   ASSERT_EQ(reads.needed.size(), parts.size());
   std::set<int64_t> seen;
   for (const StreamPlan::Read& read : reads.reads) {
-    EXPECT_FALSE(plan.stays(read.unit)) << read.unit;
-    EXPECT_TRUE(seen.insert(read.unit).second) << read.unit;
+    EXPECT_FALSE(plan.stays(read.segment)) << read.segment;
+    EXPECT_TRUE(seen.insert(read.segment).second) << read.segment;
   }
   for (size_t part = 0; part < parts.size(); ++part) {
     int64_t held = 0;
-    for (int64_t unit = parts[part].begin / plan.unit_bytes;
-         unit * plan.unit_bytes < parts[part].end; ++unit) {
-      if (plan.stays(unit)) continue;
-      const auto read = std::ranges::find(reads.reads, unit, &StreamPlan::Read::unit);
-      ASSERT_NE(read, reads.reads.end()) << "unit " << unit << " of part " << part;
-      EXPECT_LT(read - reads.reads.begin(), reads.needed[part]) << unit;
-      EXPECT_GE(read->last_part, static_cast<int64_t>(part)) << unit;
+    for (int64_t segment = parts[part].begin / plan.segment_bytes;
+         segment * plan.segment_bytes < parts[part].end; ++segment) {
+      if (plan.stays(segment)) continue;
+      const auto read = std::ranges::find(reads.reads, segment, &StreamPlan::Read::segment);
+      ASSERT_NE(read, reads.reads.end()) << "segment " << segment << " of part " << part;
+      EXPECT_LT(read - reads.reads.begin(), reads.needed[part]) << segment;
+      EXPECT_GE(read->last_part, static_cast<int64_t>(part)) << segment;
       ++held;
     }
-    EXPECT_LT(held, plan.window + (held == 0 ? 1 : 0));
+    EXPECT_LT(held, plan.transient + (held == 0 ? 1 : 0));
   }
 }
 
-std::vector<MemoryRange> slices_of(const MatrixMap& map, const StreamPlan& plan) {
-  std::vector<MemoryRange> slices;
-  const int64_t step = plan.head_slice_panels * map.head_panel_bytes;
+std::vector<MemoryRange> head_parts_of(const MatrixMap& map, const StreamPlan& plan) {
+  std::vector<MemoryRange> parts;
+  const int64_t step = plan.head_part_panels * map.head_panel_bytes;
   for (int64_t at = map.head.begin; at < map.head.end; at += step) {
-    slices.push_back({at, std::min(at + step, map.head.end)});
+    parts.push_back({at, std::min(at + step, map.head.end)});
   }
-  return slices;
+  return parts;
 }
 
 TEST(StreamPlan, EveryPartIsThereWithinEveryLimit) {
@@ -76,7 +76,7 @@ TEST(StreamPlan, EveryPartIsThereWithinEveryLimit) {
       ++plans;
       EXPECT_LE(memory_of(*plan) + 1000, limit);
       expect_complete(*plan, plan->layers, map.layers);
-      expect_complete(*plan, plan->head, slices_of(map, *plan));
+      expect_complete(*plan, plan->head, head_parts_of(map, *plan));
     }
     EXPECT_GT(plans, 5);
   }
@@ -106,7 +106,7 @@ TEST(StreamPlan, TheHeadStaysWhereItFits) {
   EXPECT_TRUE(plan.embedding_stays);
   EXPECT_TRUE(plan.head.reads.empty());
   EXPECT_EQ(plan.head.needed.size(), 1U);
-  EXPECT_EQ(plan.unit_bytes, 4 * kMi);
+  EXPECT_EQ(plan.segment_bytes, 4 * kMi);
   EXPECT_GT(memory_of(plan), 390 * kMi);
   EXPECT_FALSE(plan_stream(map, 0, 100 * kMi).value().embedding_stays);
 }

@@ -24,10 +24,10 @@ int64_t chunks_below(int64_t bytes) { return bytes / kPackChunkBytes * kPackChun
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<StreamedWeights>> StreamedWeights::create(
-    Source source, std::span<std::byte> memory, int lanes) {
+absl::StatusOr<std::unique_ptr<StreamedWeights>> StreamedWeights::create(Source source) {
   const int64_t panel_bytes = source.embedding_panel_bytes;
-  auto weights = absl::WrapUnique(new StreamedWeights(std::move(source), memory));
+  const int lanes = source.lanes;
+  auto weights = absl::WrapUnique(new StreamedWeights(std::move(source)));
   if (!weights->plan_.embedding_stays) {
     weights->row_bytes_ = chunks_below(panel_bytes) + 2 * kPackChunkBytes;
     ASSIGN_OR_RETURN(weights->rows_memory_, Buffer::allocate(weights->row_bytes_ * lanes));
@@ -39,16 +39,15 @@ absl::StatusOr<std::unique_ptr<StreamedWeights>> StreamedWeights::create(
   return weights;
 }
 
-StreamedWeights::StreamedWeights(Source source, std::span<std::byte> memory)
+StreamedWeights::StreamedWeights(Source source)
     : pack_(std::move(source.pack)),
       plan_(std::move(source.plan)),
-      memory_(memory),
+      memory_(source.memory),
       is_direct_(pack_.bypass_page_cache()),
       on_failure_(std::move(source.on_failure)),
-      done_(static_cast<size_t>(plan_.window)) {
-  if (!source.has_residents) return;
-  residents_read_ = next_resident_ = std::ssize(plan_.resident);
-}
+      next_resident_(source.has_residents ? std::ssize(plan_.resident) : 0),
+      residents_read_(next_resident_),
+      done_(static_cast<size_t>(plan_.transient)) {}
 
 StreamedWeights::~StreamedWeights() {
   {
@@ -75,10 +74,10 @@ StreamPlan::Read StreamedWeights::read_of(int64_t number) const {
     return read;
   }
   const int64_t next = at - reads_of_pass();
-  return {plan_.layers.reads[static_cast<size_t>(next)].unit, kNever};  // of the next pass
+  return {plan_.layers.reads[static_cast<size_t>(next)].segment, kNever};  // of the next pass
 }
 
-int64_t StreamedWeights::same_unit_before(int64_t number) const {
+int64_t StreamedWeights::same_segment_before(int64_t number) const {
   const int64_t of_layers = std::ssize(plan_.layers.reads);
   const int64_t of_head = std::ssize(plan_.head.reads);
   const int64_t at = number - pass_begin_;
@@ -89,24 +88,24 @@ int64_t StreamedWeights::same_unit_before(int64_t number) const {
 int64_t StreamedWeights::needed_by(int64_t part) const {
   const int64_t layers = std::ssize(plan_.layers.needed);
   if (part < layers) return plan_.layers.needed[static_cast<size_t>(part)];
-  const int64_t slices = std::ssize(plan_.head.needed);
-  const int64_t head = (part - layers) / slices;
+  const int64_t parts = std::ssize(plan_.head.needed);
+  const int64_t head = (part - layers) / parts;
   return std::ssize(plan_.layers.reads) + head * std::ssize(plan_.head.reads) +
-         plan_.head.needed[static_cast<size_t>((part - layers) % slices)];
+         plan_.head.needed[static_cast<size_t>((part - layers) % parts)];
 }
 
 // How many head() calls the next pass has is not known before it begins.
 bool StreamedWeights::may_read() const {
   const int64_t of_layers = std::ssize(plan_.layers.reads);
   const int64_t limit = pass_begin_ + (heads_ ? reads_of_pass() : 0) + of_layers;
-  return next_ < limit && next_ - freed_ < plan_.window && same_unit_before(next_) < freed_;
+  return next_ < limit && next_ - freed_ < plan_.transient && same_segment_before(next_) < freed_;
 }
 
 void StreamedWeights::free_passed() {
   for (; freed_ < next_; ++freed_) {
     const StreamPlan::Read read = read_of(freed_);
     if (read.last_part >= part_) return;
-    let_go(unit(read.unit));
+    let_go(segment(read.segment));
   }
 }
 
@@ -117,10 +116,10 @@ void StreamedWeights::fail(const absl::Status& status) {
   arrived_.notify_all();
 }
 
-void StreamedWeights::read(int64_t unit_number, std::unique_lock<std::mutex>& lock) {
-  const std::span<std::byte> memory = unit(unit_number);
+void StreamedWeights::read(int64_t number, std::unique_lock<std::mutex>& lock) {
+  const std::span<std::byte> memory = segment(number);
   lock.unlock();
-  const absl::Status status = pack_.read(unit_number * plan_.unit_bytes, memory);
+  const absl::Status status = pack_.read(number * plan_.segment_bytes, memory);
   lock.lock();
   bytes_read_ += std::ssize(memory);
   if (!status.ok()) fail(status);
@@ -137,11 +136,11 @@ void StreamedWeights::work() {
       ++residents_read_;
     } else {
       const int64_t number = next_++;
-      const auto place = static_cast<size_t>(number % plan_.window);
+      const auto place = static_cast<size_t>(number % plan_.transient);
       done_[place] = false;
-      read(read_of(number).unit, lock);
+      read(read_of(number).segment, lock);
       done_[place] = true;
-      while (ready_ < next_ && done_[static_cast<size_t>(ready_ % plan_.window)]) ++ready_;
+      while (ready_ < next_ && done_[static_cast<size_t>(ready_ % plan_.transient)]) ++ready_;
     }
     arrived_.notify_all();
   }
@@ -188,7 +187,7 @@ void StreamedWeights::enter(int64_t n) {
   arrived_.wait(lock, [&] { return ready_ >= needed || n < part_ || !failure_.ok(); });
 }
 
-int64_t StreamedWeights::head_rows() const { return plan_.head_slice_panels * kPanelRows; }
+int64_t StreamedWeights::head_rows() const { return plan_.head_part_panels * kPanelRows; }
 
 void StreamedWeights::embed(Lane& lane, const Ops& ops, const PackedMatrix& table,
                             std::span<const TokenId> tokens, Rows<float> out) {
@@ -230,16 +229,16 @@ absl::StatusOr<double> StreamedWeights::measured_bytes_per_second(absl::Duration
   std::atomic<int64_t> next = 0, bytes = 0;
   std::vector<absl::Status> results(kReaders);
   std::vector<std::thread> readers;
-  const int64_t units = plan_.units(std::ssize(memory_));
+  const int64_t segments = plan_.segments(std::ssize(memory_));
   const absl::Time begin = absl::Now();
   for (absl::Status& result : results) {
     readers.emplace_back([&] {
-      const absl::StatusOr<Buffer> memory = Buffer::allocate(plan_.unit_bytes);
+      const absl::StatusOr<Buffer> memory = Buffer::allocate(plan_.segment_bytes);
       result = memory.status();
       while (result.ok() && absl::Now() - begin < time) {
-        const int64_t i = next++ % units;
-        result = pack_.read(i * plan_.unit_bytes, {memory->data(), unit(i).size()});
-        bytes += std::ssize(unit(i));
+        const int64_t i = next++ % segments;
+        result = pack_.read(i * plan_.segment_bytes, {memory->data(), segment(i).size()});
+        bytes += std::ssize(segment(i));
       }
     });
   }

@@ -30,16 +30,15 @@ class StreamedWeights final : public WeightStream {
   struct Source {
     PackFile pack;
     StreamPlan plan;
-    int64_t embedding_panel_bytes = 0;
+    // Of all matrices, touched where segments stay at most; outlives this object.
+    std::span<std::byte> memory;
     bool has_residents = false;  // what stays is in memory already
+    int64_t embedding_panel_bytes = 0;
+    int lanes = 1;  // that passes have at most
     // Called once, from any thread, with what is wrong with the pack; the result is the error.
     std::function<absl::Status(const absl::Status&)> on_failure;
   };
-  // `memory`, of all matrices, touched where units stay at most, outlives this object. lanes: that
-  // passes have at most.
-  static absl::StatusOr<std::unique_ptr<StreamedWeights>> create(Source source,
-                                                                 std::span<std::byte> memory,
-                                                                 int lanes);
+  static absl::StatusOr<std::unique_ptr<StreamedWeights>> create(Source source);
   ~StreamedWeights() override;  // stops where it is
 
   // Returns when what stays is in memory.
@@ -62,21 +61,21 @@ class StreamedWeights final : public WeightStream {
   absl::StatusOr<double> measured_bytes_per_second(absl::Duration time) const;
 
  private:
-  StreamedWeights(Source source, std::span<std::byte> memory);
+  explicit StreamedWeights(Source source);
 
-  std::span<std::byte> unit(int64_t i) const { return plan_.unit_of(memory_, i); }
+  std::span<std::byte> segment(int64_t i) const { return plan_.segment_of(memory_, i); }
   // Under `mutex_`, as all that follows: reads of this pass; one by its number; the one of the same
-  // unit before it that may still be in memory, or -1; how many reads a part must wait for.
+  // segment before it that may still be in memory, or -1; how many reads a part must wait for.
   int64_t reads_of_pass() const;
   StreamPlan::Read read_of(int64_t number) const;
-  int64_t same_unit_before(int64_t number) const;
+  int64_t same_segment_before(int64_t number) const;
   int64_t needed_by(int64_t part) const;
   bool may_read() const;
   void free_passed();
   void fail(const absl::Status& status);
 
   void work();
-  void read(int64_t unit_number, std::unique_lock<std::mutex>& lock);
+  void read(int64_t number, std::unique_lock<std::mutex>& lock);
   void read_row(TokenId token, const PackedMatrix& table, std::span<std::byte> memory, float* out);
 
   PackFile pack_;
@@ -102,7 +101,7 @@ class StreamedWeights final : public WeightStream {
   int64_t next_ = 0;              // the first that nobody has begun
   int64_t ready_ = 0;             // all before are done
   int64_t freed_ = 0;             // all before have left the memory
-  std::vector<bool> done_;        // [window] a ring of those from freed_ on
+  std::vector<bool> done_;        // [transient] a ring of those from freed_ on
   int64_t bytes_read_ = 0;
 
   std::vector<std::thread> threads_;

@@ -20,7 +20,12 @@ absl::Status MergeList::error(size_t index, std::string_view what) const {
 
 absl::Status Merges::read(const MergeList& list, std::string_view prefix, Find find,
                           MayBecome may_become) {
-  table_.reserve(list.pairs.size());
+  struct Read {
+    uint64_t key;
+    Join join;
+  };
+  std::vector<Read> reads;
+  reads.reserve(list.pairs.size());
   std::string joined;
   // Where a vocabulary was made by joining, what the joins make stands in their order: comparing
   // with the next token costs a fraction of finding one among all.
@@ -35,7 +40,15 @@ absl::Status Merges::read(const MergeList& list, std::string_view prefix, Find f
     if (!right_id) return list.error(i, "the vocabulary lacks the right token");
     if (!joined_id) return list.error(i, "the vocabulary lacks what they join to");
     likely = *joined_id + 1;
-    if (may_become(*joined_id)) add(*left_id, *right_id, static_cast<uint32_t>(i), *joined_id);
+    if (!may_become(*joined_id)) continue;
+    reads.push_back({key(*left_id, *right_id), {static_cast<uint32_t>(i), *joined_id}});
+  }
+  // Each join's place is a wait for memory, unless it is asked for some joins ahead.
+  constexpr size_t kAhead = 16;
+  table_.reserve(reads.size());
+  for (size_t i = 0; i < reads.size(); ++i) {
+    if (i + kAhead < reads.size()) table_.prefetch(reads[i + kAhead].key);
+    table_.try_emplace(reads[i].key, reads[i].join);
   }
   return absl::OkStatus();
 }
