@@ -37,12 +37,19 @@ int refuse(std::string_view why) {
   return 2;
 }
 
+// A text may be longer than what the stream keeps until it is flushed.
+int print(std::string_view text, int exit_code) {
+  const absl::Status written = millrace::write_output(text, stdout);
+  if (written.ok()) return exit_code;
+  millrace::tell(fmt::format("millrace: {}\n", millrace::message_of(written)));
+  return 1;
+}
+
 // Of --help and --version.
 int print_answer(const CLI::App& app, const CLI::ParseError& error) {
   std::ostringstream text;
   app.exit(error, text, text);
-  fmt::print("{}", text.str());
-  return 0;
+  return print(text.str(), 0);
 }
 
 std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
@@ -70,8 +77,7 @@ int run_program(int argc, char** argv) {
   millrace::add_commands(app, exit_code);
   millrace::bind_environment(app);
   if (argc < 2) {
-    fmt::print("{}", app.help());
-    return 2;
+    return print(app.help(), 2);
   }
   if (const std::string why = millrace::misplaced_option(app, {argv + 1, argv + argc});
       !why.empty()) {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +21,10 @@ class TextIndex {
   TextIndex() : TextIndex(0) {}
   // For so many texts at most.
   explicit TextIndex(size_t texts)
-      : slots_(std::bit_ceil(std::max<size_t>(2 * texts, 2))), mask_(slots_.size() - 1) {}
+      : slots_(std::bit_ceil(texts + texts / 2 + 2)), mask_(slots_.size() - 1) {}
+
+  // Asks memory for what find() will need of this text.
+  void prefetch(std::string_view text) const { __builtin_prefetch(&slots_[hash_of(text) & mask_]); }
 
   // text_of(number): the text that was inserted with it.
   template <typename TextOf>
@@ -50,7 +52,7 @@ class TextIndex {
     return static_cast<uint32_t>(absl::HashOf(to_absl(text)) >> 16);
   }
 
-  // Where the text is, or would be: not more than half of the slots are taken.
+  // Where the text is, or would be: at most two thirds of the slots are taken.
   template <typename TextOf>
   size_t place_of(std::string_view text, const TextOf& text_of) const {
     const uint32_t hash = hash_of(text);

@@ -56,6 +56,8 @@ class Vocab {
   float score(TokenId id) const { return tokens_[static_cast<size_t>(id)].score; }
   TokenKind kind(TokenId id) const { return tokens_[static_cast<size_t>(id)].kind; }
   std::optional<TokenId> find(std::string_view text) const;
+  // Soon find() will be called with this text, among many others.
+  void expect(std::string_view text) const { index_.prefetch(text); }
 
   // Whitespace around the token is part of it. Called while a vocabulary is made, before its use.
   void set_strips(TokenId id, TokenStrips strips) {

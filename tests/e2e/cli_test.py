@@ -34,7 +34,7 @@ class BadInput(unittest.TestCase):
             return head
 
         kinds = {
-            "part 2 of 3 of a split model": gguf(split_no=1, split_count=3),
+            "part 2 of 3 of a model": gguf(split_no=1, split_count=3),
             "is an adapter": gguf(general_architecture="llama", general_type="adapter"),
             "is an importance matrix": gguf(general_type="imatrix"),
             "projector": gguf(general_architecture="clip", general_type="mmproj"),
@@ -58,9 +58,7 @@ class BadInput(unittest.TestCase):
     def test_models_that_would_answer_wrongly(self):
         folder = program.need(program.SHARED / "models/awkward")
         for name, words in (
-            ("mlp-bias", "biases of the feed-forward network"),
             ("half-the-layers", "block_count"),
-            ("softcap", "soft-capping"),
             ("nan-weight", "not numbers"),
         ):
             for command in (("run", "x"), ("serve",), ("eval", "--text", __file__)):
@@ -286,7 +284,7 @@ class FullDisk(unittest.TestCase):
             file.write("The mill turns because the water runs. " * 40)
         with open(messages, "w") as file:
             json.dump([{"role": "user", "content": "Hi"}], file)
-        return [["--help"], ["--version"], ["help"], ["help", "run"], ["version"], ["run", "--help"],
+        return [["--help"], ["--version"], ["help"], ["help", "run"], ["version"], ["run", "--help"], ["serve", "--help"],
                 ["run", MODEL, "Hi", "-n", 2], ["run", MODEL, "Hi", "-n", 2, "--raw"], ["run", MODEL], ["inspect", MODEL],
                 ["inspect", MODEL, "--json"], ["tokenize", MODEL], ["tokenize", MODEL, "--count"], ["detokenize", MODEL, 19556],
                 ["render", MODEL, messages], ["render", MODEL, messages, "--tokens"],

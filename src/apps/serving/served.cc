@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <limits>
+#include <thread>
 #include <utility>
 
 #include <absl/time/clock.h>
@@ -13,6 +15,7 @@
 #include "apps/terminal/amounts.h"
 #include "base/log.h"
 #include "base/system/memory_limit.h"
+#include "base/system/signals_blocked.h"
 #include "files/checkpoint.h"
 #include "models/spec.h"
 
@@ -126,6 +129,11 @@ EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec
   return engine;
 }
 
+std::thread with_signals_blocked(std::function<void()> work) {
+  const SignalsBlocked blocked;
+  return std::thread(std::move(work));
+}
+
 }  // namespace
 
 std::string Served::bos_text() const { return text_of(*tokenizer, tokenizer->vocab().bos()); }
@@ -138,14 +146,23 @@ absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& option
   ASSIGN_OR_RETURN(
       served->defaults,
       read_answer_defaults(options.compute.model, options.generation_config, read.vocab_size));
-  // A pack is read in the background while the vocabulary is; packing takes long, so what is wrong
-  // with the vocabulary should show before it.
+  const auto read_text = [&] {
+    return open_model_text(options.compute.model, checkpoint, options.vocabulary, read.vocab_size);
+  };
+  // A pack is found, and read, while the vocabulary is; packing takes long, so what is wrong with
+  // the vocabulary should show before it.
   const bool has_packs = !options.compute.pack_cache.empty();
+  ModelText text;
   if (has_packs) {
-    ASSIGN_OR_RETURN(served->loaded, load_for(checkpoint, options.compute));
+    absl::StatusOr<ModelText> read_beside;
+    std::thread reader = with_signals_blocked([&] { read_beside = read_text(); });
+    absl::StatusOr<Loaded> loaded = load_for(checkpoint, options.compute);
+    reader.join();
+    ASSIGN_OR_RETURN(served->loaded, std::move(loaded));
+    ASSIGN_OR_RETURN(text, std::move(read_beside));
+  } else {
+    ASSIGN_OR_RETURN(text, read_text());
   }
-  ASSIGN_OR_RETURN(ModelText text, open_model_text(options.compute.model, checkpoint,
-                                                   options.vocabulary, read.vocab_size));
   served->tokenizer = std::move(text.tokenizer);
   ASSIGN_OR_RETURN(served->chat_template,
                    read_template(text.chat_metadata(checkpoint), served->tokenizer->vocab(),

@@ -20,7 +20,10 @@ std::string huge_pages_line(const Model& model) {
   // The end of the memory may be less than a huge page.
   const bool are_whole = use.huge >= use.resident / kHugePageBytes * kHugePageBytes;
   std::string why = are_whole ? "asked for and granted" : why_no_huge_pages();
-  if (!model.streamed() && use.resident + kHugePageBytes < std::ssize(model.matrix_memory())) {
+  if (const StreamedWeights* const streamed = model.streamed()) {
+    const int64_t bytes = streamed->plan().segment_bytes;
+    if (bytes < kHugePageBytes) why = fmt::format("none for pieces of {}", bytes_text(bytes));
+  } else if (use.resident + kHugePageBytes < std::ssize(model.matrix_memory())) {
     why += "; the rest is still being read";
   }
   return line("huge pages",

@@ -31,7 +31,9 @@ absl::Status BpeModel::read_merges(const MergeList& merges) {
     const bool is_likely = vocab_->contains(likely) && vocab_->text(likely) == text;
     return if_listed(is_likely ? likely : vocab_->find(text));
   };
-  return merges_.read(merges, rules_.prefix, find, [this](TokenId id) { return is_text(id); });
+  const auto expect = [this](std::string_view text) { vocab_->expect(text); };
+  return merges_.read(merges, rules_.prefix, find, expect,
+                      [this](TokenId id) { return is_text(id); });
 }
 
 bool BpeModel::is_text(TokenId id) const {

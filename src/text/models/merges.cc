@@ -1,9 +1,11 @@
 #include "text/models/merges.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "base/check.h"
 
@@ -12,25 +14,56 @@ namespace {
 
 constexpr uint32_t kNoOrder = Merges::kOrderMax + 1;
 
+// Between asking memory for something and using it: about as many as a core can wait for at once.
+constexpr size_t kAhead = 16;
+
 }  // namespace
 
 absl::Status MergeList::error(size_t index, std::string_view what) const {
   return invalid_argument("{}{}{}: {}", before_index, index, after_index, what);
 }
 
-absl::Status Merges::read(const MergeList& list, std::string_view prefix, Find find,
+// Adds joins in order, each some time after memory was asked for its place.
+class Merges::Intake {
+ public:
+  explicit Intake(Merges& merges) : table_(merges.table_) {}
+  ~Intake() {
+    for (size_t i = kAhead; i > 0; --i, ++count_) place();
+  }
+  Intake(const Intake&) = delete;
+  Intake& operator=(const Intake&) = delete;
+
+  void add(uint64_t key, Join join) {
+    place();
+    waiting_[count_++ % kAhead] = {key, join};
+    table_.prefetch(key);
+  }
+
+ private:
+  void place() {
+    if (count_ < kAhead) return;
+    const auto& [key, join] = waiting_[count_ % kAhead];
+    table_.try_emplace(key, join);
+  }
+
+  absl::flat_hash_map<uint64_t, Join>& table_;
+  std::array<std::pair<uint64_t, Join>, kAhead> waiting_ = {};
+  size_t count_ = 0;
+};
+
+absl::Status Merges::read(const MergeList& list, std::string_view prefix, Find find, Expect expect,
                           MayBecome may_become) {
-  struct Read {
-    uint64_t key;
-    Join join;
-  };
-  std::vector<Read> reads;
-  reads.reserve(list.pairs.size());
+  table_.reserve(list.pairs.size());
+  Intake intake(*this);
   std::string joined;
   // Where a vocabulary was made by joining, what the joins make stands in their order: comparing
   // with the next token costs a fraction of finding one among all.
   TokenId likely = kNoSymbol;
   for (size_t i = 0; i < list.pairs.size(); ++i) {
+    if (i + kAhead < list.pairs.size()) {
+      expect(list.pairs[i + kAhead].first);
+      expect(list.pairs[i + kAhead].second);
+    }
     const auto& [left, right] = list.pairs[i];
     joined.assign(left).append(right.substr(right.starts_with(prefix) ? prefix.size() : 0));
     const auto left_id = find(left, kNoSymbol);
@@ -41,14 +74,7 @@ absl::Status Merges::read(const MergeList& list, std::string_view prefix, Find f
     if (!joined_id) return list.error(i, "the vocabulary lacks what they join to");
     likely = *joined_id + 1;
     if (!may_become(*joined_id)) continue;
-    reads.push_back({key(*left_id, *right_id), {static_cast<uint32_t>(i), *joined_id}});
-  }
-  // Each join's place is a wait for memory, unless it is asked for some joins ahead.
-  constexpr size_t kAhead = 16;
-  table_.reserve(reads.size());
-  for (size_t i = 0; i < reads.size(); ++i) {
-    if (i + kAhead < reads.size()) table_.prefetch(reads[i + kAhead].key);
-    table_.try_emplace(reads[i].key, reads[i].join);
+    intake.add(key(*left_id, *right_id), {static_cast<uint32_t>(i), *joined_id});
   }
   return absl::OkStatus();
 }

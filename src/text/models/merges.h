@@ -60,9 +60,11 @@ class Merges {
   // Adds the joins of a list, the first ones before the others. `prefix`, where right tokens begin
   // with it, is no part of what they join to. No join makes a token that is not `may_become`.
   // find: the token with this text; `likely`, perhaps no token, is probably the one.
+  // expect: told of texts some time before they are looked for.
   using Find = absl::FunctionRef<std::optional<TokenId>(std::string_view text, TokenId likely)>;
+  using Expect = absl::FunctionRef<void(std::string_view text)>;
   using MayBecome = absl::FunctionRef<bool(TokenId)>;
-  absl::Status read(const MergeList& list, std::string_view prefix, Find find,
+  absl::Status read(const MergeList& list, std::string_view prefix, Find find, Expect expect,
                     MayBecome may_become);
   // Keeps the first of two joins of the same pair.
   void add(int32_t left, int32_t right, uint32_t order, int32_t joined) {
@@ -79,6 +81,7 @@ class Merges {
   static uint64_t key(int32_t left, int32_t right) {
     return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
   }
+  class Intake;
   // Notes the join of node `left` with the next one; false: they do not join.
   bool look_up(Word& word, uint32_t left) const;
 

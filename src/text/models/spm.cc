@@ -142,7 +142,8 @@ void SpmTokenizer::read_joins_of(TokenId id) {
 
 absl::Status SpmTokenizer::read_merges(const MergeList& merges) {
   const auto find = [this](std::string_view text, TokenId) { return vocab().find(text); };
-  return merges_.read(merges, "", find, [this](TokenId joined) {
+  const auto expect = [this](std::string_view text) { vocab().expect(text); };
+  return merges_.read(merges, "", find, expect, [this](TokenId joined) {
     note_spaces_in(vocab().text(joined));
     return is_text(joined);
   });
