@@ -95,8 +95,8 @@ absl::Status read_longrope(HubConfig& rope, int64_t rotated, HubModel& model) {
                                            model.context));
   ASSIGN_OR_RETURN(const int64_t context,
                    rope.integer_or("original_max_position_embeddings", 1, kHubContextMax, outside));
-  double stretch = static_cast<double>(model.context) / static_cast<double>(context);
-  rope.pass_over("factor");  // the contexts say it
+  const double contexts = static_cast<double>(model.context) / static_cast<double>(context);
+  ASSIGN_OR_RETURN(const double stretch, rope.number_or("factor", contexts));
   double magnitude = 1;
   if (stretch > 1) magnitude = std::sqrt(1 + std::log(stretch) / std::log(context));
   ASSIGN_OR_RETURN(const double both, rope.number_or("long_mscale", magnitude));
@@ -197,6 +197,10 @@ absl::Status read_hub_rope(HubModel& model) {
   ASSIGN_OR_RETURN(const double partial, rope.number_or("partial_rotary_factor", share));
   if (!(partial > 0 && partial <= 1)) {
     return rope.error("partial_rotary_factor", "must be above 0 and at most 1");
+  }
+  if (partial != 1 && usual.partial == 1 && !usual.may_be_partial) {
+    return rope.not_done("partial_rotary_factor",
+                         fmt::format("is not 1: not supported for {}", model.arch.hub));
   }
   const auto rotated = static_cast<int64_t>(partial * static_cast<double>(model.shape.head_dim));
   if (!(base > 1)) return rope.error("rope_theta", "must be above 1");

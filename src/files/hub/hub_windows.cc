@@ -70,8 +70,9 @@ absl::Status read_hub_windows(HubModel& model) {
     if (width > 0) model.keys.integer("attention.sliding_window", width);
     return absl::OkStatus();
   }
+  if (kind == HubWindow::kUniformSwitched) model.config.pass_over("max_window_layers");
   ASSIGN_OR_RETURN(const std::vector<bool> windowed, read_windows(model));
-  const bool switched = kind == HubWindow::kSwitched;
+  const bool switched = kind == HubWindow::kSwitched || kind == HubWindow::kUniformSwitched;
   ASSIGN_OR_RETURN(const bool use, switched ? model.config.boolean_or("use_sliding_window", false)
                                             : absl::StatusOr<bool>(true));
   const bool any = std::ranges::find(windowed, true) != windowed.end();
