@@ -60,7 +60,7 @@ std::string_view kind_of(std::string_view start) {
   }
   // The length of a header, then the header, a JSON object.
   if (start.size() > 9 && start[8] == '{' && start.substr(4, 4) == "\0\0\0\0"sv) {
-    return "a safetensors file: convert it to GGUF";
+    return "a safetensors file: a model is the folder in which it lies, with its config.json";
   }
   const std::string_view text = without_spaces(start);
   for (const std::string_view page : {"<!doctype"sv, "<html"sv, "<?xml"sv, "<head"sv}) {

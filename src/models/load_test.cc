@@ -41,6 +41,35 @@ TEST(LoadModel, ReadsTheShapeOfEachArchitecture) {
   }
 }
 
+const AttentionSpec& attention_of(const Model& model, size_t layer) {
+  return std::get<AttentionSpec>(model.spec().layers[layer].stages[0][0].body);
+}
+
+// What kind of layer has a rope of its own, or none, does not depend on the window's length.
+TEST(LoadModel, AWindowAsLongAsTheContextStillSaysWhatItsLayersRotate) {
+  RandomModelShape shape;
+  for (const int64_t window : {16, 256, 4096}) {
+    shape.window = window;
+    shape.architecture = "gemma3";
+    const auto two_ropes = load(shape, set_number("gemma3.rope.freq_base", 1000000));
+    ASSERT_TRUE(two_ropes.ok()) << two_ropes.status();
+    EXPECT_EQ(attention_of(**two_ropes, 0).window, window < 256 ? window : 0);
+    EXPECT_EQ(attention_of(**two_ropes, 0).rope.value().base, 10000);
+    EXPECT_EQ(attention_of(**two_ropes, 1).window, 0);
+    EXPECT_EQ(attention_of(**two_ropes, 1).rope.value().base, 1000000);
+    shape.architecture = "cohere2";
+    for (const std::vector<int64_t>& windowed :
+         {std::vector<int64_t>{0, 1}, std::vector<int64_t>{0, 0}}) {
+      const auto model =
+          load(shape, both(set_integer("cohere2.attention.sliding_window", window),
+                           set_array("cohere2.attention.sliding_window_pattern", windowed)));
+      ASSERT_TRUE(model.ok()) << model.status();
+      EXPECT_FALSE(attention_of(**model, 0).rope.has_value());
+      EXPECT_EQ(attention_of(**model, 1).rope.has_value(), windowed[1] != 0);
+    }
+  }
+}
+
 TEST(LoadModel, TheHeadMayBeTheEmbedding) {
   RandomModelShape shape;
   shape.tied_embeddings = true;

@@ -90,6 +90,12 @@ void plan_layer(const RandomModelShape& shape, int32_t layer, std::vector<Tensor
     vector("attn_q_norm.weight", queries);
     vector("attn_k_norm.weight", keys);
   }
+  if (shape.architecture == "command-r") {
+    for (const auto& [name, heads] : {std::pair("attn_q_norm.weight", shape.heads),
+                                      std::pair("attn_k_norm.weight", shape.kv_heads)}) {
+      plans.push_back({tensor_name(name, layer), DType::kF32, {heads, shape.head_dim}});
+    }
+  }
   if (shape.architecture == "gemma3") {
     vector("post_attention_norm.weight", shape.width);
     vector("post_ffw_norm.weight", shape.width);

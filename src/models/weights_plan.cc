@@ -45,7 +45,7 @@ class PlannedWeights final : public Weights {
     int64_t size = 0;
     for (const VectorOrder& order : orders) {
       RETURN_IF_ERROR(plan_.find(order, layer_).status());
-      size += order.experts * order.size;
+      size += order.parts * order.size;
     }
     plan_.add_vectors(size);
     zeros_.emplace_back(static_cast<size_t>(size));
@@ -150,9 +150,9 @@ absl::StatusOr<std::vector<TensorRows>> WeightsPlan::find(const ExpertOrder& ord
 
 absl::StatusOr<TensorRows> WeightsPlan::find(const VectorOrder& order, int32_t layer) {
   std::array shape = {order.size};
-  const std::array all_shape = {order.experts, order.size};
-  TensorRows weight = {.rows = order.experts * order.size};
-  if (order.experts == 1) {
+  const std::array all_shape = {order.parts, order.size};
+  TensorRows weight = {.rows = order.parts * order.size};
+  if (order.parts == 1) {
     ASSIGN_OR_RETURN(weight, find(std::string(order.name), layer, shape));
   } else {
     ASSIGN_OR_RETURN(weight.tensor, find_whole(tensor_name(order.name, layer), all_shape));

@@ -36,7 +36,7 @@ class MadeWeights final : public Weights {
   absl::StatusOr<std::span<const float>> vectors(std::span<const VectorOrder> orders) override {
     const VectorOrder& order = orders[0];
     Floats& values = floats[std::string(order.name)];
-    values = random_floats(order.experts * order.size, ++seed_, 0.5F);
+    values = random_floats(order.parts * order.size, ++seed_, 0.5F);
     return std::span<const float>(values);
   }
   ActivationForms input_forms(DType format, InputForm) const override {

@@ -22,7 +22,9 @@ struct NormSpec {
   bool operator==(const NormSpec&) const = default;
 };
 
-// The norm with its weights, of `width` elements. spec: of a norm that there is.
-absl::StatusOr<ops::Norm> load_norm(const NormSpec& spec, int64_t width, Weights& weights);
+// The norm with its weights, of `width` elements for each of `heads`. spec: of a norm that there
+// is.
+absl::StatusOr<ops::Norm> load_norm(const NormSpec& spec, int64_t width, Weights& weights,
+                                    int64_t heads = 1);
 
 }  // namespace millrace

@@ -35,7 +35,7 @@ struct ExpertOrder {
 struct VectorOrder {
   std::string_view name;
   int64_t size = 0;
-  int64_t experts = 1;  // each has a vector of this size, in one tensor
+  int64_t parts = 1;  // experts or heads, each has a vector of this size, in one tensor
 };
 
 // The weights of one layer, or those outside of all layers, found by name. Errors name the tensor.

@@ -144,6 +144,24 @@ TEST_F(ConvertTest, AFilesVocabularyDoesWhatTheFoldersDoes) {
   EXPECT_TRUE(tokenizer->vocab().ends_generation(98));
 }
 
+TEST_F(ConvertTest, UnigramsKeepTheirScores) {
+  if (!take("tiny-llama")) GTEST_SKIP();
+  write("tokenizer.json", R"({"added_tokens": [
+      {"id": 0, "content": "<unk>", "special": true, "normalized": false},
+      {"id": 1, "content": "</s>", "special": true, "normalized": false}],
+    "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"},
+    "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always"},
+    "model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0], ["</s>", 0], ["▁", -2],
+      ["a", -3], ["b", -3.5], ["ab", -4], ["▁a", -2.5]]}})");
+  write("tokenizer_config.json", R"({"eos_token": "</s>"})");
+  ASSERT_EQ(convert(folder_.string(), "auto"), absl::OkStatus());
+  const auto file = Checkpoint::open(path("out.gguf")).value();
+  EXPECT_EQ(file.metadata().string("tokenizer.ggml.model").value(), "t5");
+  EXPECT_EQ(file.metadata().numbers("tokenizer.ggml.scores").value()[4], -3.5);
+  const auto tokenizer = Tokenizer::create(file.metadata()).value();
+  EXPECT_EQ(tokenizer->encode("ab ab"), (std::vector<TokenId>{2, 5, 2, 5}));
+}
+
 TEST_F(ConvertTest, WhatCannotBeSaidInAFileIsRefused) {
   if (!take("tiny-llama")) GTEST_SKIP();
   write("tokenizer.json", R"({"model": {"type": "WordLevel", "unk_token": "a",

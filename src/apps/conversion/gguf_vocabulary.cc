@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include <absl/strings/escaping.h>
 #include <spdlog/spdlog.h>
 
 #include "apps/input/generation_config.h"
@@ -24,7 +25,6 @@ namespace {
 // scripts, code, and what few vocabularies have.
 constexpr std::string_view kProbes[] = {
     "Hello, world! It's we'll I'VE don't HE'D 1 12 123 1234 12345678901 3.14159 1,000,000",
-    " leading and  double   triple    spaces \n\n\n new \t\ttabs \r\n lines\n \n  \n",
     "snake_case camelCase HTTPServer XMLHttpRequest2 i++; if (a[0] != b->c) { return \"x\\n\"; } "
     "// --- *** ###",
     "naïve café Ünïcödé ﬁ ½ ² Ⅷ ß İı ǅ — “quotes” ‘single’ … • ©",
@@ -32,6 +32,13 @@ constexpr std::string_view kProbes[] = {
     "👍🏽 👨‍👩‍👧 🇩🇪 😀😀 \xe2\x80\x8b \xc2\xa0 \xe3\x80\x80 end",
     "!!!??? ...,,, ((())) [[]] {{}} <<>> ||| &&& $$$ %%% @@@ ~~~ ``` ''' \"\"\" /path/to/file.txt",
     "",
+};
+
+// Several spaces, and those at the ends of a text.
+constexpr std::string_view kSpaceProbes[] = {
+    " leading and  double   triple    spaces \n\n\n new \t\ttabs \r\n lines\n \n  \n",
+    "  a b  c ",
+    "   ",
 };
 
 // A letter and its accent apart: some tokenizers make one character of them (NFC), which GGUF files
@@ -44,9 +51,10 @@ bool agree_on(std::string_view text, const Tokenizer& a, const Tokenizer& b) {
          a.decode(a.encode(text)) == b.decode(b.encode(text));
 }
 
-bool agree(const Tokenizer& a, const Tokenizer& b) {
+bool agree(const Tokenizer& a, const Tokenizer& b, bool in_spaces) {
   const auto agrees = [&](std::string_view text) { return agree_on(text, a, b); };
   if (!std::ranges::all_of(kProbes, agrees)) return false;
+  if (in_spaces && !std::ranges::all_of(kSpaceProbes, agrees)) return false;
   if (!agrees(kDecomposed)) {
     spdlog::warn(
         "tokenizer.json composes characters (NFC), which a GGUF file cannot say: text with "
@@ -92,6 +100,24 @@ std::vector<const SplitPattern*> likely_patterns(const std::vector<std::string>&
   return patterns;
 }
 
+// SentencePiece's map of characters, wherever the normaliser has it.
+absl::Status add_charsmap(const JsonNode& node, Metadata& metadata) {
+  if (node.is_null()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const JsonNode parts, node.at("normalizers"));
+  if (!parts.is_null()) {
+    return parts.for_each_element(
+        [&](int64_t, const JsonNode& part) { return add_charsmap(part, metadata); });
+  }
+  ASSIGN_OR_RETURN(const std::string_view base64, node.string_at("precompiled_charsmap", ""));
+  std::string blob;
+  if (!absl::Base64Unescape(to_absl(base64), &blob)) return node.error("is not base64");
+  if (blob.empty()) return absl::OkStatus();
+  std::vector<int64_t> bytes;
+  for (const char c : blob) bytes.push_back(static_cast<unsigned char>(c));
+  metadata.set_integers("tokenizer.ggml.precompiled_charsmap", MetaType::kU8, bytes);
+  return absl::OkStatus();
+}
+
 class Conversion {
  public:
   Conversion(const Tokenizer& tokenizer, JsonNode root, JsonNode model, Metadata& metadata)
@@ -103,14 +129,16 @@ class Conversion {
   absl::Status add();
 
  private:
+  absl::StatusOr<std::optional<TokenId>> find_unknown() const;
   absl::Status add_tokens();
   absl::Status add_merges();
   absl::Status add_scores();
   void add_roles();
-  absl::StatusOr<bool> fits() const;
+  absl::StatusOr<bool> fits(bool in_spaces = true) const;
   absl::Status choose_split();
   absl::Status choose_spaces();
   absl::Status add_bpe();
+  absl::Status add_unigram();
 
   const Tokenizer& tokenizer_;
   const JsonNode root_, model_;
@@ -118,6 +146,17 @@ class Conversion {
   bool has_bytes_ = false;  // <0xNN> tokens
   std::vector<std::string> merges_;
 };
+
+// By `unk_id`, or by its text, where bytes that no token covers become it.
+absl::StatusOr<std::optional<TokenId>> Conversion::find_unknown() const {
+  ASSIGN_OR_RETURN(const JsonNode node, model_.at("unk_id"));
+  if (!node.is_null()) {
+    ASSIGN_OR_RETURN(const int64_t id, node.integer(0, tokenizer_.vocab().size() - 1));
+    return std::optional(static_cast<TokenId>(id));
+  }
+  ASSIGN_OR_RETURN(const std::string_view text, model_.string_at("unk_token", ""));
+  return text.empty() || !has_bytes_ ? std::nullopt : tokenizer_.vocab().find(text);
+}
 
 absl::Status Conversion::add_tokens() {
   const Vocab& vocab = tokenizer_.vocab();
@@ -134,10 +173,10 @@ absl::Status Conversion::add_tokens() {
     texts.push_back(std::move(text));
     kinds.push_back(static_cast<int64_t>(vocab.kind(id)));
   }
-  ASSIGN_OR_RETURN(const std::string_view unknown, model_.string_at("unk_token", ""));
-  if (const auto id = vocab.find(unknown); id && !unknown.empty()) {
-    if (has_bytes_) kinds[static_cast<size_t>(*id)] = static_cast<int64_t>(TokenKind::kUnknown);
-    metadata_.set_integer("tokenizer.ggml.unknown_token_id", MetaType::kU32, *id);
+  ASSIGN_OR_RETURN(const std::optional<TokenId> unknown, find_unknown());
+  if (unknown) {
+    kinds[static_cast<size_t>(*unknown)] = static_cast<int64_t>(TokenKind::kUnknown);
+    metadata_.set_integer("tokenizer.ggml.unknown_token_id", MetaType::kU32, *unknown);
   }
   metadata_.set_strings("tokenizer.ggml.tokens", texts);
   metadata_.set_integers("tokenizer.ggml.token_type", MetaType::kI32, kinds);
@@ -194,9 +233,9 @@ void Conversion::add_roles() {
   set("eos", vocab.eos(), vocab.add_eos());
 }
 
-absl::StatusOr<bool> Conversion::fits() const {
+absl::StatusOr<bool> Conversion::fits(bool in_spaces) const {
   const auto made = Tokenizer::create(metadata_);
-  return made.ok() && agree(**made, tokenizer_);
+  return made.ok() && agree(**made, tokenizer_, in_spaces);
 }
 
 // The first name of a way to cut words that cuts as this tokenizer does.
@@ -240,14 +279,47 @@ absl::Status Conversion::add_bpe() {
   return choose_spaces();
 }
 
+absl::Status Conversion::add_unigram() {
+  std::vector<double> scores(static_cast<size_t>(tokenizer_.vocab().size()), 0);
+  ASSIGN_OR_RETURN(const JsonNode list, model_.at("vocab"));
+  RETURN_IF_ERROR(list.for_each_element([&](int64_t id, const JsonNode& piece) -> absl::Status {
+    return piece.for_each_element([&](int64_t i, const JsonNode& part) -> absl::Status {
+      if (i == 0) return absl::OkStatus();
+      ASSIGN_OR_RETURN(scores[static_cast<size_t>(id)], part.number());
+      return absl::OkStatus();
+    });
+  }));
+  metadata_.set_numbers("tokenizer.ggml.scores", scores);
+  ASSIGN_OR_RETURN(const JsonNode normaliser, root_.at("normalizer"));
+  RETURN_IF_ERROR(add_charsmap(normaliser, metadata_));
+  metadata_.set_string("tokenizer.ggml.model", "t5");
+  metadata_.set_string("tokenizer.ggml.pre", "default");
+  for (const bool in_spaces : {true, false}) {
+    for (const int choice : {0, 1, 2, 3}) {
+      metadata_.set_boolean("tokenizer.ggml.add_space_prefix", choice % 2 == 0);
+      metadata_.set_boolean("tokenizer.ggml.remove_extra_whitespaces", choice / 2 == 0);
+      ASSIGN_OR_RETURN(const bool fits_here, fits(in_spaces));
+      if (!fits_here) continue;
+      if (!in_spaces) {
+        spdlog::warn(
+            "several spaces, and those at the ends of a text, will be other tokens than "
+            "tokenizer.json makes of them, which a GGUF file cannot say");
+      }
+      return absl::OkStatus();
+    }
+  }
+  return unimplemented("tokenizer.json: what it does around its unigrams, GGUF files cannot say");
+}
+
 absl::Status Conversion::add() {
   RETURN_IF_ERROR(add_tokens());
   add_roles();
   ASSIGN_OR_RETURN(const std::string_view type, model_.string_at("type", "BPE"));
   if (type == "BPE") return add_bpe();
+  if (type == "Unigram") return add_unigram();
   return unimplemented(
       "tokenizer.json: a vocabulary of the type '{}' cannot be written to GGUF; "
-      "BPE can",
+      "BPE and Unigram can",
       type.substr(0, 40));
 }
 

@@ -3,8 +3,6 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kSizeMax = 1 << 24;
-
 constexpr TensorRule kMixtral[] = {
     {"model.layers.#.self_attn.q_proj", "blk.#.attn_q", Transform::kQueryRows},
     {"model.layers.#.self_attn.k_proj", "blk.#.attn_k", Transform::kKeyRows},
@@ -97,7 +95,7 @@ constexpr TensorRule kLlama4[] = {
 };
 
 absl::Status read_size(HubModel& model, std::string_view from, std::string_view to) {
-  ASSIGN_OR_RETURN(const int64_t size, model.config.integer(from, 1, kSizeMax));
+  ASSIGN_OR_RETURN(const int64_t size, model.config.integer(from, 1, kHubSizeMax));
   model.keys.integer(to, size);
   return absl::OkStatus();
 }
@@ -144,7 +142,7 @@ absl::Status read_granite_moe(HubModel& model) {
   RETURN_IF_ERROR(read_granite(model));
   RETURN_IF_ERROR(read_experts(model));
   ASSIGN_OR_RETURN(const int64_t shared,
-                   model.config.integer_or("shared_intermediate_size", 0, kSizeMax, 0));
+                   model.config.integer_or("shared_intermediate_size", 0, kHubSizeMax, 0));
   if (shared > 0) model.keys.integer("expert_shared_feed_forward_length", shared);
   return absl::OkStatus();
 }
@@ -161,7 +159,7 @@ absl::Status read_ernie_moe(HubModel& model) {
   HubConfig& config = model.config;
   RETURN_IF_ERROR(read_experts(model));
   RETURN_IF_ERROR(read_size(model, "moe_intermediate_size", "expert_feed_forward_length"));
-  ASSIGN_OR_RETURN(const int64_t width, config.integer("moe_intermediate_size", 1, kSizeMax));
+  ASSIGN_OR_RETURN(const int64_t width, config.integer("moe_intermediate_size", 1, kHubSizeMax));
   ASSIGN_OR_RETURN(const int64_t interval, config.integer_or("moe_layer_interval", 1, 4096, 1));
   ASSIGN_OR_RETURN(const int64_t first, config.integer_or("moe_layer_start_index", 0, 4096, 1));
   ASSIGN_OR_RETURN(const int64_t shared, config.integer_or("moe_num_shared_experts", 0, 1024, 2));
@@ -223,7 +221,7 @@ absl::Status read_llama4(HubModel& model) {
   return absl::OkStatus();
 }
 
-constexpr HubArch kArchs[] = {
+constexpr HubArch kExpertArchs[] = {
     {.hub = "GraniteForCausalLM",
      .name = "granite",
      .biases = "attention_bias|mlp_bias",
@@ -245,7 +243,7 @@ constexpr HubArch kArchs[] = {
      .rules = kQwenMoe},
     {.hub = "Qwen3MoeForCausalLM",
      .name = "qwen3moe",
-     .window = HubWindow::kSwitched,
+     .window = HubWindow::kUniformSwitched,
      .biases = "attention_bias",
      .read = read_qwen_moe,
      .rules = kQwenMoe},
@@ -306,6 +304,6 @@ constexpr HubArch kArchs[] = {
 
 }  // namespace
 
-std::span<const HubArch> expert_archs() { return kArchs; }
+std::span<const HubArch> expert_archs() { return kExpertArchs; }
 
 }  // namespace millrace

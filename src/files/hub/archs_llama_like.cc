@@ -126,11 +126,21 @@ absl::Status read_ministral3(HubModel& model) {
   return absl::OkStatus();
 }
 
+// Converters of these say of a rope without scaling that it has none.
+absl::Status read_unscaled(HubModel& model, std::string_view kind) {
+  ASSIGN_OR_RETURN(HubConfig rope, model.config.object("rope_parameters|rope_scaling"));
+  ASSIGN_OR_RETURN(const std::string type, rope.string_or("rope_type|type", "default"));
+  if (type == "default") model.keys.text("rope.scaling.type", kind);
+  return absl::OkStatus();
+}
+
+absl::Status read_nemotron(HubModel& model) { return read_unscaled(model, "none"); }
+absl::Status read_bitnet(HubModel& model) { return read_unscaled(model, "linear"); }
+
 absl::Status read_cohere(HubModel& model) {
   ASSIGN_OR_RETURN(const double scale, model.config.number_or("logit_scale", 0.0625));
   model.keys.number("logit_scale", scale);
-  model.keys.text("rope.scaling.type", "none");
-  return absl::OkStatus();
+  return read_unscaled(model, "none");
 }
 
 absl::Status read_stablelm(HubModel& model) {
@@ -151,23 +161,10 @@ absl::Status read_apertus(HubModel& model) {
   return absl::OkStatus();
 }
 
-absl::Status read_without_scaling(HubModel& model) {
-  ASSIGN_OR_RETURN(HubConfig rope, model.config.object("rope_parameters|rope_scaling"));
-  ASSIGN_OR_RETURN(const std::string type, rope.string_or("rope_type|type", "default"));
-  if (type == "default") model.keys.text("rope.scaling.type", "none");
-  return absl::OkStatus();
-}
-
-absl::Status read_bitnet(HubModel& model) {
-  model.keys.text("rope.scaling.type", "linear");
-  model.keys.number("rope.scaling.factor", 1);
-  return absl::OkStatus();
-}
-
 constexpr HubNames kLayerNorms = {.epsilon = "layer_norm_eps"};
 constexpr std::string_view kRmsIgnored = "rms_norm_eps";
 
-constexpr HubArch kArchs[] = {
+constexpr HubArch kLlamaLikeArchs[] = {
     {.hub = "LlamaForCausalLM",
      .name = "llama",
      .biases = "attention_bias|mlp_bias",
@@ -212,6 +209,7 @@ constexpr HubArch kArchs[] = {
     {.hub = "Phi3ForCausalLM",
      .name = "phi3",
      .epsilon = 1e-5,
+     .rope = {.may_be_partial = true},
      .window = HubWindow::kOwn,
      .biases = "attention_bias|mlp_bias|lm_head_bias",
      .ignored = "interpolate_factor|full_attn_mod",
@@ -347,7 +345,7 @@ constexpr HubArch kArchs[] = {
      .rope = {.partial = 0.5},
      .biases = "attention_bias|mlp_bias",
      .ignored = kRmsIgnored,
-     .read = read_without_scaling,
+     .read = read_nemotron,
      .rules = kNemotron},
     {.hub = "BitNetForCausalLM|BitnetForCausalLM",
      .name = "bitnet",
@@ -361,7 +359,7 @@ constexpr HubArch kArchs[] = {
 
 }  // namespace
 
-std::span<const HubArch> llama_like_archs() { return kArchs; }
+std::span<const HubArch> llama_like_archs() { return kLlamaLikeArchs; }
 
 std::span<const TensorRule> shared_rules() {
   static constexpr TensorRule kRules[] = {

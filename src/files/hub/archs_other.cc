@@ -5,8 +5,6 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kSizeMax = 1 << 24;
-
 constexpr TensorRule kGpt2[] = {
     {"transformer.wte", "token_embd"},
     {"transformer.wpe", "position_embd"},
@@ -141,7 +139,7 @@ absl::Status read_opt(HubModel& model) {
   RETURN_IF_ERROR(config.require("enable_bias", true, "no biases"));
   RETURN_IF_ERROR(config.require("layer_norm_elementwise_affine", true, "norms without weights"));
   ASSIGN_OR_RETURN(const int64_t projected,
-                   config.integer_or("word_embed_proj_dim", 1, kSizeMax, model.shape.width));
+                   config.integer_or("word_embed_proj_dim", 1, kHubSizeMax, model.shape.width));
   if (projected == model.shape.width) return absl::OkStatus();
   return config.not_done("word_embed_proj_dim",
                          "is not the width: projected embeddings are not "
@@ -211,7 +209,7 @@ absl::Status read_phi(HubModel& model) {
 
 constexpr std::string_view kTanhGelu = "gelu_new|gelu_pytorch_tanh|gelu_fast";
 
-constexpr HubArch kArchs[] = {
+constexpr HubArch kOtherArchs[] = {
     {.hub = "GPT2LMHeadModel",
      .name = "gpt2",
      .activation = kTanhGelu,
@@ -359,6 +357,6 @@ constexpr HubArch kArchs[] = {
 
 }  // namespace
 
-std::span<const HubArch> other_archs() { return kArchs; }
+std::span<const HubArch> other_archs() { return kOtherArchs; }
 
 }  // namespace millrace

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/string_map.h"
 #include "files/hub/hub_model.h"
 #include "files/hub/hub_weights.h"
 #include "tensor/float_bits.h"
@@ -46,9 +47,12 @@ absl::StatusOr<const HubArch*> read_arch(HubConfig& config) {
 }
 
 // The value of a tensor of one element.
-absl::StatusOr<double> read_scalar(const HubWeights& weights, std::string_view name) {
-  const auto found = std::ranges::find(weights.tensors, name, &StoredTensor::name);
-  if (found == weights.tensors.end()) return not_found("tensor '{}' is missing", name);
+absl::StatusOr<double> read_scalar(const HubWeights& weights,
+                                   const StringViewMap<const StoredTensor*>& by_name,
+                                   std::string_view name) {
+  const auto place = by_name.find(name);
+  if (place == by_name.end()) return not_found("tensor '{}' is missing", name);
+  const StoredTensor* found = place->second;
   if (!found->dtype || static_cast<int64_t>(found->bytes) != row_bytes(*found->dtype, 1)) {
     return invalid_argument("tensor '{}' is not a single number", name);
   }
@@ -108,7 +112,9 @@ absl::StatusOr<Checkpoint> open_hub_folder(const std::string& folder) {
   contents.metadata.set_string("general.architecture", std::string(arch->name));
   contents.metadata.set_string("general.type", "model");
   contents.metadata.set_string("general.name", name_of(folder));
-  const auto scalar = [&](std::string_view name) { return read_scalar(weights, name); };
+  StringViewMap<const StoredTensor*> by_name;
+  for (const StoredTensor& tensor : weights.tensors) by_name.emplace(tensor.name, &tensor);
+  const auto scalar = [&](std::string_view name) { return read_scalar(weights, by_name, name); };
   HubModel model = {.arch = *arch,
                     .config = std::move(config),
                     .keys = HubKeys(contents.metadata, arch->name),

@@ -102,13 +102,16 @@ class EditedFolderTest : public testing::Test {
   void SetUp() override {
     if (!std::filesystem::exists(kFolders)) GTEST_SKIP();
     std::filesystem::create_directories(folder_);
-    std::filesystem::copy_file(kFolders / "tiny-llama/model.safetensors",
-                               folder_ / "model.safetensors");
-    std::ifstream in(kFolders / "tiny-llama/config.json");
-    config_.assign(std::istreambuf_iterator<char>(in), {});
+    take("tiny-llama");
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
+  void take(std::string_view name) {
+    std::filesystem::copy_file(kFolders / name / "model.safetensors", folder_ / "model.safetensors",
+                               std::filesystem::copy_options::overwrite_existing);
+    std::ifstream in(kFolders / name / "config.json");
+    config_.assign(std::istreambuf_iterator<char>(in), {});
+  }
   void write(std::string_view name, std::string_view text) const {
     std::ofstream(folder_ / name, std::ios::binary) << text;
   }
@@ -191,6 +194,58 @@ TEST_F(EditedFolderTest, TheOlderWayToSayRopeIsReadToo) {
   EXPECT_NEAR(longrope.metadata().number("llama.rope.scaling.attn_factor").value(),
               std::sqrt(1 + std::log(4) / std::log(64)), 1e-6);
   EXPECT_EQ(values_of(longrope, *longrope.find("rope_factors_long.weight"))[7], 8);
+  const auto stretched =
+      factor_of(R"("original_max_position_embeddings": 64, "rope_scaling": {"type": "longrope",)"
+                R"( "factor": 16, "short_factor": [1,1,1,1,1,1,1,1],)"
+                R"( "long_factor": [1,2,3,4,5,6,7,8]})");
+  EXPECT_NEAR(stretched.metadata().number("llama.rope.scaling.attn_factor").value(),
+              std::sqrt(1 + std::log(16) / std::log(64)), 1e-6);
+}
+
+TEST_F(EditedFolderTest, RopeThatIsStretchedIsSoInEveryArchitecture) {
+  for (const auto& [folder, name, without] :
+       {std::tuple("cohere", "command-r", "none"), std::tuple("cohere2", "cohere2", "none"),
+        std::tuple("nemotron", "nemotron", "none"), std::tuple("bitnet", "bitnet", "linear")}) {
+    take(folder);
+    const auto type_with = [&](std::string_view rope) {
+      EXPECT_EQ(open_with("\"rope_type\": \"default\"", rope), "opened") << folder;
+      const auto opened = Checkpoint::open(folder_.string()).value();
+      return std::string(
+          opened.metadata().string(fmt::format("{}.rope.scaling.type", name)).value());
+    };
+    EXPECT_EQ(type_with(R"("rope_type": "default")"), without) << folder;
+    EXPECT_EQ(type_with(R"("rope_type": "yarn", "factor": 4)"), "yarn") << folder;
+    EXPECT_EQ(type_with(R"("rope_type": "linear", "factor": 4)"), "linear") << folder;
+    const auto linear = Checkpoint::open(folder_.string()).value();
+    EXPECT_EQ(linear.metadata().number(fmt::format("{}.rope.scaling.factor", name)).value(), 4);
+  }
+}
+
+TEST_F(EditedFolderTest, PartsOfHeadsAreRotatedWhereTheArchitectureDoesSo) {
+  constexpr std::string_view kRope = "\"rope_parameters\": {";
+  const auto half = fmt::format("{}\"partial_rotary_factor\": 0.5, ", kRope);
+  EXPECT_THAT(open_with(kRope, half), HasSubstr("partial_rotary_factor is not 1: not supported"));
+  EXPECT_EQ(open_with(kRope, fmt::format("{}\"partial_rotary_factor\": 1.0, ", kRope)), "opened");
+  take("phi3");
+  EXPECT_EQ(open_with("\"partial_rotary_factor\": 1.0", "\"partial_rotary_factor\": 0.5"),
+            "opened");
+  const auto phi3 = Checkpoint::open(folder_.string()).value();
+  EXPECT_EQ(phi3.metadata().integer("phi3.rope.dimension_count", 0, 999).value(),
+            phi3.metadata().integer("phi3.attention.key_length", 0, 999).value() / 2);
+}
+
+TEST_F(EditedFolderTest, EveryLayerOfQwen3MoeHasTheWindowThatIsSwitchedOn) {
+  take("qwen3-moe");
+  constexpr std::string_view kNone = "\"sliding_window\": null";
+  config_.replace(config_.find(kNone), kNone.size(), "\"sliding_window\": 8");
+  constexpr std::string_view kPattern = "qwen3moe.attention.sliding_window_pattern";
+  EXPECT_EQ(open_with("{", "{"), "opened");
+  EXPECT_FALSE(Checkpoint::open(folder_.string()).value().metadata().has(kPattern));
+  EXPECT_EQ(open_with("\"use_sliding_window\": false",
+                      "\"use_sliding_window\": true, \"max_window_layers\": 28"),
+            "opened");
+  const auto opened = Checkpoint::open(folder_.string()).value();
+  EXPECT_EQ(opened.metadata().integers(kPattern).value(), (std::vector<int64_t>{1, 1, 1}));
 }
 
 TEST_F(EditedFolderTest, WeightsMayLieInSeveralFiles) {

@@ -7,10 +7,7 @@
 namespace millrace {
 namespace {
 
-// Far above every published model, so that no product of two overflows.
 constexpr int64_t kLayersMax = 4096;
-constexpr int64_t kSizeMax = 1 << 24;
-constexpr int64_t kContextMax = 1 << 30;
 
 absl::Status check_activation(HubModel& model) {
   const std::string_view key = model.arch.names.activation;
@@ -31,7 +28,7 @@ absl::Status check_activation(HubModel& model) {
 absl::Status read_heads(HubModel& model) {
   const HubNames& names = model.arch.names;
   HubShape& shape = model.shape;
-  ASSIGN_OR_RETURN(shape.heads, model.config.integer(names.heads, 1, kSizeMax));
+  ASSIGN_OR_RETURN(shape.heads, model.config.integer(names.heads, 1, kHubSizeMax));
   shape.kv_heads = shape.heads;
   if (!names.kv_heads.empty()) {
     ASSIGN_OR_RETURN(shape.kv_heads,
@@ -48,7 +45,7 @@ absl::Status read_heads(HubModel& model) {
   }
   shape.head_dim = model.arch.head_dim > 0 ? model.arch.head_dim : shape.width / shape.heads;
   if (says_dim) {
-    ASSIGN_OR_RETURN(shape.head_dim, model.config.integer(names.head_dim, 1, kSizeMax));
+    ASSIGN_OR_RETURN(shape.head_dim, model.config.integer(names.head_dim, 1, kHubSizeMax));
   }
   return absl::OkStatus();
 }
@@ -69,15 +66,15 @@ absl::Status read_sizes(HubModel& model) {
   const HubNames& names = model.arch.names;
   HubConfig& config = model.config;
   ASSIGN_OR_RETURN(model.shape.layers, config.integer(names.layers, 1, kLayersMax));
-  ASSIGN_OR_RETURN(model.shape.width, config.integer(names.width, 1, kSizeMax));
+  ASSIGN_OR_RETURN(model.shape.width, config.integer(names.width, 1, kHubSizeMax));
   model.context = model.arch.context;
   if (model.context == 0 || config.has(names.context)) {
-    ASSIGN_OR_RETURN(model.context, config.integer(names.context, 1, kContextMax));
+    ASSIGN_OR_RETURN(model.context, config.integer(names.context, 1, kHubContextMax));
   }
-  ASSIGN_OR_RETURN(const int64_t vocab, config.integer("vocab_size", 1, kSizeMax));
+  ASSIGN_OR_RETURN(const int64_t vocab, config.integer("vocab_size", 1, kHubSizeMax));
   int64_t hidden = model.arch.hidden_multiple * model.shape.width;
   if (hidden == 0 || (!names.hidden.empty() && config.has(names.hidden))) {
-    ASSIGN_OR_RETURN(hidden, config.integer(names.hidden, 1, kSizeMax));
+    ASSIGN_OR_RETURN(hidden, config.integer(names.hidden, 1, kHubSizeMax));
   }
   RETURN_IF_ERROR(read_heads(model));
   const HubShape& shape = model.shape;

@@ -16,6 +16,10 @@
 
 namespace millrace {
 
+// Far above every published model, so that no product of two overflows.
+inline constexpr int64_t kHubSizeMax = 1 << 24;
+inline constexpr int64_t kHubContextMax = 1 << 30;
+
 // Sets keys of an architecture as GGUF files have them.
 class HubKeys {
  public:
@@ -38,10 +42,11 @@ class HubKeys {
 enum class HubNorm : uint8_t { kRms, kLayer, kLayerSaidAsRms };
 enum class HubWindow : uint8_t {
   kNone,
-  kUniform,   // `sliding_window`, in all layers where it is there
-  kByLayer,   // in those that `layer_types` says, or but for every `period`th
-  kSwitched,  // likewise, only with `use_sliding_window`
-  kOwn        // its `read` sees to it
+  kUniform,          // `sliding_window`, in all layers where it is there
+  kByLayer,          // in those that `layer_types` says, or but for every `period`th
+  kSwitched,         // likewise, only with `use_sliding_window`
+  kUniformSwitched,  // in all layers, likewise
+  kOwn               // its `read` sees to it
 };
 
 // Where config.json says the usual things; as HubConfig's keys, empty: nowhere.
@@ -59,10 +64,11 @@ struct HubNames {
 
 // What an architecture takes where config.json does not say.
 struct HubRope {
-  double base = 10000;       // 0: the architecture has no rope
-  double windowed_base = 0;  // layers with a window have a rope of their own
-  double partial = 1;
-  bool truncates = true;  // YaRN's ramp begins and ends at whole pairs
+  double base = 10000;          // 0: the architecture has no rope
+  double windowed_base = 0;     // layers with a window have a rope of their own
+  double partial = 1;           // of a head; below 1, config.json may say another
+  bool may_be_partial = false;  // with 1 too
+  bool truncates = true;        // YaRN's ramp begins and ends at whole pairs
 };
 
 struct HubModel;

@@ -10,8 +10,6 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kContextMax = 1 << 30;
-
 void add_factors(std::string_view name, std::vector<float> values, HubModel& model) {
   NamedTensor tensor = {.name = std::string(name)};
   tensor.layout.rank = 1;
@@ -26,7 +24,7 @@ absl::Status read_llama3(HubConfig& rope, double base, int64_t rotated, HubModel
   ASSIGN_OR_RETURN(const double low, rope.number_or("low_freq_factor", 1));
   ASSIGN_OR_RETURN(const double high, rope.number_or("high_freq_factor", 4));
   ASSIGN_OR_RETURN(const int64_t context,
-                   rope.integer_or("original_max_position_embeddings", 1, kContextMax, 8192));
+                   rope.integer_or("original_max_position_embeddings", 1, kHubContextMax, 8192));
   if (!(factor > 0) || !(low > 0) || !(high >= low)) {
     return rope.error("factor",
                       "and low_freq_factor must be positive, and high_freq_factor not "
@@ -58,7 +56,7 @@ double yarn_magnitude(double factor, double scale) {
 absl::Status read_yarn(HubConfig& rope, HubModel& model) {
   ASSIGN_OR_RETURN(const double factor, rope.number("factor"));
   ASSIGN_OR_RETURN(const int64_t context, rope.integer_or("original_max_position_embeddings", 1,
-                                                          kContextMax, model.context));
+                                                          kHubContextMax, model.context));
   if (!(factor > 0)) return rope.error("factor", "must be positive");
   model.keys.text("rope.scaling.type", "yarn");
   model.keys.number("rope.scaling.factor", factor);
@@ -92,13 +90,13 @@ absl::Status read_yarn(HubConfig& rope, HubModel& model) {
 }
 
 absl::Status read_longrope(HubConfig& rope, int64_t rotated, HubModel& model) {
-  ASSIGN_OR_RETURN(
-      const int64_t outside,
-      model.config.integer_or("original_max_position_embeddings", 1, kContextMax, model.context));
+  ASSIGN_OR_RETURN(const int64_t outside,
+                   model.config.integer_or("original_max_position_embeddings", 1, kHubContextMax,
+                                           model.context));
   ASSIGN_OR_RETURN(const int64_t context,
-                   rope.integer_or("original_max_position_embeddings", 1, kContextMax, outside));
-  double stretch = static_cast<double>(model.context) / static_cast<double>(context);
-  rope.pass_over("factor");  // the contexts say it
+                   rope.integer_or("original_max_position_embeddings", 1, kHubContextMax, outside));
+  const double contexts = static_cast<double>(model.context) / static_cast<double>(context);
+  ASSIGN_OR_RETURN(const double stretch, rope.number_or("factor", contexts));
   double magnitude = 1;
   if (stretch > 1) magnitude = std::sqrt(1 + std::log(stretch) / std::log(context));
   ASSIGN_OR_RETURN(const double both, rope.number_or("long_mscale", magnitude));
@@ -199,6 +197,10 @@ absl::Status read_hub_rope(HubModel& model) {
   ASSIGN_OR_RETURN(const double partial, rope.number_or("partial_rotary_factor", share));
   if (!(partial > 0 && partial <= 1)) {
     return rope.error("partial_rotary_factor", "must be above 0 and at most 1");
+  }
+  if (partial != 1 && usual.partial == 1 && !usual.may_be_partial) {
+    return rope.not_done("partial_rotary_factor",
+                         fmt::format("is not 1: not supported for {}", model.arch.hub));
   }
   const auto rotated = static_cast<int64_t>(partial * static_cast<double>(model.shape.head_dim));
   if (!(base > 1)) return rope.error("rope_theta", "must be above 1");

@@ -5,8 +5,6 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kWindowMax = 1 << 30;
-
 // Whether each layer is of the other kind than "full_attention"; empty: config.json does not say.
 absl::StatusOr<std::vector<bool>> read_layer_types(HubModel& model, std::string_view other) {
   ASSIGN_OR_RETURN(const std::vector<std::string> types, model.config.strings("layer_types"));
@@ -31,7 +29,7 @@ absl::StatusOr<std::vector<bool>> usual_windows(HubModel& model) {
   std::vector<bool> windowed;
   int64_t first = 0, period = model.arch.window_period;
   if (model.arch.window == HubWindow::kSwitched) {
-    ASSIGN_OR_RETURN(first, model.config.integer_or("max_window_layers", 0, kWindowMax, 28));
+    ASSIGN_OR_RETURN(first, model.config.integer_or("max_window_layers", 0, kHubContextMax, 28));
   } else {
     ASSIGN_OR_RETURN(
         period,
@@ -44,7 +42,7 @@ absl::StatusOr<std::vector<bool>> usual_windows(HubModel& model) {
 }
 
 absl::StatusOr<int64_t> read_width(HubModel& model) {
-  return model.config.integer_or("sliding_window", 0, kWindowMax, 0);
+  return model.config.integer_or("sliding_window", 0, kHubContextMax, 0);
 }
 
 }  // namespace
@@ -72,8 +70,9 @@ absl::Status read_hub_windows(HubModel& model) {
     if (width > 0) model.keys.integer("attention.sliding_window", width);
     return absl::OkStatus();
   }
+  if (kind == HubWindow::kUniformSwitched) model.config.pass_over("max_window_layers");
   ASSIGN_OR_RETURN(const std::vector<bool> windowed, read_windows(model));
-  const bool switched = kind == HubWindow::kSwitched;
+  const bool switched = kind == HubWindow::kSwitched || kind == HubWindow::kUniformSwitched;
   ASSIGN_OR_RETURN(const bool use, switched ? model.config.boolean_or("use_sliding_window", false)
                                             : absl::StatusOr<bool>(true));
   const bool any = std::ranges::find(windowed, true) != windowed.end();

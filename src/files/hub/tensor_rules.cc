@@ -7,11 +7,12 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/string_map.h"
 
 namespace millrace {
 namespace {
 
-std::string shown(std::string_view name) { return escape_for_log(name.substr(0, 120)); }
+std::string shown_name(std::string_view name) { return escape_for_log(name.substr(0, 120)); }
 
 // A tensor, or some of its elements, on the way.
 struct Made {
@@ -114,7 +115,7 @@ bool add_uses(RuleLists lists, std::string_view name, const StoredTensor& stored
 
 absl::Status not_shaped(const StoredTensor& stored, std::string_view expected) {
   return invalid_argument(
-      "tensor '{}' is {}, but must have {}", shown(stored.name),
+      "tensor '{}' is {}, but must have {}", shown_name(stored.name),
       stored.shape.empty() ? "a single number" : fmt::format("{}", fmt::join(stored.shape, " x ")),
       expected);
 }
@@ -329,7 +330,7 @@ absl::StatusOr<Made> Maker::make(Transform transform) {
 absl::Status check_can_be_read(const StoredTensor& stored) {
   if (!stored.dtype) {
     return unimplemented("tensor '{}' has element type {}, which is not supported",
-                         shown(stored.name), stored.type);
+                         shown_name(stored.name), stored.type);
   }
   constexpr size_t kRankMax = 3;
   if (stored.shape.size() > kRankMax || stored.bytes == 0) {
@@ -338,18 +339,20 @@ absl::Status check_can_be_read(const StoredTensor& stored) {
   return absl::OkStatus();
 }
 
+using StoredByName = StringViewMap<const StoredTensor*>;
+
 bool is_mxfp4(Transform transform) {
   return transform == Transform::kMxfp4 || transform == Transform::kMxfp4EvenRows ||
          transform == Transform::kMxfp4OddRows;
 }
 
-absl::StatusOr<NamedTensor> make_mxfp4(const Use& use, std::span<const StoredTensor> all) {
+absl::StatusOr<NamedTensor> make_mxfp4(const Use& use, const StoredByName& all) {
   constexpr std::string_view kBlocks = "_blocks";
   const std::string& name = use.stored->name;
   const std::string partner = name.substr(0, name.size() - kBlocks.size()) + "_scales";
-  const auto scales = std::ranges::find(all, partner, &StoredTensor::name);
-  if (scales == all.end()) return not_found("tensor '{}' is missing", shown(partner));
-  ASSIGN_OR_RETURN(Made made, Maker(*use.stored, {}).make_mxfp4(*scales, use.transform));
+  const auto scales = all.find(partner);
+  if (scales == all.end()) return not_found("tensor '{}' is missing", shown_name(partner));
+  ASSIGN_OR_RETURN(Made made, Maker(*use.stored, {}).make_mxfp4(*scales->second, use.transform));
   NamedTensor tensor = {.name = use.name};
   tensor.layout = {DType::kMXFP4, 3, {made.shape[0], made.shape[1], made.shape[2], 1}};
   tensor.parts = std::move(made.parts);
@@ -357,8 +360,8 @@ absl::StatusOr<NamedTensor> make_mxfp4(const Use& use, std::span<const StoredTen
 }
 
 // uses: all that make one tensor, in the order of experts.
-absl::StatusOr<NamedTensor> make_tensor(std::span<const Use> uses,
-                                        std::span<const StoredTensor> all, const HubShape& shape) {
+absl::StatusOr<NamedTensor> make_tensor(std::span<const Use> uses, const StoredByName& all,
+                                        const HubShape& shape) {
   if (uses.size() == 1 && is_mxfp4(uses[0].transform)) return make_mxfp4(uses[0], all);
   NamedTensor tensor = {.name = uses[0].name};
   const StoredTensor& first = *uses[0].stored;
@@ -368,16 +371,16 @@ absl::StatusOr<NamedTensor> make_tensor(std::span<const Use> uses,
     RETURN_IF_ERROR(check_can_be_read(stored));
     const bool is_stacked = uses[i].numbers.expert >= 0;
     if (uses.size() > 1 && !is_stacked) {
-      return invalid_argument("tensors '{}' and '{}' are the same of the model", shown(first.name),
-                              shown(stored.name));
+      return invalid_argument("tensors '{}' and '{}' are the same of the model",
+                              shown_name(first.name), shown_name(stored.name));
     }
     if (is_stacked && uses[i].numbers.expert != static_cast<int64_t>(i)) {
       return invalid_argument("tensor '{}' is of number {}, but number {} is missing",
-                              shown(stored.name), uses[i].numbers.expert, i);
+                              shown_name(stored.name), uses[i].numbers.expert, i);
     }
     if (stored.shape != first.shape || stored.dtype != first.dtype) {
-      return invalid_argument("tensors '{}' and '{}' differ in shape or type", shown(first.name),
-                              shown(stored.name));
+      return invalid_argument("tensors '{}' and '{}' differ in shape or type",
+                              shown_name(first.name), shown_name(stored.name));
     }
     ASSIGN_OR_RETURN(Made made, Maker(stored, shape).make(uses[i].transform));
     std::ranges::move(made.parts, std::back_inserter(tensor.parts));
@@ -419,19 +422,21 @@ absl::StatusOr<std::vector<NamedTensor>> apply_rules(std::span<const StoredTenso
         add_uses(lists, "transformer." + tensor.name, tensor, uses)) {
       if (uses.back().numbers.layer < shape.layers) continue;
       return invalid_argument("tensor '{}' is of layer {}, but config.json says {} layers",
-                              shown(tensor.name), uses.back().numbers.layer, shape.layers);
+                              shown_name(tensor.name), uses.back().numbers.layer, shape.layers);
     }
     return unimplemented(
         "tensor '{}': Millrace does not know it, and it may change the model's answers",
-        shown(tensor.name));
+        shown_name(tensor.name));
   }
   std::erase_if(uses, [](const Use& use) { return use.transform == Transform::kNone; });
   std::ranges::sort(uses, {}, &Use::order);
+  StoredByName by_name;
+  for (const StoredTensor& tensor : stored) by_name.emplace(tensor.name, &tensor);
   std::vector<NamedTensor> tensors;
   for (size_t begin = 0, end = 0; begin < uses.size(); begin = end) {
     while (end < uses.size() && uses[end].name == uses[begin].name) ++end;
     ASSIGN_OR_RETURN(tensors.emplace_back(),
-                     make_tensor(std::span(uses).subspan(begin, end - begin), stored, shape));
+                     make_tensor(std::span(uses).subspan(begin, end - begin), by_name, shape));
   }
   return tensors;
 }

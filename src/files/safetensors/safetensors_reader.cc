@@ -171,9 +171,4 @@ absl::StatusOr<std::vector<StoredTensor>> read_safetensors(CheckpointFile& file)
   return tensors;
 }
 
-bool begins_like_safetensors(std::string_view start) {
-  return start.size() >= 9 && start[8] == '{' &&
-         start.substr(4, 4) == std::string_view("\0\0\0\0", 4);
-}
-
 }  // namespace millrace

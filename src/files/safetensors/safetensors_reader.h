@@ -29,7 +29,4 @@ struct StoredTensor {
 // INVALID_ARGUMENT names the tensor at fault.
 absl::StatusOr<std::vector<StoredTensor>> read_safetensors(CheckpointFile& file);
 
-// Whether a file begins as such files do. `start`: at least its first 9 bytes.
-bool begins_like_safetensors(std::string_view start);
-
 }  // namespace millrace

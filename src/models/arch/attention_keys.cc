@@ -48,16 +48,18 @@ absl::Status read_heads(ArchReader& keys, int64_t width, AttentionSpec& spec) {
   return absl::OkStatus();
 }
 
-// 0: none of the layers has one.
+// 0: none of the layers has one. It may be longer than the context.
 absl::StatusOr<int32_t> read_window(ArchReader& keys, const DecoderTraits& traits,
                                     int32_t context_max) {
   constexpr std::string_view kKey = "attention.sliding_window";
+  constexpr std::string_view kPattern = "attention.sliding_window_pattern";
   ASSIGN_OR_RETURN(const int64_t window, keys.integer_or(kKey, 0, kWindowMax, traits.window));
-  if (window == 0 || window >= context_max) {
-    keys.pass_over("attention.sliding_window_pattern");
+  if (window == 0) {
+    keys.pass_over(kPattern);
     return 0;
   }
-  if (traits.window_period < 0 && !keys.has("attention.sliding_window_pattern")) {
+  if (traits.window_period < 0 && !keys.has(kPattern)) {
+    if (window >= context_max) return 0;
     return unimplemented("key '{}': sliding windows are not known of this architecture",
                          keys.name(kKey));
   }
@@ -157,13 +159,12 @@ absl::StatusOr<std::vector<bool>> read_windowed_layers(ArchReader& keys,
 }
 
 absl::StatusOr<std::vector<bool>> read_rotated_layers(ArchReader& keys, const DecoderTraits& traits,
-                                                      const std::vector<bool>& windowed) {
+                                                      const std::vector<bool>& windowed,
+                                                      int32_t window) {
   const int64_t layers = std::ssize(windowed);
   if (!traits.rope) return std::vector<bool>(windowed.size(), false);
   if (keys.has("attention.rope_pattern")) return keys.booleans("attention.rope_pattern", layers);
-  if (traits.rotates_windowed_only && std::ranges::find(windowed, true) != windowed.end()) {
-    return windowed;
-  }
+  if (traits.rotates_windowed_only && window > 0) return windowed;
   std::vector<bool> rotated(windowed.size(), true);
   for (int64_t layer = 0; layer < layers && traits.unrotated_period > 0; ++layer) {
     rotated[static_cast<size_t>(layer)] = (layer + 1) % traits.unrotated_period != 0;

@@ -16,9 +16,10 @@ absl::StatusOr<AttentionSpec> read_attention(ArchReader& keys, const DecoderTrai
 absl::StatusOr<std::vector<bool>> read_windowed_layers(ArchReader& keys,
                                                        const DecoderTraits& traits, int64_t layers,
                                                        int32_t window);
-// Which of them rotate queries and keys.
+// Which of them rotate queries and keys, where those with a window have this one.
 absl::StatusOr<std::vector<bool>> read_rotated_layers(ArchReader& keys, const DecoderTraits& traits,
-                                                      const std::vector<bool>& windowed);
+                                                      const std::vector<bool>& windowed,
+                                                      int32_t window);
 
 // A norm that the file has tensors for, or none.
 NormSpec norm_at(const ArchReader& keys, NormSpec::Kind kind, std::string_view name, float epsilon);

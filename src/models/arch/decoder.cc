@@ -192,7 +192,8 @@ absl::Status read_layers(ArchReader& keys, const DecoderTraits& traits, int64_t 
   ASSIGN_OR_RETURN(const AttentionSpec attention, read_attention(keys, traits, model));
   ASSIGN_OR_RETURN(const std::vector<bool> windowed,
                    read_windowed_layers(keys, traits, layers, attention.window));
-  ASSIGN_OR_RETURN(const std::vector<bool> rotated, read_rotated_layers(keys, traits, windowed));
+  ASSIGN_OR_RETURN(const std::vector<bool> rotated,
+                   read_rotated_layers(keys, traits, windowed, attention.window));
   RopeSpec rope, local_rope;
   if (traits.rope) {
     ASSIGN_OR_RETURN(rope, read_rope(keys, traits, attention.head_dim, model.context_max));
@@ -204,7 +205,7 @@ absl::Status read_layers(ArchReader& keys, const DecoderTraits& traits, int64_t 
   const LayerNorms norms = read_layer_norms(keys, traits, model);
   for (size_t layer = 0; layer < windowed.size(); ++layer) {
     AttentionSpec own = attention;
-    if (!windowed[layer]) own.window = 0;
+    if (!windowed[layer] || own.window >= model.context_max) own.window = 0;
     if (rotated[layer]) own.rope = windowed[layer] ? local_rope : rope;
     model.layers.push_back(
         assemble(norms, traits, own, networks[layer], scale == 0 ? 1 : static_cast<float>(scale)));

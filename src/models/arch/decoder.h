@@ -31,8 +31,8 @@ struct DecoderTraits {
 
   bool rope = true;
   ops::Rope::Pairs pairs = ops::Rope::Pairs::kHalves;
-  // Which layers rotate: those with a window where there are any (Cohere 2, EXAONE 4), all but
-  // every n-th (SmolLM 3), or all.
+  // Which layers rotate: those with a window where the file says how long it is (Cohere 2,
+  // EXAONE 4), all but every n-th (SmolLM 3), or all.
   bool rotates_windowed_only = false;
   int32_t unrotated_period = 0;
   // Of layers with a window: a rope of their own with this base unless a key says another, without

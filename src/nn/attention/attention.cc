@@ -45,10 +45,10 @@ absl::Status Attention::load_norms(Weights& weights) {
     return absl::OkStatus();
   }
   const bool each = scope == QueryKeyNormSpec::Scope::kEachHead;
-  const int64_t query_size = each ? spec_.query_width() : spec_.head_dim;
-  const int64_t key_size = each ? spec_.kv_width() : spec_.head_dim;
-  ASSIGN_OR_RETURN(head_norms_.query, load_norm(query, query_size, weights));
-  ASSIGN_OR_RETURN(head_norms_.key, load_norm(key, key_size, weights));
+  const int64_t query_norms = each ? spec_.heads : 1;
+  const int64_t key_norms = each ? spec_.kv_heads : 1;
+  ASSIGN_OR_RETURN(head_norms_.query, load_norm(query, spec_.head_dim, weights, query_norms));
+  ASSIGN_OR_RETURN(head_norms_.key, load_norm(key, spec_.head_dim, weights, key_norms));
   head_norms_.place = after_rotation ? ops::HeadNorms::Place::kAfterRotation
                                      : ops::HeadNorms::Place::kBeforeRotation;
   return absl::OkStatus();
