@@ -9,7 +9,8 @@ namespace {
 
 TEST(TextIndex, FindsEveryTextAndNoOther) {
   std::vector<std::string> texts;
-  for (int i = 0; i < 20'000; ++i) texts.push_back(std::string(i % 7 * 5, 'x') + std::to_string(i));
+  for (int i = 0; i < 20'000; ++i)
+    texts.push_back(std::string(static_cast<size_t>(i % 7 * 5), 'x') + std::to_string(i));
   const auto text_of = [&](int32_t number) { return texts[static_cast<size_t>(number)]; };
   TextIndex index(texts.size());
   for (int32_t i = 0; i < std::ssize(texts); ++i) {

@@ -118,6 +118,8 @@ while True:
             self.read_some()
         if self.process.poll() is None:
             raise AssertionError("the program did not end")
+        while self.read_some():  # what it wrote last
+            pass
         return self.process.returncode
 
     def __enter__(self):

@@ -4,7 +4,6 @@
 #include <bit>
 #include <numeric>
 #include <optional>
-#include <ranges>
 #include <span>
 
 #include "files/pack_file.h"
@@ -75,10 +74,9 @@ class Layout {
     plan.layers = reads_of(map_.layers, layers_, stays);
     const std::vector<MemoryRange> parts = parts_of_head(plan.head_part_panels);
     plan.head = reads_of(parts, head_, stays);
-    plan.embedding_stays = std::ranges::all_of(
-        std::views::iota(map_.embedding.begin / segment_bytes_,
-                         (map_.embedding.end + segment_bytes_ - 1) / segment_bytes_),
-        [&](int64_t segment) { return stays[static_cast<size_t>(segment)]; });
+    const auto first = stays.begin() + map_.embedding.begin / segment_bytes_;
+    const auto last = stays.begin() + (map_.embedding.end + segment_bytes_ - 1) / segment_bytes_;
+    plan.embedding_stays = std::find(first, last, false) == last;
     const int64_t most = std::max(most_at_once(plan.layers), most_at_once(plan.head));
     if (most > 0) plan.transient = most + kSegmentsAhead;
     return plan;
