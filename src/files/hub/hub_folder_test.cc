@@ -207,7 +207,7 @@ TEST_F(EditedFolderTest, RopeThatIsStretchedIsSoInEveryArchitecture) {
        {std::tuple("cohere", "command-r", "none"), std::tuple("cohere2", "cohere2", "none"),
         std::tuple("nemotron", "nemotron", "none"), std::tuple("bitnet", "bitnet", "linear")}) {
     take(folder);
-    const auto type_with = [&](std::string_view rope) {
+    const auto type_with = [this, folder = folder, name = name](std::string_view rope) {
       EXPECT_EQ(open_with("\"rope_type\": \"default\"", rope), "opened") << folder;
       const auto opened = Checkpoint::open(folder_.string()).value();
       return std::string(
