@@ -12,6 +12,7 @@ constexpr std::string_view kHarmless[] = {
     "_attn_implementation",
     "_attn_implementation_autoset",
     "_commit_hash",
+    "_model_name_or_path",
     "_name_or_path",
     "_num_labels",
     "n_special",

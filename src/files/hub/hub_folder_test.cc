@@ -138,6 +138,7 @@ class EditedFolderTest : public testing::Test {
 TEST_F(EditedFolderTest, KeysThatMayChangeAnswersAreRefused) {
   EXPECT_EQ(open_with("{", "{"), "opened");
   EXPECT_EQ(open_with(R"("unsloth_version": "1", "some_dropout": 0.1)"), "opened");
+  EXPECT_EQ(open_with(R"("_model_name_or_path": "SmolLM2")"), "opened");  // made from a GGUF file
   EXPECT_EQ(open_with(R"("another_thing": null)"), "opened");
   EXPECT_THAT(open_with(R"("another_thing": 1)"),
               HasSubstr("config.json: another_thing is not known, and may change the model's"));
