@@ -11,7 +11,7 @@ namespace millrace {
 namespace {
 
 // Between two looks at whether to stop.
-constexpr int64_t kPieceBytes = 64 * kPackChunkBytes;
+constexpr int64_t kWrittenAtOnce = 64 * kPackChunkBytes;
 
 }  // namespace
 
@@ -34,9 +34,9 @@ void PackSaver::start(PackWriter writer, std::span<const std::byte> packed) {
 }
 
 absl::Status PackSaver::write(PackWriter& writer, std::span<const std::byte> packed) const {
-  for (int64_t at = 0; at < std::ssize(packed); at += kPieceBytes) {
+  for (int64_t at = 0; at < std::ssize(packed); at += kWrittenAtOnce) {
     if (stop_) return absl::OkStatus();
-    const int64_t bytes = std::min(kPieceBytes, std::ssize(packed) - at);
+    const int64_t bytes = std::min(kWrittenAtOnce, std::ssize(packed) - at);
     RETURN_IF_ERROR(
         writer.add(packed.subspan(static_cast<size_t>(at), static_cast<size_t>(bytes))));
   }
