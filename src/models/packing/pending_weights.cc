@@ -10,7 +10,7 @@ namespace {
 
 // Large enough for a disk, and a few huge pages, so that threads which share the work do not share
 // pages.
-constexpr int64_t kPieceBytes = int64_t{4} << 20;
+constexpr int64_t kSharedReadBytes = int64_t{4} << 20;
 
 }  // namespace
 
@@ -28,9 +28,9 @@ PendingWeights::~PendingWeights() {
 
 void PendingWeights::read_pieces() {
   while (!stop_) {
-    const int64_t begin = next_piece_++ * kPieceBytes;
+    const int64_t begin = next_piece_++ * kSharedReadBytes;
     if (begin >= pack_.bytes()) return;
-    const int64_t bytes = std::min(kPieceBytes, pack_.bytes() - begin);
+    const int64_t bytes = std::min(kSharedReadBytes, pack_.bytes() - begin);
     const absl::Status read =
         pack_.read(begin, memory_.subspan(static_cast<size_t>(begin), static_cast<size_t>(bytes)));
     if (read.ok()) continue;
