@@ -134,6 +134,11 @@ absl::Status read_unscaled(HubModel& model, std::string_view kind) {
   return absl::OkStatus();
 }
 
+absl::Status read_hunyuan(HubModel& model) {
+  RETURN_IF_ERROR(model.config.require("use_rotary_pos_emb", true, "attention without rope"));
+  return model.config.require("use_cla", false, "keys and values shared between layers");
+}
+
 absl::Status read_nemotron(HubModel& model) { return read_unscaled(model, "none"); }
 absl::Status read_bitnet(HubModel& model) { return read_unscaled(model, "linear"); }
 
@@ -192,6 +197,7 @@ constexpr HubArch kLlamaLikeArchs[] = {
      .window = HubWindow::kByLayer,
      .window_period = 2,
      .biases = "attention_bias",
+     .ignored = "sliding_window_size",
      .read = read_gemma,
      .rules = kGemma},
     {.hub = "Gemma3ForCausalLM",
@@ -326,7 +332,9 @@ constexpr HubArch kLlamaLikeArchs[] = {
      .epsilon = 1e-5,
      .biases = "attention_bias|mlp_bias|use_qk_norm",
      .ignored = "attention_head_dim|norm_type|enable_lm_head_fp32|add_classification_head|"
-                "class_num|pool_type|mask_init_id",
+                "class_num|dense_list|pool_type|mask_init_id|im_newline_id|text_start_id|"
+                "text_end_id|cla_share_factor",
+     .read = read_hunyuan,
      .rules = kHunyuan},
     {.hub = "Ernie4_5ForCausalLM|Ernie4_5_ForCausalLM",
      .name = "ernie4_5",

@@ -77,7 +77,8 @@ constexpr std::string_view kHarmless[] = {
 };
 
 // Names end with these where they say what is left out in training alone.
-constexpr std::string_view kHarmlessEndings[] = {"dropout", "_pdrop", "_pdrop_rate"};
+constexpr std::string_view kHarmlessEndings[] = {"dropout", "dropout_prob", "_pdrop",
+                                                 "_pdrop_rate"};
 
 bool is_harmless(std::string_view key) {
   if (std::ranges::find(kHarmless, key) != std::end(kHarmless)) return true;

@@ -137,7 +137,8 @@ class EditedFolderTest : public testing::Test {
 
 TEST_F(EditedFolderTest, KeysThatMayChangeAnswersAreRefused) {
   EXPECT_EQ(open_with("{", "{"), "opened");
-  EXPECT_EQ(open_with(R"("unsloth_version": "1", "some_dropout": 0.1)"), "opened");
+  EXPECT_EQ(open_with(R"("unsloth_version": "1", "some_dropout": 0.1, "hidden_dropout_prob": 0)"),
+            "opened");
   EXPECT_EQ(open_with(R"("_model_name_or_path": "SmolLM2")"), "opened");  // made from a GGUF file
   EXPECT_EQ(open_with(R"("another_thing": null)"), "opened");
   EXPECT_THAT(open_with(R"("another_thing": 1)"),
@@ -201,6 +202,17 @@ TEST_F(EditedFolderTest, TheOlderWayToSayRopeIsReadToo) {
                 R"( "long_factor": [1,2,3,4,5,6,7,8]})");
   EXPECT_NEAR(stretched.metadata().number("llama.rope.scaling.attn_factor").value(),
               std::sqrt(1 + std::log(16) / std::log(64)), 1e-6);
+}
+
+TEST_F(EditedFolderTest, KeysOfPublishedFoldersThatSayNothingArePassedOver) {
+  take("gemma2");
+  EXPECT_EQ(open_with(R"("sliding_window_size": 4096)"), "opened");
+  take("hunyuan");
+  EXPECT_EQ(open_with(R"("cla_share_factor": 2, "use_cla": false, "dense_list": [4096, 0],)"
+                      R"( "im_newline_id": 11, "text_start_id": 6, "text_end_id": 7,)"
+                      R"( "use_rotary_pos_emb": true)"),
+            "opened");
+  EXPECT_THAT(open_with(R"("use_cla": true)"), HasSubstr("use_cla is true: not supported"));
 }
 
 TEST_F(EditedFolderTest, RopeThatIsStretchedIsSoInEveryArchitecture) {
