@@ -15,6 +15,12 @@ constexpr TensorRule kPostNorms[] = {
     {"model.layers.#.post_feedforward_layernorm", "blk.#.post_ffw_norm"},
 };
 
+constexpr TensorRule kGemma1[] = {
+    {"model.layers.#.input_layernorm", "blk.#.attn_norm", Transform::kPlusOne},
+    {"model.layers.#.post_attention_layernorm", "blk.#.ffn_norm", Transform::kPlusOne},
+    {"model.norm", "output_norm", Transform::kPlusOne},
+};
+
 constexpr TensorRule kGemma[] = {
     {"model.layers.#.input_layernorm", "blk.#.attn_norm", Transform::kPlusOne},
     {"model.layers.#.post_attention_layernorm", "blk.#.post_attention_norm", Transform::kPlusOne},
@@ -188,6 +194,14 @@ constexpr HubArch kLlamaLikeArchs[] = {
      .head_dim = 128,
      .window = HubWindow::kSwitched,
      .biases = "attention_bias"},
+    {.hub = "GemmaForCausalLM",
+     .name = "gemma",
+     .activation = "gelu_pytorch_tanh|gelu_new|gelu_fast",
+     .names = {.activation = "hidden_activation|hidden_act"},
+     .tied = true,
+     .head_dim = 256,
+     .biases = "attention_bias",
+     .rules = kGemma1},
     {.hub = "Gemma2ForCausalLM",
      .name = "gemma2",
      .activation = "gelu_pytorch_tanh|gelu_new|gelu_fast",
