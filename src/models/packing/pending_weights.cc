@@ -1,6 +1,7 @@
 #include "models/packing/pending_weights.h"
 
 #include <algorithm>
+#include <sys/resource.h>
 #include <utility>
 
 #include "base/system/signals_blocked.h"
@@ -11,6 +12,7 @@ namespace {
 // Large enough for a disk, and a few huge pages, so that threads which share the work do not share
 // pages.
 constexpr int64_t kReadAtOnce = int64_t{4} << 20;
+constexpr int kPriority = 19;  // the last
 
 }  // namespace
 
@@ -18,7 +20,13 @@ PendingWeights::PendingWeights(PackFile pack, std::span<std::byte> memory, int t
                                Rebuild rebuild)
     : pack_(std::move(pack)), memory_(memory), rebuild_(std::move(rebuild)) {
   const SignalsBlocked blocked;
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { read_pieces(); });
+  for (int i = 0; i < threads; ++i) {
+    threads_.emplace_back([this] {
+      // The rest of the start goes first: it is what a client waits for.
+      ::setpriority(PRIO_PROCESS, 0, kPriority);
+      read_pieces();
+    });
+  }
 }
 
 PendingWeights::~PendingWeights() {
