@@ -22,10 +22,6 @@ class Linear {
   absl::Status load(Weights& weights, const MatrixOrder& order, InputForm form) {
     return load(weights, {&order, 1}, form);
   }
-  absl::Status load(Weights& weights, const MatrixOrder& order, InputForm form,
-                    const VectorOrder& bias) {
-    return load(weights, {&order, 1}, form, {&bias, 1});
-  }
   // The same matrices with another bias or none.
   absl::Status load_tied(const Linear& other, Weights& weights, InputForm form,
                          std::span<const VectorOrder> bias = {});
