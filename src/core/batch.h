@@ -19,11 +19,19 @@ struct SliceHead {
   int32_t write_from = 0;
 };
 
-// Copies the first `tokens` tokens of a block, in every layer of the group, before the forward.
+// Copies the first `tokens` tokens of a block, or a state, in every layer of the group, before the
+// forward.
 struct BlockCopy {
   int32_t group = 0;
   BlockId from, to;
   int32_t tokens = 0;
+};
+
+// After the first `rows` rows of a slice its state is copied into `unit`.
+struct StateSave {
+  int32_t slice = 0;
+  int32_t rows = 0;
+  BlockId unit;
 };
 
 // The parcel between the wings: what to compute in one step. Flat and without pointers, so it can
@@ -34,9 +42,12 @@ struct Batch {
   std::vector<int32_t> positions;  // [rows] in the sequence: for rope, attention and random keys
   std::vector<int32_t>
       slots;  // [rows] where the row is stored: table[slot / block_tokens], slot % block_tokens
-  std::vector<Csr<BlockId>> tables;  // [groups], a row a slice; covers every slot read or written
-  std::vector<int32_t> wants;        // rows whose logits are needed, ascending
+  // [groups], a row a slice: of tokens, a block for every slot read or written, invalid where no
+  // row reads any more; of state, the sequence's unit, which is zero before position 0.
+  std::vector<Csr<BlockId>> tables;
+  std::vector<int32_t> wants;  // rows whose logits are needed, ascending
   std::vector<BlockCopy> copies;
+  std::vector<StateSave> saves;  // by slice, then by rows
 
   int32_t rows() const { return static_cast<int32_t>(tokens.size()); }
   void clear() {
@@ -47,6 +58,7 @@ struct Batch {
     for (Csr<BlockId>& table : tables) table.clear();
     wants.clear();
     copies.clear();
+    saves.clear();
   }
 };
 

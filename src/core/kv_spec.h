@@ -5,11 +5,18 @@
 
 namespace millrace {
 
-// Layers that share one block table.
+enum class KvKind : uint8_t {
+  kTokens,  // something of each token, in blocks
+  kState,   // a state of each sequence, which every row changes
+};
+
+// Layers that share one block table, or whose states are one unit.
 struct KvGroup {
-  int32_t block_tokens = 16;
-  int32_t window = 0;  // keys further back than this are never read; 0: all are
-  int64_t units = 0;   // blocks
+  KvKind kind = KvKind::kTokens;
+  int32_t block_tokens = 16;  // of kTokens, the same in all groups of a model
+  int32_t window = 0;         // tokens further back than this are never read; 0: all are
+  int64_t units = 0;          // blocks or states
+  int64_t unit_bytes = 0;     // of one in all its layers; for reports
 };
 
 // What an executor can hold and take in one step.
