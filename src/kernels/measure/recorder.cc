@@ -246,19 +246,30 @@ void Recorder::rope_and_store(Lane& lane, const ops::AttentionRows& rows,
        [&] { ops_.rope_and_store(lane, rows, rotation, queries, keys, values, cache); });
 }
 
+void Recorder::store_latents(Lane& lane, const ops::AttentionRows& rows, Rows<const float> latents,
+                             const KvLayer& cache) const {
+  const OpSubject subject = {.op = "store_latents",
+                             .format = cache.dtype,
+                             .in = {},
+                             .rows = latents.rows,
+                             .width = latents.width,
+                             .outputs = cache.key_dim};
+  note(lane, subject, 0, 0, [&] { ops_.store_latents(lane, rows, latents, cache); });
+}
+
 void Recorder::attention(Lane& lane, const ops::AttentionRows& rows,
                          const ops::AttentionShape& shape, Rows<const float> queries,
                          const KvLayer& cache, std::span<std::byte> memory, Rows<float> out) const {
-  const int64_t kv_width = int64_t{cache.heads} * cache.head_dim;
+  const int64_t kv_width = kv_shape(cache).elements();
   const OpSubject subject = {.op = "attention",
                              .format = cache.dtype,
                              .in = {},
                              .rows = queries.rows,
-                             .width = 2 * kv_width,
+                             .width = kv_width,
                              .outputs = out.width};
   const SeenKeys seen = seen_keys(rows);
-  const double bytes = as_double(seen.once * 2 * row_bytes(cache.dtype, kv_width));
-  const double operations = 4 * as_double(seen.by_rows * queries.width);
+  const double bytes = as_double(seen.once * row_bytes(cache.dtype, kv_width));
+  const double operations = 2 * as_double(seen.by_rows * (queries.width + out.width));
   note(lane, subject, bytes, operations,
        [&] { ops_.attention(lane, rows, shape, queries, cache, memory, out); });
 }
