@@ -39,6 +39,9 @@ struct AttentionSpec {
   bool output_bias = false;
   std::optional<RopeSpec> rope = std::nullopt;
   QueryKeyNormSpec norms = {};
+  NormSpec value_norm = {};     // of each head (Gemma 4)
+  bool values_are_keys = false;  // values are made as keys are, before norm and rotation (Gemma 4)
+  int32_t shared = -1;           // as KvSpec's: it has queries alone
   NormSpec output_norm = {};  // before the output matrix (BitNet)
   bool sinks = false;         // for each head a score that takes part without a value (gpt-oss)
   float alibi_bias_max = 0;   // ALiBi (Press et al. 2022); 0: none
