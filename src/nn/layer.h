@@ -40,7 +40,7 @@ struct LayerSpec {
   bool output_scale = false;      // a number that multiplies the stream behind the last of them
 };
 
-KvShape kv_shape(const BodySpec& body);
+KvSpec kv_spec(const BodySpec& body, DType cache);
 
 // Calls visit(body) for the body of each branch, in the order in which they run.
 template <typename Layers, typename Visit>

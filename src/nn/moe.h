@@ -37,7 +37,7 @@ struct MoeSpec {
   bool expert_scales = false;  // each expert's output is times a number of its own
   std::optional<PartNormsSpec> part_norms = std::nullopt;
 
-  KvShape kv() const { return {}; }
+  KvSpec kv(DType) const { return {}; }
   std::unique_ptr<Body> make(RopeTable& ropes) const;
 };
 
