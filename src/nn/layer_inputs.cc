@@ -9,8 +9,8 @@ absl::Status LayerInputs::load(const LayerInputsSpec& spec, int64_t vocab, int64
                                Weights& weights) {
   spec_ = spec;
   stream_ = stream;
-  RETURN_IF_ERROR(table_.load(weights, {"per_layer_token_embd", vocab, spec.all_width()},
-                              InputForm::kCompact));
+  RETURN_IF_ERROR(
+      table_.load(weights, {"per_layer_token_embd", vocab, spec.all_width()}, InputForm::kCompact));
   RETURN_IF_ERROR(projection_.load(weights, {"per_layer_model_proj", spec.all_width(), stream},
                                    InputForm::kCompact));
   ASSIGN_OR_RETURN(norm_, load_norm(spec.projection_norm, spec.width, weights));
@@ -29,8 +29,7 @@ int64_t LayerInputs::workspace_bytes(int64_t rows) const {
 }
 
 void LayerInputs::forward(Lane& lane, const Ops& ops, std::span<const TokenId> tokens,
-                          Rows<const float> embedded, std::byte* workspace,
-                          Rows<float> out) const {
+                          Rows<const float> embedded, std::byte* workspace, Rows<float> out) const {
   WorkspaceLayout layout(workspace);
   const Workspace work = lay_out(layout, embedded.rows);
   constexpr float kShare = std::numbers::sqrt2_v<float> / 2;
@@ -81,7 +80,9 @@ void LayerInput::forward(Lane& lane, const BodyContext& context, const Activatio
                                  spec_.input_width, all.stride};
   gate_.forward(lane, ops, in, ops::Store::kSet, work.gates);
   ops.barrier(lane);
-  ops.gate(lane, own, {.kind = ops::ElementFunction::Kind::kActivation, .activation = spec_.function}, work.gates, work.gates);
+  ops.gate(lane, own,
+           {.kind = ops::ElementFunction::Kind::kActivation, .activation = spec_.function},
+           work.gates, work.gates);
   ops.barrier(lane);
   ops.convert(lane, work.gates, work.hidden);
   ops.barrier(lane);

@@ -32,8 +32,8 @@ struct MoeSpec {
   bool biases = false;         // of the experts' matrices
   bool weighs_inputs = false;  // the router's weights are on the experts' inputs, not the outputs
   ops::ActivationFunction function = {};
-  int64_t shared_hidden = 0;  // 0: no shared expert
-  bool shared_gate = false;   // a sigmoid of the input weighs the shared expert
+  int64_t shared_hidden = 0;   // 0: no shared expert
+  bool shared_gate = false;    // a sigmoid of the input weighs the shared expert
   bool expert_scales = false;  // each expert's output is times a number of its own
   std::optional<PartNormsSpec> part_norms = std::nullopt;
 

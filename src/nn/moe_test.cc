@@ -117,8 +117,8 @@ class Reference {
     Doubles routed = normed("ffn_gate_inp.scale", norms.router_epsilon, in);
     for (double& x : routed) x /= std::sqrt(static_cast<double>(spec_.width));
     Doubles sum = normed(norms.after_experts, of_experts(routed, normed(norms.experts, in)));
-    const Doubles shared = normed(norms.after_shared, network("shexp", 0, spec_.shared_hidden,
-                                                              normed(norms.shared, in)));
+    const Doubles shared = normed(
+        norms.after_shared, network("shexp", 0, spec_.shared_hidden, normed(norms.shared, in)));
     for (size_t k = 0; k < sum.size(); ++k) sum[k] += shared[k];
     return sum;
   }

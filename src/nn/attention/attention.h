@@ -53,6 +53,10 @@ struct AttentionSpec {
 
   int64_t query_width() const { return int64_t{heads} * head_dim; }
   int64_t kv_width() const { return int64_t{kv_heads} * head_dim; }
+  bool keeps() const { return shared < 0; }
+  // Of what is made of the stream besides queries.
+  int64_t key_columns() const { return keeps() ? kv_width() : 0; }
+  int64_t value_columns() const { return keeps() && !values_are_keys ? kv_width() : 0; }
   KvShape kv_shape() const {
     return {.heads = kv_heads, .key_dim = head_dim, .value_dim = head_dim};
   }
@@ -74,7 +78,7 @@ class Attention final : public Body {
 
  private:
   struct Workspace {
-    Rows<float> qkv;       // [rows, query_width + 2 * kv_width]
+    Rows<float> qkv;       // [rows, query_width + key_columns + value_columns]
     Rows<float> mixed;     // [rows, query_width]
     Activations mixed_in;  // the same in the form that the output matrix reads
   };
@@ -86,7 +90,7 @@ class Attention final : public Body {
 
   AttentionSpec spec_;
   int32_t rope_ = -1;  // in the model's table
-  Linear qkv_;         // [query_width + 2 * kv_width, width]
+  Linear qkv_;         // [query_width + key_columns + value_columns, width]
   ops::HeadNorms head_norms_;
   std::optional<ops::Norm> query_norm_, key_norm_;  // of all heads together
   std::optional<ops::Norm> output_norm_;

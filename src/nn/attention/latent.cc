@@ -40,9 +40,9 @@ absl::Status Latent::load_low(Weights& weights) {
       {{"attn_q_a.bias", spec_.query_rank}, {"attn_kv_a_mqa.bias", spec_.key_dim()}}};
   const size_t first = has_rank ? 0 : 1;
   // Rounding errors here reach every later token through the cache.
-  RETURN_IF_ERROR(low_.load(weights, std::span(low).subspan(first), InputForm::kExact,
-                            spec_.low_biases ? std::span(bias).subspan(first)
-                                              : std::span<const VectorOrder>()));
+  RETURN_IF_ERROR(low_.load(
+      weights, std::span(low).subspan(first), InputForm::kExact,
+      spec_.low_biases ? std::span(bias).subspan(first) : std::span<const VectorOrder>()));
   if (has_rank) {
     ASSIGN_OR_RETURN(query_norm_, load_norm(spec_.query_norm, spec_.query_rank, weights));
   }

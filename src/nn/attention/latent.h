@@ -61,8 +61,8 @@ class Latent final : public Body {
     Activations query_in;  // [rows, query_rank] normed; without rows where there is none
     Rows<float> plain;     // [rows, heads * plain_dim]
     Activations plain_in;
-    Rows<float> queries;   // [rows, heads * key_dim]
-    Rows<float> mixed;     // [rows, heads * latent_dim]
+    Rows<float> queries;  // [rows, heads * key_dim]
+    Rows<float> mixed;    // [rows, heads * latent_dim]
     Activations mixed_in;
     Rows<float> values;  // [rows, heads * value_dim]
     Activations values_in;
