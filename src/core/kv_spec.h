@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -18,6 +19,18 @@ struct KvGroup {
   int64_t units = 0;          // blocks or states
   int64_t unit_bytes = 0;     // of one in all its layers; for reports
 };
+
+// Units that a sequence of up to `context_max` tokens ever holds at once while steps compute up to
+// `rows_max` of its rows. Behind a window these are the blocks that its last window - 1 tokens and
+// the rows of a step can touch, however they lie in blocks. With rows_max = 1 it is the least with
+// which the sequence can go on.
+inline int64_t blocks_per_sequence(const KvGroup& group, int64_t rows_max, int64_t context_max) {
+  if (group.kind == KvKind::kState) return 1;
+  const int64_t whole = (context_max + group.block_tokens - 1) / group.block_tokens;
+  if (group.window == 0) return whole;
+  const int64_t reach = group.window - 1 + rows_max;  // tokens, in blocks that need not be aligned
+  return std::min(whole, (reach + group.block_tokens - 2) / group.block_tokens + 1);
+}
 
 // What an executor can hold and take in one step.
 struct Capacity {
