@@ -10,18 +10,12 @@ absl::StatusOr<ModelSpec> read_spec(const Checkpoint& checkpoint) {
   RETURN_IF_ERROR(check_is_model(checkpoint));
   ASSIGN_OR_RETURN(ArchReader reader, ArchReader::create(checkpoint));
   const Arch* arch = find_arch(reader.architecture());
-  ASSIGN_OR_RETURN(ModelSpec spec, read_decoder(reader, arch->traits));
+  ASSIGN_OR_RETURN(ModelSpec spec,
+                   arch->read != nullptr ? arch->read(reader) : read_decoder(reader, arch->traits));
   if (arch->adjust != nullptr) RETURN_IF_ERROR(arch->adjust(reader, spec));
   RETURN_IF_ERROR(reader.check_all_read());
   RETURN_IF_ERROR(plan_weights(checkpoint, spec).status());
   return spec;
-}
-
-int64_t kv_token_bytes(const ModelSpec& spec, DType cache) {
-  int64_t bytes = 0;
-  for_each_body(spec.layers,
-                [&](const BodySpec& body) { bytes += kv_shape(body).token_bytes(cache); });
-  return bytes;
 }
 
 }  // namespace millrace

@@ -29,6 +29,7 @@ struct ModelSpec {
   float embedding_scale = 1;
   int64_t learned_positions = 0;  // rows of a table of positions; 0: there is none
   NormSpec embedding_norm;
+  LayerInputsSpec layer_inputs;
   std::vector<LayerSpec> layers;
   NormSpec output_norm;
   bool tied_embeddings = false;  // the head is the embedding
@@ -44,8 +45,5 @@ struct ModelSpec {
 // the architecture or a tensor that nothing reads is UNIMPLEMENTED too, unless it asks for nothing.
 // A file that passes loads, if its weights are numbers.
 absl::StatusOr<ModelSpec> read_spec(const Checkpoint& checkpoint);
-
-// Bytes of cache that one token takes in all layers together.
-int64_t kv_token_bytes(const ModelSpec& spec, DType cache);
 
 }  // namespace millrace

@@ -6,8 +6,8 @@
 
 namespace millrace {
 
-KvShape kv_shape(const BodySpec& body) {
-  return std::visit([](const auto& spec) { return spec.kv(); }, body);
+KvSpec kv_spec(const BodySpec& body, DType cache) {
+  return std::visit([cache](const auto& spec) { return spec.kv(cache); }, body);
 }
 
 Stage::Stage(const StageSpec& spec, int64_t width, RopeTable& ropes) : width_(width) {
@@ -88,6 +88,7 @@ void Stage::forward(Lane& lane, const BodyContext& context, std::span<const KvPl
     const Branch& branch = branches_[i];
     const BodyContext own = {.ops = ops,
                              .ropes = context.ropes,
+                             .layer_inputs = context.layer_inputs,
                              .place = places[i],
                              .workspace = work.rest,
                              .carried = context.carried};

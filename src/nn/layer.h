@@ -10,15 +10,17 @@
 #include <vector>
 
 #include "nn/attention/attention.h"
+#include "nn/attention/latent.h"
 #include "nn/body.h"
 #include "nn/ffn.h"
+#include "nn/layer_inputs.h"
 #include "nn/moe.h"
 #include "nn/norm.h"
 #include "nn/workspace_layout.h"
 
 namespace millrace {
 
-using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec>;
+using BodySpec = std::variant<AttentionSpec, LatentSpec, FfnSpec, MoeSpec, LayerInputSpec>;
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).
 struct BranchSpec {
@@ -35,9 +37,10 @@ inline constexpr size_t kStageBranchesMax = 4;
 
 struct LayerSpec {
   std::vector<StageSpec> stages;  // one after the other
+  bool output_scale = false;      // a number that multiplies the stream behind the last of them
 };
 
-KvShape kv_shape(const BodySpec& body);
+KvSpec kv_spec(const BodySpec& body, DType cache);
 
 // Calls visit(body) for the body of each branch, in the order in which they run.
 template <typename Layers, typename Visit>

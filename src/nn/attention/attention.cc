@@ -21,8 +21,11 @@ std::vector<float> alibi_slopes(int32_t heads, double bias_max) {
 
 }  // namespace
 
-KvShape AttentionSpec::kv() const {
-  return {.heads = kv_heads, .head_dim = head_dim, .pattern = {.window = window, .chunk = chunk}};
+KvSpec AttentionSpec::kv(DType cache) const {
+  return {.token_bytes = kv_token_bytes(cache, kv_shape()),
+          .sequence_bytes = 0,
+          .pattern = {.window = window, .chunk = chunk},
+          .shared = shared};
 }
 
 std::unique_ptr<Body> AttentionSpec::make(RopeTable& ropes) const {
@@ -38,17 +41,24 @@ Attention::Attention(const AttentionSpec& spec, RopeTable& ropes) : spec_(spec) 
 
 absl::Status Attention::load_norms(Weights& weights) {
   const auto& [query, key, scope, after_rotation] = spec_.norms;
+  if (spec_.value_norm) {
+    ASSIGN_OR_RETURN(head_norms_.value, load_norm(spec_.value_norm, spec_.head_dim, weights));
+  }
   if (!query) return absl::OkStatus();
   if (scope == QueryKeyNormSpec::Scope::kAllHeads) {
     ASSIGN_OR_RETURN(query_norm_, load_norm(query, spec_.query_width(), weights));
-    ASSIGN_OR_RETURN(key_norm_, load_norm(key, spec_.kv_width(), weights));
+    if (spec_.keeps()) {
+      ASSIGN_OR_RETURN(key_norm_, load_norm(key, spec_.kv_width(), weights));
+    }
     return absl::OkStatus();
   }
   const bool each = scope == QueryKeyNormSpec::Scope::kEachHead;
   const int64_t query_norms = each ? spec_.heads : 1;
   const int64_t key_norms = each ? spec_.kv_heads : 1;
   ASSIGN_OR_RETURN(head_norms_.query, load_norm(query, spec_.head_dim, weights, query_norms));
-  ASSIGN_OR_RETURN(head_norms_.key, load_norm(key, spec_.head_dim, weights, key_norms));
+  if (spec_.keeps()) {
+    ASSIGN_OR_RETURN(head_norms_.key, load_norm(key, spec_.head_dim, weights, key_norms));
+  }
   head_norms_.place = after_rotation ? ops::HeadNorms::Place::kAfterRotation
                                      : ops::HeadNorms::Place::kBeforeRotation;
   return absl::OkStatus();
@@ -63,8 +73,9 @@ absl::Status Attention::load(Weights& weights) {
                                                 {"attn_v.bias", spec_.kv_width()}}};
   const VectorOrder output_bias = {"attn_output.bias", spec_.width};
   // Rounding errors here reach every later token through the cache.
-  RETURN_IF_ERROR(
-      qkv_.load(weights, qkv, InputForm::kExact, std::span(qkv_bias).first(spec_.biases ? 3 : 0)));
+  const size_t parts = !spec_.keeps() ? 1 : spec_.values_are_keys ? 2 : 3;
+  RETURN_IF_ERROR(qkv_.load(weights, std::span(qkv).first(parts), InputForm::kExact,
+                            std::span(qkv_bias).first(spec_.biases ? parts : 0)));
   RETURN_IF_ERROR(load_norms(weights));
   if (spec_.output_norm) {
     ASSIGN_OR_RETURN(output_norm_, load_norm(spec_.output_norm, spec_.query_width(), weights));
@@ -78,7 +89,8 @@ absl::Status Attention::load(Weights& weights) {
 }
 
 Attention::Workspace Attention::lay_out(WorkspaceLayout& layout, int64_t rows) const {
-  return {.qkv = layout.rows(rows, spec_.query_width() + 2 * spec_.kv_width()),
+  return {.qkv = layout.rows(rows, spec_.query_width() + spec_.key_columns() +
+                                       spec_.value_columns()),
           .mixed = layout.rows(rows, spec_.query_width()),
           .mixed_in = layout.activations(output_.input_forms(), rows, spec_.query_width())};
 }
@@ -111,8 +123,13 @@ ops::Rotation Attention::rotation(const BodyContext& context) const {
   return rotation;
 }
 
+KvLayer Attention::cache_of(const KvPlace& place) const {
+  return kv_layer(place.dtype, spec_.kv_shape(), place.block_tokens, place.bytes.data,
+                  place.bytes.units);
+}
+
 int64_t Attention::carried_bytes(const KvPlace& place, int lanes) const {
-  return ops::attention_memory_bytes(shape(), *place.cache, lanes);
+  return ops::attention_memory_bytes(shape(), cache_of(place), lanes);
 }
 
 void Attention::forward(Lane& lane, const BodyContext& context, const Activations& in,
@@ -123,21 +140,25 @@ void Attention::forward(Lane& lane, const BodyContext& context, const Activation
     return Rows<float>{work.qkv.data + first, work.qkv.rows, width, work.qkv.stride};
   };
   const Rows<float> queries = columns(0, spec_.query_width());
-  const Rows<float> keys = columns(spec_.query_width(), spec_.kv_width());
-  const Rows<float> values = columns(spec_.query_width() + spec_.kv_width(), spec_.kv_width());
-  const auto& [placed_rows, cache] = context.place;
+  const Rows<float> keys = columns(spec_.query_width(), spec_.key_columns());
+  const Rows<float> values =
+      spec_.values_are_keys
+          ? keys
+          : columns(spec_.query_width() + spec_.key_columns(), spec_.value_columns());
+  const ops::AttentionRows& placed = *context.place.rows;
+  const KvLayer cache = cache_of(context.place);
   const Ops& ops = context.ops;
 
   qkv_.forward(lane, ops, in, ops::Store::kSet, work.qkv);
   ops.barrier(lane);
   if (query_norm_) {
     ops.norm_in_place(lane, queries, *query_norm_);
-    ops.norm_in_place(lane, keys, *key_norm_);
+    if (key_norm_) ops.norm_in_place(lane, keys, *key_norm_);
     ops.barrier(lane);
   }
-  ops.rope_and_store(lane, *placed_rows, rotation(context), queries, keys, values, *cache);
+  ops.rope_and_store(lane, placed, rotation(context), queries, keys, values, cache);
   ops.barrier(lane);
-  ops.attention(lane, *placed_rows, shape(), queries, *cache, context.carried, work.mixed);
+  ops.attention(lane, placed, shape(), queries, cache, context.carried, work.mixed);
   ops.barrier(lane);
   if (output_norm_) {
     ops.norm(lane, work.mixed, *output_norm_, work.mixed_in);
