@@ -414,13 +414,29 @@ class LedgerFuzz : public LedgerRig {
       ledger_->preempt(sequence);
     } else if (dice == 7 && ledger_->holds(sequence.id) && sequence.pending() == 1) {
       live_.push_back(&fork(sequence));
-    } else {
-      compute(sequence, 1 + below(7));
+    } else if (compute(sequence, 1 + below(7)).slices.empty()) {
+      preempt_some_for(sequence);
     }
+  }
+
+  // The sequence gets room exactly where it was said to.
+  void preempt_some_for(Sequence& sequence) {
+    std::vector<Sequence*> victims;
+    for (Sequence* other : live_) {
+      if (other != &sequence && ledger_->holds(other->id) && one_in(2)) victims.push_back(other);
+    }
+    UnitCounts spare;
+    for (int32_t g = 0; g < std::ssize(ledger_->groups()); ++g) spare.add(g, below(3));
+    const bool has_room = ledger_->has_room_without(victims, sequence, spare);
+    for (Sequence* victim : victims) ledger_->preempt(*victim);
+    EXPECT_EQ(ledger_->place(sequence, 1, spare) > 0, has_room);
+    (has_room ? made_room_ : made_none_) += 1;
+    ledger_->preempt(sequence);
   }
 
   std::mt19937_64 random_;
   std::vector<Sequence*> live_;
+  int64_t made_room_ = 0, made_none_ = 0;
 };
 
 TEST_F(LedgerFuzz, KeepsItsBooksWhateverComes) {
@@ -435,7 +451,10 @@ TEST_F(LedgerFuzz, KeepsItsBooksWhateverComes) {
     for (const Sequence* sequence : live_) ledger_->release(sequence->id);
     ledger_->check_integrity();
     for (int32_t g = 0; g < std::ssize(ledger_->groups()); ++g) EXPECT_EQ(ledger_->held(g), 0);
+    if (HasFailure()) return;
   }
+  EXPECT_GT(made_room_, 1000);
+  EXPECT_GT(made_none_, 1000);
 }
 
 }  // namespace
