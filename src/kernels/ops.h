@@ -10,6 +10,7 @@
 #include "kernels/attention_ops.h"
 #include "kernels/experts.h"
 #include "kernels/isa.h"
+#include "kernels/recurrent/recurrent_ops.h"
 #include "kernels/row_ops.h"
 #include "quant/packed_matrix.h"
 #include "tensor/view.h"
@@ -65,6 +66,12 @@ class Ops {
   // [out_width] or empty; out: [rows, out_width]. kAdd is the residual connection.
   virtual void linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
                       std::span<const float> bias, Store store, Rows<float> out) const = 0;
+
+  // As linear(), for each head with a matrix of its own: columns [head * in_step, head * in_step +
+  // width) of `in` make those from head * out_step on of `out`, and the others of `out` stay. Where
+  // a product reads `in` as q8 or q16, in_step is a multiple of 32; 0: all heads read the same.
+  virtual void head_linear(Lane& lane, const ExpertMatrix& weights, const Activations& in,
+                           int64_t in_step, int64_t out_step, Rows<float> out) const = 0;
 
   // A feed-forward network's hidden layer of in * gate^T + gate_bias and in * up^T + up_bias, in
   // every form `out` has. in: [rows, width]; out: [rows, hidden].
@@ -128,6 +135,43 @@ class Ops {
   // outputs: [places, width], changed; out: [rows, width].
   virtual void combine(Lane& lane, const Dispatch& dispatch, const Combination& combination,
                        Rows<float> outputs, Store store, Rows<float> out) const = 0;
+
+  // Operations of recurrent units (kernels/recurrent/recurrent_ops.h). in, out: [rows, channels],
+  // apart from each other.
+  virtual void causal_conv(Lane& lane, const StateRows& rows, const StateLayer& states,
+                           const CausalConv& conv, Rows<const float> in, Rows<float> out) const = 0;
+
+  // out = in * function(gates), or function(gates) where `in` has no data; each gate is of width /
+  // gates.width neighbours. in: [rows, width], may be `out`, as may be the gates.
+  virtual void gate(Lane& lane, Rows<const float> in, const ElementFunction& function,
+                    Rows<const float> gates, Rows<float> out) const = 0;
+
+  // out[r][i] = in[r][columns[i]].
+  virtual void gather_columns(Lane& lane, Rows<const float> in, std::span<const int32_t> columns,
+                              Rows<float> out) const = 0;
+
+  // rows = norm of each of `heads` equal parts of a row. The norm's vectors are of a part, the same
+  // for all, or of the whole row.
+  virtual void norm_heads(Lane& lane, Rows<float> rows, int64_t heads, const Norm& norm) const = 0;
+
+  // Rotates each head in place. rows: [rows, any number * head_dim]; rotation: without norms and
+  // temperature.
+  virtual void rotate(Lane& lane, const Rotation& rotation, int64_t head_dim,
+                      Rows<float> rows) const = 0;
+
+  // steps, decays: as wide as `in`, or without data where not wanted.
+  virtual void time_steps(Lane& lane, const TimeSteps& time_steps, Rows<const float> in,
+                          Rows<float> steps, Rows<float> decays) const = 0;
+
+  // out: [rows, heads * value_dim].
+  virtual void matrix_scan(Lane& lane, const StateRows& rows, const StateLayer& states,
+                           const MatrixScan& scan, const MatrixScanRows& in,
+                           Rows<float> out) const = 0;
+
+  // out: [rows, channels].
+  virtual void selective_scan(Lane& lane, const StateRows& rows, const StateLayer& states,
+                              const SelectiveScan& scan, const SelectiveScanRows& in,
+                              Rows<float> out) const = 0;
 };
 
 // The operations on one tier of this CPU's instruction sets (kernels/isa.h).
@@ -151,6 +195,8 @@ class CpuOps final : public Ops {
   void convert(Lane& lane, Rows<const float> in, const Activations& out) const override;
   void linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
               std::span<const float> bias, Store store, Rows<float> out) const override;
+  void head_linear(Lane& lane, const ExpertMatrix& weights, const Activations& in, int64_t in_step,
+                   int64_t out_step, Rows<float> out) const override;
   void hidden(Lane& lane, const Hidden& hidden, const Activations& in,
               const Activations& out) const override;
   void rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> positions,
@@ -175,6 +221,23 @@ class CpuOps final : public Ops {
                      Rows<float> out) const override;
   void combine(Lane& lane, const Dispatch& dispatch, const Combination& combination,
                Rows<float> outputs, Store store, Rows<float> out) const override;
+  void causal_conv(Lane& lane, const StateRows& rows, const StateLayer& states,
+                   const CausalConv& conv, Rows<const float> in, Rows<float> out) const override;
+  void gate(Lane& lane, Rows<const float> in, const ElementFunction& function,
+            Rows<const float> gates, Rows<float> out) const override;
+  void gather_columns(Lane& lane, Rows<const float> in, std::span<const int32_t> columns,
+                      Rows<float> out) const override;
+  void norm_heads(Lane& lane, Rows<float> rows, int64_t heads, const Norm& norm) const override;
+  void rotate(Lane& lane, const Rotation& rotation, int64_t head_dim,
+              Rows<float> rows) const override;
+  void time_steps(Lane& lane, const TimeSteps& time_steps, Rows<const float> in, Rows<float> steps,
+                  Rows<float> decays) const override;
+  void matrix_scan(Lane& lane, const StateRows& rows, const StateLayer& states,
+                   const MatrixScan& scan, const MatrixScanRows& in,
+                   Rows<float> out) const override;
+  void selective_scan(Lane& lane, const StateRows& rows, const StateLayer& states,
+                      const SelectiveScan& scan, const SelectiveScanRows& in,
+                      Rows<float> out) const override;
 
  private:
   const Kernels& kernels_;

@@ -10,15 +10,17 @@
 #include <vector>
 
 #include "nn/attention/attention.h"
+#include "nn/attention/latent.h"
 #include "nn/body.h"
 #include "nn/ffn.h"
+#include "nn/layer_inputs.h"
 #include "nn/moe.h"
 #include "nn/norm.h"
 #include "nn/workspace_layout.h"
 
 namespace millrace {
 
-using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec>;
+using BodySpec = std::variant<AttentionSpec, LatentSpec, FfnSpec, MoeSpec, LayerInputSpec>;
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).
 struct BranchSpec {
@@ -35,6 +37,7 @@ inline constexpr size_t kStageBranchesMax = 4;
 
 struct LayerSpec {
   std::vector<StageSpec> stages;  // one after the other
+  bool output_scale = false;      // a number that multiplies the stream behind the last of them
 };
 
 KvSpec kv_spec(const BodySpec& body, DType cache);

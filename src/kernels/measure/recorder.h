@@ -68,6 +68,8 @@ class Recorder final : public Ops {
   void convert(Lane& lane, Rows<const float> in, const Activations& out) const override;
   void linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
               std::span<const float> bias, ops::Store store, Rows<float> out) const override;
+  void head_linear(Lane& lane, const ops::ExpertMatrix& weights, const Activations& in,
+                   int64_t in_step, int64_t out_step, Rows<float> out) const override;
   void hidden(Lane& lane, const ops::Hidden& hidden, const Activations& in,
               const Activations& out) const override;
   void rope_angles(Lane& lane, const ops::Rope& rope, std::span<const int32_t> positions,
@@ -92,6 +94,25 @@ class Recorder final : public Ops {
                      Rows<float> out) const override;
   void combine(Lane& lane, const ops::Dispatch& dispatch, const ops::Combination& combination,
                Rows<float> outputs, ops::Store store, Rows<float> out) const override;
+  void causal_conv(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                   const ops::CausalConv& conv, Rows<const float> in,
+                   Rows<float> out) const override;
+  void gate(Lane& lane, Rows<const float> in, const ElementFunction& function,
+            Rows<const float> gates, Rows<float> out) const override;
+  void gather_columns(Lane& lane, Rows<const float> in, std::span<const int32_t> columns,
+                      Rows<float> out) const override;
+  void norm_heads(Lane& lane, Rows<float> rows, int64_t heads,
+                  const ops::Norm& norm) const override;
+  void rotate(Lane& lane, const ops::Rotation& rotation, int64_t head_dim,
+              Rows<float> rows) const override;
+  void time_steps(Lane& lane, const ops::TimeSteps& time_steps, Rows<const float> in,
+                  Rows<float> steps, Rows<float> decays) const override;
+  void matrix_scan(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                   const ops::MatrixScan& scan, const ops::MatrixScanRows& in,
+                   Rows<float> out) const override;
+  void selective_scan(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                      const ops::SelectiveScan& scan, const ops::SelectiveScanRows& in,
+                      Rows<float> out) const override;
 
  private:
   struct LaneNotes;
