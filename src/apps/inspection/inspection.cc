@@ -114,11 +114,11 @@ absl::Status note_text(const Checkpoint& checkpoint, const InspectedLoad& load,
 }  // namespace
 
 int64_t CacheNeed::token_bytes() const {
-  int64_t bytes = 0;
+  int64_t sum = 0;
   for (const auto& [group, of_sequence] : groups) {
-    if (group.kind == KvKind::kTokens) bytes += group.unit_bytes / group.block_tokens;
+    if (group.kind == KvKind::kTokens) sum += group.unit_bytes / group.block_tokens;
   }
-  return bytes;
+  return sum;
 }
 
 absl::StatusOr<Inspection> inspect(const Checkpoint& checkpoint, const InspectedLoad& load) {
