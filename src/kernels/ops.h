@@ -10,6 +10,7 @@
 #include "kernels/attention_ops.h"
 #include "kernels/experts.h"
 #include "kernels/isa.h"
+#include "kernels/recurrent/recurrent_ops.h"
 #include "kernels/row_ops.h"
 #include "quant/packed_matrix.h"
 #include "tensor/view.h"
@@ -78,17 +79,23 @@ class Ops {
 
   // Norms and rotates the queries in place and the keys on their way into the cache; stores keys
   // and values at their slots, rounded to the cache's type. queries: [rows, query_heads *
-  // head_dim]; keys, values: [rows, heads * head_dim], of width 0 where another layer stores them.
+  // key_dim]; keys: [rows, heads * key_dim]; values: [rows, heads * value_dim]; both of width 0
+  // where another layer stores them.
   virtual void rope_and_store(Lane& lane, const AttentionRows& rows, const Rotation& rotation,
                               Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                               const KvLayer& cache) const = 0;
+  // Stores latents (tensor/kv_layer.h) at their rows' slots, rounded to the cache's type. latents:
+  // [rows, key_dim].
+  virtual void store_latents(Lane& lane, const AttentionRows& rows, Rows<const float> latents,
+                             const KvLayer& cache) const = 0;
 
   // Attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): tiles of 32 keys
   // anchored at position 0, splits of 512 keys merged in ascending order, whatever the blocks. Keys
   // outside a row's ranges count as zero with V read as zero; a tile that a row does not read is
   // skipped.
   // memory: aligned to 64 bytes, zero when first used, then the ops' own; one serves every layer,
-  // with a barrier between two calls. out: [rows, query_heads * head_dim].
+  // with a barrier between two calls. queries: [rows, query_heads * key_dim]; out: [rows,
+  // query_heads * value_dim].
   virtual void attention(Lane& lane, const AttentionRows& rows, const AttentionShape& shape,
                          Rows<const float> queries, const KvLayer& cache,
                          std::span<std::byte> memory, Rows<float> out) const = 0;
@@ -122,6 +129,43 @@ class Ops {
   // outputs: [places, width], changed; out: [rows, width].
   virtual void combine(Lane& lane, const Dispatch& dispatch, const Combination& combination,
                        Rows<float> outputs, Store store, Rows<float> out) const = 0;
+
+  // Operations of recurrent units (kernels/recurrent/recurrent_ops.h). in, out: [rows, channels],
+  // apart from each other.
+  virtual void causal_conv(Lane& lane, const StateRows& rows, const StateLayer& states,
+                           const CausalConv& conv, Rows<const float> in, Rows<float> out) const = 0;
+
+  // out = in * function(gates), or function(gates) where `in` has no data; each gate is of width /
+  // gates.width neighbours. in: [rows, width], may be `out`, as may be the gates.
+  virtual void gate(Lane& lane, Rows<const float> in, const ElementFunction& function,
+                    Rows<const float> gates, Rows<float> out) const = 0;
+
+  // out[r][i] = in[r][columns[i]].
+  virtual void gather_columns(Lane& lane, Rows<const float> in, std::span<const int32_t> columns,
+                              Rows<float> out) const = 0;
+
+  // rows = norm of each of `heads` equal parts of a row. The norm's vectors are of a part, the same
+  // for all, or of the whole row.
+  virtual void norm_heads(Lane& lane, Rows<float> rows, int64_t heads, const Norm& norm) const = 0;
+
+  // Rotates each head in place. rows: [rows, any number * head_dim]; rotation: without norms and
+  // temperature.
+  virtual void rotate(Lane& lane, const Rotation& rotation, int64_t head_dim,
+                      Rows<float> rows) const = 0;
+
+  // steps, decays: as wide as `in`, or without data where not wanted.
+  virtual void time_steps(Lane& lane, const TimeSteps& time_steps, Rows<const float> in,
+                          Rows<float> steps, Rows<float> decays) const = 0;
+
+  // out: [rows, heads * value_dim].
+  virtual void matrix_scan(Lane& lane, const StateRows& rows, const StateLayer& states,
+                           const MatrixScan& scan, const MatrixScanRows& in,
+                           Rows<float> out) const = 0;
+
+  // out: [rows, channels].
+  virtual void selective_scan(Lane& lane, const StateRows& rows, const StateLayer& states,
+                              const SelectiveScan& scan, const SelectiveScanRows& in,
+                              Rows<float> out) const = 0;
 };
 
 // The operations on one tier of this CPU's instruction sets (kernels/isa.h).
@@ -152,6 +196,8 @@ class CpuOps final : public Ops {
   void rope_and_store(Lane& lane, const AttentionRows& rows, const Rotation& rotation,
                       Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                       const KvLayer& cache) const override;
+  void store_latents(Lane& lane, const AttentionRows& rows, Rows<const float> latents,
+                     const KvLayer& cache) const override;
   void attention(Lane& lane, const AttentionRows& rows, const AttentionShape& shape,
                  Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
                  Rows<float> out) const override;
@@ -167,6 +213,23 @@ class CpuOps final : public Ops {
                      Rows<float> out) const override;
   void combine(Lane& lane, const Dispatch& dispatch, const Combination& combination,
                Rows<float> outputs, Store store, Rows<float> out) const override;
+  void causal_conv(Lane& lane, const StateRows& rows, const StateLayer& states,
+                   const CausalConv& conv, Rows<const float> in, Rows<float> out) const override;
+  void gate(Lane& lane, Rows<const float> in, const ElementFunction& function,
+            Rows<const float> gates, Rows<float> out) const override;
+  void gather_columns(Lane& lane, Rows<const float> in, std::span<const int32_t> columns,
+                      Rows<float> out) const override;
+  void norm_heads(Lane& lane, Rows<float> rows, int64_t heads, const Norm& norm) const override;
+  void rotate(Lane& lane, const Rotation& rotation, int64_t head_dim,
+              Rows<float> rows) const override;
+  void time_steps(Lane& lane, const TimeSteps& time_steps, Rows<const float> in, Rows<float> steps,
+                  Rows<float> decays) const override;
+  void matrix_scan(Lane& lane, const StateRows& rows, const StateLayer& states,
+                   const MatrixScan& scan, const MatrixScanRows& in,
+                   Rows<float> out) const override;
+  void selective_scan(Lane& lane, const StateRows& rows, const StateLayer& states,
+                      const SelectiveScan& scan, const SelectiveScanRows& in,
+                      Rows<float> out) const override;
 
  private:
   const Kernels& kernels_;

@@ -75,6 +75,8 @@ class Recorder final : public Ops {
   void rope_and_store(Lane& lane, const ops::AttentionRows& rows, const ops::Rotation& rotation,
                       Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                       const KvLayer& cache) const override;
+  void store_latents(Lane& lane, const ops::AttentionRows& rows, Rows<const float> latents,
+                     const KvLayer& cache) const override;
   void attention(Lane& lane, const ops::AttentionRows& rows, const ops::AttentionShape& shape,
                  Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
                  Rows<float> out) const override;
@@ -90,6 +92,25 @@ class Recorder final : public Ops {
                      Rows<float> out) const override;
   void combine(Lane& lane, const ops::Dispatch& dispatch, const ops::Combination& combination,
                Rows<float> outputs, ops::Store store, Rows<float> out) const override;
+  void causal_conv(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                   const ops::CausalConv& conv, Rows<const float> in,
+                   Rows<float> out) const override;
+  void gate(Lane& lane, Rows<const float> in, const ElementFunction& function,
+            Rows<const float> gates, Rows<float> out) const override;
+  void gather_columns(Lane& lane, Rows<const float> in, std::span<const int32_t> columns,
+                      Rows<float> out) const override;
+  void norm_heads(Lane& lane, Rows<float> rows, int64_t heads,
+                  const ops::Norm& norm) const override;
+  void rotate(Lane& lane, const ops::Rotation& rotation, int64_t head_dim,
+              Rows<float> rows) const override;
+  void time_steps(Lane& lane, const ops::TimeSteps& time_steps, Rows<const float> in,
+                  Rows<float> steps, Rows<float> decays) const override;
+  void matrix_scan(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                   const ops::MatrixScan& scan, const ops::MatrixScanRows& in,
+                   Rows<float> out) const override;
+  void selective_scan(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                      const ops::SelectiveScan& scan, const ops::SelectiveScanRows& in,
+                      Rows<float> out) const override;
 
  private:
   struct LaneNotes;
