@@ -1,6 +1,7 @@
+#include "nn/recurrent/short_conv.h"
+
 #include "models/arch/arch.h"
 #include "models/arch/known/recurrent/recurrent_keys.h"
-#include "nn/recurrent/short_conv.h"
 
 namespace millrace {
 namespace {
@@ -22,7 +23,7 @@ absl::StatusOr<LayerParts> short_conv_parts(ArchReader& keys, const ModelSpec& m
 
 // LFM2 and LFM3 (Liquid AI 2025): gated short convolutions, and some layers of attention; those of
 // LFM3 have gates, norms behind each body, and in part windows.
-std::span<const Arch> short_conv_archs_known() {
+std::span<const Arch> known_short_conv_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "lfm2",
        .models = "LFM2",
