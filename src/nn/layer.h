@@ -14,11 +14,17 @@
 #include "nn/ffn.h"
 #include "nn/moe.h"
 #include "nn/norm.h"
+#include "nn/recurrent/delta_net.h"
+#include "nn/recurrent/linear_attention.h"
+#include "nn/recurrent/mamba.h"
+#include "nn/recurrent/mamba2.h"
+#include "nn/recurrent/short_conv.h"
 #include "nn/workspace_layout.h"
 
 namespace millrace {
 
-using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec>;
+using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec, MambaSpec, Mamba2Spec, DeltaNetSpec,
+                              LinearAttentionSpec, ShortConvSpec>;
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).
 struct BranchSpec {
