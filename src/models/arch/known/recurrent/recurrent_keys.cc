@@ -12,11 +12,11 @@ constexpr int64_t kInnerMax = 1 << 20;
 constexpr int64_t kHeadsMax = 1 << 16;
 
 absl::StatusOr<int64_t> read_kernel(ArchReader& keys) {
-  return keys.integer("ssm.conv_kernel", 1, ops::kConvKernelMax);
+  return keys.integer("ssm.conv_kernel", 1, kConvKernelMax);
 }
 
 absl::StatusOr<int64_t> read_state(ArchReader& keys) {
-  return keys.integer("ssm.state_size", 1, ops::kStateRowsMax);
+  return keys.integer("ssm.state_size", 1, kStateRowsMax);
 }
 
 // Of `what` channels, heads or groups, into equal parts.

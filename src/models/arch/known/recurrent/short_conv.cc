@@ -8,7 +8,7 @@ namespace {
 
 absl::StatusOr<LayerParts> short_conv_parts(ArchReader& keys, const ModelSpec& model,
                                             int64_t layer) {
-  ASSIGN_OR_RETURN(const int64_t kernel, keys.integer("shortconv.l_cache", 1, ops::kConvKernelMax));
+  ASSIGN_OR_RETURN(const int64_t kernel, keys.integer("shortconv.l_cache", 1, kConvKernelMax));
   ASSIGN_OR_RETURN(const bool attention, has_key_heads(keys, layer));
   if (attention) return LayerParts{};
   const int64_t first = keys.first_layer_with("shortconv.in_proj.weight");
