@@ -163,6 +163,31 @@ TEST(RouteTest, ChoosesInTheBestGroups) {
   }
 }
 
+// DeepSeek-V2: softmax, and the group of the best expert, though two others together are better.
+TEST(RouteTest, AGroupMayBeAsGoodAsItsBestExpert) {
+  Routing routing{.chosen = 2, .groups = 2, .groups_chosen = 1, .groups_by_two = false};
+  const Floats logits = {3, -2, -2, 2.5F, 2.5F, 0};
+  EXPECT_EQ(routed(routing, logits, 1).experts_of(0), (std::vector<int32_t>{0, 1}));
+  routing.groups_by_two = true;
+  EXPECT_EQ(routed(routing, logits, 1).experts_of(0), (std::vector<int32_t>{3, 4}));
+}
+
+// Gemma 4.
+TEST(RouteTest, ExpertsMayHaveScalesOfTheirOwn) {
+  const Floats logits = random_floats(kRouted * kExperts, 8);
+  const Floats scales = random_floats(kExperts, 9);
+  Routing routing{.chosen = 4, .renormalise = true};
+  const Routed plain = routed(routing, logits, kRouted);
+  routing.expert_scales = scales;
+  const Routed scaled = routed(routing, logits, kRouted);
+  for (int64_t row = 0; row < kRouted; ++row) {
+    EXPECT_EQ(scaled.experts_of(row), plain.experts_of(row));
+    std::vector<double> expected = as_doubles(plain.weights_of(row));
+    for (size_t i = 0; i < 4; ++i) expected[i] *= scales[at(plain.experts_of(row)[i])];
+    expect_weights(scaled.weights_of(row), expected);
+  }
+}
+
 TEST(RouteTest, SparsemixerWeighsEachByItsOwnSoftmax) {
   const Routing routing{.score = Routing::Score::kSparsemixer, .chosen = 2, .threshold = 0.02F};
   const Routed result = routed(routing,
@@ -356,6 +381,40 @@ TEST_P(ExpertsTest, ARowHasTheBitsThatItHasAlone) {
           const float* const place = out.data() + result.dispatch.places[i] * outputs_;
           EXPECT_EQ(bits_of({place, at(outputs_)}), bits_of(expected))
               << name_of(forms) << " row " << row << " of " << rows;
+        }
+      }
+    }
+  }
+}
+
+// Each head reads its own columns and writes its own; those between stay.
+TEST_P(ExpertsTest, HeadsHaveTheBitsOfEachMatrixAlone) {
+  const int64_t in_step = is_quantised(type_) ? 96 : 70;
+  const int64_t out_step = hidden_ + 5;
+  for (const int64_t rows : {1, 3, 70}) {
+    const int64_t width = (kCount - 1) * in_step + kWidth;
+    const Floats in = random_floats(rows * width, 14);
+    for (const ActivationForms forms : forms_of(isa_, type_)) {
+      for (const int64_t step : {in_step, int64_t{0}}) {
+        const Placed placed = converted(isa_, forms, in, rows);
+        Floats out(at(rows * kCount * out_step), 7.0F);
+        LanePool(static_cast<int>(rows % 3) + 1).run([&](Lane& lane) {
+          cpu_.head_linear(lane, up_.all, placed.view, step, out_step, rows_of(out, rows));
+        });
+        for (int64_t head = 0; head < kCount; ++head) {
+          Floats columns;
+          for (int64_t row = 0; row < rows; ++row) {
+            const auto first = in.begin() + row * width + head * step;
+            columns.insert(columns.end(), first, first + kWidth);
+          }
+          const Floats expected = linear(isa_, up_.alone[at(head)], forms, columns, rows);
+          for (int64_t row = 0; row < rows; ++row) {
+            const float* const own = out.data() + (row * kCount + head) * out_step;
+            EXPECT_EQ(bits_of({own, at(hidden_)}),
+                      bits_of({expected.data() + row * hidden_, at(hidden_)}))
+                << name_of(forms) << " head " << head << " row " << row;
+            for (int64_t k = hidden_; k < out_step; ++k) EXPECT_EQ(own[k], 7);
+          }
         }
       }
     }

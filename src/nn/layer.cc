@@ -88,6 +88,7 @@ void Stage::forward(Lane& lane, const BodyContext& context, std::span<const KvPl
     const Branch& branch = branches_[i];
     const BodyContext own = {.ops = ops,
                              .ropes = context.ropes,
+                             .layer_inputs = context.layer_inputs,
                              .place = places[i],
                              .workspace = work.rest,
                              .carried = context.carried};

@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "nn/attention/attention.h"
+#include "nn/attention/latent.h"
 #include "nn/body.h"
 #include "nn/ffn.h"
+#include "nn/layer_inputs.h"
 #include "nn/moe.h"
 #include "nn/norm.h"
 #include "nn/recurrent/delta_net.h"
@@ -23,8 +25,9 @@
 
 namespace millrace {
 
-using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec, MambaSpec, Mamba2Spec, DeltaNetSpec,
-                              LinearAttentionSpec, ShortConvSpec>;
+using BodySpec =
+    std::variant<AttentionSpec, LatentSpec, FfnSpec, MoeSpec, LayerInputSpec, MambaSpec, Mamba2Spec,
+                 DeltaNetSpec, LinearAttentionSpec, ShortConvSpec>;
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).
 struct BranchSpec {
@@ -41,6 +44,7 @@ inline constexpr size_t kStageBranchesMax = 4;
 
 struct LayerSpec {
   std::vector<StageSpec> stages;  // one after the other
+  bool output_scale = false;      // a number that multiplies the stream behind the last of them
 };
 
 KvSpec kv_spec(const BodySpec& body, DType cache);

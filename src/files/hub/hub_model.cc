@@ -120,6 +120,9 @@ void HubKeys::booleans(std::string_view key, const std::vector<bool>& values) {
   const std::vector<int64_t> integers(values.begin(), values.end());
   metadata_.set_integers(prefix_ + std::string(key), MetaType::kBool, integers);
 }
+void HubKeys::integers(std::string_view key, std::span<const int64_t> values) {
+  metadata_.set_integers(prefix_ + std::string(key), MetaType::kU32, values);
+}
 void HubKeys::plain_numbers(std::string_view key, std::span<const double> values) {
   metadata_.set_numbers(std::string(key), values);
 }
@@ -155,6 +158,18 @@ absl::Status read_hub_model(HubModel& model) {
   ASSIGN_OR_RETURN(model.tied, config.boolean_or("tie_word_embeddings", model.arch.tied));
   if (model.arch.read != nullptr) RETURN_IF_ERROR(model.arch.read(model));
   return config.check_all_read();
+}
+
+std::span<const HubArch> all_hub_archs() {
+  static const std::vector<HubArch> archs = [] {
+    std::vector<HubArch> all;
+    for (const auto& list :
+         {llama_like_archs(), expert_archs(), other_archs(), recurrent_archs(), latent_archs(), gemma_4_archs()}) {
+      all.insert(all.end(), list.begin(), list.end());
+    }
+    return all;
+  }();
+  return archs;
 }
 
 }  // namespace millrace

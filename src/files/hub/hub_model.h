@@ -31,6 +31,7 @@ class HubKeys {
   void boolean(std::string_view key, bool value);
   void text(std::string_view key, std::string_view value);
   void booleans(std::string_view key, const std::vector<bool>& values);
+  void integers(std::string_view key, std::span<const int64_t> values);
   // Without the architecture's name before it.
   void plain_numbers(std::string_view key, std::span<const double> values);
 
@@ -109,9 +110,15 @@ struct HubModel {
   absl::FunctionRef<absl::StatusOr<double>(std::string_view name)> scalar;
 };
 
+// Of the files in archs/.
 std::span<const HubArch> llama_like_archs();
 std::span<const HubArch> expert_archs();
 std::span<const HubArch> other_archs();
+std::span<const HubArch> recurrent_archs();
+std::span<const HubArch> latent_archs();
+std::span<const HubArch> gemma_4_archs();
+// All of them.
+std::span<const HubArch> all_hub_archs();
 // Names that most architectures share.
 std::span<const TensorRule> shared_rules();
 

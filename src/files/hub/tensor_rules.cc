@@ -165,6 +165,7 @@ class Maker {
   absl::Status half(int64_t which);
   absl::Status swap(int64_t first, int64_t count, int64_t step);
   absl::Status every_other(int64_t first);
+  absl::Status of_latents(bool keys);
 
   const StoredTensor& stored_;
   const HubShape& shape_;
@@ -237,6 +238,24 @@ absl::Status Maker::every_other(int64_t first) {
   const bool is_vector = stored_.shape.size() == 1;
   const int64_t lines = is_vector ? 1 : rows_;
   add(first * size_, 1, {{lines, row_bytes_}, {made_.shape.back(), 2 * size_}});
+  return absl::OkStatus();
+}
+
+absl::Status Maker::of_latents(bool keys) {
+  const int64_t heads = shape_.heads, dim = shape_.plain_dim;
+  const int64_t both = rows_ / heads;
+  if (stored_.shape.size() != 2 || rows_ % heads != 0 || both <= dim) {
+    return not_shaped(
+        stored_, fmt::format("rows of a key of {} and a value for each of {} heads", dim, heads));
+  }
+  const TensorPart::Axis axis = {heads, both * row_bytes_};
+  if (keys) {
+    made_.shape = {heads, width_, dim};
+    add(0, 1, {axis, {width_, size_}, {dim, row_bytes_}});
+  } else {
+    made_.shape = {heads, both - dim, width_};
+    add(dim * row_bytes_, (both - dim) * width_, {axis});
+  }
   return absl::OkStatus();
 }
 
@@ -317,6 +336,12 @@ absl::StatusOr<Made> Maker::make(Transform transform) {
       if (stored_.shape.size() != 2 || rows_ < 3) return not_shaped(stored_, "more than two rows");
       made_.shape[0] = rows_ - 2;
       add(2 * row_bytes_, (rows_ - 2) * width_, {});
+      break;
+    case Transform::kLatentKeys:
+      status = of_latents(true);
+      break;
+    case Transform::kLatentValues:
+      status = of_latents(false);
       break;
     case Transform::kMxfp4:
     case Transform::kMxfp4EvenRows:
@@ -420,7 +445,7 @@ absl::StatusOr<std::vector<NamedTensor>> apply_rules(std::span<const StoredTenso
     if (add_uses(lists, tensor.name, tensor, uses) ||
         add_uses(lists, "model." + tensor.name, tensor, uses) ||
         add_uses(lists, "transformer." + tensor.name, tensor, uses)) {
-      if (uses.back().numbers.layer < shape.layers) continue;
+      if (uses.back().numbers.layer < shape.layers + shape.predictors) continue;
       return invalid_argument("tensor '{}' is of layer {}, but config.json says {} layers",
                               shown_name(tensor.name), uses.back().numbers.layer, shape.layers);
     }
@@ -428,7 +453,9 @@ absl::StatusOr<std::vector<NamedTensor>> apply_rules(std::span<const StoredTenso
         "tensor '{}': Millrace does not know it, and it may change the model's answers",
         shown_name(tensor.name));
   }
-  std::erase_if(uses, [](const Use& use) { return use.transform == Transform::kNone; });
+  std::erase_if(uses, [&](const Use& use) {
+    return use.transform == Transform::kNone || use.numbers.layer >= shape.layers;
+  });
   std::ranges::sort(uses, {}, &Use::order);
   StoredByName by_name;
   for (const StoredTensor& tensor : stored) by_name.emplace(tensor.name, &tensor);

@@ -30,6 +30,8 @@ enum class Transform : uint8_t {
   kEven,  // every other of the last dimension
   kOdd,
   kWithoutTwoRows,  // the first two rows are never used
+  kLatentKeys,      // of rows of a key and a value for each head: [heads, width, plain_dim]
+  kLatentValues,    // likewise: [heads, rows of a value, width]
   kMxfp4,           // NAME_blocks and NAME_scales, in one file: blocks of MXFP4
   kMxfp4EvenRows,   // likewise, every other row
   kMxfp4OddRows,
@@ -51,6 +53,8 @@ struct HubShape {
   int64_t heads = 0;
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
+  int64_t plain_dim = 0;   // of keys that are made of latents, without what rotates
+  int64_t predictors = 0;  // layers behind the last one that are not read
 };
 
 // What GGUF files hold as F32, whatever the rest of a model is: vectors, norms, routers, positions.

@@ -15,7 +15,9 @@ namespace millrace {
 struct Arch {
   std::string_view name;    // general.architecture
   std::string_view models;  // some that have it, for people
-  DecoderTraits traits;
+  DecoderTraits traits = {};
+  // Of an architecture that is no decoder as read_decoder() reads them; null: it is one.
+  absl::StatusOr<ModelSpec> (*read)(ArchReader& keys) = nullptr;
   // Reads what only this architecture has; null: nothing.
   absl::Status (*adjust)(ArchReader& keys, ModelSpec& model) = nullptr;
 };
@@ -31,8 +33,10 @@ std::string arch_names();
 std::span<const Arch> apertus_archs();
 std::span<const Arch> bloom_archs();
 std::span<const Arch> cohere_archs();
+std::span<const Arch> deepseek_archs();
 std::span<const Arch> exaone_archs();
 std::span<const Arch> falcon_archs();
+std::span<const Arch> gemma4_archs();
 std::span<const Arch> gemma_archs();
 std::span<const Arch> glm_archs();
 std::span<const Arch> gpt_archs();

@@ -25,7 +25,7 @@ KvSpec AttentionSpec::kv(DType cache) const {
   return {.token_bytes = kv_token_bytes(cache, kv_shape()),
           .sequence_bytes = 0,
           .pattern = {.window = window, .chunk = chunk},
-          .shared = -1};
+          .shared = shared};
 }
 
 std::unique_ptr<Body> AttentionSpec::make(RopeTable& ropes) const {
@@ -41,17 +41,24 @@ Attention::Attention(const AttentionSpec& spec, RopeTable& ropes) : spec_(spec) 
 
 absl::Status Attention::load_norms(Weights& weights) {
   const auto& [query, key, scope, after_rotation] = spec_.norms;
+  if (spec_.value_norm) {
+    ASSIGN_OR_RETURN(head_norms_.value, load_norm(spec_.value_norm, spec_.head_dim, weights));
+  }
   if (!query) return absl::OkStatus();
   if (scope == QueryKeyNormSpec::Scope::kAllHeads) {
     ASSIGN_OR_RETURN(query_norm_, load_norm(query, spec_.query_width(), weights));
-    ASSIGN_OR_RETURN(key_norm_, load_norm(key, spec_.kv_width(), weights));
+    if (spec_.keeps()) {
+      ASSIGN_OR_RETURN(key_norm_, load_norm(key, spec_.kv_width(), weights));
+    }
     return absl::OkStatus();
   }
   const bool each = scope == QueryKeyNormSpec::Scope::kEachHead;
   const int64_t query_norms = each ? spec_.heads : 1;
   const int64_t key_norms = each ? spec_.kv_heads : 1;
   ASSIGN_OR_RETURN(head_norms_.query, load_norm(query, spec_.head_dim, weights, query_norms));
-  ASSIGN_OR_RETURN(head_norms_.key, load_norm(key, spec_.head_dim, weights, key_norms));
+  if (spec_.keeps()) {
+    ASSIGN_OR_RETURN(head_norms_.key, load_norm(key, spec_.head_dim, weights, key_norms));
+  }
   head_norms_.place = after_rotation ? ops::HeadNorms::Place::kAfterRotation
                                      : ops::HeadNorms::Place::kBeforeRotation;
   return absl::OkStatus();
@@ -66,8 +73,9 @@ absl::Status Attention::load(Weights& weights) {
                                                 {"attn_v.bias", spec_.kv_width()}}};
   const VectorOrder output_bias = {"attn_output.bias", spec_.width};
   // Rounding errors here reach every later token through the cache.
-  RETURN_IF_ERROR(
-      qkv_.load(weights, qkv, InputForm::kExact, std::span(qkv_bias).first(spec_.biases ? 3 : 0)));
+  const size_t parts = !spec_.keeps() ? 1 : spec_.values_are_keys ? 2 : 3;
+  RETURN_IF_ERROR(qkv_.load(weights, std::span(qkv).first(parts), InputForm::kExact,
+                            std::span(qkv_bias).first(spec_.biases ? parts : 0)));
   RETURN_IF_ERROR(load_norms(weights));
   if (spec_.output_norm) {
     ASSIGN_OR_RETURN(output_norm_, load_norm(spec_.output_norm, spec_.query_width(), weights));
@@ -81,7 +89,8 @@ absl::Status Attention::load(Weights& weights) {
 }
 
 Attention::Workspace Attention::lay_out(WorkspaceLayout& layout, int64_t rows) const {
-  return {.qkv = layout.rows(rows, spec_.query_width() + 2 * spec_.kv_width()),
+  return {.qkv = layout.rows(rows, spec_.query_width() + spec_.key_columns() +
+                                       spec_.value_columns()),
           .mixed = layout.rows(rows, spec_.query_width()),
           .mixed_in = layout.activations(output_.input_forms(), rows, spec_.query_width())};
 }
@@ -131,8 +140,11 @@ void Attention::forward(Lane& lane, const BodyContext& context, const Activation
     return Rows<float>{work.qkv.data + first, work.qkv.rows, width, work.qkv.stride};
   };
   const Rows<float> queries = columns(0, spec_.query_width());
-  const Rows<float> keys = columns(spec_.query_width(), spec_.kv_width());
-  const Rows<float> values = columns(spec_.query_width() + spec_.kv_width(), spec_.kv_width());
+  const Rows<float> keys = columns(spec_.query_width(), spec_.key_columns());
+  const Rows<float> values =
+      spec_.values_are_keys
+          ? keys
+          : columns(spec_.query_width() + spec_.key_columns(), spec_.value_columns());
   const ops::AttentionRows& placed = *context.place.rows;
   const KvLayer cache = cache_of(context.place);
   const Ops& ops = context.ops;
@@ -141,7 +153,7 @@ void Attention::forward(Lane& lane, const BodyContext& context, const Activation
   ops.barrier(lane);
   if (query_norm_) {
     ops.norm_in_place(lane, queries, *query_norm_);
-    ops.norm_in_place(lane, keys, *key_norm_);
+    if (key_norm_) ops.norm_in_place(lane, keys, *key_norm_);
     ops.barrier(lane);
   }
   ops.rope_and_store(lane, placed, rotation(context), queries, keys, values, cache);

@@ -40,6 +40,9 @@ struct AttentionSpec {
   bool output_bias = false;
   std::optional<RopeSpec> rope = std::nullopt;
   QueryKeyNormSpec norms = {};
+  NormSpec value_norm = {};     // of each head (Gemma 4)
+  bool values_are_keys = false;  // values are made as keys are, before norm and rotation (Gemma 4)
+  int32_t shared = -1;           // as KvSpec's: it has queries alone
   NormSpec output_norm = {};  // before the output matrix (BitNet)
   bool sinks = false;         // for each head a score that takes part without a value (gpt-oss)
   float alibi_bias_max = 0;   // ALiBi (Press et al. 2022); 0: none
@@ -50,6 +53,10 @@ struct AttentionSpec {
 
   int64_t query_width() const { return int64_t{heads} * head_dim; }
   int64_t kv_width() const { return int64_t{kv_heads} * head_dim; }
+  bool keeps() const { return shared < 0; }
+  // Of what is made of the stream besides queries.
+  int64_t key_columns() const { return keeps() ? kv_width() : 0; }
+  int64_t value_columns() const { return keeps() && !values_are_keys ? kv_width() : 0; }
   KvShape kv_shape() const {
     return {.heads = kv_heads, .key_dim = head_dim, .value_dim = head_dim};
   }
@@ -71,7 +78,7 @@ class Attention final : public Body {
 
  private:
   struct Workspace {
-    Rows<float> qkv;       // [rows, query_width + 2 * kv_width]
+    Rows<float> qkv;       // [rows, query_width + key_columns + value_columns]
     Rows<float> mixed;     // [rows, query_width]
     Activations mixed_in;  // the same in the form that the output matrix reads
   };
@@ -83,7 +90,7 @@ class Attention final : public Body {
 
   AttentionSpec spec_;
   int32_t rope_ = -1;  // in the model's table
-  Linear qkv_;         // [query_width + 2 * kv_width, width]
+  Linear qkv_;         // [query_width + key_columns + value_columns, width]
   ops::HeadNorms head_norms_;
   std::optional<ops::Norm> query_norm_, key_norm_;  // of all heads together
   std::optional<ops::Norm> output_norm_;
