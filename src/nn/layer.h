@@ -16,11 +16,18 @@
 #include "nn/layer_inputs.h"
 #include "nn/moe.h"
 #include "nn/norm.h"
+#include "nn/recurrent/delta_net.h"
+#include "nn/recurrent/linear_attention.h"
+#include "nn/recurrent/mamba.h"
+#include "nn/recurrent/mamba2.h"
+#include "nn/recurrent/short_conv.h"
 #include "nn/workspace_layout.h"
 
 namespace millrace {
 
-using BodySpec = std::variant<AttentionSpec, LatentSpec, FfnSpec, MoeSpec, LayerInputSpec>;
+using BodySpec =
+    std::variant<AttentionSpec, LatentSpec, FfnSpec, MoeSpec, LayerInputSpec, MambaSpec, Mamba2Spec,
+                 DeltaNetSpec, LinearAttentionSpec, ShortConvSpec>;
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).
 struct BranchSpec {
@@ -28,6 +35,8 @@ struct BranchSpec {
   BodySpec body;
   NormSpec post_norm;
   float scale = 1;
+  // Of a branch that is alone in its stage: x = kept_norm * pre_norm(x) + ... (MiniMax).
+  std::optional<float> kept_norm = std::nullopt;
 };
 
 // Branches that all read the stream as it was before the first of them: one, or those that an
@@ -93,7 +102,10 @@ class Stage {
   size_t input_of(const NormSpec& norm);
   Workspace lay_out(WorkspaceLayout& layout, int64_t rows) const;
 
+  void keep_normed(Lane& lane, const Ops& ops, Rows<float> residual) const;
+
   int64_t width_;
+  std::optional<float> kept_norm_;
   std::vector<Input> inputs_;
   std::vector<Branch> branches_;
 };
