@@ -89,10 +89,10 @@ absl::Status Attention::load(Weights& weights) {
 }
 
 Attention::Workspace Attention::lay_out(WorkspaceLayout& layout, int64_t rows) const {
-  return {.qkv = layout.rows(rows, spec_.query_width() + spec_.key_columns() +
-                                       spec_.value_columns()),
-          .mixed = layout.rows(rows, spec_.query_width()),
-          .mixed_in = layout.activations(output_.input_forms(), rows, spec_.query_width())};
+  return {
+      .qkv = layout.rows(rows, spec_.query_width() + spec_.key_columns() + spec_.value_columns()),
+      .mixed = layout.rows(rows, spec_.query_width()),
+      .mixed_in = layout.activations(output_.input_forms(), rows, spec_.query_width())};
 }
 
 int64_t Attention::workspace_bytes(int64_t rows) const {
