@@ -16,11 +16,18 @@
 #include "nn/layer_inputs.h"
 #include "nn/moe.h"
 #include "nn/norm.h"
+#include "nn/recurrent/delta_net.h"
+#include "nn/recurrent/linear_attention.h"
+#include "nn/recurrent/mamba.h"
+#include "nn/recurrent/mamba2.h"
+#include "nn/recurrent/short_conv.h"
 #include "nn/workspace_layout.h"
 
 namespace millrace {
 
-using BodySpec = std::variant<AttentionSpec, LatentSpec, FfnSpec, MoeSpec, LayerInputSpec>;
+using BodySpec =
+    std::variant<AttentionSpec, LatentSpec, FfnSpec, MoeSpec, LayerInputSpec, MambaSpec, Mamba2Spec,
+                 DeltaNetSpec, LinearAttentionSpec, ShortConvSpec>;
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).
 struct BranchSpec {
