@@ -11,6 +11,7 @@ static_assert(millrace::Simd::kLanes == 8);
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
 #include "kernels/generic/rows.inc"
+#include "kernels/generic/rwkv.inc"
 
 namespace millrace {
 
@@ -25,6 +26,7 @@ const Kernels kAvx2Kernels = {
     .scale = scale,
     .convert = convert,
     .attention = &kAvx2Attention,
+    .rwkv = &kRwkv,
     .probes = {.int8 = probe_int8<8>,
                .int8_halves = probe_int8<4>,
                .int8_signed = probe_int8_signed,

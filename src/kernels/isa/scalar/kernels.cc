@@ -292,6 +292,7 @@ const Kernels kScalarKernels = {
     .scale = scale,
     .convert = convert,
     .attention = &kScalarAttention,
+    .rwkv = &kScalarRwkv,
     .probes = {.int8 = probe,
                .int8_halves = probe,
                .int8_signed = probe,
