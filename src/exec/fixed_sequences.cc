@@ -5,22 +5,29 @@
 namespace millrace {
 namespace {
 
-int32_t blocks_of(int32_t tokens, int32_t block_tokens) {
-  return (tokens + block_tokens - 1) / block_tokens;
+// Units that a sequence of so many tokens holds.
+int32_t units_of(const KvGroup& group, int32_t tokens) {
+  if (group.kind == KvKind::kState) return 1;
+  return (tokens + group.block_tokens - 1) / group.block_tokens;
 }
 
 }  // namespace
 
-int64_t FixedSequences::blocks(int32_t sequences, int32_t tokens_max, int32_t block_tokens) {
-  return int64_t{sequences} * blocks_of(tokens_max, block_tokens);
+std::vector<int64_t> FixedSequences::units(std::span<const KvGroup> groups, int32_t sequences,
+                                           int32_t tokens_max) {
+  std::vector<int64_t> units;
+  for (const KvGroup& group : groups) {
+    units.push_back(sequences * int64_t{units_of(group, tokens_max)});
+  }
+  return units;
 }
 
 FixedSequences::FixedSequences(const Capacity& capacity, int32_t tokens_max)
-    : sequences_(capacity.sequences_max) {
-  for (const KvGroup& group : capacity.groups) {
-    CHECK(blocks(sequences_, tokens_max, group.block_tokens) <= group.units,
-          "{} blocks for {} sequences of {} tokens", group.units, sequences_, tokens_max);
-    groups_.push_back({group.block_tokens, blocks_of(tokens_max, group.block_tokens)});
+    : sequences_(capacity.sequences_max), tokens_max_(tokens_max), groups_(capacity.groups) {
+  const std::vector<int64_t> needed = units(groups_, sequences_, tokens_max);
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    CHECK(needed[g] <= groups_[g].units, "{} units for {} sequences of {} tokens", groups_[g].units,
+          sequences_, tokens_max);
   }
   batch_.tables.resize(groups_.size());
 }
@@ -43,11 +50,10 @@ void FixedSequences::add(int32_t sequence, int32_t position, std::span<const Tok
       batch_.wants.push_back(first + i);
     }
   }
+  CHECK(position + rows <= tokens_max_, "position {} is beyond the sequence", position + rows);
   for (size_t g = 0; g < groups_.size(); ++g) {
-    const int32_t used = blocks_of(position + rows, groups_[g].block_tokens);
-    CHECK(used <= groups_[g].blocks, "position {} is beyond the sequence", position + rows);
     // The sequences' blocks are interleaved, as those of requests that grow side by side are.
-    for (int32_t i = 0; i < used; ++i) {
+    for (int32_t i = 0; i < units_of(groups_[g], position + rows); ++i) {
       batch_.tables[g].values.push_back(BlockId{i * sequences_ + sequence});
     }
     batch_.tables[g].close_row();

@@ -14,13 +14,14 @@ namespace millrace {
 enum class SliceWants : uint8_t { kNone, kLast, kAll };
 
 // Batches made by hand, without a ledger: each of `capacity.sequences_max` sequences owns a fixed
-// set of blocks. For evaluation, benches and tests.
+// set of blocks, and the state of its own number. For evaluation, benches and tests.
 class FixedSequences {
  public:
-  // Blocks of each group that so many sequences of up to `tokens_max` tokens need.
-  static int64_t blocks(int32_t sequences, int32_t tokens_max, int32_t block_tokens);
+  // Units of each group that so many sequences of up to `tokens_max` tokens need.
+  static std::vector<int64_t> units(std::span<const KvGroup> groups, int32_t sequences,
+                                    int32_t tokens_max);
 
-  // `capacity` has at least blocks(sequences_max, tokens_max, block_tokens) units in each group.
+  // `capacity` has at least units(groups, sequences_max, tokens_max).
   FixedSequences(const Capacity& capacity, int32_t tokens_max);
 
   void clear() { batch_.clear(); }
@@ -29,13 +30,9 @@ class FixedSequences {
   const Batch& batch() const { return batch_; }
 
  private:
-  struct Group {
-    int32_t block_tokens;
-    int32_t blocks;  // of one sequence
-  };
-
   int32_t sequences_;
-  std::vector<Group> groups_;
+  int32_t tokens_max_;
+  std::vector<KvGroup> groups_;
   Batch batch_;
 };
 

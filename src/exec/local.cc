@@ -5,36 +5,10 @@
 #include <utility>
 
 #include "base/check.h"
+#include "exec/cache_plan.h"
 
 namespace millrace {
 namespace {
-
-// The bodies that keep keys and values, those of one pattern sharing a group, and the groups.
-struct CachePlan {
-  std::vector<KvLayerShape> layers;
-  std::vector<KvGroup> groups;
-  std::vector<ops::CausalPattern> patterns;  // [groups]
-};
-
-CachePlan plan_cache(const ModelSpec& spec, const LocalOptions& options) {
-  CachePlan plan;
-  for_each_body(spec.layers, [&](const BodySpec& body) {
-    const KvShape shape = kv_shape(body);
-    if (shape.heads == 0) return;
-    auto pattern = std::ranges::find(plan.patterns, shape.pattern);
-    if (pattern == plan.patterns.end()) {
-      plan.groups.push_back({.block_tokens = options.block_tokens,
-                             .window = shape.pattern.window,
-                             .units = options.kv_blocks});
-      plan.patterns.push_back(shape.pattern);
-      pattern = std::prev(plan.patterns.end());
-    }
-    plan.layers.push_back({.group = static_cast<int32_t>(pattern - plan.patterns.begin()),
-                           .heads = shape.heads,
-                           .head_dim = shape.head_dim});
-  });
-  return plan;
-}
 
 // Every block that the slice's rows are written to or read from lies in its table, and is one that
 // the group has.
@@ -65,10 +39,6 @@ void check_batch(const Batch& batch, const Capacity& capacity, int32_t vocab_siz
 
 }  // namespace
 
-int64_t LocalExecutor::block_bytes(const ModelSpec& spec, DType kv_dtype, int32_t block_tokens) {
-  return kv_token_bytes(spec, kv_dtype) * block_tokens;
-}
-
 LocalExecutor::LocalExecutor(const Model& model, LanePool& lanes, const LocalOptions& options)
     : model_(model),
       lanes_(lanes),
@@ -80,16 +50,18 @@ LocalExecutor::LocalExecutor(const Model& model, LanePool& lanes, const LocalOpt
 absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::create(const Model& model,
                                                                      LanePool& lanes,
                                                                      const LocalOptions& options) {
-  CHECK(options.block_tokens > 0 && options.kv_blocks > 0 && options.rows_max > 0 &&
-        options.sequences_max > 0);
+  CHECK(options.block_tokens > 0 && options.rows_max > 0 && options.sequences_max > 0);
   std::unique_ptr<LocalExecutor> executor(new LocalExecutor(model, lanes, options));
   RETURN_IF_ERROR(executor->allocate());
   return executor;
 }
 
 absl::Status LocalExecutor::allocate() {
-  CachePlan plan = plan_cache(model_.spec(), options_);
-  ASSIGN_OR_RETURN(store_, KvStore::create(options_.kv_dtype, plan.layers, plan.groups));
+  CachePlan plan = plan_cache(model_.spec(), options_.kv_dtype, options_.block_tokens);
+  CHECK(options_.units.size() == plan.groups.size(), "units of {} groups for {}",
+        options_.units.size(), plan.groups.size());
+  for (size_t i = 0; i < plan.groups.size(); ++i) plan.groups[i].units = options_.units[i];
+  ASSIGN_OR_RETURN(store_, KvStore::create(plan.parts, plan.groups));
   patterns_ = std::move(plan.patterns);
   capacity_ = {.groups = std::move(plan.groups),
                .rows_max = options_.rows_max,
@@ -99,15 +71,17 @@ absl::Status LocalExecutor::allocate() {
   rows_.resize(capacity_.groups.size());
   for (auto& slices : slices_) slices.reserve(static_cast<size_t>(options_.sequences_max));
 
-  int64_t layer = 0;
-  for_each_body(model_.spec().layers, [&](const BodySpec& body) {
-    KvPlace place;
-    if (kv_shape(body).heads > 0) {
-      const int32_t group = plan.layers[static_cast<size_t>(layer)].group;
-      place = {.rows = &rows_[static_cast<size_t>(group)], .cache = &store_.layer(layer++)};
-    }
-    places_.push_back(place);
-  });
+  for (const int32_t part : plan.part_of_body) {
+    KvPlace& place = places_.emplace_back();
+    if (part < 0) continue;
+    const auto group = static_cast<size_t>(plan.parts[static_cast<size_t>(part)].group);
+    const bool is_state = capacity_.groups[group].kind == KvKind::kState;
+    place = {.rows = is_state ? nullptr : &rows_[group],
+             .states = is_state ? &state_rows_ : nullptr,
+             .bytes = store_.part(part),
+             .dtype = options_.kv_dtype,
+             .block_tokens = options_.block_tokens};
+  }
   const Network& network = model_.network();
   ASSIGN_OR_RETURN(step_memory_, Buffer::allocate(forward_bytes(network, options_.rows_max)));
   ASSIGN_OR_RETURN(carried_memory_,
@@ -123,25 +97,72 @@ void LocalExecutor::prepare(const Batch& batch) {
   for (const int32_t row : batch.wants) {
     want_positions_.push_back(batch.positions[static_cast<size_t>(row)]);
   }
-  for (size_t group = 0; group < slices_.size(); ++group) {
-    slices_[group].clear();
-    for (size_t i = 0; i < batch.slices.size(); ++i) {
-      const SliceHead& head = batch.slices[i];
-      const int32_t rows = head.rows;
-      CHECK(head.row >= 0 && rows > 0 && head.row + rows <= batch.rows());
-      const auto slots =
-          std::span(batch.slots).subspan(static_cast<size_t>(head.row), static_cast<size_t>(rows));
-      const auto table = batch.tables[group].row(static_cast<int32_t>(i));
-      check_table(table, capacity_.groups[group], *std::ranges::max_element(slots));
-      slices_[group].push_back(
-          {.row = head.row, .rows = rows, .write_from = head.write_from, .table = table});
-    }
-    patterns_[group].list(batch.positions, keys_[group]);
-    rows_[group] = {.slices = slices_[group],
-                    .positions = batch.positions,
-                    .slots = batch.slots,
-                    .keys = &keys_[group]};
+  for (const SliceHead& head : batch.slices) {
+    CHECK(head.row >= 0 && head.rows > 0 && head.row + head.rows <= batch.rows());
   }
+  bool has_states = false;
+  for (size_t group = 0; group < slices_.size(); ++group) {
+    const bool is_state = capacity_.groups[group].kind == KvKind::kState;
+    has_states |= is_state;
+    is_state ? prepare_states(batch, group) : prepare_tokens(batch, group);
+  }
+  CHECK(has_states || batch.saves.empty(), "states of a model that has none");
+}
+
+void LocalExecutor::prepare_tokens(const Batch& batch, size_t group) {
+  slices_[group].clear();
+  for (size_t i = 0; i < batch.slices.size(); ++i) {
+    const SliceHead& head = batch.slices[i];
+    const auto slots = std::span(batch.slots)
+                           .subspan(static_cast<size_t>(head.row), static_cast<size_t>(head.rows));
+    const auto table = batch.tables[group].row(static_cast<int32_t>(i));
+    check_table(table, capacity_.groups[group], *std::ranges::max_element(slots));
+    slices_[group].push_back(
+        {.row = head.row, .rows = head.rows, .write_from = head.write_from, .table = table});
+  }
+  patterns_[group].list(batch.positions, keys_[group]);
+  rows_[group] = {.slices = slices_[group],
+                  .positions = batch.positions,
+                  .slots = batch.slots,
+                  .keys = &keys_[group]};
+}
+
+void LocalExecutor::prepare_states(const Batch& batch, size_t group) {
+  const KvGroup& states = capacity_.groups[group];
+  const auto number_of = [&](BlockId unit) {
+    CHECK(unit.valid() && unit.value < states.units, "state {} of {}", unit, states.units);
+    written_units_.push_back(unit.value);
+    return unit.value;
+  };
+  state_slices_.clear();
+  saves_.clear();
+  saves_.reserve(batch.saves.size());
+  written_units_.clear();
+  size_t save = 0;
+  for (size_t i = 0; i < batch.slices.size(); ++i) {
+    const SliceHead& head = batch.slices[i];
+    const auto table = batch.tables[group].row(static_cast<int32_t>(i));
+    CHECK(table.size() == 1, "{} states of a sequence", table.size());
+    const size_t first = saves_.size();
+    for (; save < batch.saves.size() && batch.saves[save].slice == static_cast<int32_t>(i);
+         ++save) {
+      const StateSave& kept = batch.saves[save];
+      const int32_t least = saves_.size() > first ? saves_.back().rows : 1;
+      CHECK(kept.rows >= least && kept.rows <= head.rows, "a state after {} of {} rows", kept.rows,
+            head.rows);
+      saves_.push_back({.rows = kept.rows, .unit = number_of(kept.unit)});
+    }
+    state_slices_.push_back({.row = head.row,
+                             .rows = head.rows,
+                             .unit = number_of(table[0]),
+                             .begins = batch.positions[static_cast<size_t>(head.row)] == 0,
+                             .saves = std::span(saves_).subspan(first)});
+  }
+  CHECK(save == batch.saves.size(), "saves of slices that the batch does not have");
+  std::ranges::sort(written_units_);
+  CHECK(std::ranges::adjacent_find(written_units_) == written_units_.end(),
+        "two states are written to one unit");
+  state_rows_ = {.slices = state_slices_};
 }
 
 absl::Status LocalExecutor::compute(VisitLogits visit) {

@@ -22,7 +22,7 @@ struct LocalOptions {
   const Ops* ops = nullptr;      // in place of the tier's own; outlives the executor
   DType kv_dtype = DType::kF16;  // F16, BF16 or F32
   int32_t block_tokens = 16;
-  int64_t kv_blocks = 0;  // of each group
+  std::vector<int64_t> units;  // of each group, as plan_cache() lists them
   int32_t rows_max = 512;
   int32_t sequences_max = 16;
 };
@@ -34,9 +34,6 @@ class LocalExecutor final : public Executor {
   // `model` and `lanes` outlive the executor. RESOURCE_EXHAUSTED when memory is short.
   static absl::StatusOr<std::unique_ptr<LocalExecutor>> create(const Model& model, LanePool& lanes,
                                                                const LocalOptions& options);
-  // Bytes that one block takes in all layers: what a memory limit is divided by.
-  static int64_t block_bytes(const ModelSpec& spec, DType kv_dtype, int32_t block_tokens);
-
   const Capacity& capacity() const override { return capacity_; }
   absl::Status start(const Batch& batch) override;
   absl::Status finish(const DrawOrders& orders, StepOutput& output) override;
@@ -56,6 +53,8 @@ class LocalExecutor final : public Executor {
   absl::Status allocate();
   // Checks a batch against the capacity and brings its slices into the form of the kernels.
   void prepare(const Batch& batch);
+  void prepare_tokens(const Batch& batch, size_t group);
+  void prepare_states(const Batch& batch, size_t group);
   // Runs the batch in flight on all lanes; `visit` is called on each of them.
   absl::Status compute(VisitLogits visit);
   void compute_on(Lane& lane, VisitLogits visit) const;
@@ -72,11 +71,16 @@ class LocalExecutor final : public Executor {
   Buffer step_memory_, carried_memory_;
   Sampler sampler_;
 
-  const Batch* batch_ = nullptr;                          // between start and finish
+  const Batch* batch_ = nullptr;  // between start and finish
+  // Of each group of tokens, or of the one of states.
   std::vector<std::vector<ops::AttentionSlice>> slices_;  // [groups, slices]
   std::vector<ops::KeyRanges> keys_;                      // [groups]
   std::vector<ops::AttentionRows> rows_;                  // [groups]
-  std::vector<int32_t> want_positions_;                   // [wants]
+  std::vector<ops::StateSlice> state_slices_;             // [slices]
+  std::vector<ops::SliceSave> saves_;                     // of the batch
+  std::vector<int32_t> written_units_;                    // states that the batch writes
+  ops::StateRows state_rows_;
+  std::vector<int32_t> want_positions_;  // [wants]
 };
 
 }  // namespace millrace

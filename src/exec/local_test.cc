@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "exec/cache_plan.h"
 #include "exec/fixed_sequences.h"
 #include "models/random.h"
 #include "tests/fixtures/exec/logits_of.h"
@@ -27,7 +28,8 @@ std::unique_ptr<LocalExecutor> make_executor(const Model& model, LanePool& lanes
                                              int32_t block_tokens) {
   LocalOptions options;
   options.block_tokens = block_tokens;
-  options.kv_blocks = FixedSequences::blocks(kSequences, kTokensMax, block_tokens);
+  options.units = FixedSequences::units(
+      plan_cache(model.spec(), options.kv_dtype, block_tokens).groups, kSequences, kTokensMax);
   options.rows_max = kSequences * kTokensMax;
   options.sequences_max = kSequences;
   auto executor = LocalExecutor::create(model, lanes, options);
@@ -248,7 +250,7 @@ TEST(LocalExecutor, WorkingMemoryDoesNotGrowWithTheWants) {
   LanePool lanes(1);
   const auto model = make_model(shape, lanes);
   LocalOptions options;
-  options.kv_blocks = 1;
+  options.units = {1};
   options.rows_max = kHeadRowsMax;
   const int64_t few = LocalExecutor::create(*model, lanes, options).value()->working_bytes();
   options.rows_max = 1000;
@@ -257,13 +259,15 @@ TEST(LocalExecutor, WorkingMemoryDoesNotGrowWithTheWants) {
   EXPECT_LT(many, 2 * few);
 }
 
-TEST(LocalExecutor, SaysWhatABlockTakes) {
+TEST(CachePlan, SaysWhatABlockTakes) {
   RandomModelShape shape;
   shape.layers = 3;
   LanePool lanes(1);
   const auto model = make_model(shape, lanes);
   // 3 layers x 16 tokens x a key and a value of 2 heads of 16 in two bytes.
-  EXPECT_EQ(LocalExecutor::block_bytes(model->spec(), DType::kF16, 16), 3 * 16 * 2 * 2 * 16 * 2);
+  const CachePlan plan = plan_cache(model->spec(), DType::kF16, 16);
+  ASSERT_EQ(plan.groups.size(), 1U);
+  EXPECT_EQ(plan.groups[0].unit_bytes, 3 * 16 * 2 * 2 * 16 * 2);
   const auto executor = make_executor(*model, lanes, 16);
   ASSERT_EQ(executor->capacity().groups.size(), 1U);
   EXPECT_EQ(executor->capacity().groups[0].units, kSequences * kTokensMax / 16);

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "exec/cache_plan.h"
 #include "exec/fixed_sequences.h"
 #include "models/random.h"
 #include "tests/fixtures/exec/logits_of.h"
@@ -23,7 +24,8 @@ std::vector<TokenId> tokens_of(int32_t count, int64_t vocab) {
 
 std::unique_ptr<LocalExecutor> executor_for(const Model& model, LanePool& lanes, int32_t rows_max) {
   LocalOptions options;
-  options.kv_blocks = FixedSequences::blocks(1, kContext, options.block_tokens);
+  options.units = FixedSequences::units(
+      plan_cache(model.spec(), options.kv_dtype, options.block_tokens).groups, 1, kContext);
   options.rows_max = rows_max;
   options.sequences_max = 1;
   return LocalExecutor::create(model, lanes, options).value();

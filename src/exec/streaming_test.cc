@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "exec/cache_plan.h"
 #include "exec/fixed_sequences.h"
 #include "exec/local.h"
 #include "models/random.h"
@@ -59,8 +60,9 @@ class StreamingTest : public testing::Test {
   }
   std::unique_ptr<LocalExecutor> executor_of(const Model& model) {
     LocalOptions options;
-    options.kv_blocks =
-        FixedSequences::blocks(kStreamedSequences, kStreamedTokens, options.block_tokens);
+    options.units = FixedSequences::units(
+        plan_cache(model.spec(), options.kv_dtype, options.block_tokens).groups, kStreamedSequences,
+        kStreamedTokens);
     options.rows_max = kStreamedSequences * kStreamedTokens;
     options.sequences_max = kStreamedSequences;
     return LocalExecutor::create(model, lanes_, options).value();
@@ -220,7 +222,9 @@ TEST_F(StreamingTest, ExecutorsOfOneModelTakeTurns) {
       LanePool lanes(2);
       LocalOptions options;
       options.sequences_max = 1;
-      options.kv_blocks = FixedSequences::blocks(1, kStreamedTokens, options.block_tokens);
+      options.units = FixedSequences::units(
+          plan_cache(model->spec(), options.kv_dtype, options.block_tokens).groups, 1,
+          kStreamedTokens);
       const auto executor = LocalExecutor::create(*model, lanes, options).value();
       EXPECT_EQ(run_until_failure(*executor), absl::OkStatus());
     });

@@ -34,8 +34,8 @@ class AttentionMemory {
       : heads_(shape.query_heads / cache.heads),
         vectors_(item_rows() * heads_),
         splits_(splits_max(shape, cache)),
-        head_dim_(cache.head_dim),
-        padded_(padded_head_dim(cache.head_dim)),
+        head_dim_(cache.key_dim),
+        padded_(padded_head_dim(cache.key_dim)),
         lanes_(lanes) {}
 
   int32_t heads() const { return heads_; }  // query heads of a K/V head
@@ -197,7 +197,7 @@ class Worker {
       : call_(call),
         item_(item),
         heads_(call.memory.heads()),
-        column_(int64_t{item.head} * heads_ * call.cache.head_dim),
+        column_(int64_t{item.head} * heads_ * call.cache.key_dim),
         cache_(kv_head(call.cache, numbers_of(item.slice.table), item.head)),
         queries_{.data = call.queries.row(item.row) + column_,
                  .row_stride = call.queries.stride,
@@ -304,7 +304,8 @@ int64_t attention_memory_bytes(const AttentionShape& shape, const KvLayer& cache
 void CpuOps::attention(Lane& lane, const AttentionRows& rows, const AttentionShape& shape,
                        Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
                        Rows<float> out) const {
-  CHECK(shape.query_heads % cache.heads == 0 && cache.head_dim <= kHeadDimMax);
+  CHECK(shape.query_heads % cache.heads == 0 && cache.key_dim <= kHeadDimMax &&
+        cache.value_dim == cache.key_dim);
   AttentionMemory layout(shape, cache, lane.count());
   CHECK(static_cast<int64_t>(memory.size()) >= layout.bytes());
   CHECK(std::ssize(rows.keys->starts) == queries.rows + 1);

@@ -43,18 +43,9 @@ struct Subject {
     layer_bytes = blocks * bytes_of_block(config);
     const int64_t count = std::max<int64_t>(2, kBytesMin / layer_bytes);
     storage = Buffer::allocate(count * layer_bytes).value();
-    const int64_t head_bytes = bytes_of_block(config) / kShape.heads;
     for (int64_t i = 0; i < count; ++i) {
-      std::byte* start = storage.data() + i * layer_bytes;
-      layers.push_back({.dtype = dtype,
-                        .keys = start,
-                        .values = start + head_bytes / 2,
-                        .block_stride = bytes_of_block(config),
-                        .head_stride = head_bytes,
-                        .blocks = blocks,
-                        .block_tokens = config.block_tokens,
-                        .heads = kShape.heads,
-                        .head_dim = kShape.head_dim});
+      layers.push_back(kv_layer(dtype, kv_shape(config), config.block_tokens,
+                                storage.data() + i * layer_bytes, blocks));
     }
     std::fill_n(reinterpret_cast<uint16_t*>(storage.data()), storage.size() / 2, 0x2c66);
     for (int32_t i = 0; i < blocks; ++i) table.push_back(BlockId{i});

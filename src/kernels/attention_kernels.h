@@ -43,7 +43,7 @@ constexpr KvHead kv_head(const KvLayer& cache, const int32_t* table, int64_t hea
           .values = cache.values + head * cache.head_stride,
           .block_stride = cache.block_stride,
           .block_tokens = cache.block_tokens,
-          .head_dim = cache.head_dim,
+          .head_dim = cache.key_dim,
           .table = table};
 }
 

@@ -76,11 +76,11 @@ void CpuOps::rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> 
 void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, const Rotation& rotation,
                             Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                             const KvLayer& cache) const {
-  const int32_t head_dim = cache.head_dim;
+  const int32_t head_dim = cache.key_dim;
   const int64_t query_heads = queries.width / head_dim;
   const int64_t key_heads = keys.width / head_dim;
   const int64_t heads = query_heads + key_heads;  // of a row; a key goes with its value
-  CHECK(head_dim <= kHeadDimMax, "heads of {} elements", head_dim);
+  CHECK(head_dim <= kHeadDimMax && cache.value_dim == head_dim, "heads of {} elements", head_dim);
   CHECK(rotation.angles.width <= head_dim && keys.width == values.width);
   CHECK(rotation.temperature == 0 || rotation.temperature_length > 0);
   check_head_norm(rotation.norms.query, query_heads, head_dim);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -9,42 +10,44 @@
 #include "core/batch.h"
 #include "core/kv_spec.h"
 #include "tensor/buffer.h"
-#include "tensor/kv_layer.h"
 
 namespace millrace {
 
-// One attention layer's part in the cache.
-struct KvLayerShape {
-  int32_t group = 0;  // whose block table it follows: index into Capacity::groups
-  int32_t heads = 0;
-  int32_t head_dim = 0;
+// What one body keeps in each unit of a group: of a block's tokens, or of a sequence.
+struct KvPart {
+  int32_t group = 0;  // index into Capacity::groups
+  int64_t unit_bytes = 0;
 };
 
-// Bytes that one token takes in all layers of a group.
-int64_t kv_token_bytes(DType dtype, std::span<const KvLayerShape> layers, int32_t group);
+// One part's bytes: those of unit u begin at data + u * stride.
+struct KvBytes {
+  std::byte* data = nullptr;
+  int64_t stride = 0;
+  int64_t units = 0;
+};
 
-// The bytes behind block ids. Each group is one buffer, in it each layer one contiguous piece
-// [blocks, heads, keys and values]; pages are touched only as blocks are used.
+// The bytes behind the units of groups. Each group is one buffer, in it each part one contiguous
+// piece, aligned to a cache line; pages are touched only as units are used.
 class KvStore {
  public:
   KvStore() = default;
-  // dtype: F16, BF16 or F32. RESOURCE_EXHAUSTED when the system refuses the memory.
-  static absl::StatusOr<KvStore> create(DType dtype, std::span<const KvLayerShape> layers,
+  // RESOURCE_EXHAUSTED when the system refuses the memory.
+  static absl::StatusOr<KvStore> create(std::span<const KvPart> parts,
                                         std::span<const KvGroup> groups);
 
-  const KvLayer& layer(int64_t i) const { return layers_[static_cast<size_t>(i)]; }
-  int64_t layers() const { return static_cast<int64_t>(layers_.size()); }
+  const KvBytes& part(int64_t i) const { return parts_[static_cast<size_t>(i)]; }
+  int64_t parts() const { return static_cast<int64_t>(parts_.size()); }
   int64_t bytes() const;
 
   // Performs the copies in their order, this lane's share of each; the caller puts a barrier
-  // behind. Whole blocks move: what lies behind a copy's first `tokens` tokens is stale on both
+  // behind. Whole units move: what lies behind a copy's first `tokens` tokens is stale on both
   // sides.
   void copy(Lane& lane, std::span<const BlockCopy> copies) const;
 
  private:
-  std::vector<Buffer> buffers_;        // [groups]
-  std::vector<KvLayer> layers_;        // [layers]
-  std::vector<int32_t> layer_groups_;  // [layers]
+  std::vector<Buffer> buffers_;       // [groups]
+  std::vector<KvBytes> parts_;        // [parts]
+  std::vector<int32_t> part_groups_;  // [parts]
 };
 
 }  // namespace millrace

@@ -17,11 +17,4 @@ absl::StatusOr<ModelSpec> read_spec(const Checkpoint& checkpoint) {
   return spec;
 }
 
-int64_t kv_token_bytes(const ModelSpec& spec, DType cache) {
-  int64_t bytes = 0;
-  for_each_body(spec.layers,
-                [&](const BodySpec& body) { bytes += kv_shape(body).token_bytes(cache); });
-  return bytes;
-}
-
 }  // namespace millrace

@@ -45,7 +45,4 @@ struct ModelSpec {
 // A file that passes loads, if its weights are numbers.
 absl::StatusOr<ModelSpec> read_spec(const Checkpoint& checkpoint);
 
-// Bytes of cache that one token takes in all layers together.
-int64_t kv_token_bytes(const ModelSpec& spec, DType cache);
-
 }  // namespace millrace

@@ -7,28 +7,35 @@
 #include "base/status.h"
 #include "base/system/lanes.h"
 #include "kernels/ops.h"
+#include "kernels/state_rows.h"
+#include "kvstore/kv_store.h"
 #include "nn/attention/rope.h"
 #include "nn/weights.h"
-#include "tensor/kv_layer.h"
+#include "tensor/dtype.h"
 #include "tensor/view.h"
 
 namespace millrace {
 
-// What a body keeps of each token of a sequence, and which of them its later rows read; no heads:
-// nothing.
-struct KvShape {
-  int32_t heads = 0;
-  int32_t head_dim = 0;
-  ops::CausalPattern pattern;
-
-  int64_t token_bytes(DType cache) const { return 2 * row_bytes(cache, int64_t{heads} * head_dim); }
+// What a body keeps of each sequence; zeros: nothing.
+struct KvSpec {
+  int64_t token_bytes = 0;     // of each token, in blocks
+  int64_t sequence_bytes = 0;  // a state, a multiple of 64; not both
+  ops::CausalPattern pattern;  // which tokens later rows read
+  // It keeps nothing itself: it reads what the body of this number keeps, which is an earlier one
+  // of the model (for_each_body() counts) with the same bytes and pattern.
+  int32_t shared = -1;
 };
 
-// Where one body keeps its keys and values, and the rows as its group's block tables place them.
-// Null for a body that keeps nothing.
+// Where one body keeps what it keeps, and the batch's rows as its group's tables place them; nulls
+// for a body that keeps nothing.
 struct KvPlace {
-  const ops::AttentionRows* rows = nullptr;
-  const KvLayer* cache = nullptr;
+  const ops::AttentionRows* rows = nullptr;  // of a body that keeps tokens, or reads another's
+  const ops::StateRows* states = nullptr;    // of a body that keeps a state
+  KvBytes bytes;                             // its part of the group's units
+  DType dtype = DType::kF16;                 // of what it keeps of tokens
+  int32_t block_tokens = 0;
+
+  ops::StateLayer state_layer() const { return {.data = bytes.data, .stride = bytes.stride}; }
 };
 
 // What one lane knows of the step while it goes through the layers.

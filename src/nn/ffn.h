@@ -21,7 +21,7 @@ struct FfnSpec {
   bool down_bias = false;
   NormSpec hidden_norm = {};  // before the down matrix (BitNet)
 
-  KvShape kv() const { return {}; }
+  KvSpec kv(DType) const { return {}; }
   std::unique_ptr<Body> make(RopeTable& ropes) const;
 };
 

@@ -6,8 +6,8 @@
 
 namespace millrace {
 
-KvShape kv_shape(const BodySpec& body) {
-  return std::visit([](const auto& spec) { return spec.kv(); }, body);
+KvSpec kv_spec(const BodySpec& body, DType cache) {
+  return std::visit([cache](const auto& spec) { return spec.kv(cache); }, body);
 }
 
 Stage::Stage(const StageSpec& spec, int64_t width, RopeTable& ropes) : width_(width) {

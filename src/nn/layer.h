@@ -37,7 +37,7 @@ struct LayerSpec {
   std::vector<StageSpec> stages;  // one after the other
 };
 
-KvShape kv_shape(const BodySpec& body);
+KvSpec kv_spec(const BodySpec& body, DType cache);
 
 // Calls visit(body) for the body of each branch, in the order in which they run.
 template <typename Layers, typename Visit>

@@ -26,7 +26,7 @@ struct MoeSpec {
   int64_t shared_hidden = 0;  // 0: no shared expert
   bool shared_gate = false;   // a sigmoid of the input weighs the shared expert
 
-  KvShape kv() const { return {}; }
+  KvSpec kv(DType) const { return {}; }
   std::unique_ptr<Body> make(RopeTable& ropes) const;
 };
 

@@ -10,13 +10,20 @@ namespace millrace {
 inline constexpr int kHeadDimMax = 256;  // dimensions of a head that the kernels' tiles hold
 
 // Where an element lies in its head's part of a block, in elements, unless a tier lays a cache type
-// otherwise (kernels/generic/kv_pairs.inc): keys [head_dim, block_tokens], values the other way.
+// otherwise (kernels/generic/kv_pairs.inc): keys [key_dim, block_tokens], values the other way.
 constexpr int64_t key_element(int32_t block_tokens, int64_t token, int64_t d) {
   return d * block_tokens + token;
 }
-constexpr int64_t value_element(int32_t head_dim, int64_t token, int64_t d) {
-  return token * head_dim + d;
+constexpr int64_t value_element(int32_t value_dim, int64_t token, int64_t d) {
+  return token * value_dim + d;
 }
+
+// What attention keeps of a token.
+struct KvShape {
+  int32_t heads = 0;  // K/V heads
+  int32_t key_dim = 0;
+  int32_t value_dim = 0;
+};
 
 // Where one layer's keys and values lie: block by block, in it head by head, each head's keys and
 // then its values.
@@ -30,8 +37,29 @@ struct KvLayer {
   int64_t head_stride = 0;   // bytes
   int64_t blocks = 0;
   int32_t block_tokens = 0;
-  int32_t heads = 0;  // K/V heads
-  int32_t head_dim = 0;
+  int32_t heads = 0;
+  int32_t key_dim = 0;
+  int32_t value_dim = 0;
 };
+
+inline int64_t kv_token_bytes(DType dtype, const KvShape& shape) {
+  return shape.heads * row_bytes(dtype, int64_t{shape.key_dim} + shape.value_dim);
+}
+
+// A layer of blocks one behind the other from `data` on, kv_token_bytes() * block_tokens each.
+inline KvLayer kv_layer(DType dtype, const KvShape& shape, int32_t block_tokens, std::byte* data,
+                        int64_t blocks) {
+  return {
+      .dtype = dtype,
+      .keys = data,
+      .values = data + row_bytes(dtype, int64_t{shape.key_dim} * block_tokens),
+      .block_stride = kv_token_bytes(dtype, shape) * block_tokens,
+      .head_stride = row_bytes(dtype, (int64_t{shape.key_dim} + shape.value_dim) * block_tokens),
+      .blocks = blocks,
+      .block_tokens = block_tokens,
+      .heads = shape.heads,
+      .key_dim = shape.key_dim,
+      .value_dim = shape.value_dim};
+}
 
 }  // namespace millrace

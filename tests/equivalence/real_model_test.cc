@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "engine/engine.h"
+#include "exec/cache_plan.h"
 #include "exec/fixed_sequences.h"
 #include "exec/local.h"
 #include "models/random.h"
@@ -89,7 +90,9 @@ struct Machine {
     model = *std::move(loaded);
     LocalOptions options;
     options.block_tokens = rig.block_tokens;
-    options.kv_blocks = rig.blocks;
+    options.units.assign(
+        plan_cache(model->spec(), options.kv_dtype, options.block_tokens).groups.size(),
+        rig.blocks);
     options.rows_max = rig.rows_max;
     options.sequences_max = rig.sequences_max;
     auto made = LocalExecutor::create(*model, lanes, options);
@@ -105,10 +108,7 @@ struct Machine {
 class NaiveLoop {
  public:
   explicit NaiveLoop(const RandomModelShape& shape)
-      : machine_({.shape = shape,
-                  .blocks = FixedSequences::blocks(1, kTokensMax, 16),
-                  .rows_max = 1,
-                  .sequences_max = 1}) {}
+      : machine_({.shape = shape, .blocks = kTokensMax / 16, .rows_max = 1, .sequences_max = 1}) {}
 
   Recorder answer(const Request& request) {
     Recorder recorder(request.choices);

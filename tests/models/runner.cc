@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "exec/cache_plan.h"
 #include "files/checkpoint.h"
 #include "tests/fixtures/exec/logits_of.h"
 
@@ -39,7 +40,8 @@ std::vector<float> Runner::logits(const std::vector<TokenId>& tokens, int32_t fr
   options.block_tokens = shape.block_tokens;
   options.rows_max = shape.rows_max;
   options.sequences_max = 1;
-  options.kv_blocks = FixedSequences::blocks(1, size, shape.block_tokens);
+  options.units = FixedSequences::units(
+      plan_cache(model_->spec(), shape.kv_dtype, shape.block_tokens).groups, 1, size);
   auto executor = LocalExecutor::create(*model_, lanes_, options);
   CHECK(executor.ok(), "{}", message_of(executor.status()));
   FixedSequences sequences((*executor)->capacity(), size);

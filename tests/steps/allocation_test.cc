@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "engine/engine.h"
+#include "exec/cache_plan.h"
 #include "exec/local.h"
 #include "models/random.h"
 #include "server/observe/metrics.h"
@@ -80,7 +81,7 @@ TEST(Step, AllocatesNothingAfterWarmUp) {
   ASSERT_TRUE(model.ok());
   LocalOptions local;
   local.isa = best_isa();
-  local.kv_blocks = 256;
+  local.units = {256};
   local.rows_max = kRowsMax;
   local.sequences_max = kSequencesMax;
   const auto executor = LocalExecutor::create(**model, lanes, local);

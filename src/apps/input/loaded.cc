@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "apps/terminal/progress.h"
+#include "exec/cache_plan.h"
 #include "exec/fixed_sequences.h"
 #include "models/load.h"
 
@@ -33,7 +34,9 @@ absl::StatusOr<std::unique_ptr<LocalExecutor>> make_executor(const Loaded& loade
   options.isa = loaded.isa;
   options.ops = ops;
   options.kv_dtype = compute.kv_dtype();
-  options.kv_blocks = FixedSequences::blocks(sequences, tokens_max, options.block_tokens);
+  options.units = FixedSequences::units(
+      plan_cache(loaded.model->spec(), options.kv_dtype, options.block_tokens).groups, sequences,
+      tokens_max);
   options.rows_max = rows_max;
   options.sequences_max = sequences;
   return LocalExecutor::create(*loaded.model, *loaded.lanes, options);

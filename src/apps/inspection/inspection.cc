@@ -10,6 +10,7 @@
 #include "apps/options/options.h"
 #include "apps/terminal/one_line.h"
 #include "base/checked.h"
+#include "exec/cache_plan.h"
 #include "exec/local.h"
 #include "files/gguf_types.h"
 #include "models/spec.h"
@@ -54,10 +55,13 @@ absl::StatusOr<CacheNeed> cache_need(const ModelSpec& spec, const InspectedLoad&
   constexpr int32_t kBlockTokens = static_cast<int32_t>(EngineLimits{}.block_size);
   CacheNeed need;
   need.context = load.context > 0 ? load.context : spec.context_max;
-  need.token_bytes = kv_token_bytes(spec, load.cache);
+  int64_t block_bytes = 0;
+  for (const KvGroup& group : plan_cache(spec, load.cache, kBlockTokens).groups) {
+    block_bytes += group.unit_bytes;
+  }
+  need.token_bytes = block_bytes / kBlockTokens;
   const int64_t blocks = need.context / kBlockTokens + (need.context % kBlockTokens > 0 ? 1 : 0);
   const std::optional<int64_t> all_blocks = checked_multiply(blocks, load.sequences);
-  const int64_t block_bytes = LocalExecutor::block_bytes(spec, load.cache, kBlockTokens);
   const std::optional<int64_t> bytes =
       all_blocks ? checked_multiply(*all_blocks, block_bytes) : std::nullopt;
   if (!bytes) {

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/system/memory_limit.h"
 #include "base/system/signals_blocked.h"
+#include "exec/cache_plan.h"
 #include "files/checkpoint.h"
 #include "models/spec.h"
 
@@ -88,17 +89,19 @@ absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const M
   local.block_tokens = static_cast<int32_t>(limits.block_size);
   local.rows_max = static_cast<int32_t>(limits.max_num_batched_tokens);
   local.sequences_max = static_cast<int32_t>(limits.max_num_seqs);
-  const int64_t block_bytes = LocalExecutor::block_bytes(spec, local.kv_dtype, local.block_tokens);
+  const CachePlan plan = plan_cache(spec, local.kv_dtype, local.block_tokens);
+  int64_t block_bytes = 0;
+  for (const KvGroup& group : plan.groups) block_bytes += group.unit_bytes;
   ASSIGN_OR_RETURN(CacheSize cache, cache_size(limits, context_max, block_bytes));
-  local.kv_blocks = cache.blocks;
-  served.kv_tokens = local.kv_blocks * local.block_tokens;
-  served.kv_bytes = local.kv_blocks * block_bytes;
+  local.units.assign(plan.groups.size(), cache.blocks);
+  served.kv_tokens = cache.blocks * local.block_tokens;
+  served.kv_bytes = cache.blocks * block_bytes;
   served.kv_why = std::move(cache.why);
-  if (local.kv_blocks > std::numeric_limits<int32_t>::max()) {
-    return invalid_argument("a cache of {} blocks: at most {} have a number", local.kv_blocks,
+  if (cache.blocks > std::numeric_limits<int32_t>::max()) {
+    return invalid_argument("a cache of {} blocks: at most {} have a number", cache.blocks,
                             std::numeric_limits<int32_t>::max());
   }
-  if (local.kv_blocks < 1) {
+  if (cache.blocks < 1) {
     return resource_exhausted("no memory for a cache: {} hold no block of {}", served.kv_why,
                               bytes_text(block_bytes));
   }

@@ -239,15 +239,15 @@ void Recorder::rope_and_store(Lane& lane, const ops::AttentionRows& rows,
 void Recorder::attention(Lane& lane, const ops::AttentionRows& rows,
                          const ops::AttentionShape& shape, Rows<const float> queries,
                          const KvLayer& cache, std::span<std::byte> memory, Rows<float> out) const {
-  const int64_t kv_width = int64_t{cache.heads} * cache.head_dim;
+  const int64_t kv_width = int64_t{cache.heads} * (cache.key_dim + cache.value_dim);
   const OpSubject subject = {.op = "attention",
                              .format = cache.dtype,
                              .in = {},
                              .rows = queries.rows,
-                             .width = 2 * kv_width,
+                             .width = kv_width,
                              .outputs = out.width};
   const SeenKeys seen = seen_keys(rows);
-  const double bytes = as_double(seen.once * 2 * row_bytes(cache.dtype, kv_width));
+  const double bytes = as_double(seen.once * row_bytes(cache.dtype, kv_width));
   const double operations = 4 * as_double(seen.by_rows * queries.width);
   note(lane, subject, bytes, operations,
        [&] { ops_.attention(lane, rows, shape, queries, cache, memory, out); });

@@ -21,8 +21,11 @@ std::vector<float> alibi_slopes(int32_t heads, double bias_max) {
 
 }  // namespace
 
-KvShape AttentionSpec::kv() const {
-  return {.heads = kv_heads, .head_dim = head_dim, .pattern = {.window = window, .chunk = chunk}};
+KvSpec AttentionSpec::kv(DType cache) const {
+  return {.token_bytes = kv_token_bytes(cache, kv_shape()),
+          .sequence_bytes = 0,
+          .pattern = {.window = window, .chunk = chunk},
+          .shared = -1};
 }
 
 std::unique_ptr<Body> AttentionSpec::make(RopeTable& ropes) const {
@@ -111,8 +114,13 @@ ops::Rotation Attention::rotation(const BodyContext& context) const {
   return rotation;
 }
 
+KvLayer Attention::cache_of(const KvPlace& place) const {
+  return kv_layer(place.dtype, spec_.kv_shape(), place.block_tokens, place.bytes.data,
+                  place.bytes.units);
+}
+
 int64_t Attention::carried_bytes(const KvPlace& place, int lanes) const {
-  return ops::attention_memory_bytes(shape(), *place.cache, lanes);
+  return ops::attention_memory_bytes(shape(), cache_of(place), lanes);
 }
 
 void Attention::forward(Lane& lane, const BodyContext& context, const Activations& in,
@@ -125,7 +133,8 @@ void Attention::forward(Lane& lane, const BodyContext& context, const Activation
   const Rows<float> queries = columns(0, spec_.query_width());
   const Rows<float> keys = columns(spec_.query_width(), spec_.kv_width());
   const Rows<float> values = columns(spec_.query_width() + spec_.kv_width(), spec_.kv_width());
-  const auto& [placed_rows, cache] = context.place;
+  const ops::AttentionRows& placed = *context.place.rows;
+  const KvLayer cache = cache_of(context.place);
   const Ops& ops = context.ops;
 
   qkv_.forward(lane, ops, in, ops::Store::kSet, work.qkv);
@@ -135,9 +144,9 @@ void Attention::forward(Lane& lane, const BodyContext& context, const Activation
     ops.norm_in_place(lane, keys, *key_norm_);
     ops.barrier(lane);
   }
-  ops.rope_and_store(lane, *placed_rows, rotation(context), queries, keys, values, *cache);
+  ops.rope_and_store(lane, placed, rotation(context), queries, keys, values, cache);
   ops.barrier(lane);
-  ops.attention(lane, *placed_rows, shape(), queries, *cache, context.carried, work.mixed);
+  ops.attention(lane, placed, shape(), queries, cache, context.carried, work.mixed);
   ops.barrier(lane);
   if (output_norm_) {
     ops.norm(lane, work.mixed, *output_norm_, work.mixed_in);

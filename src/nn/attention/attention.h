@@ -11,6 +11,7 @@
 #include "nn/linear.h"
 #include "nn/norm.h"
 #include "nn/workspace_layout.h"
+#include "tensor/kv_layer.h"
 
 namespace millrace {
 
@@ -49,7 +50,10 @@ struct AttentionSpec {
 
   int64_t query_width() const { return int64_t{heads} * head_dim; }
   int64_t kv_width() const { return int64_t{kv_heads} * head_dim; }
-  KvShape kv() const;
+  KvShape kv_shape() const {
+    return {.heads = kv_heads, .key_dim = head_dim, .value_dim = head_dim};
+  }
+  KvSpec kv(DType cache) const;
   std::unique_ptr<Body> make(RopeTable& ropes) const;
 };
 
@@ -73,6 +77,7 @@ class Attention final : public Body {
   };
   absl::Status load_norms(Weights& weights);
   ops::AttentionShape shape() const;
+  KvLayer cache_of(const KvPlace& place) const;
   ops::Rotation rotation(const BodyContext& context) const;
   Workspace lay_out(WorkspaceLayout& layout, int64_t rows) const;
 
