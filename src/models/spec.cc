@@ -10,7 +10,8 @@ absl::StatusOr<ModelSpec> read_spec(const Checkpoint& checkpoint) {
   RETURN_IF_ERROR(check_is_model(checkpoint));
   ASSIGN_OR_RETURN(ArchReader reader, ArchReader::create(checkpoint));
   const Arch* arch = find_arch(reader.architecture());
-  ASSIGN_OR_RETURN(ModelSpec spec, read_decoder(reader, arch->traits));
+  ASSIGN_OR_RETURN(ModelSpec spec,
+                   arch->read != nullptr ? arch->read(reader) : read_decoder(reader, arch->traits));
   if (arch->adjust != nullptr) RETURN_IF_ERROR(arch->adjust(reader, spec));
   RETURN_IF_ERROR(reader.check_all_read());
   RETURN_IF_ERROR(plan_weights(checkpoint, spec).status());

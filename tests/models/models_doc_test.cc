@@ -21,13 +21,11 @@ constexpr const char* kEnd = "<!-- end -->\n";
 // The classes that config.json names, with commas between.
 std::string classes_of(std::string_view architecture) {
   std::string classes;
-  for (const auto& family : {llama_like_archs(), expert_archs(), other_archs()}) {
-    for (const HubArch& arch : family) {
-      if (arch.name != architecture) continue;
-      std::string names(arch.hub);
-      for (size_t bar; (bar = names.find('|')) != std::string::npos;) names.replace(bar, 1, ", ");
-      classes += (classes.empty() ? "" : ", ") + names;
-    }
+  for (const HubArch& arch : all_hub_archs()) {
+    if (arch.name != architecture) continue;
+    std::string names(arch.hub);
+    for (size_t bar; (bar = names.find('|')) != std::string::npos;) names.replace(bar, 1, ", ");
+    classes += (classes.empty() ? "" : ", ") + names;
   }
   return classes;
 }

@@ -28,10 +28,8 @@ bool is_listed(std::string_view name, std::string_view names) {
 }
 
 const HubArch* find_arch(std::string_view hub) {
-  for (const auto& archs : {llama_like_archs(), expert_archs(), other_archs()}) {
-    for (const HubArch& arch : archs) {
-      if (is_listed(hub, arch.hub)) return &arch;
-    }
+  for (const HubArch& arch : all_hub_archs()) {
+    if (is_listed(hub, arch.hub)) return &arch;
   }
   return nullptr;
 }

@@ -157,4 +157,16 @@ absl::Status read_hub_model(HubModel& model) {
   return config.check_all_read();
 }
 
+std::span<const HubArch> all_hub_archs() {
+  static const std::vector<HubArch> archs = [] {
+    std::vector<HubArch> all;
+    for (const auto& list :
+         {llama_like_archs(), expert_archs(), other_archs(), recurrent_archs()}) {
+      all.insert(all.end(), list.begin(), list.end());
+    }
+    return all;
+  }();
+  return archs;
+}
+
 }  // namespace millrace

@@ -109,9 +109,13 @@ struct HubModel {
   absl::FunctionRef<absl::StatusOr<double>(std::string_view name)> scalar;
 };
 
+// Of the files in archs/.
 std::span<const HubArch> llama_like_archs();
 std::span<const HubArch> expert_archs();
 std::span<const HubArch> other_archs();
+std::span<const HubArch> recurrent_archs();
+// All of them.
+std::span<const HubArch> all_hub_archs();
 // Names that most architectures share.
 std::span<const TensorRule> shared_rules();
 

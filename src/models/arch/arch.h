@@ -15,7 +15,9 @@ namespace millrace {
 struct Arch {
   std::string_view name;    // general.architecture
   std::string_view models;  // some that have it, for people
-  DecoderTraits traits;
+  DecoderTraits traits = {};
+  // Of an architecture that is no decoder as read_decoder() reads them; null: it is one.
+  absl::StatusOr<ModelSpec> (*read)(ArchReader& keys) = nullptr;
   // Reads what only this architecture has; null: nothing.
   absl::Status (*adjust)(ArchReader& keys, ModelSpec& model) = nullptr;
 };

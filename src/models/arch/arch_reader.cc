@@ -7,6 +7,11 @@
 #include "models/arch/unread_keys.h"
 
 namespace millrace {
+namespace {
+
+constexpr int64_t kLayersMax = 4096;  // far above every published model
+
+}  // namespace
 
 absl::StatusOr<ArchReader> ArchReader::create(const Checkpoint& checkpoint) {
   ASSIGN_OR_RETURN(const std::string_view architecture,
@@ -44,6 +49,30 @@ absl::StatusOr<int64_t> ArchReader::integer_or(std::string_view key, int64_t min
   pass_over(key);
   RETURN_IF_ERROR(check_is_one_value(key));
   return checkpoint_->metadata().integer_or(name(key), min, max, fallback);
+}
+
+absl::StatusOr<int64_t> ArchReader::layer_count() { return integer("block_count", 1, kLayersMax); }
+
+absl::StatusOr<int64_t> ArchReader::integer_of(std::string_view key, int64_t layer, int64_t min,
+                                               int64_t max) {
+  if (!is_array(key)) return integer(key, min, max);
+  pass_over(key);
+  ASSIGN_OR_RETURN(const std::vector<int64_t> values, checkpoint_->metadata().integers(name(key)));
+  ASSIGN_OR_RETURN(const int64_t layers, layer_count());
+  if (std::ssize(values) != layers) {
+    return invalid_argument("key '{}' has {} values for {} layers", name(key), values.size(),
+                            layers);
+  }
+  const int64_t value = values[static_cast<size_t>(layer)];
+  if (value >= min && value <= max) return value;
+  return invalid_argument("key '{}' is {} for layer {}, but must be {} to {}", name(key), value,
+                          layer, min, max);
+}
+
+absl::StatusOr<int64_t> ArchReader::integer_of_or(std::string_view key, int64_t layer, int64_t min,
+                                                  int64_t max, int64_t fallback) {
+  if (!has(key)) return fallback;
+  return integer_of(key, layer, min, max);
 }
 
 absl::StatusOr<bool> ArchReader::boolean_or(std::string_view key, bool fallback) {

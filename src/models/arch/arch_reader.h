@@ -29,6 +29,11 @@ class ArchReader {
   absl::StatusOr<int64_t> integer(std::string_view key, int64_t min, int64_t max);
   absl::StatusOr<int64_t> integer_or(std::string_view key, int64_t min, int64_t max,
                                      int64_t fallback);
+  // Of one layer, where the key may be an array with a value for each of them.
+  absl::StatusOr<int64_t> integer_of(std::string_view key, int64_t layer, int64_t min, int64_t max);
+  absl::StatusOr<int64_t> integer_of_or(std::string_view key, int64_t layer, int64_t min,
+                                        int64_t max, int64_t fallback);
+  absl::StatusOr<int64_t> layer_count();
   absl::StatusOr<double> number_or(std::string_view key, double fallback);
   absl::StatusOr<double> number(std::string_view key);
   absl::StatusOr<bool> boolean_or(std::string_view key, bool fallback);

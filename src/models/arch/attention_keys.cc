@@ -34,10 +34,11 @@ absl::StatusOr<int32_t> read_head_dim(ArchReader& keys, int64_t width, int64_t h
   return static_cast<int32_t>(key_length);
 }
 
-absl::Status read_heads(ArchReader& keys, int64_t width, AttentionSpec& spec) {
-  ASSIGN_OR_RETURN(const int64_t heads, keys.integer("attention.head_count", 1, kHeadsMax));
+absl::Status read_heads(ArchReader& keys, int64_t width, int64_t layer, AttentionSpec& spec) {
+  ASSIGN_OR_RETURN(const int64_t heads,
+                   keys.integer_of("attention.head_count", layer, 1, kHeadsMax));
   ASSIGN_OR_RETURN(const int64_t kv_heads,
-                   keys.integer_or("attention.head_count_kv", 1, heads, heads));
+                   keys.integer_of_or("attention.head_count_kv", layer, 1, heads, heads));
   if (heads % kv_heads != 0) {
     return invalid_argument("key '{}' is {}, which does not divide the {} query heads",
                             keys.name("attention.head_count_kv"), kv_heads, heads);
@@ -85,23 +86,24 @@ absl::Status read_scores(ArchReader& keys, AttentionSpec& spec) {
   return absl::OkStatus();
 }
 
-void read_norms(const ArchReader& keys, const DecoderTraits& traits, float epsilon,
+void read_norms(const ArchReader& keys, const DecoderTraits& traits, float epsilon, int64_t layer,
                 AttentionSpec& spec) {
   QueryKeyNormSpec& norms = spec.norms;
-  norms.query = norm_at(keys, traits.head_norm, "attn_q_norm", epsilon);
+  norms.query = norm_at(keys, traits.head_norm, "attn_q_norm", epsilon, layer);
   if (!norms.query) return;
   norms.key = norms.query;
   norms.key.name = "attn_k_norm";
   norms.after_rotation = traits.head_norm_after_rotation;
-  const NamedTensor* weight = keys.find_tensor("attn_q_norm.weight");
+  const NamedTensor* weight = keys.find_tensor("attn_q_norm.weight", layer);
   if (weight == nullptr || weight->layout.elements() == spec.head_dim) return;
   norms.scope = traits.head_norm_of_each ? QueryKeyNormSpec::Scope::kEachHead
                                          : QueryKeyNormSpec::Scope::kAllHeads;
 }
 
 // Queries, keys and values in one matrix, in this order.
-void slice_fused(const ArchReader& keys, const AttentionSpec& spec, ModelSpec& model) {
-  if (!keys.has_tensor("attn_qkv.weight")) return;
+void slice_fused(const ArchReader& keys, const AttentionSpec& spec, int64_t layer,
+                 ModelSpec& model) {
+  if (keys.find_tensor("attn_qkv.weight", layer) == nullptr) return;
   const int64_t rows = spec.query_width() + 2 * spec.kv_width();
   int64_t first = 0;
   for (const auto& [name, own] :
@@ -119,28 +121,39 @@ void slice_fused(const ArchReader& keys, const AttentionSpec& spec, ModelSpec& m
 
 }  // namespace
 
-NormSpec norm_at(const ArchReader& keys, NormSpec::Kind kind, std::string_view name,
-                 float epsilon) {
-  if (!keys.has_tensor(fmt::format("{}.weight", name))) return {};
-  return {.kind = kind,
-          .name = name,
-          .epsilon = epsilon,
-          .has_bias = keys.has_tensor(fmt::format("{}.bias", name))};
+NormSpec norm_at(const ArchReader& keys, NormSpec::Kind kind, std::string_view name, float epsilon,
+                 int64_t layer) {
+  const auto has = [&](std::string_view part) {
+    return keys.find_tensor(fmt::format("{}.{}", name, part), layer) != nullptr;
+  };
+  if (!has("weight")) return {};
+  return {.kind = kind, .name = name, .epsilon = epsilon, .has_bias = has("bias")};
 }
 
 absl::StatusOr<AttentionSpec> read_attention(ArchReader& keys, const DecoderTraits& traits,
-                                             ModelSpec& model) {
+                                             int64_t layer, ModelSpec& model) {
   AttentionSpec spec = {.width = model.width};
-  RETURN_IF_ERROR(read_heads(keys, model.width, spec));
+  RETURN_IF_ERROR(read_heads(keys, model.width, layer, spec));
   ASSIGN_OR_RETURN(spec.window, read_window(keys, traits, model.context_max));
   RETURN_IF_ERROR(read_scores(keys, spec));
-  spec.biases = keys.has_tensor("attn_q.bias") || keys.has_tensor("attn_qkv.bias");
-  spec.output_bias = keys.has_tensor("attn_output.bias");
-  spec.sinks = keys.has_tensor("attn_sinks.weight");
-  read_norms(keys, traits, model.output_norm.epsilon, spec);
-  spec.output_norm = norm_at(keys, traits.norm, "attn_sub_norm", model.output_norm.epsilon);
-  slice_fused(keys, spec, model);
+  const auto has = [&](std::string_view tensor) {
+    return keys.find_tensor(tensor, layer) != nullptr;
+  };
+  spec.biases = has("attn_q.bias") || has("attn_qkv.bias");
+  spec.output_bias = has("attn_output.bias");
+  spec.sinks = has("attn_sinks.weight");
+  const float epsilon = model.output_norm.epsilon;
+  read_norms(keys, traits, epsilon, layer, spec);
+  spec.output_norm = norm_at(keys, traits.norm, "attn_sub_norm", epsilon, layer);
+  slice_fused(keys, spec, layer, model);
   return spec;
+}
+
+absl::StatusOr<AttentionSpec> with_heads_of(ArchReader& keys, int64_t layer,
+                                            const AttentionSpec& attention) {
+  AttentionSpec own = attention;
+  RETURN_IF_ERROR(read_heads(keys, attention.width, layer, own));
+  return own;
 }
 
 absl::StatusOr<std::vector<bool>> read_windowed_layers(ArchReader& keys,

@@ -12,7 +12,6 @@ namespace {
 
 // Bounds far above every published model, so that products of two dimensions fit into int64 and a
 // lie in a file is named instead of tried.
-constexpr int64_t kLayersMax = 4096;
 constexpr int64_t kWidthMax = 1 << 20;
 constexpr int64_t kHiddenMax = 1 << 22;
 constexpr int64_t kContextMax = 1 << 30;
@@ -85,11 +84,14 @@ absl::Status read_scales(ArchReader& keys, const DecoderTraits& traits, ModelSpe
 absl::Status read_ends(ArchReader& keys, const DecoderTraits& traits, ModelSpec& model) {
   ASSIGN_OR_RETURN(model.vocab_size, read_vocab_size(keys));
   ASSIGN_OR_RETURN(const float epsilon, read_epsilon(keys, traits));
-  model.embedding_norm = norm_at(keys, traits.norm, "token_embd_norm", epsilon);
+  constexpr std::string_view kEmbeddingNorm = "token_embd_norm";
+  if (traits.output_norm != kEmbeddingNorm) {
+    model.embedding_norm = norm_at(keys, traits.norm, kEmbeddingNorm, epsilon);
+  }
   model.output_norm = {.kind = traits.norm,
-                       .name = "output_norm",
+                       .name = traits.output_norm,
                        .epsilon = epsilon,
-                       .has_bias = keys.has_tensor("output_norm.bias")};
+                       .has_bias = keys.has_tensor(fmt::format("{}.bias", traits.output_norm))};
   model.tied_embeddings = !keys.has_tensor("output.weight");
   model.head_bias = keys.has_tensor("output.bias");
   if (const NamedTensor* positions = keys.find_tensor("position_embd.weight")) {
@@ -108,7 +110,7 @@ absl::Status read_ends(ArchReader& keys, const DecoderTraits& traits, ModelSpec&
 absl::StatusOr<FfnSpec> read_ffn(ArchReader& keys, const DecoderTraits& traits, int64_t layer,
                                  ModelSpec& model) {
   FfnSpec spec = {.width = model.width, .function = {.kind = traits.function}};
-  ASSIGN_OR_RETURN(spec.hidden, keys.integer("feed_forward_length", 1, kHiddenMax));
+  ASSIGN_OR_RETURN(spec.hidden, keys.integer_of("feed_forward_length", layer, 1, kHiddenMax));
   const auto has = [&](std::string_view tensor) {
     return keys.find_tensor(tensor, layer) != nullptr;
   };
@@ -118,7 +120,7 @@ absl::StatusOr<FfnSpec> read_ffn(ArchReader& keys, const DecoderTraits& traits, 
   spec.gate_bias = has("ffn_gate.bias");
   spec.up_bias = has("ffn_up.bias");
   spec.down_bias = has("ffn_down.bias");
-  spec.hidden_norm = norm_at(keys, traits.norm, "ffn_sub_norm", model.output_norm.epsilon);
+  spec.hidden_norm = norm_at(keys, traits.norm, "ffn_sub_norm", model.output_norm.epsilon, layer);
   if (fused) {
     const int64_t rows = 2 * spec.hidden;
     model.slices.push_back({"ffn_gate.weight", "ffn_up.weight", 0, rows});
@@ -127,22 +129,24 @@ absl::StatusOr<FfnSpec> read_ffn(ArchReader& keys, const DecoderTraits& traits, 
   return spec;
 }
 
-// The norms around a layer's two bodies, by the tensors that there are.
+// The norms around a layer's bodies, by the tensors of the first layer that has such bodies.
 struct LayerNorms {
   NormSpec attention, after_attention, ffn, after_ffn;
 };
 
 LayerNorms read_layer_norms(const ArchReader& keys, const DecoderTraits& traits,
-                            const ModelSpec& model) {
+                            const ModelSpec& model, int64_t mixing, int64_t networked) {
   const float epsilon = model.output_norm.epsilon;
-  const auto norm = [&](std::string_view name) {
-    return norm_at(keys, traits.norm, name, epsilon);
+  const auto norm = [&](std::string_view name, int64_t layer) {
+    return norm_at(keys, traits.norm, name, epsilon, layer);
   };
-  LayerNorms norms = {.attention = norm(traits.attention_norm),
+  LayerNorms norms = {.attention = norm(traits.attention_norm, mixing),
                       .after_attention = {},
-                      .ffn = norm(traits.ffn_norm),
-                      .after_ffn = norm("post_ffw_norm")};
-  if (traits.ffn_norm != "post_attention_norm") norms.after_attention = norm("post_attention_norm");
+                      .ffn = norm(traits.ffn_norm, networked),
+                      .after_ffn = norm("post_ffw_norm", networked)};
+  if (traits.ffn_norm != "post_attention_norm") {
+    norms.after_attention = norm("post_attention_norm", mixing);
+  }
   // What must be there is asked for, so that the error names it.
   if (!norms.attention && !norms.after_attention) {
     norms.attention = {.kind = traits.norm, .name = traits.attention_norm, .epsilon = epsilon};
@@ -154,42 +158,56 @@ LayerNorms read_layer_norms(const ArchReader& keys, const DecoderTraits& traits,
   return norms;
 }
 
+// mixers: attention and what stands beside it or in its place; network: one, or none.
 LayerSpec assemble(const LayerNorms& norms, const DecoderTraits& traits,
-                   const AttentionSpec& attention, const BodySpec& ffn, float scale) {
-  const BranchSpec first = {.pre_norm = norms.attention,
-                            .body = attention,
-                            .post_norm = norms.after_attention,
-                            .scale = scale};
-  const BranchSpec second = {
-      .pre_norm = norms.ffn, .body = ffn, .post_norm = norms.after_ffn, .scale = scale};
-  if (traits.parallel) return {{{first, second}}};
-  return {{{first}, {second}}};
-}
-
-// Each layer's feed-forward network or mixture of them.
-absl::StatusOr<std::vector<BodySpec>> read_networks(ArchReader& keys, const DecoderTraits& traits,
-                                                    int64_t layers, ModelSpec& model) {
-  const std::vector<bool> has_experts = layers_with_experts(keys, traits, layers);
-  BodySpec bodies[2];
-  for (const bool experts : {false, true}) {
-    const auto first = std::ranges::find(has_experts, experts);
-    if (first == has_experts.end()) continue;
-    const int64_t layer = first - has_experts.begin();
-    if (experts) {
-      ASSIGN_OR_RETURN(bodies[1], read_moe(keys, traits, layer, model));
-    } else {
-      ASSIGN_OR_RETURN(bodies[0], read_ffn(keys, traits, layer, model));
-    }
+                   const std::vector<BodySpec>& mixers, const std::vector<BodySpec>& network,
+                   float scale) {
+  StageSpec first, second;
+  for (const BodySpec& mixer : mixers) {
+    first.push_back({.pre_norm = norms.attention,
+                     .body = mixer,
+                     .post_norm = norms.after_attention,
+                     .scale = scale});
   }
-  keys.pass_over("feed_forward_length");  // where all layers have experts it says nothing
-  std::vector<BodySpec> networks;
-  for (const bool experts : has_experts) networks.push_back(bodies[experts ? 1 : 0]);
-  return networks;
+  for (const BodySpec& body : network) {
+    (traits.parallel ? first : second)
+        .push_back(
+            {.pre_norm = norms.ffn, .body = body, .post_norm = norms.after_ffn, .scale = scale});
+  }
+  LayerSpec layer;
+  if (!first.empty()) layer.stages.push_back(std::move(first));
+  if (!second.empty()) layer.stages.push_back(std::move(second));
+  return layer;
 }
 
-absl::Status read_layers(ArchReader& keys, const DecoderTraits& traits, int64_t layers,
-                         ModelSpec& model) {
-  ASSIGN_OR_RETURN(const AttentionSpec attention, read_attention(keys, traits, model));
+absl::StatusOr<std::vector<LayerParts>> read_parts(ArchReader& keys, const DecoderTraits& traits,
+                                                   int64_t layers, const ModelSpec& model) {
+  std::vector<LayerParts> parts(static_cast<size_t>(layers));
+  for (int64_t layer = 0; layer < layers && traits.parts != nullptr; ++layer) {
+    ASSIGN_OR_RETURN(parts[static_cast<size_t>(layer)], traits.parts(keys, model, layer));
+  }
+  return parts;
+}
+
+// The number of the first layer for which `has` is true, or -1.
+template <typename Has>
+int64_t first_layer(const std::vector<LayerParts>& parts, Has has) {
+  const auto found = std::ranges::find_if(parts, has);
+  return found == parts.end() ? -1 : found - parts.begin();
+}
+
+// Adds attention, where a layer has it, before its other mixers.
+absl::Status read_attentions(ArchReader& keys, const DecoderTraits& traits, ModelSpec& model,
+                             std::vector<LayerParts>& parts) {
+  const int64_t first = first_layer(parts, [](const LayerParts& p) { return p.attention; });
+  if (first < 0) {
+    for (const char* key : {"attention.head_count", "attention.head_count_kv"}) {
+      keys.pass_over(key);
+    }
+    return absl::OkStatus();
+  }
+  const int64_t layers = std::ssize(parts);
+  ASSIGN_OR_RETURN(const AttentionSpec attention, read_attention(keys, traits, first, model));
   ASSIGN_OR_RETURN(const std::vector<bool> windowed,
                    read_windowed_layers(keys, traits, layers, attention.window));
   ASSIGN_OR_RETURN(const std::vector<bool> rotated,
@@ -199,33 +217,80 @@ absl::Status read_layers(ArchReader& keys, const DecoderTraits& traits, int64_t 
     ASSIGN_OR_RETURN(rope, read_rope(keys, traits, attention.head_dim, model.context_max));
     ASSIGN_OR_RETURN(local_rope, read_local_rope(keys, traits, rope));
   }
-  ASSIGN_OR_RETURN(const double scale, keys.number_or("residual_scale", 0));
-  ASSIGN_OR_RETURN(const std::vector<BodySpec> networks,
-                   read_networks(keys, traits, layers, model));
-  const LayerNorms norms = read_layer_norms(keys, traits, model);
-  for (size_t layer = 0; layer < windowed.size(); ++layer) {
-    AttentionSpec own = attention;
+  for (size_t layer = 0; layer < parts.size(); ++layer) {
+    if (!parts[layer].attention) continue;
+    ASSIGN_OR_RETURN(AttentionSpec own,
+                     with_heads_of(keys, static_cast<int64_t>(layer), attention));
     if (!windowed[layer] || own.window >= model.context_max) own.window = 0;
     if (rotated[layer]) own.rope = windowed[layer] ? local_rope : rope;
-    model.layers.push_back(
-        assemble(norms, traits, own, networks[layer], scale == 0 ? 1 : static_cast<float>(scale)));
+    parts[layer].mixers.insert(parts[layer].mixers.begin(), own);
+  }
+  return absl::OkStatus();
+}
+
+// Each layer's feed-forward network or mixture of them, or nothing.
+absl::StatusOr<std::vector<std::vector<BodySpec>>> read_networks(
+    ArchReader& keys, const DecoderTraits& traits, const std::vector<LayerParts>& parts,
+    ModelSpec& model) {
+  std::vector<std::vector<BodySpec>> networks(parts.size());
+  const std::vector<bool> has_experts = layers_with_experts(keys, traits, std::ssize(parts));
+  std::optional<FfnSpec> ffn;
+  std::optional<MoeSpec> moe;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (!parts[i].network) continue;
+    const auto layer = static_cast<int64_t>(i);
+    if (has_experts[i]) {
+      if (!moe) {
+        ASSIGN_OR_RETURN(moe, read_moe(keys, traits, layer, model));
+      }
+      networks[i].emplace_back(*moe);
+      continue;
+    }
+    if (!ffn) {
+      ASSIGN_OR_RETURN(ffn, read_ffn(keys, traits, layer, model));
+    }
+    ASSIGN_OR_RETURN(ffn->hidden, keys.integer_of("feed_forward_length", layer, 1, kHiddenMax));
+    networks[i].emplace_back(*ffn);
+  }
+  keys.pass_over("feed_forward_length");  // where all layers have experts it says nothing
+  return networks;
+}
+
+absl::Status read_layers(ArchReader& keys, const DecoderTraits& traits, ModelSpec& model) {
+  ASSIGN_OR_RETURN(const int64_t layers, keys.layer_count());
+  ASSIGN_OR_RETURN(std::vector<LayerParts> parts, read_parts(keys, traits, layers, model));
+  RETURN_IF_ERROR(read_attentions(keys, traits, model, parts));
+  ASSIGN_OR_RETURN(const double scale, keys.number_or("residual_scale", 0));
+  ASSIGN_OR_RETURN(const auto networks, read_networks(keys, traits, parts, model));
+  const int64_t mixing = first_layer(parts, [](const LayerParts& p) { return !p.mixers.empty(); });
+  const int64_t networked = first_layer(parts, [](const LayerParts& p) { return p.network; });
+  const LayerNorms norms = read_layer_norms(keys, traits, model, std::max<int64_t>(mixing, 0),
+                                            std::max<int64_t>(networked, 0));
+  for (size_t layer = 0; layer < parts.size(); ++layer) {
+    model.layers.push_back(assemble(norms, traits, parts[layer].mixers, networks[layer],
+                                    scale == 0 ? 1 : static_cast<float>(scale)));
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<ModelSpec> read_decoder(ArchReader& keys, const DecoderTraits& traits) {
+absl::StatusOr<ModelSpec> read_outside_of_layers(ArchReader& keys, const DecoderTraits& traits) {
   ModelSpec model;
   ASSIGN_OR_RETURN(model.name, keys.checkpoint().metadata().string_or("general.name", ""));
   model.architecture = keys.architecture();
   RETURN_IF_ERROR(check_layout(keys, traits));
-  ASSIGN_OR_RETURN(const int64_t layers, keys.integer("block_count", 1, kLayersMax));
+  RETURN_IF_ERROR(keys.layer_count().status());
   ASSIGN_OR_RETURN(model.width, keys.integer("embedding_length", 1, kWidthMax));
   ASSIGN_OR_RETURN(const int64_t context, keys.integer("context_length", 1, kContextMax));
   model.context_max = static_cast<int32_t>(context);
   RETURN_IF_ERROR(read_ends(keys, traits, model));
-  RETURN_IF_ERROR(read_layers(keys, traits, layers, model));
+  return model;
+}
+
+absl::StatusOr<ModelSpec> read_decoder(ArchReader& keys, const DecoderTraits& traits) {
+  ASSIGN_OR_RETURN(ModelSpec model, read_outside_of_layers(keys, traits));
+  RETURN_IF_ERROR(read_layers(keys, traits, model));
   if (keys.has_tensor("rope_factors_long.weight")) {
     for (const char* name : {"rope_factors_long.weight", "rope_factors_short.weight"}) {
       model.unused.emplace_back(name);  // of the two, what the rope did not choose

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "base/status.h"
 #include "models/arch/arch_reader.h"
@@ -17,6 +18,13 @@ struct MoeTraits {
   bool renormalise = true;
   float threshold = 0;  // as ops::Routing's
   bool weighs_inputs = false;
+};
+
+// What one layer is made of, where layers differ.
+struct LayerParts {
+  bool attention = true;              // as the usual keys and tensors say
+  std::vector<BodySpec> mixers = {};  // beside attention or in its place, behind the same norm
+  bool network = true;                // a feed-forward network or a mixture, as the tensors say
 };
 
 // What an architecture fixes and its files do not say. The rest is read: sizes and scales from
@@ -50,12 +58,20 @@ struct DecoderTraits {
   bool parallel = false;  // attention and feed-forward network read the same stream
   std::string_view attention_norm = "attn_norm";
   std::string_view ffn_norm = "ffn_norm";
+  std::string_view output_norm = "output_norm";
   bool logit_scale_divides = false;
   std::string_view layout = "";  // a value of "tensor_data_layout" that the tensors here have
+  // Of each layer, in their order; null: attention and a network. The model has everything but its
+  // layers by then.
+  absl::StatusOr<LayerParts> (*parts)(ArchReader& keys, const ModelSpec& model,
+                                      int64_t layer) = nullptr;
 };
 
-// A decoder of softmax attention and feed-forward networks.
+// A decoder of attention, or what stands in its place, and feed-forward networks.
 absl::StatusOr<ModelSpec> read_decoder(ArchReader& keys, const DecoderTraits& traits);
+
+// Everything but the layers, for architectures that are no such decoder.
+absl::StatusOr<ModelSpec> read_outside_of_layers(ArchReader& keys, const DecoderTraits& traits);
 
 // Visits the specs of attention, and of feed-forward networks, in the order of the layers.
 template <typename Spec, typename Visit>
