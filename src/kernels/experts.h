@@ -63,7 +63,7 @@ struct Dispatch {
   static Dispatch lay_out(int64_t rows, int64_t chosen, int64_t experts, std::byte* workspace);
 };
 
-// Matrices [rows, width] of all experts, each from a whole panel on.
+// Matrices [rows, width] of all experts, or heads, each from a whole panel on.
 struct ExpertMatrix {
   PackedMatrix matrix;
   int64_t experts = 0;

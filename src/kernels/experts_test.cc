@@ -362,6 +362,40 @@ TEST_P(ExpertsTest, ARowHasTheBitsThatItHasAlone) {
   }
 }
 
+// Each head reads its own columns and writes its own; those between stay.
+TEST_P(ExpertsTest, HeadsHaveTheBitsOfEachMatrixAlone) {
+  const int64_t in_step = is_quantised(type_) ? 96 : 70;
+  const int64_t out_step = hidden_ + 5;
+  for (const int64_t rows : {1, 3, 70}) {
+    const int64_t width = (kCount - 1) * in_step + kWidth;
+    const Floats in = random_floats(rows * width, 14);
+    for (const ActivationForms forms : forms_of(isa_, type_)) {
+      for (const int64_t step : {in_step, int64_t{0}}) {
+        const Placed placed = converted(isa_, forms, in, rows);
+        Floats out(at(rows * kCount * out_step), 7.0F);
+        LanePool(static_cast<int>(rows % 3) + 1).run([&](Lane& lane) {
+          cpu_.head_linear(lane, up_.all, placed.view, step, out_step, rows_of(out, rows));
+        });
+        for (int64_t head = 0; head < kCount; ++head) {
+          Floats columns;
+          for (int64_t row = 0; row < rows; ++row) {
+            const auto first = in.begin() + row * width + head * step;
+            columns.insert(columns.end(), first, first + kWidth);
+          }
+          const Floats expected = linear(isa_, up_.alone[at(head)], forms, columns, rows);
+          for (int64_t row = 0; row < rows; ++row) {
+            const float* const own = out.data() + (row * kCount + head) * out_step;
+            EXPECT_EQ(bits_of({own, at(hidden_)}),
+                      bits_of({expected.data() + row * hidden_, at(hidden_)}))
+                << name_of(forms) << " head " << head << " row " << row;
+            for (int64_t k = hidden_; k < out_step; ++k) EXPECT_EQ(own[k], 7);
+          }
+        }
+      }
+    }
+  }
+}
+
 // A weight on the products is one on the input, but for rounding.
 TEST_P(ExpertsTest, WeightsMayComeBeforeTheFunction) {
   const int64_t rows = 3;

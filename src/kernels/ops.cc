@@ -158,6 +158,31 @@ void CpuOps::linear(Lane& lane, const PackedMatrix& weights, const Activations& 
   });
 }
 
+void CpuOps::head_linear(Lane& lane, const ExpertMatrix& weights, const Activations& in,
+                         int64_t in_step, int64_t out_step, Rows<float> out) const {
+  const PanelProduct product = part_product_of(kernels_, weights.matrix, in);
+  const int64_t last = weights.experts - 1;
+  CHECK(last * in_step + weights.matrix.width() <= in.width &&
+            last * out_step + weights.rows <= out.width,
+        "{} heads from {} columns to {}", weights.experts, in.width, out.width);
+  CHECK(product.times_q8 == nullptr || in_step % kQ8Width == 0, "heads {} columns apart", in_step);
+  const int64_t panels = weights.panels();
+  alignas(64) float sums[kPanelSums];
+  lane.for_each_piece(weights.experts * panels, 1, [&](WorkRange piece) {
+    for (int64_t t = 0; t < row_groups_of(in.rows); ++t) {
+      const RowGroup group = row_group_at(in.rows, t);
+      for (int64_t panel = piece.begin; panel < piece.end; ++panel) {
+        const int64_t head = panel / panels;
+        const int64_t first = panel % panels * kPanelRows;
+        product(panel, group, sums, head * in_step);
+        kernels_.store_panel(sums, group.rows, std::min<int64_t>(kPanelRows, weights.rows - first),
+                             nullptr, false, out.row(group.first) + head * out_step + first,
+                             out.stride);
+      }
+    }
+  });
+}
+
 void CpuOps::hidden(Lane& lane, const Hidden& hidden, const Activations& in,
                     const Activations& out) const {
   const int64_t width = hidden.up->rows();

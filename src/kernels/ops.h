@@ -68,6 +68,12 @@ class Ops {
   virtual void linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
                       std::span<const float> bias, Store store, Rows<float> out) const = 0;
 
+  // As linear(), for each head with a matrix of its own: columns [head * in_step, head * in_step +
+  // width) of `in` make those from head * out_step on of `out`, and the others of `out` stay. Where
+  // a product reads `in` as q8 or q16, in_step is a multiple of 32; 0: all heads read the same.
+  virtual void head_linear(Lane& lane, const ExpertMatrix& weights, const Activations& in,
+                           int64_t in_step, int64_t out_step, Rows<float> out) const = 0;
+
   // A feed-forward network's hidden layer of in * gate^T + gate_bias and in * up^T + up_bias, in
   // every form `out` has. in: [rows, width]; out: [rows, hidden].
   virtual void hidden(Lane& lane, const Hidden& hidden, const Activations& in,
@@ -172,6 +178,8 @@ class CpuOps final : public Ops {
   void convert(Lane& lane, Rows<const float> in, const Activations& out) const override;
   void linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
               std::span<const float> bias, Store store, Rows<float> out) const override;
+  void head_linear(Lane& lane, const ExpertMatrix& weights, const Activations& in, int64_t in_step,
+                   int64_t out_step, Rows<float> out) const override;
   void hidden(Lane& lane, const Hidden& hidden, const Activations& in,
               const Activations& out) const override;
   void rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> positions,

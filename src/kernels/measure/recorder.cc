@@ -196,6 +196,19 @@ void Recorder::linear(Lane& lane, const PackedMatrix& weights, const Activations
        [&] { ops_.linear(lane, weights, in, bias, store, out); });
 }
 
+void Recorder::head_linear(Lane& lane, const ops::ExpertMatrix& weights, const Activations& in,
+                           int64_t in_step, int64_t out_step, Rows<float> out) const {
+  const OpSubject subject = {.op = "head_linear",
+                             .format = weights.matrix.format(),
+                             .in = in.forms,
+                             .rows = in.rows * weights.experts,
+                             .width = weights.matrix.width(),
+                             .outputs = weights.rows};
+  const double operations = 2 * as_double(subject.rows * subject.width * subject.outputs);
+  note(lane, subject, bytes_of(weights.matrix), operations,
+       [&] { ops_.head_linear(lane, weights, in, in_step, out_step, out); });
+}
+
 void Recorder::hidden(Lane& lane, const ops::Hidden& hidden, const Activations& in,
                       const Activations& out) const {
   const PackedMatrix& up = *hidden.up;

@@ -68,6 +68,8 @@ class Recorder final : public Ops {
   void convert(Lane& lane, Rows<const float> in, const Activations& out) const override;
   void linear(Lane& lane, const PackedMatrix& weights, const Activations& in,
               std::span<const float> bias, ops::Store store, Rows<float> out) const override;
+  void head_linear(Lane& lane, const ops::ExpertMatrix& weights, const Activations& in,
+                   int64_t in_step, int64_t out_step, Rows<float> out) const override;
   void hidden(Lane& lane, const ops::Hidden& hidden, const Activations& in,
               const Activations& out) const override;
   void rope_angles(Lane& lane, const ops::Rope& rope, std::span<const int32_t> positions,

@@ -85,6 +85,25 @@ TEST(RecorderTest, CountsTheMatricesThatAHiddenLayerHas) {
   EXPECT_EQ(seen.ops[1].operations, 2 * 96 * 64 * 3);
 }
 
+TEST(RecorderTest, CountsEachHeadsMatrix) {
+  const TickingClock clock;
+  const CpuOps cpu(kernels_for(Isa::kScalar));
+  const Recorder recorder(cpu, 1, clock);
+  const PackedCase weights = random_weights(DType::kQ4_0, 4 * 32, 64, 1);
+  const ops::ExpertMatrix heads = {.matrix = weights.packed, .experts = 4, .rows = 32};
+  const Placed in = converted(Isa::kScalar, {.q8 = true}, random_floats(3 * 64, 3), 3);
+  Floats out(3 * 4 * 32);
+  LanePool(1).run(
+      [&](Lane& lane) { recorder.head_linear(lane, heads, in.view, 0, 32, rows_of(out, 3)); });
+  EXPECT_EQ(out, linear(Isa::kScalar, weights, {.q8 = true}, random_floats(3 * 64, 3), 3));
+  const Recording seen = recorder.recording();
+  ASSERT_EQ(seen.ops.size(), 1U);
+  EXPECT_EQ(seen.ops[0].subject.op, "head_linear");
+  EXPECT_EQ(seen.ops[0].subject.rows, 3 * 4);
+  EXPECT_EQ(seen.ops[0].bytes, static_cast<double>(PackedMatrix::bytes(DType::kQ4_0, 4 * 32, 64)));
+  EXPECT_EQ(seen.ops[0].operations, 2 * 4 * 32 * 64 * 3);
+}
+
 TEST(RecorderTest, CountsTheExpertsThatHaveRows) {
   const TickingClock clock;
   const CpuOps cpu(kernels_for(Isa::kScalar));
