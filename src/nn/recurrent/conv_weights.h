@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "kernels/ops.h"
+#include "nn/weights.h"
+
+namespace millrace {
+
+// What a causal convolution of channels weighs its inputs with.
+class ConvWeights {
+ public:
+  // Tensors of [channels, kernel] over each other, and a bias of all their channels or none.
+  absl::Status load(Weights& weights, std::span<const VectorOrder> tensors,
+                    std::span<const VectorOrder> bias = {});
+  ops::CausalConv conv(bool silu) const { return {.weight = weight_, .bias = bias_, .silu = silu}; }
+
+ private:
+  std::vector<float> weight_;  // [kernel, channels]
+  std::span<const float> bias_;
+};
+
+// [columns, rows] of a matrix of [rows, columns].
+std::vector<float> transposed(std::span<const float> matrix, int64_t rows);
+
+// The floats that a part of a state takes, so that the next one begins on a cache line.
+constexpr int64_t state_part(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+}  // namespace millrace
