@@ -15,6 +15,7 @@
 namespace millrace {
 
 struct AttentionKernels;  // kernels/attention_kernels.h
+struct RecurrentKernels;  // kernels/recurrent/recurrent_kernels.h
 
 // One panel of weights times `columns` (at most kGroupRows) rows of activations. Sets sums:
 // [columns, kPanelRows]. parts: 1 for q8, 2 for q16.
@@ -90,6 +91,7 @@ struct Kernels {
   void (*convert)(const float* in, int64_t width, const RowForms& out);
   const AttentionKernels* attention;
   const RwkvKernels* rwkv;
+  const RecurrentKernels* recurrent;
   ProbeLoops probes;
 };
 

@@ -10,6 +10,7 @@
 #include "kernels/attention_ops.h"
 #include "kernels/experts.h"
 #include "kernels/isa.h"
+#include "kernels/recurrent/recurrent_ops.h"
 #include "kernels/recurrent/rwkv_ops.h"
 #include "kernels/row_ops.h"
 #include "kernels/state_rows.h"
@@ -147,13 +148,48 @@ class Ops {
                       const RgLru& unit, Rows<const float> in, Rows<const float> input_gates,
                       Rows<const float> recurrence_gates, Rows<float> out) const = 0;
 
-  // All are [rows, width]; keys, rates and decays are changed.
-  virtual void delta_inputs(Lane& lane, const DeltaInputs& inputs, Rows<float> keys,
-                            Rows<float> rates, Rows<float> decays, Rows<float> removals) const = 0;
+  virtual void delta_inputs(Lane& lane, const DeltaInputs& inputs, const DeltaRows& rows) const = 0;
 
   // All are [rows, width].
   virtual void add_head_bonus(Lane& lane, const HeadBonus& bonus, Rows<const float> queries,
                               Rows<const float> keys, Rows<const float> values,
+                              Rows<float> out) const = 0;
+
+  // Operations of recurrent units (kernels/recurrent/recurrent_ops.h). in, out: [rows, channels],
+  // apart from each other.
+  virtual void causal_conv(Lane& lane, const StateRows& rows, const StateLayer& states,
+                           const CausalConv& conv, Rows<const float> in, Rows<float> out) const = 0;
+
+  // out = in * function(gates), or function(gates) where `in` has no data; each gate is of width /
+  // gates.width neighbours. in: [rows, width], may be `out`, as may be the gates.
+  virtual void gate(Lane& lane, Rows<const float> in, const ElementFunction& function,
+                    Rows<const float> gates, Rows<float> out) const = 0;
+
+  // out[r][i] = in[r][columns[i]].
+  virtual void gather_columns(Lane& lane, Rows<const float> in, std::span<const int32_t> columns,
+                              Rows<float> out) const = 0;
+
+  // rows = norm of each of `heads` equal parts of a row. The norm's vectors are of a part, the same
+  // for all, or of the whole row.
+  virtual void norm_heads(Lane& lane, Rows<float> rows, int64_t heads, const Norm& norm) const = 0;
+
+  // Rotates each head in place. rows: [rows, any number * head_dim]; rotation: without norms and
+  // temperature.
+  virtual void rotate(Lane& lane, const Rotation& rotation, int64_t head_dim,
+                      Rows<float> rows) const = 0;
+
+  // steps, decays: as wide as `in`, or without data where not wanted.
+  virtual void time_steps(Lane& lane, const TimeSteps& time_steps, Rows<const float> in,
+                          Rows<float> steps, Rows<float> decays) const = 0;
+
+  // out: [rows, heads * value_dim].
+  virtual void matrix_scan(Lane& lane, const StateRows& rows, const StateLayer& states,
+                           const MatrixScan& scan, const MatrixScanRows& in,
+                           Rows<float> out) const = 0;
+
+  // out: [rows, channels].
+  virtual void selective_scan(Lane& lane, const StateRows& rows, const StateLayer& states,
+                              const SelectiveScan& scan, const SelectiveScanRows& in,
                               Rows<float> out) const = 0;
 };
 
@@ -210,10 +246,26 @@ class CpuOps final : public Ops {
   void rg_lru(Lane& lane, const StateRows& rows, const StateLayer& states, const RgLru& unit,
               Rows<const float> in, Rows<const float> input_gates,
               Rows<const float> recurrence_gates, Rows<float> out) const override;
-  void delta_inputs(Lane& lane, const DeltaInputs& inputs, Rows<float> keys, Rows<float> rates,
-                    Rows<float> decays, Rows<float> removals) const override;
+  void delta_inputs(Lane& lane, const DeltaInputs& inputs, const DeltaRows& rows) const override;
   void add_head_bonus(Lane& lane, const HeadBonus& bonus, Rows<const float> queries,
                       Rows<const float> keys, Rows<const float> values,
+                      Rows<float> out) const override;
+  void causal_conv(Lane& lane, const StateRows& rows, const StateLayer& states,
+                   const CausalConv& conv, Rows<const float> in, Rows<float> out) const override;
+  void gate(Lane& lane, Rows<const float> in, const ElementFunction& function,
+            Rows<const float> gates, Rows<float> out) const override;
+  void gather_columns(Lane& lane, Rows<const float> in, std::span<const int32_t> columns,
+                      Rows<float> out) const override;
+  void norm_heads(Lane& lane, Rows<float> rows, int64_t heads, const Norm& norm) const override;
+  void rotate(Lane& lane, const Rotation& rotation, int64_t head_dim,
+              Rows<float> rows) const override;
+  void time_steps(Lane& lane, const TimeSteps& time_steps, Rows<const float> in, Rows<float> steps,
+                  Rows<float> decays) const override;
+  void matrix_scan(Lane& lane, const StateRows& rows, const StateLayer& states,
+                   const MatrixScan& scan, const MatrixScanRows& in,
+                   Rows<float> out) const override;
+  void selective_scan(Lane& lane, const StateRows& rows, const StateLayer& states,
+                      const SelectiveScan& scan, const SelectiveScanRows& in,
                       Rows<float> out) const override;
 
  private:

@@ -33,11 +33,28 @@ struct ActivationFunction {
   float epsilon = 0;
 };
 
+// A function of one number.
+struct ElementFunction {
+  enum class Kind : uint8_t {
+    kIdentity,
+    kSigmoid,
+    kTanh,
+    kEluPlusOne,  // x > 0: x + 1; else e^x (Katharopoulos et al. 2020)
+    kReciprocal,  // 1 / x
+    kOneMinus,    // 1 - x
+    kDecay,       // e^(-e^x) (Peng et al. 2024, section 4)
+    kActivation,  // any but kClampedSwiglu, which is of two numbers
+  };
+  Kind kind = Kind::kIdentity;
+  ActivationFunction activation = {};
+};
+
 }  // namespace millrace
 
 namespace millrace::ops {
 
 using millrace::ActivationFunction;
+using millrace::ElementFunction;
 
 // Of a row: RMSNorm (Zhang and Sennrich 2019), x / sqrt(mean(x^2) + epsilon), or LayerNorm (Ba et
 // al. 2016), the same of x - mean(x); times the weight, plus the bias.

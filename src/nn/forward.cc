@@ -13,14 +13,24 @@ namespace {
 struct StepMemory {
   Rows<float> residual;                       // [rows, width]
   std::array<Rows<float>, kRopesMax> angles;  // [ropes] of [rows, rotated]
+  Rows<float> step_rows;                      // [rows, step_width_of(network)]
   std::byte* rest;  // the stages use it one after the other, then the head
 };
 
+int64_t step_width_of(const Network& network) {
+  int64_t width = 0;
+  for (const Layer& layer : network.layers) {
+    for (const Stage& stage : layer.stages) width = std::max(width, stage.step_width());
+  }
+  return width;
+}
+
 StepMemory place_step(const Network& network, int64_t rows, WorkspaceLayout& layout) {
-  StepMemory memory = {.residual = layout.rows(rows, network.width), .angles = {}, .rest = nullptr};
+  StepMemory memory = {.residual = layout.rows(rows, network.width), .angles = {}, .step_rows = {}, .rest = nullptr};
   for (int64_t i = 0; i < network.ropes.size(); ++i) {
     memory.angles[static_cast<size_t>(i)] = layout.rows(rows, network.ropes.rope(i).rotated);
   }
+  memory.step_rows = layout.rows(rows, step_width_of(network));
   memory.rest = layout.rest();
   return memory;
 }
@@ -101,6 +111,7 @@ Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
   const BodyContext context = {.ops = ops,
                                .ropes = std::span(ropes).first(rope_count),
                                .place = {},
+                               .step_rows = step.step_rows,
                                .workspace = step.rest,
                                .carried = memory.carried};
   std::span<const KvPlace> places = input.places;

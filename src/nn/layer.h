@@ -14,11 +14,17 @@
 #include "nn/ffn.h"
 #include "nn/moe.h"
 #include "nn/norm.h"
+#include "nn/recurrent/channel_mix.h"
+#include "nn/recurrent/rg_lru.h"
+#include "nn/recurrent/rwkv4.h"
+#include "nn/recurrent/rwkv6.h"
+#include "nn/recurrent/rwkv7.h"
 #include "nn/workspace_layout.h"
 
 namespace millrace {
 
-using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec>;
+using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec, Rwkv4Spec, Rwkv6Spec, Rwkv7Spec, ChannelMixSpec,
+                              RgLruSpec>;
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).
 struct BranchSpec {
@@ -59,6 +65,7 @@ class Stage {
   int64_t branches() const { return std::ssize(branches_); }
   // Working memory for a step of so many rows.
   int64_t workspace_bytes(int64_t rows) const;
+  int64_t step_width() const;
   int64_t carried_bytes(std::span<const KvPlace> places, int lanes) const;
   // residual: [rows, width]; places: [branches], context.place is of none of them. Every lane calls
   // it after a barrier, and it ends with one.

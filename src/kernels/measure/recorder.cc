@@ -19,6 +19,16 @@ double bytes_of(const PackedMatrix& matrix) {
   return as_double(matrix.panels() * matrix.panel_bytes());
 }
 
+// Reads a state's part of each slice, and keeps it again.
+OpSubject on_states(std::string_view op, int64_t rows, int64_t width, int64_t outputs) {
+  return {
+      .op = op, .format = DType::kF32, .in = {}, .rows = rows, .width = width, .outputs = outputs};
+}
+
+double state_bytes(const ops::StateRows& rows, int64_t floats) {
+  return 2 * as_double(std::ssize(rows.slices) * floats * row_bytes(DType::kF32, 1));
+}
+
 // Of the experts that have rows. Lanes that are recorded wait for each other, so that none asks
 // too late.
 double bytes_read(const ops::ExpertMatrix& weights, const ops::Dispatch& dispatch) {
@@ -363,10 +373,10 @@ void Recorder::rg_lru(Lane& lane, const ops::StateRows& rows, const ops::StateLa
        [&] { ops_.rg_lru(lane, rows, states, unit, in, input_gates, recurrence_gates, out); });
 }
 
-void Recorder::delta_inputs(Lane& lane, const ops::DeltaInputs& inputs, Rows<float> keys,
-                            Rows<float> rates, Rows<float> decays, Rows<float> removals) const {
-  note(lane, on_rows("delta_inputs", keys.rows, keys.width), 0, 0,
-       [&] { ops_.delta_inputs(lane, inputs, keys, rates, decays, removals); });
+void Recorder::delta_inputs(Lane& lane, const ops::DeltaInputs& inputs,
+                            const ops::DeltaRows& rows) const {
+  note(lane, on_rows("delta_inputs", rows.keys.rows, rows.keys.width), 0, 0,
+       [&] { ops_.delta_inputs(lane, inputs, rows); });
 }
 
 void Recorder::add_head_bonus(Lane& lane, const ops::HeadBonus& bonus, Rows<const float> queries,
@@ -374,6 +384,64 @@ void Recorder::add_head_bonus(Lane& lane, const ops::HeadBonus& bonus, Rows<cons
                               Rows<float> out) const {
   note(lane, on_rows("add_head_bonus", out.rows, out.width), 0, 0,
        [&] { ops_.add_head_bonus(lane, bonus, queries, keys, values, out); });
+}
+
+void Recorder::causal_conv(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                           const ops::CausalConv& conv, Rows<const float> in,
+                           Rows<float> out) const {
+  const double products = as_double(std::ssize(conv.weight) * in.rows);
+  note(lane, on_states("causal_conv", in.rows, in.width, out.width), 0, 2 * products,
+       [&] { ops_.causal_conv(lane, rows, states, conv, in, out); });
+}
+
+void Recorder::gate(Lane& lane, Rows<const float> in, const ElementFunction& function,
+                    Rows<const float> gates, Rows<float> out) const {
+  note(lane, on_rows("gate", out.rows, out.width), 0, 0,
+       [&] { ops_.gate(lane, in, function, gates, out); });
+}
+
+void Recorder::gather_columns(Lane& lane, Rows<const float> in, std::span<const int32_t> columns,
+                              Rows<float> out) const {
+  note(lane, on_rows("gather_columns", out.rows, out.width), 0, 0,
+       [&] { ops_.gather_columns(lane, in, columns, out); });
+}
+
+void Recorder::norm_heads(Lane& lane, Rows<float> rows, int64_t heads,
+                          const ops::Norm& norm) const {
+  note(lane, on_rows("norm_heads", rows.rows, rows.width), 0, 0,
+       [&] { ops_.norm_heads(lane, rows, heads, norm); });
+}
+
+void Recorder::rotate(Lane& lane, const ops::Rotation& rotation, int64_t head_dim,
+                      Rows<float> rows) const {
+  note(lane, on_rows("rotate", rows.rows, rows.width), 0, 0,
+       [&] { ops_.rotate(lane, rotation, head_dim, rows); });
+}
+
+void Recorder::time_steps(Lane& lane, const ops::TimeSteps& time_steps, Rows<const float> in,
+                          Rows<float> steps, Rows<float> decays) const {
+  note(lane, on_rows("time_steps", in.rows, in.width), 0, 0,
+       [&] { ops_.time_steps(lane, time_steps, in, steps, decays); });
+}
+
+void Recorder::matrix_scan(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                           const ops::MatrixScan& scan, const ops::MatrixScanRows& in,
+                           Rows<float> out) const {
+  using enum ops::MatrixScan::Rule;
+  const OpSubject subject = on_states("matrix_scan", out.rows, scan.key_dim, out.width);
+  const bool reads = scan.rule == kDelta || scan.rule == kPair;  // the state once more
+  const double products = as_double(scan.state_floats() * out.rows * (reads ? 4 : 3));
+  note(lane, subject, state_bytes(rows, scan.state_floats()), 2 * products,
+       [&] { ops_.matrix_scan(lane, rows, states, scan, in, out); });
+}
+
+void Recorder::selective_scan(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                              const ops::SelectiveScan& scan, const ops::SelectiveScanRows& in,
+                              Rows<float> out) const {
+  const OpSubject subject = on_states("selective_scan", out.rows, scan.state_dim, out.width);
+  const int64_t floats = scan.state_dim * out.width;
+  note(lane, subject, state_bytes(rows, floats), 6 * as_double(floats * out.rows),
+       [&] { ops_.selective_scan(lane, rows, states, scan, in, out); });
 }
 
 }  // namespace millrace

@@ -101,10 +101,29 @@ class Recorder final : public Ops {
   void rg_lru(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
               const ops::RgLru& unit, Rows<const float> in, Rows<const float> input_gates,
               Rows<const float> recurrence_gates, Rows<float> out) const override;
-  void delta_inputs(Lane& lane, const ops::DeltaInputs& inputs, Rows<float> keys, Rows<float> rates,
-                    Rows<float> decays, Rows<float> removals) const override;
+  void delta_inputs(Lane& lane, const ops::DeltaInputs& inputs,
+                    const ops::DeltaRows& rows) const override;
   void add_head_bonus(Lane& lane, const ops::HeadBonus& bonus, Rows<const float> queries,
                       Rows<const float> keys, Rows<const float> values,
+                      Rows<float> out) const override;
+  void causal_conv(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                   const ops::CausalConv& conv, Rows<const float> in,
+                   Rows<float> out) const override;
+  void gate(Lane& lane, Rows<const float> in, const ElementFunction& function,
+            Rows<const float> gates, Rows<float> out) const override;
+  void gather_columns(Lane& lane, Rows<const float> in, std::span<const int32_t> columns,
+                      Rows<float> out) const override;
+  void norm_heads(Lane& lane, Rows<float> rows, int64_t heads,
+                  const ops::Norm& norm) const override;
+  void rotate(Lane& lane, const ops::Rotation& rotation, int64_t head_dim,
+              Rows<float> rows) const override;
+  void time_steps(Lane& lane, const ops::TimeSteps& time_steps, Rows<const float> in,
+                  Rows<float> steps, Rows<float> decays) const override;
+  void matrix_scan(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                   const ops::MatrixScan& scan, const ops::MatrixScanRows& in,
+                   Rows<float> out) const override;
+  void selective_scan(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                      const ops::SelectiveScan& scan, const ops::SelectiveScanRows& in,
                       Rows<float> out) const override;
 
  private:

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/recurrent/recurrent_kernels.h"
 #include "kernels/row_ops.h"
 #include "kernels/state_rows.h"
 #include "tensor/view.h"
@@ -12,24 +13,6 @@
 // a state behind what is said to lie there is the caller's.
 
 namespace millrace::ops {
-
-// A state is worked on in tiles of columns that lie on a thread's stack.
-inline constexpr int64_t kStateRowsMax = 1024;  // key_dim or state_dim
-inline constexpr int64_t kConvKernelMax = 32;
-
-// A function of one number.
-struct ElementFunction {
-  enum class Kind : uint8_t {
-    kIdentity,
-    kSigmoid,
-    kTanh,
-    kEluPlusOne,  // x > 0: x + 1; else e^x (Katharopoulos et al. 2020)
-    kReciprocal,  // 1 / x
-    kActivation,  // any but kClampedSwiglu, which is of two numbers
-  };
-  Kind kind = Kind::kIdentity;
-  ActivationFunction activation = {};
-};
 
 // A convolution of each channel with itself: out[t] = function(bias + sum over j of weight[j] *
 // in[t - kernel + 1 + j]), the sum from the bias on in ascending order. The state is the last

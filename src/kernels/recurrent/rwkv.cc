@@ -149,19 +149,24 @@ void CpuOps::rg_lru(Lane& lane, const StateRows& rows, const StateLayer& states,
   });
 }
 
-void CpuOps::delta_inputs(Lane& lane, const DeltaInputs& inputs, Rows<float> keys,
-                          Rows<float> rates, Rows<float> decays, Rows<float> removals) const {
-  const int64_t width = keys.width / inputs.heads;
-  lane.for_each_piece(keys.rows, 1, [&](WorkRange rows) {
-    for (int64_t row = rows.begin; row < rows.end; ++row) {
-      for (int64_t first = 0; first < keys.width; first += width) {
-        kernels_.rwkv->delta_head({.count = width,
-                                   .removal_scale = inputs.removal_scale.data() + first,
-                                   .key_mix = inputs.key_mix.data() + first,
-                                   .keys = keys.row(row) + first,
-                                   .rates = rates.row(row) + first,
-                                   .decays = decays.row(row) + first,
-                                   .removals = removals.row(row) + first});
+void CpuOps::delta_inputs(Lane& lane, const DeltaInputs& inputs, const DeltaRows& rows) const {
+  const int64_t width = rows.keys.width;
+  const int64_t head = width / inputs.heads;
+  const bool mixes = rows.values.width != 0;
+  lane.for_each_piece(rows.keys.rows, 1, [&](WorkRange piece) {
+    for (int64_t row = piece.begin; row < piece.end; ++row) {
+      for (int64_t first = 0; first < width; first += head) {
+        kernels_.rwkv->delta_head(
+            {.count = head,
+             .removal_scale = inputs.removal_scale.data() + first,
+             .key_mix = inputs.key_mix.data() + first,
+             .keys = rows.keys.row(row) + first,
+             .rates = rows.rates.row(row) + first,
+             .decays = rows.decays.row(row) + first,
+             .removals = rows.removals.row(row) + first,
+             .values = mixes ? rows.values.row(row) + first : nullptr,
+             .value_shares = mixes ? rows.value_shares.row(row) + first : nullptr,
+             .first_values = mixes ? rows.first_values.row(row) + first : nullptr});
       }
     }
   });

@@ -49,6 +49,9 @@ struct DeltaHead {
   float* rates = nullptr;
   float* decays = nullptr;
   float* removals = nullptr;
+  float* values = nullptr;  // null: they are not mixed
+  const float* value_shares = nullptr;
+  const float* first_values = nullptr;
 };
 
 struct RwkvKernels {

@@ -41,11 +41,19 @@ struct RgLru {
 // What RWKV 7's state takes of a row's products (Peng et al. 2025, section 4.1), for each head:
 // with u = key * removal_scale over its length and a = sigmoid(rate)
 //   decay = e^(-e^(-1/2) sigmoid(decay)), key = key * (1 + (a - 1) * key_mix), removal = -u,
-//   rate = u * a.
+//   rate = u * a, value = value + (first_value - value) * sigmoid(value_share).
 struct DeltaInputs {
   int64_t heads = 0;
   std::span<const float> removal_scale;  // [width]
   std::span<const float> key_mix;        // [width]
+};
+
+// Each [rows, width]; all but removals are changed.
+struct DeltaRows {
+  Rows<float> keys, rates, decays, removals;
+  Rows<float> values = {};  // where they are mixed, as what follows; else width 0
+  Rows<const float> value_shares = {};
+  Rows<const float> first_values = {};
 };
 
 // RWKV 7's direct way from a row to its own output (Peng et al. 2025, section 4.1): v times the sum

@@ -257,13 +257,20 @@ TEST_P(RwkvTest, DeltaInputsAreOfEachHead) {
     const int64_t width = kHeads * head;
     Floats keys = random_floats(kRows * width, 16), rates = random_floats(kRows * width, 17, 3);
     Floats decays = random_floats(kRows * width, 18, 3), removals(at(kRows * width));
+    Floats values = random_floats(kRows * width, 21), shares = random_floats(kRows * width, 22, 3);
+    Floats firsts = random_floats(kRows * width, 23);
     std::fill_n(keys.begin(), head, 0.0F);  // has no direction
-    const Floats keys_in = keys, rates_in = rates, decays_in = decays;
+    const Floats keys_in = keys, rates_in = rates, decays_in = decays, values_in = values;
     const Floats scale = random_floats(width, 19), key_mix = random_floats(width, 20);
     LanePool(2).run([&](Lane& lane) {
       ops.delta_inputs(lane, {.heads = kHeads, .removal_scale = scale, .key_mix = key_mix},
-                       rows_of(keys, kRows), rows_of(rates, kRows), rows_of(decays, kRows),
-                       rows_of(removals, kRows));
+                       {.keys = rows_of(keys, kRows),
+                        .rates = rows_of(rates, kRows),
+                        .decays = rows_of(decays, kRows),
+                        .removals = rows_of(removals, kRows),
+                        .values = rows_of(values, kRows),
+                        .value_shares = rows_of(shares, kRows),
+                        .first_values = rows_of(firsts, kRows)});
     });
     for (int64_t i = 0; i < kRows * width; ++i) {
       const int64_t column = i % width, first = i - column % head;
@@ -283,6 +290,10 @@ TEST_P(RwkvTest, DeltaInputsAreOfEachHead) {
       ASSERT_NEAR(rates[at(i)], unit * rate, std::fabs(unit) * 2 * relative + kUnderflow);
       ASSERT_NEAR(decays[at(i)], decay, decay * 2 * relative);
       ASSERT_NEAR(keys[at(i)], key, key_size * 2 * relative + kUnderflow);
+      const double value = values_in[at(i)], way = firsts[at(i)] - value;
+      const double value_size = std::fabs(value) + std::fabs(firsts[at(i)]);
+      ASSERT_NEAR(values[at(i)], value + way * sigmoid_of(shares[at(i)]),
+                  value_size * 2 * relative + kUnderflow);
     }
   }
 }

@@ -2,11 +2,13 @@
 
 #include "kernels/attention_kernels.h"
 #include "kernels/isa/avx512/simd.h"
+#include "kernels/recurrent/recurrent_kernels.h"
 
 static_assert(millrace::Simd::kLanes == 16);
 
 #include "kernels/generic/formats.inc"
 #include "kernels/generic/math.inc"
+#include "kernels/generic/pointwise.inc"
 #include "kernels/generic/probes.inc"
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
@@ -27,6 +29,7 @@ const Kernels kAvx512Kernels = {
     .convert = convert,
     .attention = &kAvx512Attention,
     .rwkv = &kRwkv,
+    .recurrent = &kAvx512Recurrent,
     .probes = {.int8 = probe_int8<8>,
                .int8_halves = probe_int8<4>,
                .int8_signed = probe_int8_signed,

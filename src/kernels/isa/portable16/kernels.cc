@@ -2,6 +2,7 @@
 
 #include "kernels/attention_kernels.h"
 #include "kernels/isa/portable/pairs.h"
+#include "kernels/recurrent/recurrent_kernels.h"
 
 namespace millrace {
 namespace {
@@ -12,6 +13,7 @@ using Pairs = PortablePairs<16>;
 
 #include "kernels/generic/formats.inc"
 #include "kernels/generic/math.inc"
+#include "kernels/generic/pointwise.inc"
 #include "kernels/generic/probes.inc"
 #include "kernels/generic/probes_bf16.inc"
 #include "kernels/generic/products_bf16.inc"
@@ -34,6 +36,7 @@ const Kernels kPortable16Kernels = {
     .convert = convert,
     .attention = &kPortable16Attention,
     .rwkv = &kRwkv,
+    .recurrent = &kPortable16Recurrent,
     .probes = {.int8 = probe_int8<8>,
                .int8_halves = probe_int8<4>,
                .int8_signed = probe_int8_signed,

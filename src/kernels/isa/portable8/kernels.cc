@@ -2,6 +2,7 @@
 
 #include "kernels/attention_kernels.h"
 #include "kernels/isa/portable/simd.h"
+#include "kernels/recurrent/recurrent_kernels.h"
 
 namespace millrace {
 namespace {
@@ -11,6 +12,7 @@ using Simd = PortableSimd<8>;
 
 #include "kernels/generic/formats.inc"
 #include "kernels/generic/math.inc"
+#include "kernels/generic/pointwise.inc"
 #include "kernels/generic/probes.inc"
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
@@ -31,6 +33,7 @@ const Kernels kPortable8Kernels = {
     .convert = convert,
     .attention = &kPortable8Attention,
     .rwkv = &kRwkv,
+    .recurrent = &kPortable8Recurrent,
     .probes = {.int8 = probe_int8<8>,
                .int8_halves = probe_int8<4>,
                .int8_signed = probe_int8_signed,

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/attention_kernels.h"
+#include "kernels/recurrent/recurrent_kernels.h"
 #include "quant/formats.h"
 
 // The reference: plain loops, sums in double, never optimised.
@@ -293,6 +294,7 @@ const Kernels kScalarKernels = {
     .convert = convert,
     .attention = &kScalarAttention,
     .rwkv = &kScalarRwkv,
+    .recurrent = &kScalarRecurrent,
     .probes = {.int8 = probe,
                .int8_halves = probe,
                .int8_signed = probe,

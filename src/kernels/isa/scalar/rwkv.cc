@@ -92,6 +92,9 @@ void delta_head(const DeltaHead& head) {
     head.decays[i] = static_cast<float>(decay);
     head.removals[i] = static_cast<float>(-unit);
     head.rates[i] = static_cast<float>(unit * rate);
+    if (head.values == nullptr) continue;
+    const double first = double{head.first_values[i]} - head.values[i];
+    head.values[i] = static_cast<float>(head.values[i] + first * sigmoid_of(head.value_shares[i]));
   }
 }
 

@@ -1,0 +1,30 @@
+#include "kernels/isa/portable/simd.h"
+#include "kernels/recurrent/recurrent_kernels.h"
+
+namespace millrace {
+namespace {
+using Simd = PortableSimd<16>;
+}  // namespace
+}  // namespace millrace
+
+#include "kernels/generic/math.inc"
+#include "kernels/generic/pointwise.inc"
+#include "kernels/generic/recurrent/causal_conv.inc"
+#include "kernels/generic/recurrent/gates.inc"
+#include "kernels/generic/recurrent/matrix_scan.inc"
+#include "kernels/generic/recurrent/selective_scan.inc"
+
+namespace millrace {
+
+const RecurrentKernels kPortable16Recurrent = {
+    .conv = causal_conv,
+    .gate = gate,
+    .time_steps = time_steps,
+    .scan_add = matrix_scan<MatrixRule::kAdd>,
+    .scan_delta = matrix_scan<MatrixRule::kDelta>,
+    .scan_read_first = matrix_scan<MatrixRule::kReadFirst>,
+    .scan_pair = matrix_scan<MatrixRule::kPair>,
+    .selective_scan = selective_scan,
+};
+
+}  // namespace millrace
