@@ -8,11 +8,12 @@
 
 namespace millrace {
 
-// The matrices of all experts with their biases, one tensor in the file.
+// The matrices of all experts, or heads, with their biases, one tensor in the file.
 class ExpertLinear {
  public:
   // biased: every expert has a bias of as many elements as its matrix has rows.
-  absl::Status load(Weights& weights, const ExpertOrder& order, bool biased);
+  absl::Status load(Weights& weights, const ExpertOrder& order, InputForm form,
+                    bool biased = false);
 
   const ops::ExpertMatrix& matrices() const { return matrices_; }
   std::span<const float> bias() const { return bias_; }  // [experts, rows] or empty

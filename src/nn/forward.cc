@@ -26,7 +26,8 @@ int64_t step_width_of(const Network& network) {
 }
 
 StepMemory place_step(const Network& network, int64_t rows, WorkspaceLayout& layout) {
-  StepMemory memory = {.residual = layout.rows(rows, network.width), .angles = {}, .step_rows = {}, .rest = nullptr};
+  StepMemory memory = {
+      .residual = layout.rows(rows, network.width), .angles = {}, .step_rows = {}, .rest = nullptr};
   for (int64_t i = 0; i < network.ropes.size(); ++i) {
     memory.angles[static_cast<size_t>(i)] = layout.rows(rows, network.ropes.rope(i).rotated);
   }

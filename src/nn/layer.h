@@ -23,8 +23,8 @@
 
 namespace millrace {
 
-using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec, Rwkv4Spec, Rwkv6Spec, Rwkv7Spec, ChannelMixSpec,
-                              RgLruSpec>;
+using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec, Rwkv4Spec, Rwkv6Spec, Rwkv7Spec,
+                              ChannelMixSpec, RgLruSpec>;
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).
 struct BranchSpec {

@@ -17,9 +17,12 @@ absl::Status Moe::load(Weights& weights) {
   if (spec_.selection_bias) {
     ASSIGN_OR_RETURN(routing_.selection_bias, weights.vector({"exp_probs_b.bias", experts}));
   }
-  RETURN_IF_ERROR(gate_.load(weights, {"ffn_gate_exps", experts, hidden, width}, spec_.biases));
-  RETURN_IF_ERROR(up_.load(weights, {"ffn_up_exps", experts, hidden, width}, spec_.biases));
-  RETURN_IF_ERROR(down_.load(weights, {"ffn_down_exps", experts, width, hidden}, spec_.biases));
+  const auto load = [&](ExpertLinear& linear, const ExpertOrder& order) {
+    return linear.load(weights, order, InputForm::kCompact, spec_.biases);
+  };
+  RETURN_IF_ERROR(load(gate_, {"ffn_gate_exps", experts, hidden, width}));
+  RETURN_IF_ERROR(load(up_, {"ffn_up_exps", experts, hidden, width}));
+  RETURN_IF_ERROR(load(down_, {"ffn_down_exps", experts, width, hidden}));
   return spec_.shared_hidden == 0 ? absl::OkStatus() : load_shared(weights);
 }
 

@@ -6,7 +6,9 @@
 
 namespace millrace {
 
-KvSpec ChannelMixSpec::kv(DType) const { return {.sequence_bytes = state_part(width) * int64_t{sizeof(float)}}; }
+KvSpec ChannelMixSpec::kv(DType) const {
+  return {.sequence_bytes = state_part(width) * int64_t{sizeof(float)}, .pattern = {}};
+}
 
 std::unique_ptr<Body> ChannelMixSpec::make(RopeTable&) const {
   return std::make_unique<ChannelMix>(*this);
@@ -16,8 +18,8 @@ absl::Status ChannelMix::load(Weights& weights) {
   const std::array<VectorOrder, 2> shares = {
       {{"channel_mix_lerp_k.weight", spec_.width}, {"channel_mix_lerp_r.weight", spec_.width}}};
   ASSIGN_OR_RETURN(shares_, weights.vectors(std::span(shares).first(spec_.gated ? 2 : 1)));
-  RETURN_IF_ERROR(key_.load(weights, {"channel_mix_key", spec_.hidden, spec_.width},
-                            InputForm::kCompact));
+  RETURN_IF_ERROR(
+      key_.load(weights, {"channel_mix_key", spec_.hidden, spec_.width}, InputForm::kCompact));
   if (spec_.gated) {
     RETURN_IF_ERROR(receptance_.load(weights, {"channel_mix_receptance", spec_.width, spec_.width},
                                      InputForm::kCompact));
@@ -67,10 +69,10 @@ void ChannelMix::forward(Lane& lane, const BodyContext& context, const Activatio
                   {in.f32, in.rows, in.width, in.width},
                   std::span(inputs).first(spec_.gated ? 2 : 1));
   ops.barrier(lane);
-  ops.hidden(lane,
-             {.up = &key_.matrix(),
-              .function = {.kind = ops::ActivationFunction::Kind::kReluSquared}},
-             work.key_in, work.hidden);
+  ops.hidden(
+      lane,
+      {.up = &key_.matrix(), .function = {.kind = ops::ActivationFunction::Kind::kReluSquared}},
+      work.key_in, work.hidden);
   if (spec_.gated) {
     receptance_.forward(lane, ops, work.receptance_in, ops::Store::kSet, work.receptances);
   }

@@ -7,8 +7,9 @@
 namespace millrace {
 
 KvSpec RgLruSpec::kv(DType) const {
-  return {.sequence_bytes = (state_part(inner) + state_part((conv_kernel - 1) * inner)) *
-                            int64_t{sizeof(float)}};
+  return {.sequence_bytes =
+              (state_part(inner) + state_part((conv_kernel - 1) * inner)) * int64_t{sizeof(float)},
+          .pattern = {}};
 }
 
 std::unique_ptr<Body> RgLruSpec::make(RopeTable&) const { return std::make_unique<RgLru>(*this); }
@@ -66,8 +67,8 @@ int64_t RgLru::workspace_bytes(int64_t rows) const {
   return layout.bytes();
 }
 
-void RgLru::forward(Lane& lane, const BodyContext& context, const Activations& in,
-                    ops::Store store, Rows<float> out) const {
+void RgLru::forward(Lane& lane, const BodyContext& context, const Activations& in, ops::Store store,
+                    Rows<float> out) const {
   WorkspaceLayout layout(context.workspace);
   const Workspace work = lay_out(layout, in.rows);
   const Ops& ops = context.ops;

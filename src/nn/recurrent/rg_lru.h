@@ -25,9 +25,9 @@ struct RgLruSpec {
 };
 
 // Griffin's recurrent block (De et al. 2024, section 2.3): out(rg_lru(conv(in(x))) *
-// function(gate(x))), whose unit (ops::RgLru) has gates of block-diagonal matrices. Tensors: lru_in,
-// lru_gate, lru_out, each with a bias, lru_conv1d, lru_input_gate and lru_recurrence_gate [heads,
-// inner / heads, inner / heads] with biases [inner], lru_a [inner].
+// function(gate(x))), whose unit (ops::RgLru) has gates of block-diagonal matrices. Tensors:
+// lru_in, lru_gate, lru_out, each with a bias, lru_conv1d, lru_input_gate and lru_recurrence_gate
+// [heads, inner / heads, inner / heads] with biases [inner], lru_a [inner].
 class RgLru final : public Body {
  public:
   explicit RgLru(const RgLruSpec& spec) : spec_(spec) {}

@@ -8,8 +8,9 @@
 namespace millrace {
 
 KvSpec Rwkv4Spec::kv(DType) const {
-  return {.sequence_bytes = (state_part(width) + ops::Wkv4::kParts * state_part(inner)) *
-                            int64_t{sizeof(float)}};
+  return {.sequence_bytes =
+              (state_part(width) + ops::Wkv4::kParts * state_part(inner)) * int64_t{sizeof(float)},
+          .pattern = {}};
 }
 
 std::unique_ptr<Body> Rwkv4Spec::make(RopeTable&) const { return std::make_unique<Rwkv4>(*this); }
@@ -48,8 +49,8 @@ int64_t Rwkv4::workspace_bytes(int64_t rows) const {
   return layout.bytes();
 }
 
-void Rwkv4::forward(Lane& lane, const BodyContext& context, const Activations& in,
-                    ops::Store store, Rows<float> out) const {
+void Rwkv4::forward(Lane& lane, const BodyContext& context, const Activations& in, ops::Store store,
+                    Rows<float> out) const {
   WorkspaceLayout layout(context.workspace);
   const Workspace work = lay_out(layout, in.rows);
   const Ops& ops = context.ops;

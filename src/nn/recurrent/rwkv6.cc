@@ -14,8 +14,9 @@ constexpr ElementFunction kLoss = {.kind = ElementFunction::Kind::kOneMinus};
 }  // namespace
 
 KvSpec Rwkv6Spec::kv(DType) const {
-  return {.sequence_bytes = (state_part(width) + state_part(width * head_dim())) *
-                            int64_t{sizeof(float)}};
+  return {.sequence_bytes =
+              (state_part(width) + state_part(width * head_dim())) * int64_t{sizeof(float)},
+          .pattern = {}};
 }
 
 std::unique_ptr<Body> Rwkv6Spec::make(RopeTable&) const { return std::make_unique<Rwkv6>(*this); }
@@ -209,8 +210,8 @@ void Rwkv6::scan(Lane& lane, const BodyContext& context, const Workspace& work) 
   context.ops.barrier(lane);
 }
 
-void Rwkv6::forward(Lane& lane, const BodyContext& context, const Activations& in,
-                    ops::Store store, Rows<float> out) const {
+void Rwkv6::forward(Lane& lane, const BodyContext& context, const Activations& in, ops::Store store,
+                    Rows<float> out) const {
   WorkspaceLayout layout(context.workspace);
   const Workspace work = lay_out(layout, in.rows);
   const Ops& ops = context.ops;

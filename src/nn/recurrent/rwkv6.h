@@ -18,15 +18,15 @@ namespace millrace {
 struct Rwkv6Spec {
   int64_t width = 0;  // of the residual stream, and of all heads
   int64_t heads = 0;
-  int64_t key_heads = 0;  // of keys and values, divides heads
-  int64_t mix_rank = 0;   // of what a row adds to its shares; 0: nothing (Eagle)
-  int64_t decay_rank = 0;  // of what a row adds to its decays; 0: nothing (Eagle)
-  bool own_share = false;  // as ops::TokenShift has it
+  int64_t key_heads = 0;      // of keys and values, divides heads
+  int64_t mix_rank = 0;       // of what a row adds to its shares; 0: nothing (Eagle)
+  int64_t decay_rank = 0;     // of what a row adds to its decays; 0: nothing (Eagle)
+  bool own_share = false;     // as ops::TokenShift has it
   bool joined_shares = true;  // in one tensor, or in one for each input
   bool receptance_bias = false;
   bool key_bias = false;
   bool value_bias = false;
-  bool bonus = true;         // the state is read before the row is added, which counts by its bonus
+  bool bonus = true;  // the state is read before the row is added, which counts by its bonus
   bool keys_by_loss = false;  // keys are times 1 - decay
   float scale = 1;            // of outputs
   NormSpec norm = {};         // of each head's output, each with its own weights

@@ -7,8 +7,9 @@
 namespace millrace {
 
 KvSpec Rwkv7Spec::kv(DType) const {
-  return {.sequence_bytes = (state_part(width) + state_part(width * head_dim())) *
-                            int64_t{sizeof(float)}};
+  return {.sequence_bytes =
+              (state_part(width) + state_part(width * head_dim())) * int64_t{sizeof(float)},
+          .pattern = {}};
 }
 
 std::unique_ptr<Body> Rwkv7Spec::make(RopeTable&) const { return std::make_unique<Rwkv7>(*this); }
@@ -28,18 +29,17 @@ absl::Status Rwkv7::load_low_rank(Weights& weights, Input input, std::string_vie
 }
 
 absl::Status Rwkv7::load(Weights& weights) {
-  using enum ElementFunction::Kind;
+  using Kind = ElementFunction::Kind;
   const auto parts = static_cast<int64_t>(inputs());
-  ASSIGN_OR_RETURN(shares_,
-                   weights.vector({"time_mix_lerp_fused.weight", spec_.width, parts}));
+  ASSIGN_OR_RETURN(shares_, weights.vector({"time_mix_lerp_fused.weight", spec_.width, parts}));
   low_[kDecay].rank = spec_.decay_rank;
   low_[kRate].rank = spec_.rate_rank;
   low_[kValue].rank = spec_.value_rank;
   low_[kGate].rank = spec_.gate_rank;
-  RETURN_IF_ERROR(load_low_rank(weights, kDecay, "w", kTanh, true));
-  RETURN_IF_ERROR(load_low_rank(weights, kRate, "a", kIdentity, true));
-  if (!is_first()) RETURN_IF_ERROR(load_low_rank(weights, kValue, "v", kIdentity, true));
-  if (spec_.gate_rank > 0) RETURN_IF_ERROR(load_low_rank(weights, kGate, "g", kSigmoid, false));
+  RETURN_IF_ERROR(load_low_rank(weights, kDecay, "w", Kind::kTanh, true));
+  RETURN_IF_ERROR(load_low_rank(weights, kRate, "a", Kind::kIdentity, true));
+  if (!is_first()) RETURN_IF_ERROR(load_low_rank(weights, kValue, "v", Kind::kIdentity, true));
+  if (spec_.gate_rank > 0) RETURN_IF_ERROR(load_low_rank(weights, kGate, "g", Kind::kSigmoid, false));
   ASSIGN_OR_RETURN(removal_scale_, weights.vector({"time_mix_k_k.weight", spec_.width}));
   ASSIGN_OR_RETURN(key_mix_, weights.vector({"time_mix_k_a.weight", spec_.width}));
   ASSIGN_OR_RETURN(bonus_, weights.vector({"time_mix_r_k.weight", spec_.width}));
@@ -136,8 +136,8 @@ void Rwkv7::scan(Lane& lane, const BodyContext& context, const Workspace& work,
   context.ops.barrier(lane);
 }
 
-void Rwkv7::forward(Lane& lane, const BodyContext& context, const Activations& in,
-                    ops::Store store, Rows<float> out) const {
+void Rwkv7::forward(Lane& lane, const BodyContext& context, const Activations& in, ops::Store store,
+                    Rows<float> out) const {
   WorkspaceLayout layout(context.workspace);
   const Workspace work = lay_out(layout, in.rows);
   const Ops& ops = context.ops;

@@ -62,11 +62,11 @@ class Rwkv7 final : public Body {
     Rows<float> out;     // [rows, width]
   };
   struct Workspace {
-    std::array<Activations, kInputs> inputs;   // [rows, width] each
-    std::array<LowRankWork, kInputs> low;      // of decays, values, rates and gates
-    Rows<float> receptances, keys, values;     // [rows, width]
-    Rows<float> removals, mixed;               // [rows, width]
-    Activations mixed_in;                      // [rows, width]
+    std::array<Activations, kInputs> inputs;  // [rows, width] each
+    std::array<LowRankWork, kInputs> low;     // of decays, values, rates and gates
+    Rows<float> receptances, keys, values;    // [rows, width]
+    Rows<float> removals, mixed;              // [rows, width]
+    Activations mixed_in;                     // [rows, width]
   };
   bool is_first() const { return spec_.value_rank == 0; }
   size_t inputs() const { return spec_.gate_rank > 0 ? kInputs : kInputs - 1; }
