@@ -34,8 +34,9 @@ class AttentionMemory {
       : heads_(shape.query_heads / cache.heads),
         vectors_(item_rows() * heads_),
         splits_(splits_max(shape, cache)),
-        head_dim_(cache.key_dim),
-        padded_(padded_head_dim(cache.key_dim)),
+        key_dim_(cache.key_dim),
+        value_dim_(cache.value_dim),
+        padded_(padded_head_dim(cache.value_dim)),
         lanes_(lanes) {}
 
   int32_t heads() const { return heads_; }  // query heads of a K/V head
@@ -60,7 +61,7 @@ class AttentionMemory {
     return state(lane_memory(lane) + 2 * state_floats(vectors_) + i * state_floats(heads_), heads_);
   }
   float* attend_memory(int64_t lane) const {
-    return lane_memory(lane + 1) - attend_floats(vectors_, head_dim_);
+    return lane_memory(lane + 1) - attend_floats(vectors_, key_dim_, value_dim_);
   }
 
  private:
@@ -69,7 +70,7 @@ class AttentionMemory {
   }
   int64_t lane_floats() const {
     return 2 * state_floats(vectors_) + splits_ * state_floats(heads_) +
-           attend_floats(vectors_, head_dim_);
+           attend_floats(vectors_, key_dim_, value_dim_);
   }
   float* lane_memory(int64_t lane) const {
     return reinterpret_cast<float*>(memory_ + lanes_ * kCacheLine) + lane * lane_floats();
@@ -82,7 +83,8 @@ class AttentionMemory {
   int32_t heads_;
   int32_t vectors_;  // of an item, at most
   int64_t splits_;   // of a row, at most
-  int64_t head_dim_;
+  int64_t key_dim_;
+  int64_t value_dim_;
   int64_t padded_;
   int64_t lanes_;
   std::byte* memory_ = nullptr;
@@ -197,9 +199,8 @@ class Worker {
       : call_(call),
         item_(item),
         heads_(call.memory.heads()),
-        column_(int64_t{item.head} * heads_ * call.cache.key_dim),
         cache_(kv_head(call.cache, numbers_of(item.slice.table), item.head)),
-        queries_{.data = call.queries.row(item.row) + column_,
+        queries_{.data = call.queries.row(item.row) + int64_t{first_head()} * call.cache.key_dim,
                  .row_stride = call.queries.stride,
                  .rows = item.rows,
                  .heads = heads_,
@@ -216,7 +217,7 @@ class Worker {
     const SoftmaxState total = call_.memory.total(lane);
     std::fill_n(total.max, vectors(), -std::numeric_limits<float>::infinity());
     std::fill_n(total.sum, vectors(), 0.0F);
-    std::fill_n(total.out, vectors() * padded_head_dim(cache_.head_dim), 0.0F);
+    std::fill_n(total.out, vectors() * padded_head_dim(cache_.value_dim), 0.0F);
     for_each_split(parts, [&](int32_t, int32_t split) {
       attend(lane, split, call_.memory.split(lane));
       add(call_.memory.split(lane), total);
@@ -229,14 +230,14 @@ class Worker {
     });
   }
   void add(const SoftmaxState& later, const SoftmaxState& total) const {
-    call_.kernels.merge(later, vectors(), cache_.head_dim, total);
+    call_.kernels.merge(later, vectors(), cache_.value_dim, total);
   }
   void finish(const SoftmaxState& total) const {
     for (int32_t vector = 0; vector < vectors(); ++vector) {
-      float* row = call_.out.row(item_.row + vector / heads_) + column_;
       const int32_t head = vector % heads_;
-      call_.kernels.finish(total, vector, cache_.head_dim, sink_of(head),
-                           row + head * cache_.head_dim);
+      call_.kernels.finish(total, vector, cache_.value_dim, sink_of(head),
+                           call_.out.row(item_.row + vector / heads_) +
+                               int64_t{first_head() + head} * cache_.value_dim);
     }
   }
 
@@ -263,7 +264,6 @@ class Worker {
   const Call& call_;
   const Item& item_;
   int32_t heads_;
-  int64_t column_;  // of the first query head, in floats
   KvHead cache_;
   QueryRows queries_;
 };
@@ -305,7 +305,9 @@ void CpuOps::attention(Lane& lane, const AttentionRows& rows, const AttentionSha
                        Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
                        Rows<float> out) const {
   CHECK(shape.query_heads % cache.heads == 0 && cache.key_dim <= kHeadDimMax &&
-        cache.value_dim == cache.key_dim);
+        cache.value_dim <= (cache.latent ? cache.key_dim : kHeadDimMax));
+  CHECK(queries.width == int64_t{shape.query_heads} * cache.key_dim &&
+        out.width == int64_t{shape.query_heads} * cache.value_dim);
   AttentionMemory layout(shape, cache, lane.count());
   CHECK(static_cast<int64_t>(memory.size()) >= layout.bytes());
   CHECK(std::ssize(rows.keys->starts) == queries.rows + 1);

@@ -18,11 +18,12 @@ inline constexpr int kKeySplit = 512;  // keys with one softmax of their own: 16
 constexpr int64_t padded_head_dim(int64_t head_dim) { return (head_dim + 15) / 16 * 16; }
 
 // Working memory of attend(): the queries in a cache type's own form, and a tile.
-constexpr int64_t queries_floats(int64_t vectors, int64_t head_dim) {
-  return vectors * padded_head_dim(head_dim) / 2;
+constexpr int64_t queries_floats(int64_t vectors, int64_t key_dim) {
+  return vectors * padded_head_dim(key_dim) / 2;
 }
-constexpr int64_t attend_floats(int64_t vectors, int64_t head_dim) {
-  return queries_floats(vectors, head_dim) + 2 * kKeyTile * padded_head_dim(head_dim);
+constexpr int64_t attend_floats(int64_t vectors, int64_t key_dim, int64_t value_dim) {
+  return queries_floats(vectors, key_dim) +
+         kKeyTile * (padded_head_dim(key_dim) + padded_head_dim(value_dim));
 }
 
 // One K/V head of one sequence (tensor/kv_layer.h): the head's part of block b is at keys + b *
@@ -33,7 +34,9 @@ struct KvHead {
   std::byte* values;
   int64_t block_stride;
   int32_t block_tokens;
-  int32_t head_dim;
+  int32_t key_dim;
+  int32_t value_dim;
+  bool latent;
   const int32_t* table;  // block numbers of the sequence
 };
 
@@ -43,7 +46,9 @@ constexpr KvHead kv_head(const KvLayer& cache, const int32_t* table, int64_t hea
           .values = cache.values + head * cache.head_stride,
           .block_stride = cache.block_stride,
           .block_tokens = cache.block_tokens,
-          .head_dim = cache.key_dim,
+          .key_dim = cache.key_dim,
+          .value_dim = cache.value_dim,
+          .latent = cache.latent,
           .table = table};
 }
 
@@ -56,7 +61,7 @@ struct KeyRange {
 // The query heads that read one K/V head, of some neighbouring rows of one sequence, at most
 // kKeyTile. Vector (row, head) is number row * heads + head.
 struct QueryRows {
-  const float* data;   // vector (row, head) is at data + row * row_stride + head * head_dim
+  const float* data;   // vector (row, head) is at data + row * row_stride + head * key_dim
   int64_t row_stride;  // floats
   int32_t rows;
   int32_t heads;
@@ -76,25 +81,26 @@ struct QueryRows {
 struct SoftmaxState {
   float* max;  // [vectors]
   float* sum;  // [vectors]
-  float* out;  // [vectors, padded_head_dim]
+  float* out;  // [vectors, padded_head_dim(value_dim)]
 };
 
 struct AttentionKernels {
   // Rotates the first `rotated` elements of a head in place, in pairs of neighbours or of halves.
   // angles: [rotated], cosines then sines.
   void (*rotate)(float* head, const float* angles, int32_t rotated, bool halves);
-  // Writes a key and a value, [head_dim] each, to slot `slot`, rounded to the cache's type.
+  // Writes a key, [key_dim], and a value, [value_dim], to slot `slot`, rounded to the cache's type;
+  // of latents the key alone.
   void (*store_token)(const KvHead& cache, int64_t slot, const float* key, const float* value);
   // Sets `state` to what the vectors read of the keys [split * kKeySplit, + kKeySplit). memory:
-  // attend_floats(vectors, head_dim).
+  // attend_floats(vectors, key_dim, value_dim).
   void (*attend)(const KvHead& cache, const QueryRows& queries, int32_t split, float* memory,
                  const SoftmaxState& state);
   // Adds later keys to a state.
-  void (*merge)(const SoftmaxState& later, int32_t vectors, int32_t head_dim,
+  void (*merge)(const SoftmaxState& later, int32_t vectors, int32_t value_dim,
                 const SoftmaxState& state);
   // out = state.out / (state.sum + exp(sink - state.max)) of one vector. sink: minus infinity where
-  // there is none; out: [head_dim].
-  void (*finish)(const SoftmaxState& state, int32_t vector, int32_t head_dim, float sink,
+  // there is none; out: [value_dim].
+  void (*finish)(const SoftmaxState& state, int32_t vector, int32_t value_dim, float sink,
                  float* out);
 };
 

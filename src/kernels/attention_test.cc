@@ -19,14 +19,20 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
   const int32_t head_dim = config.shape.head_dim;
   const int32_t query_heads = config.shape.query_heads;
   const int32_t heads = config.shape.heads;
-  std::vector<double> out(static_cast<size_t>(query_heads * head_dim));
+  const int32_t value_dim = config.shape.values();
+  std::vector<double> out(static_cast<size_t>(query_heads * value_dim));
   std::vector<int32_t> keys;
   for (int32_t key = 0; key <= row; ++key) {
     if (reads(config, row, key)) keys.push_back(key);
   }
-  const auto stored = [&](const std::vector<float>& values, int32_t key, int32_t head, int32_t d) {
+  const auto stored = [&](const std::vector<float>& values, int32_t key, int32_t head, int32_t dim,
+                          int32_t d) {
     return double{
-        rounded(config.dtype, values[static_cast<size_t>((key * heads + head) * head_dim + d)])};
+        rounded(config.dtype, values[static_cast<size_t>((key * heads + head) * dim + d)])};
+  };
+  const auto value_of = [&](int32_t key, int32_t head, int32_t d) {
+    return config.shape.latent ? stored(sequence.keys, key, head, head_dim, d)
+                               : stored(sequence.values, key, head, value_dim, d);
   };
   for (int32_t q = 0; q < query_heads; ++q) {
     const int32_t head = q / (query_heads / heads);
@@ -41,7 +47,7 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
             sequence.queries[static_cast<size_t>((row * query_heads + q) * head_dim + d)];
         const double term =
             double{in_pairs(config.isa, config.dtype) ? rounded(config.dtype, query) : query} *
-            stored(sequence.keys, key, head, d) * config.scale;
+            stored(sequence.keys, key, head, head_dim, d) * config.scale;
         score += term;
         terms += std::fabs(term);
       }
@@ -66,9 +72,9 @@ std::vector<double> reference(const Config& config, const TestSequence& sequence
     }
     for (double& weight : weights) sum += weight = std::exp(weight - top);
     for (size_t i = 0; i < keys.size(); ++i) {
-      for (int32_t d = 0; d < head_dim; ++d) {
-        out[static_cast<size_t>(q * head_dim + d)] +=
-            weights[i] / sum * stored(sequence.values, keys[i], head, d);
+      for (int32_t d = 0; d < value_dim; ++d) {
+        out[static_cast<size_t>(q * value_dim + d)] +=
+            weights[i] / sum * value_of(keys[i], head, d);
       }
     }
   }
@@ -89,8 +95,11 @@ double bound_of(const Config& config, double absolute) {
   return (2 * weight + 2 * scaling + 2 * 512) * 0x1p-24 + 2 * rounding;
 }
 
-constexpr Shape kShapes[] = {{8, 1, 1},  {16, 4, 1}, {48, 6, 6},  {64, 9, 3},
-                             {80, 8, 4}, {96, 4, 1}, {128, 8, 4}, {20, 14, 2}};
+constexpr Shape kShapes[] = {
+    {8, 1, 1},        {16, 4, 1},     {48, 6, 6},           {64, 9, 3},     {80, 8, 4},
+    {96, 4, 1},       {128, 8, 4},    {20, 14, 2},          {512, 2, 1},    {576, 3, 1, 512, true},
+    {192, 2, 2, 128}, {40, 8, 2, 72}, {24, 5, 1, 16, true}, {33, 2, 1, 21}, {37, 12, 1, 21, true},
+    {300, 2, 1, 7}};
 constexpr int32_t kLengths[] = {1, 2, 31, 32, 33, 511, 512, 513, 1100};
 constexpr int32_t kBlocks[] = {1, 4, 16, 32, 5};
 constexpr int32_t kWindows[] = {0, 16, 0, 100};
@@ -128,7 +137,7 @@ TEST(Attention, MatchesItsDefinition) {
   Runner runner(2);
   for (const Isa isa : isas()) {
     for (const DType dtype : kCacheTypes) {
-      for (size_t i = 0; i < 18; ++i) {
+      for (size_t i = 0; i < 32; ++i) {
         const Config config = config_of(isa, dtype, i);
         const int32_t length = kLengths[i % std::size(kLengths)];
         SCOPED_TRACE(fmt::format("{} length {}", config.name(), length));
@@ -178,7 +187,7 @@ std::vector<float> by_chunks(Runner& runner, const Config& config, int32_t lengt
 TEST(Attention, BitsDoNotDependOnChunksBlocksOrLanes) {
   Runner runners[] = {Runner(1), Runner(2), Runner(3), Runner(4)};
   for (const Isa isa : isas()) {
-    for (size_t i = 0; i < 6; ++i) {
+    for (const size_t i : {0U, 1U, 2U, 3U, 4U, 5U, 9U, 10U, 14U, 25U}) {
       Config config = config_of(isa, kCacheTypes[i % 3], i);
       config.window = kWindows[i % std::size(kWindows)];
       config.scattered = i == 4;
@@ -295,7 +304,7 @@ TEST(Attention, LanesShareContextsOfAnyLength) {
       EXPECT_EQ(runner.lanes_at_work(), kLanes) << config.name();
       const std::vector<float> chunk =
           alone.attend(cache, {{&sequence, position - 1, position + 1}});
-      EXPECT_TRUE(same_bits({chunk.end() - config.shape.head_dim, chunk.end()}, expected));
+      EXPECT_TRUE(same_bits({chunk.end() - config.shape.values(), chunk.end()}, expected));
     }
   }
 }
@@ -305,7 +314,7 @@ TEST(Attention, PortableTwinsGiveTheBitsOfTheirInstructionSets) {
   const std::pair<Isa, Isa> twins[] = {{Isa::kAvx2, Isa::kPortable8},
                                        {Isa::kAvx512, Isa::kPortable16}};
   for (const auto& [tier, twin] : twins) {
-    for (size_t i = 0; i < 9; ++i) {
+    for (const size_t i : {0U, 1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 9U, 10U, 14U, 25U}) {
       const DType dtype = kCacheTypes[i % 3];
       const Isa isa = in_pairs(twin, dtype) ? Isa::kAvx512Bf16 : tier;
       if (!is_supported(isa)) continue;
@@ -327,7 +336,7 @@ TEST(Attention, KeysOutsideARowsRangesAreNotRead) {
   constexpr int32_t kLength = 1300;
   Runner runner(2);
   for (const Isa isa : isas()) {
-    for (size_t i = 0; i < 9; ++i) {
+    for (const size_t i : {0U, 1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 10U, 14U, 25U}) {
       Config config = config_of(isa, kCacheTypes[i % 3], i);
       config.scattered = true;
       TestSequence sequence = make_sequence(config, kLength, 5);

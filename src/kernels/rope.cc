@@ -80,8 +80,9 @@ void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, const Rotatio
   const int64_t query_heads = queries.width / head_dim;
   const int64_t key_heads = keys.width / head_dim;
   const int64_t heads = query_heads + key_heads;  // of a row; a key goes with its value
-  CHECK(head_dim <= kHeadDimMax && cache.value_dim == head_dim, "heads of {} elements", head_dim);
-  CHECK(rotation.angles.width <= head_dim && keys.width == values.width);
+  CHECK(head_dim <= kHeadDimMax && cache.value_dim <= kHeadDimMax && !cache.latent,
+        "heads of {} elements", head_dim);
+  CHECK(rotation.angles.width <= head_dim && values.width == key_heads * cache.value_dim);
   CHECK(rotation.temperature == 0 || rotation.temperature_length > 0);
   check_head_norm(rotation.norms.query, query_heads, head_dim);
   check_head_norm(rotation.norms.key, cache.heads, head_dim);
@@ -110,7 +111,25 @@ void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, const Rotatio
         HeadTurner{kernels_, rotation, rotation.norms.key, row, head_dim}(head, key);
         kernels_.attention->store_token(kv_head(cache, numbers_of(slice.table), head),
                                         rows.slots[static_cast<size_t>(row)], key,
-                                        values.row(row) + head * head_dim);
+                                        values.row(row) + head * cache.value_dim);
+      }
+    }
+  });
+}
+
+void CpuOps::store_latents(Lane& lane, const AttentionRows& rows, Rows<const float> latents,
+                           const KvLayer& cache) const {
+  CHECK(cache.latent && cache.heads == 1 && cache.key_dim <= kHeadDimMax &&
+            latents.width == cache.key_dim,
+        "latents of {} elements for {}", latents.width, cache.key_dim);
+  lane.for_each_piece(latents.rows, 1, [&](WorkRange mine) {
+    for (const AttentionSlice& slice : rows.slices) {
+      const KvHead head = kv_head(cache, numbers_of(slice.table), 0);
+      const int64_t last = std::min(mine.end, int64_t{slice.row} + slice.rows);
+      for (int64_t row = std::max<int64_t>(mine.begin, slice.row); row < last; ++row) {
+        if (rows.positions[static_cast<size_t>(row)] < slice.write_from) continue;
+        kernels_.attention->store_token(head, rows.slots[static_cast<size_t>(row)],
+                                        latents.row(row), nullptr);
       }
     }
   });

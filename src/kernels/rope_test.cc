@@ -134,7 +134,7 @@ class RopeRun {
       ops.rope_and_store(
           lane, batch_->places(), rotation_, batch_->view(batch_->queries, batch_->query_width),
           queries_alone ? none : batch_->view(batch_->keys, batch_->width),
-          queries_alone ? none : batch_->view(batch_->values, batch_->width), cache_.layer());
+          queries_alone ? none : batch_->view(batch_->values, batch_->value_width), cache_.layer());
     });
   }
 

@@ -259,10 +259,21 @@ void Recorder::rope_and_store(Lane& lane, const ops::AttentionRows& rows,
        [&] { ops_.rope_and_store(lane, rows, rotation, queries, keys, values, cache); });
 }
 
+void Recorder::store_latents(Lane& lane, const ops::AttentionRows& rows, Rows<const float> latents,
+                             const KvLayer& cache) const {
+  const OpSubject subject = {.op = "store_latents",
+                             .format = cache.dtype,
+                             .in = {},
+                             .rows = latents.rows,
+                             .width = latents.width,
+                             .outputs = cache.key_dim};
+  note(lane, subject, 0, 0, [&] { ops_.store_latents(lane, rows, latents, cache); });
+}
+
 void Recorder::attention(Lane& lane, const ops::AttentionRows& rows,
                          const ops::AttentionShape& shape, Rows<const float> queries,
                          const KvLayer& cache, std::span<std::byte> memory, Rows<float> out) const {
-  const int64_t kv_width = int64_t{cache.heads} * (cache.key_dim + cache.value_dim);
+  const int64_t kv_width = kv_shape(cache).elements();
   const OpSubject subject = {.op = "attention",
                              .format = cache.dtype,
                              .in = {},
@@ -271,7 +282,7 @@ void Recorder::attention(Lane& lane, const ops::AttentionRows& rows,
                              .outputs = out.width};
   const SeenKeys seen = seen_keys(rows);
   const double bytes = as_double(seen.once * row_bytes(cache.dtype, kv_width));
-  const double operations = 4 * as_double(seen.by_rows * queries.width);
+  const double operations = 2 * as_double(seen.by_rows * (queries.width + out.width));
   note(lane, subject, bytes, operations,
        [&] { ops_.attention(lane, rows, shape, queries, cache, memory, out); });
 }

@@ -33,6 +33,13 @@ const NamedTensor* ArchReader::find_tensor(std::string_view tensor, int64_t laye
   return found == nullptr ? checkpoint_->find(tensor) : found;
 }
 
+int64_t ArchReader::first_layer_with(std::string_view tensor) const {
+  for (int64_t layer = 0; layer < kLayersMax; ++layer) {
+    if (checkpoint_->find(fmt::format("blk.{}.{}", layer, tensor)) != nullptr) return layer;
+  }
+  return 0;
+}
+
 absl::Status ArchReader::check_is_one_value(std::string_view key) const {
   if (!is_array(key)) return absl::OkStatus();
   return unimplemented("key '{}' is an array: layers that differ are not supported", name(key));

@@ -51,6 +51,8 @@ class ArchReader {
   // Tensors by their names without a layer: of one layer, or outside of all.
   bool has_tensor(std::string_view tensor) const { return find_tensor(tensor) != nullptr; }
   const NamedTensor* find_tensor(std::string_view tensor, int64_t layer = 0) const;
+  // The first layer that has it, or 0.
+  int64_t first_layer_with(std::string_view tensor) const;
 
   // UNIMPLEMENTED, naming it: a key that was not read and may ask for something.
   absl::Status check_all_read() const;

@@ -68,8 +68,8 @@ class DeltaNet final : public Body {
     Rows<float> in;        // [rows, in_width()]
     Rows<float> conv;      // [rows, conv_channels]
     Rows<float> betas;     // [rows, heads]
-    Rows<float> alphas;    // [rows, heads] or [rows, heads * key_dim]; then the decays
-    Rows<float> gates;     // [rows, values_width], of kLowRank
+    Rows<float> decays;    // [rows, decays_width()]
+    Rows<float> gates;     // [rows, values_width]
     Activations low_in;    // [rows, rank], of kLowRank
     Rows<float> mixed;     // [rows, values_width]
     Activations mixed_in;  // the same for the output matrix

@@ -76,7 +76,7 @@ class LinearAttention final : public Body {
   };
   Workspace lay_out(WorkspaceLayout& layout, int64_t rows) const;
   int64_t qkv_width() const { return 2 * spec_.keys_width() + spec_.values_width(); }
-  void apply_feature(Lane& lane, const Ops& ops, Rows<float> in) const;
+  void apply_feature(Lane& lane, const BodyContext& context, Rows<float> in) const;
   void scan(Lane& lane, const BodyContext& context, const Workspace& work) const;
 
   LinearAttentionSpec spec_;

@@ -96,6 +96,26 @@ struct Simd {
   static Float round(Float v) {
     return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
+  // First columns of four rows in each 128 bits, then these from all rows.
+  static void transpose(Float (&rows)[8]) {
+    Float halves[8];
+    MILLRACE_UNROLL
+    for (int i = 0; i < 8; i += 4) {
+      const __m256d low = _mm256_castps_pd(_mm256_unpacklo_ps(rows[i], rows[i + 1]));
+      const __m256d high = _mm256_castps_pd(_mm256_unpackhi_ps(rows[i], rows[i + 1]));
+      const __m256d next_low = _mm256_castps_pd(_mm256_unpacklo_ps(rows[i + 2], rows[i + 3]));
+      const __m256d next_high = _mm256_castps_pd(_mm256_unpackhi_ps(rows[i + 2], rows[i + 3]));
+      halves[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, next_low));
+      halves[i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, next_low));
+      halves[i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(high, next_high));
+      halves[i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(high, next_high));
+    }
+    MILLRACE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      rows[i] = _mm256_permute2f128_ps(halves[i], halves[i + 4], 0x20);
+      rows[i + 4] = _mm256_permute2f128_ps(halves[i], halves[i + 4], 0x31);
+    }
+  }
   static Int to_int(Float v) { return _mm256_cvtps_epi32(v); }
   static Float to_float(Int v) { return _mm256_cvtepi32_ps(v); }
   static void store_i8(int8_t* p, Int v) {

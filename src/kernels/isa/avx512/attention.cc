@@ -10,6 +10,7 @@ constexpr int kSumsMax = 24;
 }  // namespace millrace
 
 #include "kernels/generic/kv_codecs.inc"
+#include "kernels/generic/kv_latents.inc"
 
 namespace millrace {
 namespace {

@@ -89,6 +89,32 @@ struct Simd {
   static Float round(Float v) {
     return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
+  // First columns of four rows in each 128 bits, then these from all rows.
+  static void transpose(Float (&rows)[16]) {
+    Float quarters[16];
+    MILLRACE_UNROLL
+    for (int i = 0; i < 16; i += 4) {
+      const __m512d low = _mm512_castps_pd(_mm512_unpacklo_ps(rows[i], rows[i + 1]));
+      const __m512d high = _mm512_castps_pd(_mm512_unpackhi_ps(rows[i], rows[i + 1]));
+      const __m512d next_low = _mm512_castps_pd(_mm512_unpacklo_ps(rows[i + 2], rows[i + 3]));
+      const __m512d next_high = _mm512_castps_pd(_mm512_unpackhi_ps(rows[i + 2], rows[i + 3]));
+      quarters[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, next_low));
+      quarters[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, next_low));
+      quarters[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high, next_high));
+      quarters[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high, next_high));
+    }
+    MILLRACE_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const Float even = _mm512_shuffle_f32x4(quarters[i], quarters[i + 4], 0x88);
+      const Float odd = _mm512_shuffle_f32x4(quarters[i], quarters[i + 4], 0xdd);
+      const Float next_even = _mm512_shuffle_f32x4(quarters[i + 8], quarters[i + 12], 0x88);
+      const Float next_odd = _mm512_shuffle_f32x4(quarters[i + 8], quarters[i + 12], 0xdd);
+      rows[i] = _mm512_shuffle_f32x4(even, next_even, 0x88);
+      rows[i + 4] = _mm512_shuffle_f32x4(odd, next_odd, 0x88);
+      rows[i + 8] = _mm512_shuffle_f32x4(even, next_even, 0xdd);
+      rows[i + 12] = _mm512_shuffle_f32x4(odd, next_odd, 0xdd);
+    }
+  }
   static Int to_int(Float v) { return _mm512_cvtps_epi32(v); }
   static Float to_float(Int v) { return _mm512_cvtepi32_ps(v); }
   static void store_i8(int8_t* p, Int v) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "tensor/float_bits.h"
 
@@ -119,6 +120,12 @@ struct PortableSimd {
   }
   static Float round(const Float& v) {  // to nearest, ties to even
     return make([&](int i) { return std::nearbyint(v.lane[i]); });
+  }
+  // Element j of row i becomes element i of row j.
+  static void transpose(Float (&rows)[N]) {
+    for (int i = 0; i < N; ++i) {
+      for (int j = 0; j < i; ++j) std::swap(rows[i].lane[j], rows[j].lane[i]);
+    }
   }
   static Int to_int(const Float& v) {  // rounded as `round`; within the range of int32
     Int result;

@@ -12,6 +12,7 @@ constexpr int kSumsMax = 8;
 }  // namespace millrace
 
 #include "kernels/generic/kv_codecs.inc"
+#include "kernels/generic/kv_latents.inc"
 #include "kernels/generic/kv_pairs.inc"
 
 namespace millrace {

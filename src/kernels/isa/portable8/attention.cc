@@ -11,6 +11,7 @@ constexpr int kSumsMax = 8;
 }  // namespace millrace
 
 #include "kernels/generic/kv_codecs.inc"
+#include "kernels/generic/kv_latents.inc"
 
 namespace millrace {
 namespace {

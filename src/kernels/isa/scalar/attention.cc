@@ -46,21 +46,26 @@ float get(DType dtype, const std::byte* in) {
 
 int64_t element_bytes(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
 
+int64_t key_index(const KvHead& cache, int64_t token, int64_t d) {
+  return cache.latent ? token * cache.key_dim + d : key_element(cache.block_tokens, token, d);
+}
+
 std::byte* key_of(const KvHead& cache, int64_t position, int64_t d) {
   return cache.keys + cache.table[position / cache.block_tokens] * cache.block_stride +
-         key_element(cache.block_tokens, position % cache.block_tokens, d) *
-             element_bytes(cache.dtype);
+         key_index(cache, position % cache.block_tokens, d) * element_bytes(cache.dtype);
 }
 
 std::byte* value_of(const KvHead& cache, int64_t position, int64_t d) {
   return cache.values + cache.table[position / cache.block_tokens] * cache.block_stride +
-         value_element(cache.head_dim, position % cache.block_tokens, d) *
+         value_element(cache.latent ? cache.key_dim : cache.value_dim,
+                       position % cache.block_tokens, d) *
              element_bytes(cache.dtype);
 }
 
 void store_token(const KvHead& cache, int64_t slot, const float* key, const float* value) {
-  for (int32_t d = 0; d < cache.head_dim; ++d) {
-    put(cache.dtype, key[d], key_of(cache, slot, d));
+  for (int32_t d = 0; d < cache.key_dim; ++d) put(cache.dtype, key[d], key_of(cache, slot, d));
+  if (cache.latent) return;
+  for (int32_t d = 0; d < cache.value_dim; ++d) {
     put(cache.dtype, value[d], value_of(cache, slot, d));
   }
 }
@@ -75,7 +80,7 @@ double value_at(const KvHead& cache, int64_t position, int64_t d) {
 
 double score_at(const KvHead& cache, const float* query, int64_t position) {
   double dot = 0;
-  for (int32_t d = 0; d < cache.head_dim; ++d) dot += query[d] * key_at(cache, position, d);
+  for (int32_t d = 0; d < cache.key_dim; ++d) dot += query[d] * key_at(cache, position, d);
   return dot;
 }
 
@@ -118,13 +123,13 @@ void attend_vector(const ScalarVector& vector, const KeyRange* begin, const KeyR
     const double weight = std::exp(vector.score(key) - top);
     any = true;
     weights += weight;
-    for (int32_t d = 0; d < cache.head_dim; ++d) mixed[d] += weight * value_at(cache, key, d);
+    for (int32_t d = 0; d < cache.value_dim; ++d) mixed[d] += weight * value_at(cache, key, d);
   });
   max = static_cast<float>(top);
   // The stored maximum is rounded; what it lost moves into the sums.
   const double moved = any ? std::exp(top - max) : 0;
   sum = static_cast<float>(weights * moved);
-  for (int32_t d = 0; d < cache.head_dim; ++d) out[d] = static_cast<float>(mixed[d] * moved);
+  for (int32_t d = 0; d < cache.value_dim; ++d) out[d] = static_cast<float>(mixed[d] * moved);
 }
 
 void attend(const KvHead& cache, const QueryRows& queries, int32_t split, float*,
@@ -135,7 +140,7 @@ void attend(const KvHead& cache, const QueryRows& queries, int32_t split, float*
       const int32_t i = row * queries.heads + head;
       const ScalarVector vector = {
           .cache = cache,
-          .query = queries.data + row * queries.row_stride + head * cache.head_dim,
+          .query = queries.data + row * queries.row_stride + head * cache.key_dim,
           .scale = queries.scale,
           .softcap = queries.softcap,
           .slope = queries.slopes == nullptr ? 0 : queries.slopes[head],
@@ -144,32 +149,32 @@ void attend(const KvHead& cache, const QueryRows& queries, int32_t split, float*
           .last = first + kKeySplit};
       attend_vector(vector, queries.ranges + queries.starts[row],
                     queries.ranges + queries.starts[row + 1], state.max[i], state.sum[i],
-                    state.out + i * padded_head_dim(cache.head_dim));
+                    state.out + i * padded_head_dim(cache.value_dim));
     }
   }
 }
 
-void merge(const SoftmaxState& later, int32_t vectors, int32_t head_dim,
+void merge(const SoftmaxState& later, int32_t vectors, int32_t value_dim,
            const SoftmaxState& state) {
   for (int32_t i = 0; i < vectors; ++i) {
     if (later.sum[i] == 0) continue;
     const float max = std::fmax(state.max[i], later.max[i]);
     const double old_share = state.sum[i] == 0 ? 0 : std::exp(double{state.max[i]} - max);
     const double new_share = std::exp(double{later.max[i]} - max);
-    float* out = state.out + i * padded_head_dim(head_dim);
-    const float* added = later.out + i * padded_head_dim(head_dim);
+    float* out = state.out + i * padded_head_dim(value_dim);
+    const float* added = later.out + i * padded_head_dim(value_dim);
     state.max[i] = max;
     state.sum[i] = static_cast<float>(state.sum[i] * old_share + later.sum[i] * new_share);
-    for (int32_t d = 0; d < head_dim; ++d) {
+    for (int32_t d = 0; d < value_dim; ++d) {
       out[d] = static_cast<float>(out[d] * old_share + added[d] * new_share);
     }
   }
 }
 
-void finish(const SoftmaxState& state, int32_t vector, int32_t head_dim, float sink, float* out) {
-  const float* mixed = state.out + vector * padded_head_dim(head_dim);
+void finish(const SoftmaxState& state, int32_t vector, int32_t value_dim, float sink, float* out) {
+  const float* mixed = state.out + vector * padded_head_dim(value_dim);
   const double sum = state.sum[vector] + std::exp(double{sink} - state.max[vector]);
-  for (int32_t d = 0; d < head_dim; ++d) out[d] = static_cast<float>(mixed[d] / sum);
+  for (int32_t d = 0; d < value_dim; ++d) out[d] = static_cast<float>(mixed[d] / sum);
 }
 
 }  // namespace
