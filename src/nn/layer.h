@@ -15,15 +15,21 @@
 #include "nn/moe.h"
 #include "nn/norm.h"
 #include "nn/recurrent/channel_mix.h"
+#include "nn/recurrent/delta_net.h"
+#include "nn/recurrent/linear_attention.h"
+#include "nn/recurrent/mamba.h"
+#include "nn/recurrent/mamba2.h"
 #include "nn/recurrent/rg_lru.h"
 #include "nn/recurrent/rwkv4.h"
 #include "nn/recurrent/rwkv6.h"
 #include "nn/recurrent/rwkv7.h"
+#include "nn/recurrent/short_conv.h"
 #include "nn/workspace_layout.h"
 
 namespace millrace {
 
-using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec, Rwkv4Spec, Rwkv6Spec, Rwkv7Spec,
+using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec, MambaSpec, Mamba2Spec, DeltaNetSpec,
+                              LinearAttentionSpec, ShortConvSpec, Rwkv4Spec, Rwkv6Spec, Rwkv7Spec,
                               ChannelMixSpec, RgLruSpec>;
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).

@@ -14,6 +14,8 @@
 
 namespace millrace::ops {
 
+inline constexpr ElementFunction kSiluOfElements = {.kind = ElementFunction::Kind::kActivation};
+
 // A convolution of each channel with itself: out[t] = function(bias + sum over j of weight[j] *
 // in[t - kernel + 1 + j]), the sum from the bias on in ascending order. The state is the last
 // kernel - 1 inputs, [kernel - 1, channels], the newest last.
@@ -56,8 +58,8 @@ struct MatrixScan {
   int64_t key_heads = 0;  // of queries and keys, divides heads
   int64_t key_dim = 0;    // at most kStateRowsMax
   int64_t value_dim = 0;
-  int64_t head_step = 0;  // columns from a head's query, key or value to the next one's; 0: they
-                          // lie side by side
+  int64_t key_step = 0;    // columns from a head's query or key to the next one's; 0: key_dim
+  int64_t value_step = 0;  // the same of values
   float scale = 1;
   std::span<const float> bonus = {};  // [heads, key_dim], of kReadFirst
   std::span<const float> skip = {};   // [heads]; empty: none
