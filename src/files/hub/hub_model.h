@@ -124,6 +124,7 @@ std::span<const HubArch> state_space_archs();
 std::span<const HubArch> hybrid_archs();
 std::span<const HubArch> linear_attention_archs();
 std::span<const HubArch> short_conv_archs();
+std::span<const HubArch> rwkv_archs();
 // All of them.
 std::span<const HubArch> all_hub_archs();
 // Names that most architectures share.
