@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/ids.h"
 #include "core/draw_order.h"
+#include "core/kv_spec.h"
 #include "core/request.h"
 
 namespace millrace {
@@ -70,18 +71,35 @@ struct ModelCard {
   bool prefix_caching = false;
 };
 
+// A moment's use of one group of the cache.
+struct GroupUse {
+  KvGroup group;
+  int64_t held = 0;       // units that sequences hold
+  int64_t idle = 0;       // units kept for prompts that begin alike; a new sequence can have them
+  int64_t evictions = 0;  // since start: kept units that others got
+};
+
 // A moment's counts.
 struct GeneratorStats {
   int64_t running = 0;      // sequences in the batch
   int64_t waiting = 0;      // sequences that have not started, or were preempted
-  int64_t blocks_used = 0;  // referenced by sequences
-  int64_t blocks_total = 0;
+  std::vector<GroupUse> cache;
   int64_t preemptions = 0;    // since start
   int64_t prompt_tokens = 0;  // since start
   int64_t cached_tokens = 0;
   int64_t generated_tokens = 0;
   // Busy time for each sequence that left the batch lately.
   absl::Duration per_sequence = absl::ZeroDuration();
+
+  // The share of the cache's bytes that sequences hold.
+  double cache_use() const {
+    double held = 0, total = 0;
+    for (const GroupUse& use : cache) {
+      held += static_cast<double>(use.held * use.group.unit_bytes);
+      total += static_cast<double>(use.group.units * use.group.unit_bytes);
+    }
+    return total > 0 ? held / total : 0;
+  }
 };
 
 // One request and the sink of its tokens.

@@ -2,8 +2,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 
 #include "core/generator.h"
+#include "kv/ledger.h"
 
 namespace millrace {
 
@@ -11,6 +13,8 @@ namespace millrace {
 // also where requests come in.
 class Counters {
  public:
+  explicit Counters(const Ledger& ledger);
+
   // Enters `sequences`, unless as many as allowed are there already: `runnable` of them may run,
   // and `waiting_max` wait.
   bool enter(int64_t sequences, int64_t waiting_max);
@@ -20,7 +24,7 @@ class Counters {
   // How many sequences can run: the limit, or for want of memory those that do.
   void set_runnable(int64_t sequences) { runnable_ = sequences; }
   void set_running(int64_t sequences) { running_ = sequences; }
-  void set_blocks(int64_t used, int64_t total);
+  void set_cache(const Ledger& ledger);
   void add_preemptions(int64_t n) { preemptions_ += n; }
   // Neither number, nor their difference, ever shrinks in stats().
   void add_prompt(int64_t tokens, int64_t cached);
@@ -30,11 +34,15 @@ class Counters {
   GeneratorStats stats() const;
 
  private:
+  struct OfGroup {
+    KvGroup group;
+    std::atomic<int64_t> held = 0, idle = 0, evictions = 0;
+  };
+
   std::atomic<int64_t> outstanding_ = 0;  // sequences submitted and not finished
   std::atomic<int64_t> runnable_ = 0;
   std::atomic<int64_t> running_ = 0;
-  std::atomic<int64_t> blocks_used_ = 0;
-  std::atomic<int64_t> blocks_total_ = 0;
+  std::deque<OfGroup> cache_;
   std::atomic<int64_t> preemptions_ = 0;
   std::atomic<int64_t> computed_tokens_ = 0;  // of prompts
   std::atomic<int64_t> cached_tokens_ = 0;    // of prompts

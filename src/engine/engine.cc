@@ -23,6 +23,9 @@ absl::Status check_options(const EngineOptions& options, const Capacity& capacit
   if (options.long_prefill_rows < 0) {
     return invalid_argument("long prompts of {} tokens", options.long_prefill_rows);
   }
+  if (options.state_snapshot_tokens < 0) {
+    return invalid_argument("states kept every {} tokens", options.state_snapshot_tokens);
+  }
   if (options.waiting_max < 0) return invalid_argument("a queue of {}", options.waiting_max);
   return absl::OkStatus();
 }
@@ -48,11 +51,9 @@ int32_t preemptions(std::span<const Sequence> sequences) {
 // What is left to the executor is filled in.
 EngineOptions resolved(EngineOptions options, const Capacity& capacity) {
   ModelCard& card = options.card;
-  card.block_tokens = capacity.groups.front().block_tokens;
+  card.block_tokens = block_tokens_of(capacity.groups);
   card.prefix_caching = options.prefix_caching;
-  for (const KvGroup& group : capacity.groups) {
-    card.context_max = std::min(card.context_max, group.units * group.block_tokens);
-  }
+  card.context_max = std::min(card.context_max, Ledger::longest_sequence(capacity.groups));
   if (options.long_prefill_rows == 0) {
     options.long_prefill_rows = std::max(options.rows_max / 4, 1);
   }
@@ -77,13 +78,14 @@ Engine::Engine(EngineOptions options, Executor& executor, const Tokenizer& token
       executor_(executor),
       clock_(clock),
       observers_(std::move(observers)),
-      ledger_(executor.capacity().groups, options_.prefix_caching),
+      ledger_(executor.capacity().groups,
+              {.prefix_caching = options_.prefix_caching,
+               .state_snapshot_tokens = options_.state_snapshot_tokens}),
       planner_(std::move(policy), {.rows_max = options_.rows_max,
                                    .sequences_max = options_.sequences_max,
                                    .long_prefill_rows = options_.long_prefill_rows}),
       strategies_(tokenizer) {
   counters_.set_runnable(options_.sequences_max);
-  counters_.set_blocks(0, ledger_.blocks());
 }
 
 Engine::~Engine() { stop(); }
@@ -329,7 +331,7 @@ void Engine::end_all(const absl::Status& status) {
 void Engine::count() {
   // Choices hold their prompt's blocks from the fork on, before there is room in a step.
   counters_.set_running(std::min<int64_t>(ledger_.sequences(), options_.sequences_max));
-  counters_.set_blocks(ledger_.blocks_held(), ledger_.blocks());
+  counters_.set_cache(ledger_);
 }
 
 void Engine::leave_open(int64_t requests) {

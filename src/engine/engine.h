@@ -38,6 +38,8 @@ struct EngineOptions {
   int64_t waiting_max = 256;      // sequences that may wait besides those running
   absl::Duration waiting_age_max = absl::InfiniteDuration();  // then one that never ran is refused
   bool prefix_caching = true;
+  int64_t state_snapshot_tokens = 512;  // a state is kept for prompts that begin alike every so
+                                        // many; 0: only where prompts and answers end
   std::string policy = "fcfs";  // one of policy_names()
 };
 
@@ -128,7 +130,7 @@ class Engine final : public Generator {
   bool resting_ = true;   // there was nothing to do after the last step
   int64_t departed_ = 0;  // sequences, from the batch, since the last report
 
-  Counters counters_;
+  Counters counters_{ledger_};
   std::atomic<int64_t> requests_ever_ = 0;
   std::atomic<int64_t> open_requests_ = 0;  // submitted, and not told the end
   std::atomic<bool> healthy_ = true;

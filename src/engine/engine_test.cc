@@ -481,7 +481,7 @@ TEST_F(EngineTest, ServesManyThreadsAtOnce) {
   const GeneratorStats stats = engine().stats();
   EXPECT_EQ(stats.running, 0);
   EXPECT_EQ(stats.waiting, 0);
-  EXPECT_EQ(stats.blocks_used, 0);
+  EXPECT_EQ(stats.cache_use(), 0);
   engine().stop();
   engine().check_integrity();
   int64_t tokens = 0;

@@ -31,26 +31,58 @@ class Dice {
 struct World {
   ScriptedModel model;
   int32_t block_tokens;
-  int64_t blocks;
+  int64_t tokens_max;  // of the longest request
   int32_t rows_max, sequences_max;
   int64_t long_prefill_rows;
   bool prefix_caching;
+  int64_t state_snapshot_tokens;
   int64_t requests;
 };
 
+constexpr int64_t kContext = 64;
+
+// Of each kind that a model can have: groups that keep all tokens, windows, a state.
+std::vector<KvGroup> draw_groups(Dice& dice, int32_t block_tokens) {
+  const auto kinds = dice.between(1, 7);
+  const int64_t blocks =
+      std::max<int64_t>(dice.of<int64_t>({24, 48, 96, 1000}) / block_tokens, 1);
+  std::vector<KvGroup> groups;
+  if ((kinds & 1) != 0) {
+    groups.resize(static_cast<size_t>(dice.between(1, 2)), {.units = blocks});
+    if (dice.one_in(3)) groups.back().units += dice.between(0, 3);
+  }
+  if ((kinds & 2) != 0) {
+    for (int64_t i = dice.between(1, 2); i > 0; --i) {
+      KvGroup window{.block_tokens = block_tokens, .window = dice.of({1, 2, 3, 7, 16, 17, 40})};
+      window.units = blocks_per_sequence(window, 1, kContext) + dice.of<int64_t>({0, 1, 4, 40});
+      groups.push_back(window);
+    }
+  }
+  if ((kinds & 4) != 0) {
+    groups.push_back({.kind = KvKind::kState, .units = dice.of<int64_t>({1, 2, 3, 6, 12, 60})});
+  }
+  std::ranges::reverse(groups.begin(), dice.one_in(2) ? groups.end() : groups.begin());
+  return groups;
+}
+
 World draw_world(Dice& dice) {
   const auto block_tokens = dice.of<int32_t>({1, 4, 16, 32});
-  const int64_t pool_tokens = dice.of<int64_t>({24, 48, 96, 1000});
-  return {.model = {.vocab = dice.of<int32_t>({3, 4, 6}),
-                    .seed = static_cast<uint64_t>(dice.between(1, 1000)),
-                    .broken_every = dice.one_in(4) ? 150U : 0U},
-          .block_tokens = block_tokens,
-          .blocks = std::max<int64_t>(pool_tokens / block_tokens, 1),
-          .rows_max = dice.of<int32_t>({1, 2, 3, 7, 16, 64, 256}),
-          .sequences_max = dice.of<int32_t>({1, 2, 3, 8}),
-          .long_prefill_rows = dice.of<int64_t>({0, 1, 4, 100}),
-          .prefix_caching = !dice.one_in(3),
-          .requests = dice.between(1, 14)};
+  World world = {.model = {.vocab = dice.of<int32_t>({3, 4, 6}),
+                           .seed = static_cast<uint64_t>(dice.between(1, 1000)),
+                           .broken_every = dice.one_in(4) ? 150U : 0U,
+                           .groups = draw_groups(dice, block_tokens)},
+                 .block_tokens = block_tokens,
+                 .tokens_max = kContext,
+                 .rows_max = dice.of<int32_t>({1, 2, 3, 7, 16, 64, 256}),
+                 .sequences_max = dice.of<int32_t>({1, 2, 3, 8}),
+                 .long_prefill_rows = dice.of<int64_t>({0, 1, 4, 100}),
+                 .prefix_caching = !dice.one_in(3),
+                 .state_snapshot_tokens = dice.of<int64_t>({0, 1, 8, 20, 512}),
+                 .requests = dice.between(1, 14)};
+  for (const KvGroup& group : world.model.groups) {
+    if (group.is_whole()) world.tokens_max = std::min(world.tokens_max, group.units * block_tokens);
+  }
+  return world;
 }
 
 Request draw_request(Dice& dice, int32_t vocab) {
@@ -115,15 +147,15 @@ class Trial {
       : dice_(seed),
         world_(draw_world(dice_)),
         tokenizer_(letters(world_.model.vocab)),
-        executor_(world_.model, world_.block_tokens, world_.blocks, world_.rows_max,
-                  world_.sequences_max) {
+        executor_(world_.model, world_.block_tokens, 0, world_.rows_max, world_.sequences_max) {
     EngineOptions options;
-    options.card.context_max = 64;
+    options.card.context_max = kContext;
     options.card.vocab_size = world_.model.vocab;
     options.rows_max = world_.rows_max;
     options.sequences_max = world_.sequences_max;
     options.long_prefill_rows = world_.long_prefill_rows;
     options.prefix_caching = world_.prefix_caching;
+    options.state_snapshot_tokens = world_.state_snapshot_tokens;
     engine_ = *Engine::create(options, executor_, *tokenizer_, clock_);
   }
 
@@ -133,21 +165,52 @@ class Trial {
       if (!sent_.empty() && dice_.one_in(12)) cancel_one();
       ASSERT_TRUE(engine_->step().ok());
       engine_->check_integrity();
+      check_cache();
       clock_.advance(absl::Milliseconds(1));
       ASSERT_LT(++steps_, 20000) << "no end in sight";
     }
-    EXPECT_EQ(engine_->stats().blocks_used, 0);
+    EXPECT_EQ(engine_->stats().cache_use(), 0);
     EXPECT_EQ(engine_->stats().running, 0);
     EXPECT_EQ(engine_->stats().waiting, 0);
     for (const Sent& sent : sent_) judge(sent);
+    count();
   }
 
   static int64_t finished, failed, cancelled, preemptions, cached, copies;
+  static int64_t blocks_behind, states_saved, states_copied, cached_with_state;
+  static int64_t evictions_whole, evictions_window, evictions_state;
 
  private:
+  // Between two steps a sequence holds what its next row reads and the block that it goes to, and
+  // one state.
+  void check_cache() const {
+    const GeneratorStats stats = engine_->stats();
+    for (const GroupUse& use : stats.cache) {
+      EXPECT_LE(use.held, (stats.running + stats.waiting) *
+                              blocks_per_sequence(use.group, 1, world_.tokens_max));
+    }
+  }
+
+  void count() const {
+    const GeneratorStats stats = engine_->stats();
+    preemptions += stats.preemptions;
+    cached += stats.cached_tokens;
+    copies += executor_.copies_made();
+    blocks_behind += executor_.blocks_behind();
+    states_saved += executor_.states_saved();
+    states_copied += executor_.states_copied();
+    for (const GroupUse& use : stats.cache) {
+      const bool is_state = use.group.kind == KvKind::kState;
+      if (is_state) cached_with_state += stats.cached_tokens;
+      (is_state ? evictions_state : use.group.window > 0 ? evictions_window : evictions_whole) +=
+          use.evictions;
+    }
+  }
+
   void send() {
     Sent& sent = sent_.emplace_back();
     sent.request = draw_request(dice_, world_.model.vocab);
+    if (sent_.size() > 1 && dice_.one_in(3)) follow_up(sent.request);
     const int64_t left = engine_->card().context_max - std::ssize(sent.request.prompt);
     if (left > 0 && dice_.one_in(6)) sent.request.stop.tokens_max = left;
     if (dice_.one_in(10)) sent.sink->events_max = static_cast<size_t>(dice_.between(1, 5));
@@ -156,11 +219,25 @@ class Trial {
       sent.id = *id;
       return;
     }
-    EXPECT_GT(std::ssize(sent.request.prompt) + sent.request.stop.tokens_max,
-              world_.blocks * world_.block_tokens)
+    EXPECT_GT(std::ssize(sent.request.prompt) + sent.request.stop.tokens_max, world_.tokens_max)
         << id.status();
     sent_.pop_back();
     ++refused_;
+  }
+
+  // What a conversation's next turn asks: all that was said before, and some tokens of its own.
+  void follow_up(Request& request) {
+    const Sent& earlier = sent_[static_cast<size_t>(dice_.between(0, std::ssize(sent_) - 2))];
+    const std::vector<TokenEvent> answer = of_choice(earlier.sink->events, 0);
+    std::vector<TokenId> prompt = earlier.request.prompt;
+    for (const TokenEvent& event : answer) {
+      if (!event.of_prompt) prompt.push_back(event.token);
+    }
+    prompt.insert(prompt.end(), request.prompt.begin(),
+                  request.prompt.begin() + dice_.between(0, 1));
+    if (std::ssize(prompt) > kContext / 2) return;
+    request.prompt = prompt;
+    request.cache_salt = earlier.request.cache_salt;
   }
 
   void cancel_one() {
@@ -193,9 +270,6 @@ class Trial {
       compare(of_choice(sent.sink->events, choice), of_choice(naive.events, choice), naive.error);
     }
     EXPECT_LE(end.usage.cached_tokens, end.usage.prompt_tokens - 1);
-    preemptions += engine_->stats().preemptions;
-    cached += end.usage.cached_tokens;
-    copies += executor_.copies_made();
   }
 
   // What came is what the naive loop gives, or its beginning. Of an answer that fails the naive
@@ -225,20 +299,31 @@ class Trial {
 
 int64_t Trial::finished = 0, Trial::failed = 0, Trial::cancelled = 0, Trial::preemptions = 0,
         Trial::cached = 0, Trial::copies = 0;
+int64_t Trial::blocks_behind = 0, Trial::states_saved = 0, Trial::states_copied = 0,
+        Trial::cached_with_state = 0;
+int64_t Trial::evictions_whole = 0, Trial::evictions_window = 0, Trial::evictions_state = 0;
 
 TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
-  for (uint64_t seed = 1; seed <= 300; ++seed) {
+  for (uint64_t seed = 1; seed <= static_cast<uint64_t>(getenv("SEEDS")?atoll(getenv("SEEDS")):300); ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Trial(seed).run();
     if (HasFatalFailure() || HasNonfatalFailure()) return;
   }
   // The workloads must have met what they are for.
+  fmt::print("DBG finished {} failed {} cancelled {} pre {} cached {} copies {} behind {} saved {} copied {} cws {} ev {} {} {}\n", Trial::finished, Trial::failed, Trial::cancelled, Trial::preemptions, Trial::cached, Trial::copies, Trial::blocks_behind, Trial::states_saved, Trial::states_copied, Trial::cached_with_state, Trial::evictions_whole, Trial::evictions_window, Trial::evictions_state);
   EXPECT_GT(Trial::finished, 500);
   EXPECT_GT(Trial::failed, 20);
   EXPECT_GT(Trial::cancelled, 50);
   EXPECT_GT(Trial::preemptions, 100);
   EXPECT_GT(Trial::cached, 100);
   EXPECT_GT(Trial::copies, 100);
+  EXPECT_GT(Trial::blocks_behind, 1000);
+  EXPECT_GT(Trial::states_saved, 1000);
+  EXPECT_GT(Trial::states_copied, 100);
+  EXPECT_GT(Trial::cached_with_state, 100);
+  EXPECT_GT(Trial::evictions_whole, 100);
+  EXPECT_GT(Trial::evictions_window, 100);
+  EXPECT_GT(Trial::evictions_state, 100);
 }
 
 }  // namespace

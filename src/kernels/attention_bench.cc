@@ -12,15 +12,18 @@
 #include "tensor/buffer.h"
 #include "tests/fixtures/kernels/attention_harness.h"
 
-// Attention at the shape of Qwen2.5 1.5B on the best tier: one row at a depth, as the bytes of the
-// cache that it reads, beside the speed of a plain read of the same memory; rows of a prompt, as
-// floating-point operations. A step goes through layers that no cache holds together, their blocks
-// shuffled as in a server that has run for a while.
+// Attention at the shape of Qwen2.5 1.5B on the best tier, and of some wider heads: one row at a
+// depth, as the bytes of the cache that it reads, beside the speed of a plain read of the same
+// memory; rows of a prompt, as floating-point operations. A step goes through layers that no cache
+// holds together, their blocks shuffled as in a server that has run for a while.
 
 namespace millrace {
 namespace {
 
 constexpr Shape kShape = {.head_dim = 128, .query_heads = 12, .heads = 2};
+constexpr Shape kWide = {.head_dim = 512, .query_heads = 8, .heads = 1};  // Gemma 4
+constexpr Shape kLatent = {
+    .head_dim = 576, .query_heads = 16, .heads = 1, .value_dim = 512, .latent = true};
 constexpr int64_t kBytesMin = int64_t{160} << 20;
 
 struct Subject {
@@ -31,10 +34,10 @@ struct Subject {
   std::vector<KvLayer> layers;
   std::vector<BlockId> table;
 
-  Subject(DType dtype, int32_t tokens)
+  Subject(DType dtype, const Shape& shape, int32_t tokens)
       : config{.isa = best_isa(),
                .dtype = dtype,
-               .shape = kShape,
+               .shape = shape,
                .block_tokens = 16,
                .window = 0,
                .scale = 0.0884F},
@@ -53,22 +56,25 @@ struct Subject {
   }
 };
 
-const Subject& subject(DType dtype, int32_t depth) {
+const Subject& subject(DType dtype, const Shape& shape, int32_t depth) {
   static std::vector<Subject> made;
-  if (made.empty() || made[0].depth != depth || made[0].config.dtype != dtype) {
+  if (made.empty() || made[0].depth != depth || made[0].config.dtype != dtype ||
+      made[0].config.shape.head_dim != shape.head_dim) {
     made.clear();
-    made.emplace_back(dtype, depth);
+    made.emplace_back(dtype, shape, depth);
   }
   return made[0];
 }
 
-void attend(benchmark::State& state, DType dtype, int32_t depth, int32_t rows, int lanes) {
-  const Subject& subject = millrace::subject(dtype, depth);
-  const ops::AttentionShape shape = {.query_heads = kShape.query_heads,
+void attend(benchmark::State& state, DType dtype, const Shape& heads, int32_t depth, int32_t rows,
+            int lanes) {
+  const Subject& subject = millrace::subject(dtype, heads, depth);
+  const ops::AttentionShape shape = {.query_heads = heads.query_heads,
                                      .scale = subject.config.scale};
-  const int64_t width = kShape.query_heads * kShape.head_dim;
+  const int64_t width = heads.query_heads * heads.head_dim;
+  const int64_t out_width = heads.query_heads * heads.values();
   std::vector<float> queries = uniform_floats(rows * width, 3);
-  std::vector<float> out(queries.size());
+  std::vector<float> out(static_cast<size_t>(rows * out_width));
   std::vector<int32_t> positions(static_cast<size_t>(rows));
   std::iota(positions.begin(), positions.end(), depth - rows);
   ops::KeyRanges keys_read;
@@ -86,7 +92,7 @@ void attend(benchmark::State& state, DType dtype, int32_t depth, int32_t rows, i
         ops.attention(lane, {slices, positions, positions, &keys_read}, shape,
                       {queries.data(), rows, width, width}, subject.layers[i],
                       {memory.data(), static_cast<size_t>(memory.size())},
-                      {out.data(), rows, width, width});
+                      {out.data(), rows, out_width, out_width});
         lane.barrier();
       }
     });
@@ -97,13 +103,13 @@ void attend(benchmark::State& state, DType dtype, int32_t depth, int32_t rows, i
   if (rows == 1) {
     state.counters["cache_GB/s"] = benchmark::Counter(bytes * 1e-9, rate);
   } else {
-    const double operations = 4.0 * keys * static_cast<double>(width);
+    const double operations = 2.0 * keys * static_cast<double>(width + out_width);
     state.counters["GFLOPS"] = benchmark::Counter(operations * 1e-9, rate);
   }
 }
 
 void read_memory(benchmark::State& state, int lanes) {
-  const Subject& subject = millrace::subject(DType::kF16, 32768);
+  const Subject& subject = millrace::subject(DType::kF16, kShape, 32768);
   const auto* words = reinterpret_cast<const uint64_t*>(subject.storage.data());
   const int64_t count = subject.storage.size() / 8;
   LanePool pool(lanes);
@@ -131,14 +137,21 @@ void add_benchmarks() {
       if (lanes > 1) bench->UseRealTime();
     };
     add("memory", [lanes](benchmark::State& state) { read_memory(state, lanes); });
+    const auto add_shape = [&](const std::string& name, DType dtype, Shape shape, int32_t rows,
+                               int32_t depth) {
+      add(fmt::format("{}{}/rows:{}/depth:{}", name, info_of(dtype).name, rows, depth),
+          [=](benchmark::State& state) { attend(state, dtype, shape, depth, rows, lanes); });
+    };
     for (const DType dtype : {DType::kF16, DType::kBF16}) {
       for (const int32_t depth : {512, 2048, 8192, 32768}) {
-        add(fmt::format("{}/rows:1/depth:{}", info_of(dtype).name, depth),
-            [=](benchmark::State& state) { attend(state, dtype, depth, 1, lanes); });
+        add_shape("", dtype, kShape, 1, depth);
       }
-      for (const int32_t depth : {512, 8192}) {
-        add(fmt::format("{}/rows:512/depth:{}", info_of(dtype).name, depth),
-            [=](benchmark::State& state) { attend(state, dtype, depth, 512, lanes); });
+      for (const int32_t depth : {512, 8192}) add_shape("", dtype, kShape, 512, depth);
+    }
+    for (const int32_t depth : {512, 8192}) {
+      for (const int32_t rows : {1, 512}) {
+        add_shape("wide/", DType::kF16, kWide, rows, depth);
+        add_shape("latent/", DType::kF16, kLatent, rows, depth);
       }
     }
   }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "base/ids.h"
@@ -51,13 +52,14 @@ struct Rope {
   float magnitude = 1.0F;              // multiplies cosine and sine (YaRN)
 };
 
-// Norms of each query and key head. Weights and biases are [head_dim], the same for every head, or
-// [heads * head_dim].
+// Norms of each query, key and value head. Weights and biases are [head_dim], the same for every
+// head, or [heads * head_dim].
 struct HeadNorms {
   enum class Place : uint8_t { kNone, kBeforeRotation, kAfterRotation };
   Place place = Place::kNone;
   Norm query = {};
   Norm key = {};
+  std::optional<Norm> value = std::nullopt;
 };
 
 // What becomes of queries and keys between their products and attention.
@@ -65,6 +67,7 @@ struct Rotation {
   Rope::Pairs pairs = Rope::Pairs::kNeighbours;
   Rows<const float> angles =
       {};  // what Ops::rope_angles() made, [rows, rotated]; width 0: no rotation
+  int32_t first = 0;  // dimensions of a head before those that are rotated
   HeadNorms norms = {};
   // Queries times 1 + temperature * log(1 + floor((position + temperature_offset) /
   // temperature_length)) (Nakanishi 2025); 0: none. The offset is 1 in Llama 4, 0 in Ministral 3.

@@ -64,12 +64,12 @@ struct Best {
   }
 };
 
-float two_best_of(std::span<const float> values) {
+float worth_of_group(std::span<const float> values, bool by_two) {
   int32_t experts[2];
   float best[2];
   Best two{.experts = experts, .values = best, .size = 2};
   for (const float value : values) two.offer(0, value);
-  return best[0] + best[1];
+  return by_two ? best[0] + best[1] : best[0];
 }
 
 // Nothing in the groups that are not among the best can be chosen.
@@ -79,7 +79,8 @@ void leave_best_groups(const Routing& routing, std::span<float> values) {
   float scores[kExpertGroupsMax];
   Best best{.experts = groups, .values = scores, .size = routing.groups};
   for (int32_t group = 0; group < routing.groups; ++group) {
-    best.offer(group, two_best_of(values.subspan(static_cast<size_t>(group) * size, size)));
+    const auto own = values.subspan(static_cast<size_t>(group) * size, size);
+    best.offer(group, worth_of_group(own, routing.groups_by_two));
   }
   for (int32_t i = routing.groups_chosen; i < routing.groups; ++i) {
     std::ranges::fill(values.subspan(static_cast<size_t>(groups[i]) * size, size), -kInfinity);
@@ -134,6 +135,10 @@ void route_row(const Routing& routing, std::span<float> values, std::span<float>
     factor /= sum;
   }
   for (float& weight : chosen) weight *= factor;
+  if (routing.expert_scales.empty()) return;
+  for (int32_t i = 0; i < routing.chosen; ++i) {
+    weights[i] *= routing.expert_scales[static_cast<size_t>(experts[i])];
+  }
 }
 
 // Where an expert's rows lie among the dispatched.

@@ -27,12 +27,15 @@ struct Routing {
   bool after_choice = false;
   int32_t chosen = 1;
   // Experts in groups of neighbours: those of the `groups_chosen` best groups can be chosen. A
-  // group is as good as its two best experts' sum (DeepSeek-AI 2024, DeepSeek-V3).
+  // group is as good as its best expert (DeepSeek-AI 2024, DeepSeek-V2), or as its two best
+  // together (DeepSeek-V3).
   int32_t groups = 1;  // at most kExpertGroupsMax, of two experts or more
   int32_t groups_chosen = 1;
+  bool groups_by_two = true;
   std::span<const float> selection_bias = {};  // [experts] or empty: chooses, but does not weigh
   bool renormalise = false;                    // weights are divided by their sum
   float scale = 1;                             // and then multiplied by this
+  std::span<const float> expert_scales = {};   // [experts] or empty: and by the expert's own
   // SparseMixer (Liu et al. 2023) without its noise, as Phi-3.5-MoE has it: the weight of the best
   // expert is its share in a softmax, that of the second in a softmax without the best. A softmax
   // leaves out what is further than `threshold` below the best, relative to the larger of the

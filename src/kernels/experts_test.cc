@@ -163,6 +163,31 @@ TEST(RouteTest, ChoosesInTheBestGroups) {
   }
 }
 
+// DeepSeek-V2: softmax, and the group of the best expert, though two others together are better.
+TEST(RouteTest, AGroupMayBeAsGoodAsItsBestExpert) {
+  Routing routing{.chosen = 2, .groups = 2, .groups_chosen = 1, .groups_by_two = false};
+  const Floats logits = {3, -2, -2, 2.5F, 2.5F, 0};
+  EXPECT_EQ(routed(routing, logits, 1).experts_of(0), (std::vector<int32_t>{0, 1}));
+  routing.groups_by_two = true;
+  EXPECT_EQ(routed(routing, logits, 1).experts_of(0), (std::vector<int32_t>{3, 4}));
+}
+
+// Gemma 4.
+TEST(RouteTest, ExpertsMayHaveScalesOfTheirOwn) {
+  const Floats logits = random_floats(kRouted * kExperts, 8);
+  const Floats scales = random_floats(kExperts, 9);
+  Routing routing{.chosen = 4, .renormalise = true};
+  const Routed plain = routed(routing, logits, kRouted);
+  routing.expert_scales = scales;
+  const Routed scaled = routed(routing, logits, kRouted);
+  for (int64_t row = 0; row < kRouted; ++row) {
+    EXPECT_EQ(scaled.experts_of(row), plain.experts_of(row));
+    std::vector<double> expected = as_doubles(plain.weights_of(row));
+    for (size_t i = 0; i < 4; ++i) expected[i] *= scales[at(plain.experts_of(row)[i])];
+    expect_weights(scaled.weights_of(row), expected);
+  }
+}
+
 TEST(RouteTest, SparsemixerWeighsEachByItsOwnSoftmax) {
   const Routing routing{.score = Routing::Score::kSparsemixer, .chosen = 2, .threshold = 0.02F};
   const Routed result = routed(routing,

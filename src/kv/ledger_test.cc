@@ -20,7 +20,7 @@ class LedgerTest : public testing::Test {
  protected:
   void open(int32_t block_tokens, int64_t blocks, bool prefix_caching = true) {
     const std::vector<KvGroup> groups = {group(block_tokens, blocks)};
-    ledger_ = std::make_unique<Ledger>(groups, prefix_caching);
+    ledger_ = std::make_unique<Ledger>(groups, LedgerOptions{.prefix_caching = prefix_caching});
   }
 
   Sequence& arrive(std::vector<TokenId> prompt, uint64_t salt = 0, int32_t scores = kNoLogprobs) {
@@ -65,18 +65,18 @@ TEST_F(LedgerTest, GrowsAsFarAsThereIsRoom) {
   open(4, 3, false);
   Sequence& sequence = arrive(std::vector<TokenId>(10, 7));
   EXPECT_EQ(ledger_->place(sequence, 6), 6);
-  EXPECT_EQ(ledger_->blocks_held(), 2);
+  EXPECT_EQ(ledger_->held(0), 2);
   sequence.tokens.resize(40, 7);
   EXPECT_EQ(ledger_->place(sequence, 40), 12);
   ledger_->release(sequence.id);
-  EXPECT_EQ(ledger_->blocks_held(), 0);
+  EXPECT_EQ(ledger_->held(0), 0);
   ledger_->check_integrity();
 }
 
 TEST_F(LedgerTest, LetsInOnlyWhatFitsWhole) {
   open(4, 3, false);
   Sequence& sequence = arrive(std::vector<TokenId>(9, 7));
-  EXPECT_EQ(ledger_->place(sequence, 1, /*spare=*/1), 0);
+  EXPECT_EQ(ledger_->place(sequence, 1, /*spare=*/{1}), 0);
   EXPECT_FALSE(ledger_->holds(sequence.id));
   EXPECT_EQ(sequence.cached, -1);
   EXPECT_EQ(ledger_->place(sequence, 1), 1);
@@ -93,7 +93,7 @@ TEST_F(LedgerTest, SharesFullBlocksAndCopiesTheBeginningOfOne) {
   EXPECT_EQ(batch.copies[0].tokens, 2);
   EXPECT_EQ(batch.slices[0].write_from, 6);
   EXPECT_EQ(batch.tables[0].row(0).size(), 3U);
-  EXPECT_EQ(ledger_->blocks_held(), 5);  // 3, and 2 of its own
+  EXPECT_EQ(ledger_->held(0), 5);  // 3, and 2 of its own
 }
 
 TEST_F(LedgerTest, ComputesTheLastTokenOfAPromptItHasWhole) {
@@ -106,7 +106,7 @@ TEST_F(LedgerTest, ComputesTheLastTokenOfAPromptItHasWhole) {
   EXPECT_TRUE(batch.copies.empty());
   EXPECT_EQ(batch.slices[0].rows, 1);
   EXPECT_EQ(batch.slices[0].write_from, 4);  // the row is computed, and not stored again
-  EXPECT_EQ(ledger_->blocks_held(), 1);
+  EXPECT_EQ(ledger_->held(0), 1);
 }
 
 TEST_F(LedgerTest, ComputesRowsThatAreAskedFor) {
@@ -115,7 +115,7 @@ TEST_F(LedgerTest, ComputesRowsThatAreAskedFor) {
   Sequence& second = arrive({1, 2, 3, 4, 5}, 0, /*scores=*/0);
   EXPECT_EQ(ledger_->place(second, 5), 5);
   EXPECT_EQ(second.cached, 0);
-  EXPECT_EQ(ledger_->blocks_held(), 3);  // the full block is shared all the same
+  EXPECT_EQ(ledger_->held(0), 3);  // the full block is shared all the same
 }
 
 TEST_F(LedgerTest, KeepsSaltsApart) {
@@ -145,11 +145,11 @@ TEST_F(LedgerTest, ForksPartWhereTheyWrite) {
     Sequence& child = arrive({1, 2, 3, 4, 5, 6, 1});
     child.computed = parent.computed;
     ledger_->fork(parent.id, child.id);
-    EXPECT_EQ(ledger_->blocks_held(), 2);
+    EXPECT_EQ(ledger_->held(0), 2);
     const Batch batch = compute(child, 1);
     ASSERT_EQ(batch.copies.size(), 1U);
     EXPECT_EQ(batch.copies[0].tokens, 2);
-    EXPECT_EQ(ledger_->blocks_held(), 3);
+    EXPECT_EQ(ledger_->held(0), 3);
     EXPECT_TRUE(compute(parent, 1).copies.empty());  // alone with its block again
   }
 }
@@ -175,7 +175,7 @@ TEST_F(LedgerTest, TheLastOfForksWritesInPlace) {
     ledger_->drain(batch);
     ledger_->check_integrity();
     EXPECT_EQ(std::ssize(batch.copies), forks - 1);
-    EXPECT_EQ(ledger_->blocks_held(), 1 + forks);
+    EXPECT_EQ(ledger_->held(0), 1 + forks);
   }
 }
 
@@ -188,10 +188,10 @@ TEST_F(LedgerTest, SaysWhetherOthersMakeRoom) {
   Sequence& large = arrive(std::vector<TokenId>(12, 3));
   Sequence* const both[] = {&second, &first};
   const auto one = std::span(both).first(1);
-  EXPECT_FALSE(ledger_->has_room_without(one, large, 0));
-  EXPECT_TRUE(ledger_->has_room_without(both, large, 0));
-  EXPECT_FALSE(ledger_->has_room_without(both, large, 2));
-  EXPECT_TRUE(ledger_->has_room_without(one, first, 0));
+  EXPECT_FALSE(ledger_->has_room_without(one, large, {}));
+  EXPECT_TRUE(ledger_->has_room_without(both, large, {}));
+  EXPECT_FALSE(ledger_->has_room_without(both, large, {2}));
+  EXPECT_TRUE(ledger_->has_room_without(one, first, {}));
   ledger_->preempt(second);
   EXPECT_EQ(ledger_->place(first, 1), 1);
 }
@@ -207,14 +207,14 @@ TEST_F(LedgerTest, CountsSharedBlocksOnceAllHoldersGo) {
   ledger_->fork(parent.id, child.id);
   Sequence* const both[] = {&child, &parent};
   Sequence& newcomer = arrive({7, 7, 7});
-  EXPECT_FALSE(ledger_->has_room_without(std::span(both).first(1), newcomer, 0));
-  EXPECT_TRUE(ledger_->has_room_without(both, newcomer, 0));
+  EXPECT_FALSE(ledger_->has_room_without(std::span(both).first(1), newcomer, {}));
+  EXPECT_TRUE(ledger_->has_room_without(both, newcomer, {}));
   Sequence& like_them = arrive({1, 2, 7, 7, 7, 7});
-  EXPECT_TRUE(ledger_->has_room_without(both, like_them, 0));
-  EXPECT_FALSE(ledger_->has_room_without(both, like_them, 1));
+  EXPECT_TRUE(ledger_->has_room_without(both, like_them, {}));
+  EXPECT_FALSE(ledger_->has_room_without(both, like_them, {1}));
   // Alone with the block that they share, the parent needs no other.
   EXPECT_EQ(ledger_->place(parent, 1), 0);
-  EXPECT_TRUE(ledger_->has_room_without(std::span(both).first(1), parent, 0));
+  EXPECT_TRUE(ledger_->has_room_without(std::span(both).first(1), parent, {}));
 }
 
 TEST_F(LedgerTest, FindsAgainWhatItTookAway) {
@@ -223,7 +223,7 @@ TEST_F(LedgerTest, FindsAgainWhatItTookAway) {
   compute(sequence, 5);
   ledger_->preempt(sequence);
   EXPECT_EQ(sequence.computed, 0);
-  EXPECT_EQ(ledger_->blocks_held(), 0);
+  EXPECT_EQ(ledger_->held(0), 0);
   EXPECT_EQ(ledger_->place(sequence, 6), 2);
   EXPECT_EQ(sequence.computed, 4);
 }
@@ -251,7 +251,7 @@ TEST_F(LedgerTest, DropsCopiesOfASequenceThatLeavesBeforeTheyAreMade) {
   Batch batch;
   ledger_->drain(batch);
   EXPECT_TRUE(batch.copies.empty());
-  EXPECT_EQ(ledger_->blocks_held(), 0);
+  EXPECT_EQ(ledger_->held(0), 0);
 }
 
 // Few tokens, small blocks and small pools, so that everything collides.
@@ -291,7 +291,7 @@ TEST_F(LedgerTest, KeepsItsBooksWhateverComes) {
     }
     for (const Sequence* sequence : live) ledger_->release(sequence->id);
     ledger_->check_integrity();
-    EXPECT_EQ(ledger_->blocks_held(), 0);
+    EXPECT_EQ(ledger_->held(0), 0);
   }
 }
 

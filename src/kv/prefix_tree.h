@@ -7,58 +7,86 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "core/kv_spec.h"
+#include "kv/idle_units.h"
 
 namespace millrace {
 
-// Which full blocks hold which tokens after which others. A node is one block; the path from a root
-// to it spells the whole prefix. There is a root for each salt, so that prompts of different salts
-// never meet.
+using NodeId = Id<struct NodeTag, int32_t>;  // a block's worth of tokens after a prefix
+
+// Which units hold which tokens after which others. A node is a block's worth of tokens; the path
+// from a root to it spells the whole prefix. It names a unit in each group that has one there: the
+// block of these tokens, or a snapshot of the state after the last of them. There is a root for
+// each salt, so that prompts of different salts never meet.
 //
-// A node is held while some sequence holds its block, otherwise idle. A holder of a block holds
-// all its ancestors, and lets go of the deepest first; so among idle nodes, in the order in which
-// they became so, a child always comes before its parent, and the first is always a leaf: the least
-// recently used one.
+// A unit in the tree is held while somebody holds it, otherwise idle; a group evicts the one that
+// has been idle longest. A node stays while it has a unit, a child, or a tail: a sequence whose
+// published tokens end with it.
+//
+// Of groups without a window every node has a unit. A sequence holds those of its whole path and
+// lets go of the deepest first, so the one that has been idle longest is a leaf's; it takes all the
+// leaf's units with it. Windows and states leave gaps: evicting theirs only clears the name.
 class PrefixTree {
  public:
-  PrefixTree(int32_t blocks, int32_t block_tokens);
+  // Where groups without a window bound the number of nodes, `nodes_max` is not needed.
+  PrefixTree(std::span<const KvGroup> groups, int32_t nodes_max);
   PrefixTree(const PrefixTree&) = delete;
   PrefixTree& operator=(const PrefixTree&) = delete;
 
   struct Match {
-    BlockId block;
-    int64_t tokens = 0;  // how many leading tokens agree; all of the block's: it can be shared
+    NodeId node;
+    int64_t tokens = 0;  // how many leading tokens agree; at most the node's
   };
   // The child of `parent` (invalid: of the salt's root) that agrees longest with `tokens`, at most
-  // a block of them. O(tokens * log(blocks)).
-  Match best_child(BlockId parent, uint64_t salt, std::span<const TokenId> tokens) const;
+  // a block of them. O(tokens * log(nodes)).
+  Match best_child(NodeId parent, uint64_t salt, std::span<const TokenId> tokens) const;
 
-  // Adds a held block full of `tokens`. Returns the node that now stands for them: `block`, or the
-  // one that was there before. Pre: `block` is no node, and `parent` is one or invalid.
-  BlockId insert(BlockId parent, uint64_t salt, std::span<const TokenId> tokens, BlockId block);
+  // The node of a block's worth of `tokens`, made if it is not there; invalid when it is not and
+  // the tree is full. The caller gives it a tail or a unit. Pre: `parent` is a node or invalid.
+  NodeId insert(NodeId parent, uint64_t salt, std::span<const TokenId> tokens);
+  NodeId parent(NodeId node) const { return at(node).parent; }
 
-  bool contains(BlockId block) const { return node(block).in_tree; }
-  void make_idle(BlockId block);  // pre: a held node without held descendants
-  void make_held(BlockId block);  // pre: an idle node
-  // Takes the least recently used leaf out of the tree; invalid when no node is idle.
-  BlockId evict();
+  BlockId unit(NodeId node, int32_t group) const { return units_[index(node, group)]; }
+  // Pre: `unit` is held and of no node, and the node has none in this group.
+  void set_unit(NodeId node, int32_t group, BlockId unit);
+  // Pre: of a window or a state, idle or, if the caller holds it, held.
+  void clear_unit(NodeId node, int32_t group);
+  bool contains(int32_t group, BlockId unit) const { return node_of(group, unit).valid(); }
 
-  int32_t idle() const { return idle_; }
+  void add_tail(NodeId node) { ++at(node).tails; }
+  void remove_tail(NodeId node);
 
-  // `holders`: for each block, how many hold it.
-  void check_integrity(const std::vector<int32_t>& holders) const;
+  void make_idle(int32_t group, BlockId unit);  // pre: held, in the tree
+  void make_held(int32_t group, BlockId unit);  // pre: idle
+  bool is_idle(int32_t group, BlockId unit) const { return idle_of(group).contains(unit); }
+  int32_t idle(int32_t group) const { return idle_of(group).size(); }
+
+  struct Unit {
+    int32_t group = 0;
+    BlockId id;
+  };
+  // Evicts from this group, if anything of it is idle. Appends the units that are in the tree no
+  // more: of this group one, and what goes with it.
+  void evict(int32_t group, std::vector<Unit>& evicted);
+
+  int32_t nodes() const { return static_cast<int32_t>(order_.size()); }
+
+  // `holders`: of each unit of each group; `tails`: of each node, as far as there are any.
+  void check_integrity(std::span<const std::vector<int32_t>> holders,
+                       const std::vector<int32_t>& tails) const;
 
  private:
   struct Node {
-    BlockId parent;
+    NodeId parent;
     uint64_t salt = 0;
     int32_t children = 0;
+    int32_t tails = 0;
+    int32_t units = 0;
     bool in_tree = false;
-    bool idle = false;
-    BlockId older = {}, newer = {};  // neighbours among the idle
   };
   // What a node is found by; a node's own, or that of tokens looked for.
   struct Key {
-    BlockId parent;
+    NodeId parent;
     uint64_t salt;
     std::span<const TokenId> tokens;
   };
@@ -67,24 +95,42 @@ class PrefixTree {
   struct Order {
     using is_transparent = void;
     const PrefixTree* tree;
-    bool operator()(BlockId a, BlockId b) const;
-    bool operator()(BlockId a, const Key& b) const;
-    bool operator()(const Key& a, BlockId b) const;
+    bool operator()(NodeId a, NodeId b) const;
+    bool operator()(NodeId a, const Key& b) const;
+    bool operator()(const Key& a, NodeId b) const;
   };
 
-  Node& node(BlockId block) { return nodes_[static_cast<size_t>(block.value)]; }
-  const Node& node(BlockId block) const { return nodes_[static_cast<size_t>(block.value)]; }
-  std::span<const TokenId> tokens_of(BlockId block) const;
-  Key key_of(BlockId block) const;
-  Match agreement(BlockId block, const Key& key) const;
+  Node& at(NodeId node) { return nodes_[static_cast<size_t>(node.value)]; }
+  const Node& at(NodeId node) const { return nodes_[static_cast<size_t>(node.value)]; }
+  size_t index(NodeId node, int32_t group) const {
+    return static_cast<size_t>(node.value) * groups_.size() + static_cast<size_t>(group);
+  }
+  const IdleUnits& idle_of(int32_t group) const { return idle_[static_cast<size_t>(group)]; }
+  IdleUnits& idle_of(int32_t group) { return idle_[static_cast<size_t>(group)]; }
+  NodeId node_of(int32_t group, BlockId unit) const {
+    return nodes_of_[static_cast<size_t>(group)][static_cast<size_t>(unit.value)];
+  }
+  int32_t group_count() const { return static_cast<int32_t>(groups_.size()); }
+  std::span<const TokenId> tokens_of(NodeId node) const;
+  Key key_of(NodeId node) const;
+  Match agreement(NodeId node, const Key& key) const;
+  NodeId new_node();
+  void forget_unit(NodeId node, int32_t group);
+  void prune(NodeId node);
+  void check_node(NodeId node, std::span<const std::vector<int32_t>> holders) const;
+  void check_idle(int32_t group) const;
 
+  const std::vector<KvGroup> groups_;
   const size_t block_tokens_;
-  std::vector<Node> nodes_;                        // [blocks]
-  std::vector<TokenId> tokens_;                    // [blocks, block_tokens]
-  std::pmr::unsynchronized_pool_resource memory_;  // gives back what evicted nodes leave
-  std::pmr::set<BlockId, Order> order_;
-  BlockId oldest_, newest_;
-  int32_t idle_ = 0;
+  const size_t nodes_max_;
+  std::vector<Node> nodes_;
+  std::vector<TokenId> tokens_;  // [nodes, block_tokens]
+  std::vector<BlockId> units_;   // [nodes, groups]
+  std::vector<NodeId> unused_;   // of nodes_
+  std::vector<IdleUnits> idle_;  // [groups]
+  std::vector<std::vector<NodeId>> nodes_of_;      // [groups, units]; invalid: not in the tree
+  std::pmr::unsynchronized_pool_resource memory_;  // gives back what nodes that went leave
+  std::pmr::set<NodeId, Order> order_;
 };
 
 }  // namespace millrace

@@ -38,11 +38,20 @@ absl::Status load_head(const ModelSpec& spec, Weights& weights, Network& network
   return load_norm_or_none(spec.output_norm, spec.width, weights, network.output_norm);
 }
 
+absl::Status load_layer_inputs(const ModelSpec& spec, Weights& weights, Network& network) {
+  if (spec.layer_inputs.width == 0) return absl::OkStatus();
+  return network.layer_inputs.emplace().load(spec.layer_inputs, spec.vocab_size, spec.width,
+                                             weights);
+}
+
 absl::Status load_layer(const LayerSpec& spec, int64_t width, Weights& weights, Network& network) {
   Layer& layer = network.layers.emplace_back();
   for (const StageSpec& stage : spec.stages) {
     layer.stages.emplace_back(stage, width, network.ropes);
     RETURN_IF_ERROR(layer.stages.back().load(weights));
+  }
+  if (spec.output_scale) {
+    ASSIGN_OR_RETURN(layer.output_scale, weights.vector({"layer_output_scale.weight", 1}));
   }
   return absl::OkStatus();
 }
@@ -55,6 +64,7 @@ absl::Status load_network(const ModelSpec& spec, WeightsOfLayer weights_of, Netw
   const std::unique_ptr<Weights> ends = weights_of(kNoLayer);
   RETURN_IF_ERROR(load_embedding(spec, *ends, network));
   RETURN_IF_ERROR(load_head(spec, *ends, network));
+  RETURN_IF_ERROR(load_layer_inputs(spec, *ends, network));
   int32_t number = 0;
   for (const LayerSpec& layer : spec.layers) {
     RETURN_IF_ERROR(load_layer(layer, spec.width, *weights_of(number++), network));

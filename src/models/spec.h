@@ -29,6 +29,7 @@ struct ModelSpec {
   float embedding_scale = 1;
   int64_t learned_positions = 0;  // rows of a table of positions; 0: there is none
   NormSpec embedding_norm;
+  LayerInputsSpec layer_inputs;
   std::vector<LayerSpec> layers;
   NormSpec output_norm;
   bool tied_embeddings = false;  // the head is the embedding

@@ -136,8 +136,11 @@ absl::StatusOr<TensorRows> WeightsPlan::find(const MatrixOrder& order, int32_t l
 
 absl::StatusOr<std::vector<TensorRows>> WeightsPlan::find(const ExpertOrder& order, int32_t layer) {
   const TensorSlice slice = slice_of(fmt::format("{}.weight", order.name), order.rows);
-  const std::array shape = {order.experts, slice.source_rows, order.width};
-  ASSIGN_OR_RETURN(const NamedTensor* tensor, find_whole(tensor_name(slice.source, layer), shape));
+  const std::string name = tensor_name(slice.source, layer);
+  const std::array stacked = {order.experts * slice.source_rows, order.width};
+  const std::array apart = {order.experts, slice.source_rows, order.width};
+  ASSIGN_OR_RETURN(const NamedTensor* tensor,
+                   order.stacked ? find_whole(name, stacked) : find_whole(name, apart));
   if (slice.source_rows == order.rows && order.rows % kPanelRows == 0) {
     return std::vector<TensorRows>{{tensor, 0, order.experts * order.rows, order.width}};
   }

@@ -42,6 +42,7 @@ struct KvPlace {
 struct BodyContext {
   const Ops& ops;
   std::span<const RopeAngles> ropes;  // of the step's rows, as RopeTable numbers them
+  Rows<const float> layer_inputs;     // [rows, layers * width] per-layer embeddings, or none
   KvPlace place;                      // of this body
   Rows<float> step_rows = {};         // step_width() wide or wider, shared by all lanes
   std::byte* workspace = nullptr;     // workspace_bytes(rows), shared by all lanes

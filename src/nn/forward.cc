@@ -13,6 +13,7 @@ namespace {
 struct StepMemory {
   Rows<float> residual;                       // [rows, width]
   std::array<Rows<float>, kRopesMax> angles;  // [ropes] of [rows, rotated]
+  Rows<float> layer_inputs;                   // [rows, layers * width] or none
   Rows<float> step_rows;                      // [rows, step_width_of(network)]
   std::byte* rest;  // the stages use it one after the other, then the head
 };
@@ -26,10 +27,16 @@ int64_t step_width_of(const Network& network) {
 }
 
 StepMemory place_step(const Network& network, int64_t rows, WorkspaceLayout& layout) {
-  StepMemory memory = {
-      .residual = layout.rows(rows, network.width), .angles = {}, .step_rows = {}, .rest = nullptr};
+  StepMemory memory = {.residual = layout.rows(rows, network.width),
+                       .angles = {},
+                       .layer_inputs = {},
+                       .step_rows = {},
+                       .rest = nullptr};
   for (int64_t i = 0; i < network.ropes.size(); ++i) {
     memory.angles[static_cast<size_t>(i)] = layout.rows(rows, network.ropes.rope(i).rotated);
+  }
+  if (network.layer_inputs) {
+    memory.layer_inputs = layout.rows(rows, network.layer_inputs->all_width());
   }
   memory.step_rows = layout.rows(rows, step_width_of(network));
   memory.rest = layout.rest();
@@ -80,6 +87,9 @@ int64_t forward_bytes(const Network& network, int64_t rows_max) {
   for (const Layer& layer : network.layers) {
     for (const Stage& stage : layer.stages) rest = std::max(rest, stage.workspace_bytes(rows_max));
   }
+  if (network.layer_inputs) {
+    rest = std::max(rest, network.layer_inputs->workspace_bytes(rows_max));
+  }
   WorkspaceLayout step(nullptr);
   place_step(network, rows_max, step);
   return step.bytes() + rest;
@@ -109,8 +119,13 @@ Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
     ropes[i] = {.pairs = rope.pairs, .angles = step.angles[i]};
   }
   embed(lane, ops, network, input, memory.weights, step.residual);
+  if (network.layer_inputs) {
+    network.layer_inputs->forward(lane, ops, input.tokens, step.residual, step.rest,
+                                  step.layer_inputs);
+  }
   const BodyContext context = {.ops = ops,
                                .ropes = std::span(ropes).first(rope_count),
+                               .layer_inputs = step.layer_inputs,
                                .place = {},
                                .step_rows = step.step_rows,
                                .workspace = step.rest,
@@ -122,6 +137,10 @@ Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
       const auto branches = static_cast<size_t>(stage.branches());
       stage.forward(lane, context, places.first(branches), step.residual);
       places = places.subspan(branches);
+    }
+    if (!layer.output_scale.empty()) {
+      ops.scale(lane, step.residual, layer.output_scale[0], 0);
+      ops.barrier(lane);
     }
   }
   return step.residual;

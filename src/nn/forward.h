@@ -8,6 +8,7 @@
 
 #include "base/ids.h"
 #include "nn/layer.h"
+#include "nn/layer_inputs.h"
 #include "nn/linear.h"
 #include "nn/weight_stream.h"
 
@@ -15,6 +16,7 @@ namespace millrace {
 
 struct Layer {
   std::vector<Stage> stages;
+  std::span<const float> output_scale;  // [1] or none
 };
 
 // A decoder as the forward pass sees it: embedding, layers, norm, head.
@@ -25,6 +27,7 @@ struct Network {
   float embedding_scale = 1;
   std::optional<Linear> positions;  // [positions, width] learned, added to the embedding
   std::optional<ops::Norm> embedding_norm;
+  std::optional<LayerInputs> layer_inputs;
   std::vector<Layer> layers;
   std::optional<ops::Norm> output_norm;
   Linear head;  // [vocab, width]; may be the embedding

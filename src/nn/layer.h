@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "nn/attention/attention.h"
+#include "nn/attention/latent.h"
 #include "nn/body.h"
 #include "nn/ffn.h"
+#include "nn/layer_inputs.h"
 #include "nn/moe.h"
 #include "nn/norm.h"
 #include "nn/recurrent/channel_mix.h"
@@ -28,9 +30,10 @@
 
 namespace millrace {
 
-using BodySpec = std::variant<AttentionSpec, FfnSpec, MoeSpec, MambaSpec, Mamba2Spec, DeltaNetSpec,
-                              LinearAttentionSpec, ShortConvSpec, Rwkv4Spec, Rwkv6Spec, Rwkv7Spec,
-                              ChannelMixSpec, RgLruSpec>;
+using BodySpec =
+    std::variant<AttentionSpec, LatentSpec, FfnSpec, MoeSpec, LayerInputSpec, MambaSpec, Mamba2Spec,
+                 DeltaNetSpec, LinearAttentionSpec, ShortConvSpec, Rwkv4Spec, Rwkv6Spec, Rwkv7Spec,
+                 ChannelMixSpec, RgLruSpec>;
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).
 struct BranchSpec {
@@ -38,6 +41,8 @@ struct BranchSpec {
   BodySpec body;
   NormSpec post_norm;
   float scale = 1;
+  // Of a branch that is alone in its stage: x = kept_norm * pre_norm(x) + ... (MiniMax).
+  std::optional<float> kept_norm = std::nullopt;
 };
 
 // Branches that all read the stream as it was before the first of them: one, or those that an
@@ -47,6 +52,7 @@ inline constexpr size_t kStageBranchesMax = 4;
 
 struct LayerSpec {
   std::vector<StageSpec> stages;  // one after the other
+  bool output_scale = false;      // a number that multiplies the stream behind the last of them
 };
 
 KvSpec kv_spec(const BodySpec& body, DType cache);
@@ -103,7 +109,10 @@ class Stage {
   size_t input_of(const NormSpec& norm);
   Workspace lay_out(WorkspaceLayout& layout, int64_t rows) const;
 
+  void keep_normed(Lane& lane, const Ops& ops, Rows<float> residual) const;
+
   int64_t width_;
+  std::optional<float> kept_norm_;
   std::vector<Input> inputs_;
   std::vector<Branch> branches_;
 };

@@ -1,5 +1,7 @@
 #include "nn/moe.h"
 
+#include <cmath>
+
 namespace millrace {
 
 std::unique_ptr<Body> MoeSpec::make(RopeTable&) const { return std::make_unique<Moe>(*this); }
@@ -23,7 +25,25 @@ absl::Status Moe::load(Weights& weights) {
   RETURN_IF_ERROR(load(gate_, {"ffn_gate_exps", experts, hidden, width}));
   RETURN_IF_ERROR(load(up_, {"ffn_up_exps", experts, hidden, width}));
   RETURN_IF_ERROR(load(down_, {"ffn_down_exps", experts, width, hidden}));
+  if (spec_.expert_scales) {
+    ASSIGN_OR_RETURN(routing_.expert_scales, weights.vector({"ffn_down_exps.scale", experts}));
+  }
+  if (spec_.part_norms) RETURN_IF_ERROR(load_norms(weights));
   return spec_.shared_hidden == 0 ? absl::OkStatus() : load_shared(weights);
+}
+
+absl::Status Moe::load_norms(Weights& weights) {
+  const int64_t width = spec_.width;
+  PartNorms& norms = norms_.emplace();
+  ASSIGN_OR_RETURN(const auto weight, weights.vector({"ffn_gate_inp.scale", width}));
+  norms.router_weight.assign(weight.begin(), weight.end());
+  for (float& x : norms.router_weight) x /= std::sqrt(static_cast<float>(width));
+  norms.router = {.weight = norms.router_weight, .epsilon = spec_.part_norms->router_epsilon};
+  ASSIGN_OR_RETURN(norms.experts, load_norm(spec_.part_norms->experts, width, weights));
+  ASSIGN_OR_RETURN(norms.after_experts, load_norm(spec_.part_norms->after_experts, width, weights));
+  ASSIGN_OR_RETURN(norms.shared, load_norm(spec_.part_norms->shared, width, weights));
+  ASSIGN_OR_RETURN(norms.after_shared, load_norm(spec_.part_norms->after_shared, width, weights));
+  return absl::OkStatus();
 }
 
 absl::Status Moe::load_shared(Weights& weights) {
@@ -45,12 +65,18 @@ ActivationForms Moe::expert_forms() const {
   return forms;
 }
 
-ActivationForms Moe::input_forms() const {
-  ActivationForms forms = expert_forms();
-  forms |= router_.input_forms();
-  forms |= shared_gate_.input_forms();
+ActivationForms Moe::shared_forms() const {
+  ActivationForms forms = shared_gate_.input_forms();
   forms |= shared_up_.input_forms();
   forms |= shared_weight_.input_forms();
+  return forms;
+}
+
+ActivationForms Moe::input_forms() const {
+  if (norms_) return {.f32 = true};
+  ActivationForms forms = expert_forms();
+  forms |= router_.input_forms();
+  forms |= shared_forms();
   return forms;
 }
 
@@ -58,7 +84,11 @@ Moe::Workspace Moe::lay_out(WorkspaceLayout& layout, int64_t rows) const {
   const int64_t chosen = spec_.routing.chosen;
   const int64_t places = rows * chosen;
   const int64_t shared_rows = spec_.shared_hidden == 0 ? 0 : rows;
+  const int64_t normed_rows = norms_ ? rows : 0;
   return {
+      .normed = {.router = layout.activations(router_.input_forms(), normed_rows, spec_.width),
+                 .experts = layout.activations(expert_forms(), normed_rows, spec_.width),
+                 .shared = layout.activations(shared_forms(), normed_rows, spec_.width)},
       .logits = layout.rows(rows, spec_.experts),
       .choice = layout.rows(rows, spec_.experts),
       .dispatch = layout.dispatch(rows, chosen, spec_.experts),
@@ -69,6 +99,7 @@ Moe::Workspace Moe::lay_out(WorkspaceLayout& layout, int64_t rows) const {
           layout.activations(shared_down_.input_forms(), shared_rows, spec_.shared_hidden),
       .shared = layout.rows(shared_rows, spec_.shared_hidden == 0 ? 0 : spec_.width),
       .shared_gates = layout.rows(shared_rows, spec_.shared_gate ? 1 : 0),
+      .sum = layout.rows(normed_rows, spec_.width),
   };
 }
 
@@ -78,6 +109,30 @@ int64_t Moe::workspace_bytes(int64_t rows) const {
   return layout.bytes();
 }
 
+void Moe::norm_inputs(Lane& lane, const Ops& ops, const Activations& in, const Inputs& out) const {
+  const Rows<const float> stream = {in.f32, in.rows, in.width, in.width};
+  ops.norm(lane, stream, norms_->router, out.router);
+  ops.norm(lane, stream, norms_->experts, out.experts);
+  ops.norm(lane, stream, norms_->shared, out.shared);
+  ops.barrier(lane);
+}
+
+void Moe::combine_normed(Lane& lane, const Ops& ops, const Workspace& work, ops::Store store,
+                         Rows<float> out) const {
+  const bool adds = store == ops::Store::kAdd;
+  const Rows<float> sum = adds ? work.sum : out;
+  ops.combine(lane, work.dispatch, {}, work.outputs, ops::Store::kSet, sum);
+  ops.barrier(lane);
+  if (adds) {
+    ops.add(lane, sum, &norms_->after_experts, 1, out);
+  } else {
+    ops.norm_in_place(lane, out, norms_->after_experts);
+  }
+  ops.barrier(lane);
+  ops.add(lane, work.shared, &norms_->after_shared, 1, out);
+  ops.barrier(lane);
+}
+
 // What the shared expert does goes between the same barriers as what chooses experts.
 void Moe::forward(Lane& lane, const BodyContext& context, const Activations& in, ops::Store store,
                   Rows<float> out) const {
@@ -85,7 +140,9 @@ void Moe::forward(Lane& lane, const BodyContext& context, const Activations& in,
   const Workspace work = lay_out(layout, in.rows);
   const Ops& ops = context.ops;
   const bool shares = spec_.shared_hidden != 0;
-  router_.forward(lane, ops, in, ops::Store::kSet, work.logits);
+  const Inputs inputs = norms_ ? work.normed : Inputs{in, in, in};
+  if (norms_) norm_inputs(lane, ops, in, inputs);
+  router_.forward(lane, ops, inputs.router, ops::Store::kSet, work.logits);
   if (shares) {
     ops.hidden(lane,
                {.gate = &shared_gate_.matrix(),
@@ -93,9 +150,9 @@ void Moe::forward(Lane& lane, const BodyContext& context, const Activations& in,
                 .gate_bias = {},
                 .up_bias = {},
                 .function = spec_.function},
-               in, work.shared_hidden);
+               inputs.shared, work.shared_hidden);
     if (spec_.shared_gate) {
-      shared_weight_.forward(lane, ops, in, ops::Store::kSet, work.shared_gates);
+      shared_weight_.forward(lane, ops, inputs.shared, ops::Store::kSet, work.shared_gates);
     }
   }
   ops.barrier(lane);
@@ -108,7 +165,7 @@ void Moe::forward(Lane& lane, const BodyContext& context, const Activations& in,
   ops.barrier(lane);
   const bool one_row = in.rows == 1;
   if (!one_row) {
-    ops.gather_dispatched(lane, in, work.dispatch, work.gathered);
+    ops.gather_dispatched(lane, inputs.experts, work.dispatch, work.gathered);
     ops.barrier(lane);
   }
   ops.expert_hidden(lane,
@@ -118,10 +175,11 @@ void Moe::forward(Lane& lane, const BodyContext& context, const Activations& in,
                      .up_bias = up_.bias(),
                      .function = spec_.function,
                      .weighted = spec_.weighs_inputs},
-                    one_row ? in : work.gathered, work.dispatch, work.hidden);
+                    one_row ? inputs.experts : work.gathered, work.dispatch, work.hidden);
   ops.barrier(lane);
   ops.expert_linear(lane, down_.matrices(), work.hidden, down_.bias(), work.dispatch, work.outputs);
   ops.barrier(lane);
+  if (norms_) return combine_normed(lane, ops, work, store, out);
   ops.combine(
       lane, work.dispatch,
       {.weighted = !spec_.weighs_inputs, .shared = work.shared, .shared_gates = work.shared_gates},

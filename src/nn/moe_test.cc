@@ -88,15 +88,8 @@ class Reference {
   Reference(const MoeSpec& spec, const MadeWeights& weights) : spec_(spec), weights_(weights) {}
 
   Doubles operator()(const Doubles& in) const {
-    const auto [experts, shares] = route(in);
-    Doubles sum(at(spec_.width));
-    for (size_t i = 0; i < experts.size(); ++i) {
-      Doubles own = in;
-      for (double& x : own) x *= spec_.weighs_inputs ? shares[i] : 1;
-      const Doubles out = network("exps", experts[i], spec_.hidden, own);
-      for (size_t k = 0; k < sum.size(); ++k)
-        sum[k] += (spec_.weighs_inputs ? 1 : shares[i]) * out[k];
-    }
+    if (spec_.part_norms) return normed_parts(in);
+    Doubles sum = of_experts(in, in);
     if (spec_.shared_hidden == 0) return sum;
     const double share =
         spec_.shared_gate ? sigmoid_of(product("ffn_gate_inp_shexp", 0, 1, in)[0]) : 1;
@@ -106,6 +99,40 @@ class Reference {
   }
 
  private:
+  Doubles of_experts(const Doubles& routed, const Doubles& in) const {
+    const auto [experts, shares] = route(routed);
+    Doubles sum(at(spec_.width));
+    for (size_t i = 0; i < experts.size(); ++i) {
+      Doubles own = in;
+      for (double& x : own) x *= spec_.weighs_inputs ? shares[i] : 1;
+      const Doubles out = network("exps", experts[i], spec_.hidden, own);
+      for (size_t k = 0; k < sum.size(); ++k)
+        sum[k] += (spec_.weighs_inputs ? 1 : shares[i]) * out[k];
+    }
+    return sum;
+  }
+
+  Doubles normed_parts(const Doubles& in) const {
+    const MoeSpec::PartNormsSpec& norms = *spec_.part_norms;
+    Doubles routed = normed("ffn_gate_inp.scale", norms.router_epsilon, in);
+    for (double& x : routed) x /= std::sqrt(static_cast<double>(spec_.width));
+    Doubles sum = normed(norms.after_experts, of_experts(routed, normed(norms.experts, in)));
+    const Doubles shared = normed(
+        norms.after_shared, network("shexp", 0, spec_.shared_hidden, normed(norms.shared, in)));
+    for (size_t k = 0; k < sum.size(); ++k) sum[k] += shared[k];
+    return sum;
+  }
+  Doubles normed(const NormSpec& norm, const Doubles& in) const {
+    return normed(std::string(norm.name) + ".weight", norm.epsilon, in);
+  }
+  Doubles normed(const std::string& weight, float epsilon, Doubles in) const {
+    const Floats& weights = weights_.floats.find(weight)->second;
+    double squares = 0;
+    for (const double x : in) squares += x * x / static_cast<double>(in.size());
+    for (size_t k = 0; k < in.size(); ++k) in[k] *= weights[k] / std::sqrt(squares + epsilon);
+    return in;
+  }
+
   Doubles product(const std::string& name, int64_t expert, int64_t rows, const Doubles& in) const {
     const Floats& matrix = weights_.floats.find(name)->second;
     const auto bias = weights_.floats.find(name + ".bias");
@@ -154,6 +181,9 @@ class Reference {
     if (routing.after_choice) score(routing.score, shares);
     const double sum = std::accumulate(shares.begin(), shares.end(), 0.0);
     for (double& share : shares) share *= routing.scale / (routing.renormalise ? sum : 1);
+    for (size_t i = 0; i < order.size() && spec_.expert_scales; ++i) {
+      shares[i] *= weights_.floats.find("ffn_down_exps.scale")->second[at(order[i])];
+    }
     return {order, shares};
   }
 
@@ -184,11 +214,22 @@ std::vector<MoeSpec> specs() {
   MoeSpec deepseek = basic_spec();
   deepseek.routing = {.score = kSigmoid, .chosen = 3, .renormalise = true, .scale = 2.5F};
   deepseek.selection_bias = true;
+  MoeSpec gemma4 = basic_spec();
+  gemma4.shared_hidden = 128;
+  gemma4.expert_scales = true;
+  const auto norm = [](std::string_view name) {
+    return NormSpec{.kind = NormSpec::Kind::kRms, .name = name, .epsilon = 1e-3F};
+  };
+  gemma4.part_norms = {.router_epsilon = 1e-2F,
+                       .experts = norm("pre_ffw_norm_2"),
+                       .after_experts = norm("post_ffw_norm_2"),
+                       .shared = norm("ffn_norm"),
+                       .after_shared = norm("post_ffw_norm_1")};
   MoeSpec all = basic_spec();
   all.routing.chosen = 6;
   MoeSpec one = basic_spec();
   one.experts = one.routing.chosen = 1;
-  return {basic_spec(), all, one, gpt_oss, qwen2, llama4, deepseek};
+  return {basic_spec(), all, one, gpt_oss, qwen2, llama4, deepseek, gemma4};
 }
 
 // [rows, width] after `lanes` lanes added it to `start`.

@@ -118,7 +118,7 @@ void Planner::place(Ledger& ledger, Plan& plan) {
   }
 }
 
-// A newcomer leaves to each sequence that runs the blocks that it has yet to fill, so that none is
+// A newcomer leaves to each sequence that runs the units that it has yet to fill, so that none is
 // preempted for want of them.
 int64_t Planner::place_one(size_t i, Ledger& ledger, Plan& plan) {
   const Candidate& candidate = ranked_[i];
@@ -132,10 +132,10 @@ int64_t Planner::place_one(size_t i, Ledger& ledger, Plan& plan) {
   return ledger.place(*candidate.sequence, candidate.rows, reserved(ledger));
 }
 
-int64_t Planner::reserved(const Ledger& ledger) const {
-  int64_t blocks = 0;
-  for (const Candidate& candidate : ranked_) blocks += ledger.reserve(*candidate.sequence);
-  return blocks;
+UnitCounts Planner::reserved(const Ledger& ledger) const {
+  UnitCounts units;
+  for (const Candidate& candidate : ranked_) units += ledger.reserve(*candidate.sequence);
+  return units;
 }
 
 // Of the holders ranked below, the lowest that make room together, without those whose blocks are
@@ -149,10 +149,10 @@ void Planner::choose_victims(size_t i, const Ledger& ledger) {
     if (is_new && rank.level == ranked_[i].rank.level) break;
     if (ledger.holds(sequence->id)) victims_.push_back(sequence);
   }
-  const int64_t all_reserved = reserved(ledger);
+  const UnitCounts all_reserved = reserved(ledger);
   const auto has_room = [&](size_t count) {
     const auto victims = std::span(victims_).first(count);
-    int64_t spare = all_reserved;
+    UnitCounts spare = all_reserved;
     for (const Sequence* victim : victims) spare -= ledger.reserve(*victim);
     return ledger.has_room_without(victims, *ranked_[i].sequence, spare);
   };

@@ -39,7 +39,7 @@ class Planner {
   void give(Candidate& candidate, int64_t rows, const Ledger& ledger);
   void place(Ledger& ledger, Plan& plan);
   int64_t place_one(size_t i, Ledger& ledger, Plan& plan);
-  int64_t reserved(const Ledger& ledger) const;
+  UnitCounts reserved(const Ledger& ledger) const;
   void choose_victims(size_t i, const Ledger& ledger);
 
   std::unique_ptr<Policy> policy_;

@@ -24,7 +24,7 @@ class PlannerTest : public testing::Test {
     group.units = blocks;
     const std::vector<KvGroup> groups = {group};
     if (limits.long_prefill_rows == 0) limits.long_prefill_rows = 1000;
-    ledger_ = std::make_unique<Ledger>(groups, prefix_caching);
+    ledger_ = std::make_unique<Ledger>(groups, LedgerOptions{.prefix_caching = prefix_caching});
     planner_ = std::make_unique<Planner>(std::move(policy), limits);
   }
 

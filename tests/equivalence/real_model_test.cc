@@ -306,7 +306,7 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
     const auto engine = *Engine::create(options, *machine.executor, *words, clock);
     drive(*engine, dice, requests, naive);
     if (HasFatalFailure()) return;
-    EXPECT_EQ(engine->stats().blocks_used, 0);
+    EXPECT_EQ(engine->stats().cache_use(), 0);
     preemptions += engine->stats().preemptions;
     cached += engine->stats().cached_tokens;
   }

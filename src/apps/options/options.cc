@@ -175,6 +175,10 @@ void bind(CLI::App& command, EngineLimits& limits) {
       .add_flag("--enable-prefix-caching,!--no-enable-prefix-caching", limits.prefix_caching,
                 "reuse what earlier prompts share")
       ->group(group);
+  size("--state-snapshot-tokens", limits.state_snapshot_tokens,
+       as_size(0, std::numeric_limits<int32_t>::max()),
+       "for that, keep a recurrent model's state every so many tokens; 0: only where prompts and "
+       "answers end");
 }
 
 }  // namespace millrace

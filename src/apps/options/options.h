@@ -48,6 +48,7 @@ struct EngineLimits {
   int64_t kv_cache_memory_bytes = 0;         // 0: sized from the sequences and the memory at hand
   int64_t block_size = 16;
   bool prefix_caching = true;
+  int64_t state_snapshot_tokens = 512;
 };
 void bind(CLI::App& command, EngineLimits& limits);
 

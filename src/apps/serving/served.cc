@@ -129,6 +129,7 @@ EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec
   engine.waiting_max = options.max_queue;
   engine.waiting_age_max = options.max_queue_age;
   engine.prefix_caching = options.limits.prefix_caching;
+  engine.state_snapshot_tokens = options.limits.state_snapshot_tokens;
   return engine;
 }
 

@@ -125,6 +125,8 @@ std::span<const HubArch> hybrid_archs();
 std::span<const HubArch> linear_attention_archs();
 std::span<const HubArch> short_conv_archs();
 std::span<const HubArch> rwkv_archs();
+std::span<const HubArch> latent_archs();
+std::span<const HubArch> gemma_4_archs();
 // All of them.
 std::span<const HubArch> all_hub_archs();
 // Names that most architectures share.

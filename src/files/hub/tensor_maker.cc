@@ -143,6 +143,24 @@ absl::StatusOr<MadeTensor> TensorMaker::make_mxfp4(const StoredTensor& scales,
   return std::move(made_);
 }
 
+absl::Status TensorMaker::of_latents(bool keys) {
+  const int64_t heads = shape_.heads, dim = shape_.plain_dim;
+  const int64_t both = rows_ / heads;
+  if (stored_.shape.size() != 2 || rows_ % heads != 0 || both <= dim) {
+    return not_shaped(
+        stored_, fmt::format("rows of a key of {} and a value for each of {} heads", dim, heads));
+  }
+  const TensorPart::Axis axis = {heads, both * row_bytes_};
+  if (keys) {
+    made_.shape = {heads, width_, dim};
+    add(0, 1, {axis, {width_, size_}, {dim, row_bytes_}});
+  } else {
+    made_.shape = {heads, both - dim, width_};
+    add(dim * row_bytes_, (both - dim) * width_, {axis});
+  }
+  return absl::OkStatus();
+}
+
 void TensorMaker::squeeze() {
   if (stored_.shape.size() != 3 || rows_ != 1) return;
   rows_ = experts_;
@@ -257,18 +275,9 @@ absl::StatusOr<MadeTensor> TensorMaker::make(Transform transform, int32_t factor
     case Transform::kNone:
       add(0, rows_ * width_, {}, factor < 0 ? 1 : shape_.factors[static_cast<size_t>(factor)]);
       break;
-    case Transform::kSqueezed:
-    case Transform::kColumn:
-    case Transform::kNegatedExpColumn:
-    case Transform::kGroups:
-    case Transform::kMambaIn:
-    case Transform::kJoinedQkv:
-    case Transform::kJoinedGates:
-    case Transform::kInTurn:
-    case Transform::kInTurnNegatedExp:
-    case Transform::kInTurnColumns:
-    case Transform::kQkvInTurn:
-      status = make_recurrent(transform, factor);
+    case Transform::kLatentKeys:
+    case Transform::kLatentValues:
+      status = of_latents(transform == Transform::kLatentKeys);
       break;
     case Transform::kQueryRows:
       status = permute(shape_.heads);
@@ -318,6 +327,8 @@ absl::StatusOr<MadeTensor> TensorMaker::make(Transform transform, int32_t factor
     case Transform::kMxfp4EvenRows:
     case Transform::kMxfp4OddRows:
       return internal_error("blocks of '{}' without scales", stored_.name);
+    default:
+      status = make_recurrent(transform, factor);
   }
   RETURN_IF_ERROR(status);
   return std::move(made_);

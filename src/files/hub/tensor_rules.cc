@@ -218,7 +218,7 @@ absl::StatusOr<std::vector<NamedTensor>> apply_rules(std::span<const StoredTenso
     if (add_uses(lists, tensor.name, tensor, uses) ||
         add_uses(lists, "model." + tensor.name, tensor, uses) ||
         add_uses(lists, "transformer." + tensor.name, tensor, uses)) {
-      if (uses.back().numbers.layer < shape.layers) continue;
+      if (uses.back().numbers.layer < shape.layers + shape.predictors) continue;
       return invalid_argument("tensor '{}' is of layer {}, but config.json says {} layers",
                               shown_name(tensor.name), uses.back().numbers.layer, shape.layers);
     }
@@ -226,7 +226,9 @@ absl::StatusOr<std::vector<NamedTensor>> apply_rules(std::span<const StoredTenso
         "tensor '{}': Millrace does not know it, and it may change the model's answers",
         shown_name(tensor.name));
   }
-  std::erase_if(uses, [](const Use& use) { return use.transform == Transform::kNone; });
+  std::erase_if(uses, [&](const Use& use) {
+    return use.transform == Transform::kNone || use.numbers.layer >= shape.layers;
+  });
   std::ranges::sort(uses, {}, &Use::order);
   StoredByName by_name;
   for (const StoredTensor& tensor : stored) by_name.emplace(tensor.name, &tensor);

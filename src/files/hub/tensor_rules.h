@@ -42,6 +42,8 @@ enum class Transform : uint8_t {
   kInTurnNegatedExp,  // likewise
   kInTurnColumns,     // likewise columns
   kQkvInTurn,         // rows of all q, all k, and of v likewise; also kernels of a convolution
+  kLatentKeys,        // of rows of a key and a value for each head: [heads, width, plain_dim]
+  kLatentValues,      // likewise: [heads, rows of a value, width]
   kMxfp4,             // NAME_blocks and NAME_scales, in one file: blocks of MXFP4
   kMxfp4EvenRows,     // likewise, every other row
   kMxfp4OddRows,
@@ -71,6 +73,8 @@ struct HubShape {
   int64_t state_dim = 0;        // of a key
   int64_t inner = 0;            // channels of values
   std::vector<float> factors = {};
+  int64_t plain_dim = 0;   // of keys that are made of latents, without what rotates
+  int64_t predictors = 0;  // layers behind the last one that are not read
 };
 
 // What GGUF files hold as F32, whatever the rest of a model is: vectors, norms, routers, positions.

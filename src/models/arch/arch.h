@@ -33,8 +33,10 @@ std::string arch_names();
 std::span<const Arch> apertus_archs();
 std::span<const Arch> bloom_archs();
 std::span<const Arch> cohere_archs();
+std::span<const Arch> deepseek_archs();
 std::span<const Arch> exaone_archs();
 std::span<const Arch> falcon_archs();
+std::span<const Arch> gemma4_archs();
 std::span<const Arch> gemma_archs();
 std::span<const Arch> glm_archs();
 std::span<const Arch> gpt_archs();
@@ -47,5 +49,13 @@ std::span<const Arch> olmo_archs();
 std::span<const Arch> phi_archs();
 std::span<const Arch> qwen_archs();
 std::span<const Arch> stablelm_archs();
+// Of those in known/recurrent/.
+std::span<const Arch> known_griffin_archs();
+std::span<const Arch> known_linear_attention_archs();
+std::span<const Arch> known_rwkv_archs();
+std::span<const Arch> known_short_conv_archs();
+std::span<const Arch> known_state_space_archs();
+// Of Granite: without rope where its files say so.
+absl::Status adjust_granite(ArchReader& keys, ModelSpec& model);
 
 }  // namespace millrace

@@ -126,6 +126,14 @@ absl::StatusOr<std::vector<bool>> ArchReader::booleans(std::string_view key, int
   return invalid_argument("key '{}' has {} values for {} layers", name(key), values.size(), size);
 }
 
+absl::StatusOr<std::vector<double>> ArchReader::numbers(std::string_view key, int64_t size) {
+  pass_over(key);
+  ASSIGN_OR_RETURN(std::vector<double> values, checkpoint_->metadata().numbers(name(key)));
+  if (std::ssize(values) == size) return values;
+  return invalid_argument("key '{}' has {} values, but must have {}", name(key), values.size(),
+                          size);
+}
+
 absl::StatusOr<std::vector<double>> ArchReader::bare_numbers(std::string_view key,
                                                              int64_t size) const {
   const Metadata& metadata = checkpoint_->metadata();

@@ -42,6 +42,8 @@ class ArchReader {
   absl::StatusOr<std::string_view> string_or(std::string_view key, std::string_view fallback);
   // Each 0 or 1, one a layer. INVALID_ARGUMENT: it has another size.
   absl::StatusOr<std::vector<bool>> booleans(std::string_view key, int64_t size);
+  // INVALID_ARGUMENT: it has another size.
+  absl::StatusOr<std::vector<double>> numbers(std::string_view key, int64_t size);
   bool is_array(std::string_view key) const;
   // Of a key that does not begin with the architecture's name: one a layer, or one for all.
   absl::StatusOr<std::vector<double>> bare_numbers(std::string_view key, int64_t size) const;

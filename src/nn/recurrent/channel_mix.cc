@@ -2,13 +2,11 @@
 
 #include <array>
 
-#include "nn/recurrent/conv_weights.h"
+#include "nn/recurrent/state_spec.h"
 
 namespace millrace {
 
-KvSpec ChannelMixSpec::kv(DType) const {
-  return {.sequence_bytes = state_part(width) * int64_t{sizeof(float)}, .pattern = {}};
-}
+KvSpec ChannelMixSpec::kv(DType) const { return state_of(state_part(width)); }
 
 std::unique_ptr<Body> ChannelMixSpec::make(RopeTable&) const {
   return std::make_unique<ChannelMix>(*this);

@@ -1,7 +1,5 @@
 #include "nn/recurrent/mamba2.h"
 
-#include <array>
-
 #include "nn/recurrent/state_spec.h"
 
 namespace millrace {
@@ -33,8 +31,8 @@ absl::Status Mamba2::load(Weights& weights) {
                            std::span(&in_bias, spec_.input_bias ? 1 : 0)));
   RETURN_IF_ERROR(conv_.load(weights, {&conv, 1}, std::span(&conv_bias, spec_.conv_bias ? 1 : 0)));
   ASSIGN_OR_RETURN(step_bias_, weights.vector({"ssm_dt.bias", heads}));
-  ASSIGN_OR_RETURN(rates_, weights.vector({"ssm_a", 1, heads}));
-  ASSIGN_OR_RETURN(skip_, weights.vector({"ssm_d", 1, heads}));
+  ASSIGN_OR_RETURN(rates_, weights.vector({"ssm_a", heads}));
+  ASSIGN_OR_RETURN(skip_, weights.vector({"ssm_d", heads}));
   if (spec_.norm) {
     ASSIGN_OR_RETURN(norm_, load_norm(spec_.norm, inner / spec_.groups, weights, spec_.groups));
   }
@@ -55,24 +53,6 @@ int64_t Mamba2::workspace_bytes(int64_t rows) const {
   WorkspaceLayout layout(nullptr);
   lay_out(layout, rows);
   return layout.bytes();
-}
-
-void Mamba2::multiply(Lane& lane, const Ops& ops, Rows<float> in) const {
-  const Mamba2Spec::Multipliers& by = spec_.multipliers;
-  const int64_t keys = spec_.groups * spec_.state_dim;
-  const std::array<std::pair<int64_t, float>, 5> parts = {{{spec_.inner, by.z},
-                                                           {spec_.inner, by.x},
-                                                           {keys, by.b},
-                                                           {keys, by.c},
-                                                           {spec_.heads, by.step}}};
-  bool any = false;
-  int64_t first = 0;
-  for (const auto& [width, factor] : parts) {
-    if (factor != 1) ops.scale(lane, columns(in, first, width), factor, 0);
-    any = any || factor != 1;
-    first += width;
-  }
-  if (any) ops.barrier(lane);
 }
 
 void Mamba2::gate_and_norm(Lane& lane, const Ops& ops, Rows<float> z, Rows<float> mixed) const {
@@ -98,7 +78,6 @@ void Mamba2::forward(Lane& lane, const BodyContext& context, const Activations& 
 
   in_.forward(lane, ops, in, ops::Store::kSet, work.in);
   ops.barrier(lane);
-  multiply(lane, ops, work.in);
   ops.causal_conv(lane, *context.place.states, states, conv_.conv(true),
                   columns(work.in, spec_.inner, spec_.conv_channels()), work.conv);
   ops.time_steps(lane,

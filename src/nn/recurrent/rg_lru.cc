@@ -4,12 +4,12 @@
 #include <cmath>
 #include <string>
 
+#include "nn/recurrent/state_spec.h"
+
 namespace millrace {
 
 KvSpec RgLruSpec::kv(DType) const {
-  return {.sequence_bytes =
-              (state_part(inner) + state_part((conv_kernel - 1) * inner)) * int64_t{sizeof(float)},
-          .pattern = {}};
+  return state_of(state_part(inner) + state_part((conv_kernel - 1) * inner));
 }
 
 std::unique_ptr<Body> RgLruSpec::make(RopeTable&) const { return std::make_unique<RgLru>(*this); }

@@ -3,14 +3,12 @@
 #include <array>
 #include <cmath>
 
-#include "nn/recurrent/conv_weights.h"
+#include "nn/recurrent/state_spec.h"
 
 namespace millrace {
 
 KvSpec Rwkv4Spec::kv(DType) const {
-  return {.sequence_bytes =
-              (state_part(width) + ops::Wkv4::kParts * state_part(inner)) * int64_t{sizeof(float)},
-          .pattern = {}};
+  return state_of(state_part(width) + ops::Wkv4::kParts * state_part(inner));
 }
 
 std::unique_ptr<Body> Rwkv4Spec::make(RopeTable&) const { return std::make_unique<Rwkv4>(*this); }

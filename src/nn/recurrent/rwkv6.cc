@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "nn/recurrent/conv_weights.h"
+#include "nn/recurrent/state_spec.h"
 
 namespace millrace {
 namespace {
@@ -14,9 +14,7 @@ constexpr ElementFunction kLoss = {.kind = ElementFunction::Kind::kOneMinus};
 }  // namespace
 
 KvSpec Rwkv6Spec::kv(DType) const {
-  return {.sequence_bytes =
-              (state_part(width) + state_part(width * head_dim())) * int64_t{sizeof(float)},
-          .pattern = {}};
+  return state_of(state_part(width) + state_part(width * head_dim()));
 }
 
 std::unique_ptr<Body> Rwkv6Spec::make(RopeTable&) const { return std::make_unique<Rwkv6>(*this); }

@@ -2,14 +2,12 @@
 
 #include <string>
 
-#include "nn/recurrent/conv_weights.h"
+#include "nn/recurrent/state_spec.h"
 
 namespace millrace {
 
 KvSpec Rwkv7Spec::kv(DType) const {
-  return {.sequence_bytes =
-              (state_part(width) + state_part(width * head_dim())) * int64_t{sizeof(float)},
-          .pattern = {}};
+  return state_of(state_part(width) + state_part(width * head_dim()));
 }
 
 std::unique_ptr<Body> Rwkv7Spec::make(RopeTable&) const { return std::make_unique<Rwkv7>(*this); }
@@ -39,7 +37,8 @@ absl::Status Rwkv7::load(Weights& weights) {
   RETURN_IF_ERROR(load_low_rank(weights, kDecay, "w", Kind::kTanh, true));
   RETURN_IF_ERROR(load_low_rank(weights, kRate, "a", Kind::kIdentity, true));
   if (!is_first()) RETURN_IF_ERROR(load_low_rank(weights, kValue, "v", Kind::kIdentity, true));
-  if (spec_.gate_rank > 0) RETURN_IF_ERROR(load_low_rank(weights, kGate, "g", Kind::kSigmoid, false));
+  if (spec_.gate_rank > 0)
+    RETURN_IF_ERROR(load_low_rank(weights, kGate, "g", Kind::kSigmoid, false));
   ASSIGN_OR_RETURN(removal_scale_, weights.vector({"time_mix_k_k.weight", spec_.width}));
   ASSIGN_OR_RETURN(key_mix_, weights.vector({"time_mix_k_a.weight", spec_.width}));
   ASSIGN_OR_RETURN(bonus_, weights.vector({"time_mix_r_k.weight", spec_.width}));

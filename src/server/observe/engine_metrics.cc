@@ -1,5 +1,6 @@
 #include "server/observe/engine_metrics.h"
 
+#include <algorithm>
 #include <array>
 #include <iterator>
 #include <span>
@@ -22,10 +23,7 @@ struct Moment {
   const ModelCard& card;
 };
 
-double usage_of(const Moment& moment) {
-  const auto total = static_cast<double>(moment.stats.blocks_total);
-  return total > 0 ? static_cast<double>(moment.stats.blocks_used) / total : 0;
-}
+double usage_of(const Moment& moment) { return moment.stats.cache_use(); }
 
 // Read from the generator at a scrape. Neighbours of one name are one family.
 struct ReadSeries {
@@ -62,7 +60,7 @@ const ReadSeries kReadSeries[] = {
     {"vllm:num_requests_waiting_by_reason", MetricType::Gauge,
      "Sequences that wait to be scheduled, by what they wait for.", kWaiting, "reason", "capacity"},
     {"vllm:kv_cache_usage_perc", MetricType::Gauge,
-     "Share of the KV cache's blocks that sequences refer to; 1 is all of them.", usage_of},
+     "Share of the KV cache's bytes that sequences refer to; 1 is all of them.", usage_of},
     {"vllm:gpu_cache_usage_perc", MetricType::Gauge,
      "vllm:kv_cache_usage_perc under the name that the Gateway API's protocol gives it.", usage_of},
     {"vllm:prefix_cache_queries_total", MetricType::Counter,
@@ -83,6 +81,51 @@ const ReadSeries kReadSeries[] = {
      "Prompt tokens of requests that were begun whose keys and values were cached.", kCachedTokens},
     {"vllm:generation_tokens_total", MetricType::Counter, "Tokens generated.", kGeneratedTokens},
 };
+
+// Of each group of the cache.
+struct GroupSeries {
+  const char* name;
+  MetricType type;
+  const char* help;
+  int64_t (*read)(const GroupUse&);
+};
+const GroupSeries kGroupSeries[] = {
+    {"millrace:cache_units", MetricType::Gauge,
+     "Blocks of tokens or states that a group of layers has.",
+     [](const GroupUse& use) { return use.group.units; }},
+    {"millrace:cache_unit_bytes", MetricType::Gauge, "Memory of one of a group's units.",
+     [](const GroupUse& use) { return use.group.unit_bytes; }},
+    {"millrace:cache_units_held", MetricType::Gauge, "Units that sequences hold.",
+     [](const GroupUse& use) { return use.held; }},
+    {"millrace:cache_units_idle", MetricType::Gauge,
+     "Units that only the prefix cache keeps, of states the snapshots; sequences get them when no "
+     "other is free.",
+     [](const GroupUse& use) { return use.idle; }},
+    {"millrace:cache_evictions_total", MetricType::Counter,
+     "Units that the prefix cache kept and sequences got.",
+     [](const GroupUse& use) { return use.evictions; }},
+};
+
+MetricLabels group_labels(MetricLabels labels, size_t number, const KvGroup& group) {
+  labels.push_back({"group", std::to_string(number)});
+  labels.push_back({"keeps", group.kind == KvKind::kState ? "state"
+                             : group.is_whole()           ? "tokens"
+                                                          : "window"});
+  labels.push_back({"window", std::to_string(group.window)});
+  return labels;
+}
+
+// Of the groups that keep all tokens, the fewest; of all groups where none does.
+int64_t blocks_of(const GeneratorStats& stats) {
+  const bool has_whole = std::ranges::any_of(
+      stats.cache, [](const GroupUse& use) { return use.group.is_whole(); });
+  int64_t blocks = 0;
+  for (const GroupUse& use : stats.cache) {
+    if (has_whole && !use.group.is_whole()) continue;
+    blocks = blocks == 0 ? use.group.units : std::min(blocks, use.group.units);
+  }
+  return blocks;
+}
 
 constexpr double kFirstTokenBuckets[] = {.001, .005, .01, .02, .04, .06, .08, .1, .25, .5,  .75,
                                          1,    2.5,  5,   7.5, 10,  20,  40,  80, 160, 640, 2560};
@@ -250,6 +293,15 @@ void EngineMetrics::collect(std::vector<MetricFamily>& families) const {
         metric_of(series.read(moment),
                   series.label ? with(labels_, series.label, series.label_value) : labels_));
   }
+  for (const GroupSeries& series : kGroupSeries) {
+    MetricFamily& family = families.emplace_back(
+        MetricFamily{series.name, series.help, series.type, {}});
+    for (size_t g = 0; g < moment.stats.cache.size(); ++g) {
+      const GroupUse& use = moment.stats.cache[g];
+      family.metric.push_back(metric_of(static_cast<double>(series.read(use)),
+                                        group_labels(labels_, g, use.group)));
+    }
+  }
   collect_infos(families);
   MetricFamily& reasons =
       families.emplace_back(MetricFamily{"vllm:request_success_total",
@@ -281,11 +333,11 @@ void EngineMetrics::collect(std::vector<MetricFamily>& families) const {
 void EngineMetrics::collect_infos(std::vector<MetricFamily>& families) const {
   const ModelCard& card = generator_.card();
   MetricLabels cache = with(labels_, "block_size", std::to_string(card.block_tokens));
-  cache = with(cache, "num_gpu_blocks", std::to_string(generator_.stats().blocks_total));
+  cache = with(cache, "num_gpu_blocks", std::to_string(blocks_of(generator_.stats())));
   cache = with(cache, "enable_prefix_caching", card.prefix_caching ? "True" : "False");
   families.push_back({"vllm:cache_config_info",
-                      "The KV cache as it is laid out; num_gpu_blocks is vLLM's name for all its "
-                      "blocks, wherever they lie.",
+                      "The KV cache as it is laid out; num_gpu_blocks is vLLM's name for the "
+                      "blocks that bound how many tokens it holds, wherever they lie.",
                       MetricType::Gauge,
                       {metric_of(1, std::move(cache))}});
   MetricLabels adapters = with(labels_, "max_lora", "0");

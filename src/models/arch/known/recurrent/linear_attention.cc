@@ -1,7 +1,10 @@
+#include "nn/recurrent/linear_attention.h"
+
+#include <vector>
+
 #include "models/arch/arch.h"
 #include "models/arch/attention_keys.h"
 #include "models/arch/known/recurrent/recurrent_keys.h"
-#include "nn/recurrent/linear_attention.h"
 
 namespace millrace {
 namespace {
@@ -32,18 +35,17 @@ absl::StatusOr<LayerParts> minimax_parts(ArchReader& keys, const ModelSpec& mode
   ASSIGN_OR_RETURN(const int64_t layers, keys.layer_count());
   AttentionSpec heads = {.width = model.width};
   ASSIGN_OR_RETURN(heads, with_heads_of(keys, layer, heads));
-  const LinearAttentionSpec lightning = {
-      .width = model.width,
-      .heads = heads.heads,
-      .key_dim = heads.head_dim,
-      .value_dim = heads.head_dim,
-      .joined = true,
-      .feature = LinearAttentionSpec::Feature::kSilu,
-      .decays = lightning_decays(heads.heads, layer, layers),
-      .norm = {.kind = NormSpec::Kind::kRms,
-               .name = "attn_norm_2",
-               .epsilon = static_cast<float>(epsilon)},
-      .gate = LinearAttentionSpec::Gate::kSigmoid};
+  const LinearAttentionSpec lightning = {.width = model.width,
+                                         .heads = heads.heads,
+                                         .key_dim = heads.head_dim,
+                                         .value_dim = heads.head_dim,
+                                         .joined = true,
+                                         .feature = LinearAttentionSpec::Feature::kSilu,
+                                         .decays = lightning_decays(heads.heads, layer, layers),
+                                         .norm = {.kind = NormSpec::Kind::kRms,
+                                                  .name = "attn_norm_2",
+                                                  .epsilon = static_cast<float>(epsilon)},
+                                         .gate = LinearAttentionSpec::Gate::kSigmoid};
   return LayerParts{.attention = false, .mixers = {lightning}};
 }
 
@@ -61,7 +63,7 @@ absl::Status adjust_minimax(ArchReader& keys, ModelSpec& model) {
       const size_t kind = std::holds_alternative<AttentionSpec>(branch.body)         ? 0
                           : std::holds_alternative<LinearAttentionSpec>(branch.body) ? 1
                                                                                      : 2;
-      branch.kept = static_cast<float>(factors[kind]);
+      branch.kept_norm = static_cast<float>(factors[kind]);
       branch.scale = static_cast<float>(factors[kind + 3]);
     }
   }
@@ -73,24 +75,22 @@ absl::Status adjust_minimax(ArchReader& keys, ModelSpec& model) {
 // Layers of linear attention but for every n-th, which reads the whole context: Qwen3-Next and
 // Qwen 3.5 (Qwen Team 2025) with gated delta nets and gates on attention, MiniMax-Text-01 (Li et
 // al. 2025) with lightning attention and a stream that is normed in each stage.
-std::span<const Arch> linear_attention_archs_known() {
+std::span<const Arch> known_linear_attention_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "qwen3next",
        .models = "Qwen3-Next",
-       .traits = {.moe = MoeTraits{},
+       .traits = {.gated_queries = true,
+                  .moe = MoeTraits{},
                   .ffn_norm = "post_attention_norm",
-                  .gated_queries = true,
                   .parts = qwen3_next_parts}},
       {.name = "qwen35",
        .models = "Qwen 3.5 (text)",
-       .traits = {.ffn_norm = "post_attention_norm",
-                  .gated_queries = true,
-                  .parts = qwen35_parts}},
+       .traits = {.gated_queries = true, .ffn_norm = "post_attention_norm", .parts = qwen35_parts}},
       {.name = "qwen35moe",
        .models = "Qwen 3.5 MoE (text)",
-       .traits = {.moe = MoeTraits{},
+       .traits = {.gated_queries = true,
+                  .moe = MoeTraits{},
                   .ffn_norm = "post_attention_norm",
-                  .gated_queries = true,
                   .parts = qwen35_parts}},
       {.name = "minimax-01",
        .models = "MiniMax-Text-01, M1",

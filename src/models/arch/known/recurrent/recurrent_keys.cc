@@ -12,24 +12,23 @@ constexpr int64_t kInnerMax = 1 << 20;
 constexpr int64_t kHeadsMax = 1 << 16;
 
 absl::StatusOr<int64_t> read_kernel(ArchReader& keys) {
-  return keys.integer("ssm.conv_kernel", 1, ops::kConvKernelMax);
+  return keys.integer("ssm.conv_kernel", 1, kConvKernelMax);
 }
 
 absl::StatusOr<int64_t> read_state(ArchReader& keys) {
-  return keys.integer("ssm.state_size", 1, ops::kStateRowsMax);
+  return keys.integer("ssm.state_size", 1, kStateRowsMax);
 }
 
 // Of `what` channels, heads or groups, into equal parts.
-absl::Status check_divides(const ArchReader& keys, std::string_view key, int64_t parts,
-                           int64_t all, std::string_view what) {
+absl::Status check_divides(const ArchReader& keys, std::string_view key, int64_t parts, int64_t all,
+                           std::string_view what) {
   if (all % parts == 0) return absl::OkStatus();
   return invalid_argument("key '{}' is {}, which does not divide the {} {}", keys.name(key), parts,
                           all, what);
 }
 
 NormSpec rms(std::string_view name, float epsilon, bool has_weight = true) {
-  return {.kind = NormSpec::Kind::kRms, .name = name, .epsilon = epsilon,
-          .has_weight = has_weight};
+  return {.kind = NormSpec::Kind::kRms, .name = name, .epsilon = epsilon, .has_weight = has_weight};
 }
 
 absl::Status read_step_limits(ArchReader& keys, Mamba2Spec& spec) {

@@ -60,7 +60,7 @@ absl::StatusOr<RwkvModel> read_model(ArchReader& keys, const DecoderTraits& trai
 }
 
 absl::Status read_wkv_heads(ArchReader& keys, RwkvModel& model) {
-  ASSIGN_OR_RETURN(const int64_t dim, keys.integer("wkv.head_size", 1, ops::kStateRowsMax));
+  ASSIGN_OR_RETURN(const int64_t dim, keys.integer("wkv.head_size", 1, kStateRowsMax));
   if (model.spec.width % dim != 0) {
     return invalid_argument("key '{}' is {}, which does not divide the width {}",
                             keys.name("wkv.head_size"), dim, model.spec.width);

@@ -1,13 +1,14 @@
+#include "nn/recurrent/short_conv.h"
+
 #include "models/arch/arch.h"
 #include "models/arch/known/recurrent/recurrent_keys.h"
-#include "nn/recurrent/short_conv.h"
 
 namespace millrace {
 namespace {
 
 absl::StatusOr<LayerParts> short_conv_parts(ArchReader& keys, const ModelSpec& model,
                                             int64_t layer) {
-  ASSIGN_OR_RETURN(const int64_t kernel, keys.integer("shortconv.l_cache", 1, ops::kConvKernelMax));
+  ASSIGN_OR_RETURN(const int64_t kernel, keys.integer("shortconv.l_cache", 1, kConvKernelMax));
   ASSIGN_OR_RETURN(const bool attention, has_key_heads(keys, layer));
   if (attention) return LayerParts{};
   const int64_t first = keys.first_layer_with("shortconv.in_proj.weight");
@@ -22,7 +23,7 @@ absl::StatusOr<LayerParts> short_conv_parts(ArchReader& keys, const ModelSpec& m
 
 // LFM2 and LFM3 (Liquid AI 2025): gated short convolutions, and some layers of attention; those of
 // LFM3 have gates, norms behind each body, and in part windows.
-std::span<const Arch> short_conv_archs_known() {
+std::span<const Arch> known_short_conv_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "lfm2",
        .models = "LFM2",

@@ -34,8 +34,7 @@ absl::StatusOr<LayerParts> granite_parts(ArchReader& keys, const ModelSpec& mode
 }
 
 // Each layer is one body behind one norm.
-absl::StatusOr<LayerParts> nemotron_parts(ArchReader& keys, const ModelSpec& model,
-                                          int64_t layer) {
+absl::StatusOr<LayerParts> nemotron_parts(ArchReader& keys, const ModelSpec& model, int64_t layer) {
   ASSIGN_OR_RETURN(const bool attention, has_key_heads(keys, layer));
   ASSIGN_OR_RETURN(const int64_t hidden,
                    keys.integer_of("feed_forward_length", layer, 0, INT32_MAX));
@@ -55,7 +54,7 @@ absl::StatusOr<LayerParts> nemotron_parts(ArchReader& keys, const ModelSpec& mod
 // which all layers are; and hybrids of them with attention: Jamba (Lieber et al. 2024), Granite 4
 // (IBM 2025), Falcon-H1, where both stand side by side (Zuo et al. 2025), and Nemotron-H, whose
 // layers are one body each (NVIDIA 2025).
-std::span<const Arch> state_space_archs_known() {
+std::span<const Arch> known_state_space_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "mamba",
        .models = "Mamba, Falcon-Mamba",
@@ -65,9 +64,7 @@ std::span<const Arch> state_space_archs_known() {
        .traits = {.rope = false, .parts = mamba2_parts}},
       {.name = "jamba",
        .models = "Jamba",
-       .traits = {.rope = false,
-                  .moe = MoeTraits{.renormalise = false},
-                  .parts = jamba_parts}},
+       .traits = {.rope = false, .moe = MoeTraits{.renormalise = false}, .parts = jamba_parts}},
       {.name = "falcon-h1", .models = "Falcon-H1", .traits = {.parts = falcon_h1_parts}},
       {.name = "granitehybrid",
        .models = "Granite 4 H",

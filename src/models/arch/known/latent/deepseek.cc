@@ -1,0 +1,148 @@
+#include <cmath>
+
+#include "models/arch/arch.h"
+#include "models/arch/attention_keys.h"
+#include "models/arch/rope_keys.h"
+
+namespace millrace {
+namespace {
+
+constexpr int64_t kLatentHeadsMax = 4096;
+constexpr int64_t kLatentWidthMax = 1 << 20;
+
+// Of a head, and what all heads share.
+absl::Status read_dimensions(ArchReader& keys, int64_t layer, LatentSpec& spec) {
+  constexpr std::string_view kKey = "attention.key_length_mla";
+  if (!keys.has(kKey) && keys.find_tensor("attn_kv_b.weight", layer) != nullptr) {
+    return unimplemented(
+        "tensor 'blk.{}.attn_kv_b.weight': keys and values in one matrix, as older files have "
+        "them, are not supported: convert the model again",
+        layer);
+  }
+  ASSIGN_OR_RETURN(const int64_t heads, keys.integer("attention.head_count", 1, kLatentHeadsMax));
+  ASSIGN_OR_RETURN(const int64_t latent,
+                   keys.integer("attention.kv_lora_rank", 1, kLatentWidthMax));
+  ASSIGN_OR_RETURN(const int64_t rotated, keys.integer("rope.dimension_count", 2, kLatentWidthMax));
+  ASSIGN_OR_RETURN(const int64_t key, keys.integer(kKey, rotated + 1, kLatentWidthMax));
+  ASSIGN_OR_RETURN(const int64_t value,
+                   keys.integer("attention.value_length_mla", 1, kLatentWidthMax));
+  // Of the latent as all heads' one key and value.
+  for (const auto& [name, own] : {std::pair{"attention.head_count_kv", int64_t{1}},
+                                  std::pair{"attention.key_length", latent + rotated},
+                                  std::pair{"attention.value_length", latent}}) {
+    ASSIGN_OR_RETURN(const int64_t said, keys.integer_or(name, 1, kLatentWidthMax, own));
+    if (said == own) continue;
+    return invalid_argument("key '{}' is {}, but must be {} here", keys.name(name), said, own);
+  }
+  if (latent + rotated > kHeadDimMax) {
+    return unimplemented("keys '{}' and '{}' are {} and {}: supported are at most {} together",
+                         keys.name("attention.kv_lora_rank"), keys.name("rope.dimension_count"),
+                         latent, rotated, kHeadDimMax);
+  }
+  spec.heads = static_cast<int32_t>(heads);
+  spec.latent_dim = static_cast<int32_t>(latent);
+  spec.rotated_dim = static_cast<int32_t>(rotated);
+  spec.plain_dim = static_cast<int32_t>(key - rotated);
+  spec.value_dim = static_cast<int32_t>(value);
+  return absl::OkStatus();
+}
+
+// YaRN with a multiplier of the logarithm, which files say a tenth of, stretches the scores by the
+// square of that magnitude, and not the rotations (DeepSeek-V2's code, section `yarn`).
+absl::Status read_stretch(ArchReader& keys, LatentSpec& spec) {
+  if (spec.rope.scaling.kind != RopeScaling::Kind::kYarn) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const double tenth, keys.number_or("rope.scaling.yarn_log_multiplier", 0));
+  ASSIGN_OR_RETURN(const double own, keys.positive_or("rope.scaling.attn_factor", 1));
+  const double factor = spec.rope.scaling.factor;
+  spec.rope.magnitude = tenth == 0 ? own * yarn_magnitude(factor) : own;
+  if (tenth == 0) return absl::OkStatus();
+  const double stretch = yarn_magnitude(factor, 10 * tenth);
+  spec.scale *= static_cast<float>(stretch * stretch);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<LatentSpec> read_latent(ArchReader& keys, const ModelSpec& model, int64_t layer) {
+  LatentSpec spec = {.width = model.width};
+  RETURN_IF_ERROR(read_dimensions(keys, layer, spec));
+  const auto has = [&](std::string_view tensor) {
+    return keys.find_tensor(tensor, layer) != nullptr;
+  };
+  if (has("attn_q_a.weight")) {
+    ASSIGN_OR_RETURN(spec.query_rank, keys.integer("attention.q_lora_rank", 1, kLatentWidthMax));
+  }
+  keys.pass_over("attention.q_lora_rank");  // without such a tensor it says nothing
+  ASSIGN_OR_RETURN(const double epsilon, keys.positive_or("attention.latent_norm_rms_epsilon",
+                                                          model.output_norm.epsilon));
+  spec.query_norm = {.kind = NormSpec::Kind::kRms,
+                     .name = "attn_q_a_norm",
+                     .epsilon = static_cast<float>(epsilon)};
+  spec.latent_norm = spec.query_norm;
+  spec.latent_norm.name = "attn_kv_a_norm";
+  spec.low_biases = has("attn_kv_a_mqa.bias");
+  spec.output_bias = has("attn_output.bias");
+  spec.scale = 1 / std::sqrt(static_cast<float>(spec.plain_dim + spec.rotated_dim));
+  const DecoderTraits traits = {.pairs = ops::Rope::Pairs::kNeighbours};
+  ASSIGN_OR_RETURN(spec.rope, read_rope(keys, traits, spec.rotated_dim, model.context_max));
+  RETURN_IF_ERROR(read_stretch(keys, spec));
+  return spec;
+}
+
+absl::StatusOr<LayerParts> latent_parts(ArchReader& keys, const ModelSpec& model, int64_t layer) {
+  ASSIGN_OR_RETURN(const LatentSpec spec, read_latent(keys, model, layer));
+  return LayerParts{.attention = false, .mixers = {spec}};
+}
+
+// The layers behind the last one predict tokens further ahead, for drafts.
+absl::Status drop_predictors(ArchReader& keys, ModelSpec& model) {
+  const auto layers = std::ssize(model.layers);
+  ASSIGN_OR_RETURN(const int64_t predictors,
+                   keys.integer_or("nextn_predict_layers", 0, layers - 1, 0));
+  model.layers.resize(static_cast<size_t>(layers - predictors));
+  for (int64_t layer = layers - predictors; layer < layers; ++layer) {
+    const std::string prefix = fmt::format("blk.{}.", layer);
+    for (const NamedTensor& tensor : keys.checkpoint().tensors()) {
+      if (tensor.name.starts_with(prefix)) model.unused.push_back(tensor.name);
+    }
+  }
+  return absl::OkStatus();
+}
+
+// A head's queries are the rows of its plain part and then those of its rotated part.
+void slice_queries(ModelSpec& model) {
+  for_each<LatentSpec>(model, [&](const LatentSpec& latent) {
+    if (!model.slices.empty() && model.slices.back().name == "attn_q_rotated.weight") return;
+    const std::string source = latent.query_rank > 0 ? "attn_q_b.weight" : "attn_q.weight";
+    const int64_t rows = int64_t{latent.plain_dim} + latent.rotated_dim;
+    model.slices.push_back({"attn_q_plain.weight", source, 0, rows});
+    model.slices.push_back({"attn_q_rotated.weight", source, latent.plain_dim, rows});
+  });
+}
+
+absl::Status adjust_deepseek2(ArchReader& keys, ModelSpec& model) {
+  RETURN_IF_ERROR(drop_predictors(keys, model));
+  // Files of GLM 4.7 Flash from before the key.
+  constexpr int32_t kGlmVocab = 154880;
+  const bool is_glm = model.vocab_size == kGlmVocab && !keys.has("expert_gating_func");
+  for_each<MoeSpec>(model, [&](MoeSpec& moe) {
+    if (is_glm) moe.routing.score = ops::Routing::Score::kSigmoid;
+    moe.routing.groups_by_two = moe.routing.score == ops::Routing::Score::kSigmoid;
+  });
+  slice_queries(model);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// DeepSeek-V2 (DeepSeek-AI 2024) and its relatives: latent attention, and mixtures of experts in
+// all but the first layers. V2 chooses by softmax, the others by sigmoids with a bias.
+std::span<const Arch> deepseek_archs() {
+  static constexpr Arch kArchs[] = {
+      {.name = "deepseek2",
+       .models = "DeepSeek V2, V3 and R1, Kimi K2, GLM 4.7 Flash",
+       .traits = {.moe = MoeTraits{.renormalise = false}, .parts = latent_parts},
+       .adjust = adjust_deepseek2},
+  };
+  return kArchs;
+}
+
+}  // namespace millrace
