@@ -87,15 +87,11 @@ class Ops {
 
   // Norms and rotates the queries in place and the keys on their way into the cache; stores keys
   // and values at their slots, rounded to the cache's type. queries: [rows, query_heads *
-  // key_dim]; keys: [rows, heads * key_dim]; values: [rows, heads * value_dim]; both of width 0
-  // where another layer stores them.
+  // key_dim]; keys: [rows, heads * key_dim]; values: [rows, heads * value_dim], of width 0 where
+  // keys are latents (tensor/kv_layer.h); both of width 0 where another layer stores them.
   virtual void rope_and_store(Lane& lane, const AttentionRows& rows, const Rotation& rotation,
                               Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                               const KvLayer& cache) const = 0;
-  // Stores latents (tensor/kv_layer.h) at their rows' slots, rounded to the cache's type. latents:
-  // [rows, key_dim].
-  virtual void store_latents(Lane& lane, const AttentionRows& rows, Rows<const float> latents,
-                             const KvLayer& cache) const = 0;
 
   // Attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): tiles of 32 keys
   // anchored at position 0, splits of 512 keys merged in ascending order, whatever the blocks. Keys
@@ -229,8 +225,6 @@ class CpuOps final : public Ops {
   void rope_and_store(Lane& lane, const AttentionRows& rows, const Rotation& rotation,
                       Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                       const KvLayer& cache) const override;
-  void store_latents(Lane& lane, const AttentionRows& rows, Rows<const float> latents,
-                     const KvLayer& cache) const override;
   void attention(Lane& lane, const AttentionRows& rows, const AttentionShape& shape,
                  Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
                  Rows<float> out) const override;

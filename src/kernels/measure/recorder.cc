@@ -259,17 +259,6 @@ void Recorder::rope_and_store(Lane& lane, const ops::AttentionRows& rows,
        [&] { ops_.rope_and_store(lane, rows, rotation, queries, keys, values, cache); });
 }
 
-void Recorder::store_latents(Lane& lane, const ops::AttentionRows& rows, Rows<const float> latents,
-                             const KvLayer& cache) const {
-  const OpSubject subject = {.op = "store_latents",
-                             .format = cache.dtype,
-                             .in = {},
-                             .rows = latents.rows,
-                             .width = latents.width,
-                             .outputs = cache.key_dim};
-  note(lane, subject, 0, 0, [&] { ops_.store_latents(lane, rows, latents, cache); });
-}
-
 void Recorder::attention(Lane& lane, const ops::AttentionRows& rows,
                          const ops::AttentionShape& shape, Rows<const float> queries,
                          const KvLayer& cache, std::span<std::byte> memory, Rows<float> out) const {

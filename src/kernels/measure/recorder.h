@@ -77,8 +77,6 @@ class Recorder final : public Ops {
   void rope_and_store(Lane& lane, const ops::AttentionRows& rows, const ops::Rotation& rotation,
                       Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                       const KvLayer& cache) const override;
-  void store_latents(Lane& lane, const ops::AttentionRows& rows, Rows<const float> latents,
-                     const KvLayer& cache) const override;
   void attention(Lane& lane, const ops::AttentionRows& rows, const ops::AttentionShape& shape,
                  Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
                  Rows<float> out) const override;

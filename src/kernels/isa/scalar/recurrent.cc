@@ -56,6 +56,8 @@ double element_of(const ElementFunction& function, double x) {
       return 1 - x;
     case kDecay:
       return std::exp(-std::exp(x));
+    case kReciprocalRoot:
+      return 1 / std::sqrt(x);
     case kActivation:
       return activation_of(function.activation, x);
   }
