@@ -10,14 +10,21 @@
 namespace millrace {
 namespace {
 
-// Every block that the slice's rows are written to or read from lies in its table, and is one that
-// the group has.
-void check_table(std::span<const BlockId> table, const KvGroup& group, int32_t slot_max) {
+// A table is an entry for each block up to that of the slice's last row; those whose tokens no row
+// reads may be invalid. Pre: slots and the keys' positions ascend. True: all are valid.
+bool check_table(std::span<const BlockId> table, const KvGroup& group,
+                 std::span<const int32_t> slots, int32_t first_key) {
+  const int32_t slot_max = *std::ranges::max_element(slots);
   CHECK(std::ssize(table) * group.block_tokens > slot_max, "{} blocks of {} for slot {}",
         table.size(), group.block_tokens, slot_max);
-  for (const BlockId block : table) {
-    CHECK(block.valid() && block.value < group.units, "block {} of {}", block, group.units);
+  bool whole = true;
+  for (int64_t i = 0; i < std::ssize(table); ++i) {
+    const BlockId block = table[static_cast<size_t>(i)];
+    const bool behind = (i + 1) * group.block_tokens <= first_key;
+    CHECK(block.valid() ? block.value < group.units : behind, "block {} of {}", block, group.units);
+    whole &= block.valid();
   }
+  return whole;
 }
 
 void check_batch(const Batch& batch, const Capacity& capacity, int32_t vocab_size) {
@@ -69,6 +76,7 @@ absl::Status LocalExecutor::allocate() {
   slices_.resize(capacity_.groups.size());
   keys_.resize(capacity_.groups.size());
   rows_.resize(capacity_.groups.size());
+  filled_tables_.resize(capacity_.groups.size());
   for (auto& slices : slices_) slices.reserve(static_cast<size_t>(options_.sequences_max));
 
   for (const int32_t part : plan.part_of_body) {
@@ -111,20 +119,37 @@ void LocalExecutor::prepare(const Batch& batch) {
 
 void LocalExecutor::prepare_tokens(const Batch& batch, size_t group) {
   slices_[group].clear();
+  patterns_[group].list(batch.positions, keys_[group]);
+  bool whole = true;
   for (size_t i = 0; i < batch.slices.size(); ++i) {
     const SliceHead& head = batch.slices[i];
     const auto slots = std::span(batch.slots)
                            .subspan(static_cast<size_t>(head.row), static_cast<size_t>(head.rows));
     const auto table = batch.tables[group].row(static_cast<int32_t>(i));
-    check_table(table, capacity_.groups[group], *std::ranges::max_element(slots));
+    // Positions ascend, and so do the first keys that rows read.
+    whole &= check_table(table, capacity_.groups[group], slots, keys_[group].of(head.row)[0].begin);
     slices_[group].push_back(
         {.row = head.row, .rows = head.rows, .write_from = head.write_from, .table = table});
   }
-  patterns_[group].list(batch.positions, keys_[group]);
+  if (!whole) fill_tables(batch, group);
   rows_[group] = {.slices = slices_[group],
                   .positions = batch.positions,
                   .slots = batch.slots,
                   .keys = &keys_[group]};
+}
+
+void LocalExecutor::fill_tables(const Batch& batch, size_t group) {
+  const Csr<BlockId>& tables = batch.tables[group];
+  std::vector<BlockId>& filled = filled_tables_[group];
+  filled.assign(tables.values.begin(), tables.values.end());
+  for (size_t i = 0; i < batch.slices.size(); ++i) {
+    const auto begin = static_cast<size_t>(tables.offsets[i]);
+    const auto table =
+        std::span(filled).subspan(begin, static_cast<size_t>(tables.offsets[i + 1]) - begin);
+    std::ranges::replace_if(
+        table, [](BlockId block) { return !block.valid(); }, table.back());
+    slices_[group][i].table = table;
+  }
 }
 
 void LocalExecutor::prepare_states(const Batch& batch, size_t group) {

@@ -54,6 +54,8 @@ class LocalExecutor final : public Executor {
   // Checks a batch against the capacity and brings its slices into the form of the kernels.
   void prepare(const Batch& batch);
   void prepare_tokens(const Batch& batch, size_t group);
+  // Puts some valid block in the place of invalid ones: kernels may touch any key of a tile.
+  void fill_tables(const Batch& batch, size_t group);
   void prepare_states(const Batch& batch, size_t group);
   // Runs the batch in flight on all lanes; `visit` is called on each of them.
   absl::Status compute(VisitLogits visit);
@@ -74,6 +76,7 @@ class LocalExecutor final : public Executor {
   const Batch* batch_ = nullptr;  // between start and finish
   // Of each group of tokens, or of the one of states.
   std::vector<std::vector<ops::AttentionSlice>> slices_;  // [groups, slices]
+  std::vector<std::vector<BlockId>> filled_tables_;       // [groups]
   std::vector<ops::KeyRanges> keys_;                      // [groups]
   std::vector<ops::AttentionRows> rows_;                  // [groups]
   std::vector<ops::StateSlice> state_slices_;             // [slices]

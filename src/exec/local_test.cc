@@ -273,6 +273,55 @@ TEST(CachePlan, SaysWhatABlockTakes) {
   EXPECT_EQ(executor->capacity().groups[0].units, kSequences * kTokensMax / 16);
 }
 
+// A sequence in as few blocks as its window needs: those behind it go to the tokens ahead.
+TEST(LocalExecutor, BlocksBehindAWindowAreUsedAgain) {
+  constexpr int32_t kBlockTokens = 4;
+  constexpr int32_t kRowsMost = 5;
+  RandomModelShape shape;
+  shape.window = 9;
+  for (int threads = 1; threads <= 2; ++threads) {
+    LanePool lanes(threads);
+    const auto model = make_model(shape, lanes);
+    const std::vector<TokenId> tokens = random_tokens(kTokensMax, shape.vocab, 3);
+    const auto roomy = make_executor(*model, lanes, kBlockTokens);
+    const std::vector<float> expected = interleaved_logits(*roomy, {tokens}, 5, kRowsMost)[0];
+    KvGroup group = plan_cache(model->spec(), DType::kF16, kBlockTokens).groups[0];
+    EXPECT_EQ(group.window, shape.window);
+    LocalOptions options;
+    options.block_tokens = kBlockTokens;
+    options.units = {blocks_per_sequence(group, kRowsMost, kTokensMax)};
+    options.rows_max = kRowsMost;
+    options.sequences_max = 1;
+    ASSERT_LT(options.units[0], kTokensMax / kBlockTokens / 2 + 1);
+    const auto executor = LocalExecutor::create(*model, lanes, options).value();
+    std::mt19937 random(9);
+    std::vector<float> logits;
+    for (int32_t at = 0; at < kTokensMax;) {
+      const int32_t rows =
+          std::min(1 + static_cast<int32_t>(random() % kRowsMost), kTokensMax - at);
+      Batch batch;
+      batch.slices.push_back({.sequence = SeqId{0}, .row = 0, .rows = rows});
+      for (int32_t i = 0; i < rows; ++i) {
+        batch.tokens.push_back(tokens[static_cast<size_t>(at + i)]);
+        batch.positions.push_back(at + i);
+        batch.slots.push_back(at + i);
+        batch.wants.push_back(i);
+      }
+      Csr<BlockId>& table = batch.tables.emplace_back();
+      for (int32_t i = 0; i * kBlockTokens < at + rows; ++i) {
+        const bool gone = (i + 1) * kBlockTokens <= at + 1 - shape.window;
+        table.values.push_back(gone ? BlockId{}
+                                    : BlockId{i % static_cast<int32_t>(options.units[0])});
+      }
+      table.close_row();
+      const std::vector<float> rows_of = logits_of(*executor, batch);
+      logits.insert(logits.end(), rows_of.begin(), rows_of.end());
+      at += rows;
+    }
+    EXPECT_EQ(logits, expected);
+  }
+}
+
 using LocalExecutorDeathTest = testing::Test;
 
 TEST(LocalExecutorDeathTest, RefusesBatchesThatDoNotFit) {
@@ -292,6 +341,12 @@ TEST(LocalExecutorDeathTest, RefusesBatchesThatDoNotFit) {
   Batch unknown_block = batches.batch();
   unknown_block.tables[0].values[0] = BlockId{1000};
   EXPECT_DEATH(logits_of(*executor, unknown_block), "block 1000 of 9");
+  Batch gone_block = batches.batch();
+  gone_block.tables[0].values[0] = BlockId{};
+  EXPECT_DEATH(logits_of(*executor, gone_block), "block -1 of 9");
+  Batch saves = batches.batch();
+  saves.saves.push_back({.slice = 0, .rows = 1, .unit = BlockId{0}});
+  EXPECT_DEATH(logits_of(*executor, saves), "states of a model that has none");
 }
 
 }  // namespace

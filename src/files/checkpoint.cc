@@ -1,6 +1,7 @@
 #include "files/checkpoint.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 
@@ -19,8 +20,10 @@ absl::StatusOr<Checkpoint> open_unnamed(const std::string& path) {
   return open_gguf(path, std::move(file));
 }
 
-// in: elements of a type of 16 or 32 bits; out: as many F32.
-void widen(DType from, std::span<const std::byte> in, float added, std::span<std::byte> out) {
+// in: elements of a part, of a type of 16 or 32 bits; out: as many F32 of the tensor.
+void widen(const NamedTensor& tensor, const TensorPart& part, std::span<const std::byte> in,
+           std::span<std::byte> out) {
+  const DType from = part.dtype;
   const size_t size = static_cast<size_t>(info_of(from).block_bytes);
   for (size_t i = 0; i * sizeof(float) < out.size(); ++i) {
     float value = 0;
@@ -31,7 +34,8 @@ void widen(DType from, std::span<const std::byte> in, float added, std::span<std
       std::memcpy(&bits, in.data() + i * size, sizeof bits);
       value = from == DType::kBF16 ? f32_of_bf16(bits) : f32_of_f16(bits);
     }
-    value += added;
+    if (tensor.negated_exp) value = static_cast<float>(-std::exp(double{value}));
+    value = value * part.factor + tensor.added;
     std::memcpy(out.data() + i * sizeof value, &value, sizeof value);
   }
 }
@@ -103,12 +107,13 @@ absl::Status Checkpoint::read_made(const NamedTensor& tensor, int64_t offset,
     const int64_t count = std::min(left, part.elements() - at);
     const auto mine = out.first(static_cast<size_t>(row_bytes(tensor.layout.dtype, count)));
     const FileBytes& file = files()[static_cast<size_t>(part.file)].bytes;
-    if (part.dtype == tensor.layout.dtype && tensor.added == 0) {
+    const bool is_copied = tensor.added == 0 && part.factor == 1 && !tensor.negated_exp;
+    if (part.dtype == tensor.layout.dtype && is_copied) {
       RETURN_IF_ERROR(read_part(part, file, *pieces_, at, mine));
     } else {
       narrow.resize(static_cast<size_t>(row_bytes(part.dtype, count)));
       RETURN_IF_ERROR(read_part(part, file, *pieces_, at, narrow));
-      widen(part.dtype, narrow, tensor.added, mine);
+      widen(tensor, part, narrow, mine);
     }
     out = out.subspan(mine.size());
     at = 0;

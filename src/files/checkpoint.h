@@ -27,6 +27,7 @@ struct NamedTensor {
   int32_t file = 0;                    // of Checkpoint::files()
   std::vector<TensorPart> parts = {};  // not empty: what it is made of, one after the other
   float added = 0;                     // to each element of those, where the layout is F32
+  bool negated_exp = false;            // of each element x of those -e^x, where it is F32
   std::vector<float> values = {};      // not empty: all of it, F32
 };
 

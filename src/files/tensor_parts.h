@@ -30,6 +30,7 @@ struct TensorPart {
   // MXFP4 whose scales lie apart, a byte each from here on: what counts above are the 16 bytes of
   // each block's elements, neighbours in a byte, the first in its low half. 0: whole blocks.
   uint64_t scales = 0;
+  float factor = 1;  // of each element, where the tensor is F32
 
   int64_t elements() const;
   // Bytes of `count` elements as they lie in the file, without scales that lie apart.

@@ -11,7 +11,9 @@
 #include "kernels/experts.h"
 #include "kernels/isa.h"
 #include "kernels/recurrent/recurrent_ops.h"
+#include "kernels/recurrent/rwkv_ops.h"
 #include "kernels/row_ops.h"
+#include "kernels/state_rows.h"
 #include "quant/packed_matrix.h"
 #include "tensor/view.h"
 
@@ -85,15 +87,11 @@ class Ops {
 
   // Norms and rotates the queries in place and the keys on their way into the cache; stores keys
   // and values at their slots, rounded to the cache's type. queries: [rows, query_heads *
-  // key_dim]; keys: [rows, heads * key_dim]; values: [rows, heads * value_dim]; both of width 0
-  // where another layer stores them.
+  // key_dim]; keys: [rows, heads * key_dim]; values: [rows, heads * value_dim], of width 0 where
+  // keys are latents (tensor/kv_layer.h); both of width 0 where another layer stores them.
   virtual void rope_and_store(Lane& lane, const AttentionRows& rows, const Rotation& rotation,
                               Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                               const KvLayer& cache) const = 0;
-  // Stores latents (tensor/kv_layer.h) at their rows' slots, rounded to the cache's type. latents:
-  // [rows, key_dim].
-  virtual void store_latents(Lane& lane, const AttentionRows& rows, Rows<const float> latents,
-                             const KvLayer& cache) const = 0;
 
   // Attention by online softmax (Milakov and Gimelshein 2018; Dao et al. 2022): tiles of 32 keys
   // anchored at position 0, splits of 512 keys merged in ascending order, whatever the blocks. Keys
@@ -135,6 +133,29 @@ class Ops {
   // outputs: [places, width], changed; out: [rows, width].
   virtual void combine(Lane& lane, const Dispatch& dispatch, const Combination& combination,
                        Rows<float> outputs, Store store, Rows<float> out) const = 0;
+
+  // Operations of RWKV and of the RG-LRU (kernels/recurrent/rwkv_ops.h). The state is the last row,
+  // [width]. in: [rows, width]; outs: each [rows, width], in every form it has.
+  virtual void token_shift(Lane& lane, const StateRows& rows, const StateLayer& states,
+                           const TokenShift& shift, Rows<const float> in,
+                           std::span<const Activations> outs) const = 0;
+
+  // The state is Wkv4::kParts vectors, each from a multiple of 16 floats on. keys, values, out:
+  // [rows, width].
+  virtual void wkv4(Lane& lane, const StateRows& rows, const StateLayer& states, const Wkv4& wkv,
+                    Rows<const float> keys, Rows<const float> values, Rows<float> out) const = 0;
+
+  // The state is h. in, the gates and out: [rows, width].
+  virtual void rg_lru(Lane& lane, const StateRows& rows, const StateLayer& states,
+                      const RgLru& unit, Rows<const float> in, Rows<const float> input_gates,
+                      Rows<const float> recurrence_gates, Rows<float> out) const = 0;
+
+  virtual void delta_inputs(Lane& lane, const DeltaInputs& inputs, const DeltaRows& rows) const = 0;
+
+  // All are [rows, width].
+  virtual void add_head_bonus(Lane& lane, const HeadBonus& bonus, Rows<const float> queries,
+                              Rows<const float> keys, Rows<const float> values,
+                              Rows<float> out) const = 0;
 
   // Operations of recurrent units (kernels/recurrent/recurrent_ops.h). in, out: [rows, channels],
   // apart from each other.
@@ -204,8 +225,6 @@ class CpuOps final : public Ops {
   void rope_and_store(Lane& lane, const AttentionRows& rows, const Rotation& rotation,
                       Rows<float> queries, Rows<const float> keys, Rows<const float> values,
                       const KvLayer& cache) const override;
-  void store_latents(Lane& lane, const AttentionRows& rows, Rows<const float> latents,
-                     const KvLayer& cache) const override;
   void attention(Lane& lane, const AttentionRows& rows, const AttentionShape& shape,
                  Rows<const float> queries, const KvLayer& cache, std::span<std::byte> memory,
                  Rows<float> out) const override;
@@ -221,6 +240,18 @@ class CpuOps final : public Ops {
                      Rows<float> out) const override;
   void combine(Lane& lane, const Dispatch& dispatch, const Combination& combination,
                Rows<float> outputs, Store store, Rows<float> out) const override;
+  void token_shift(Lane& lane, const StateRows& rows, const StateLayer& states,
+                   const TokenShift& shift, Rows<const float> in,
+                   std::span<const Activations> outs) const override;
+  void wkv4(Lane& lane, const StateRows& rows, const StateLayer& states, const Wkv4& wkv,
+            Rows<const float> keys, Rows<const float> values, Rows<float> out) const override;
+  void rg_lru(Lane& lane, const StateRows& rows, const StateLayer& states, const RgLru& unit,
+              Rows<const float> in, Rows<const float> input_gates,
+              Rows<const float> recurrence_gates, Rows<float> out) const override;
+  void delta_inputs(Lane& lane, const DeltaInputs& inputs, const DeltaRows& rows) const override;
+  void add_head_bonus(Lane& lane, const HeadBonus& bonus, Rows<const float> queries,
+                      Rows<const float> keys, Rows<const float> values,
+                      Rows<float> out) const override;
   void causal_conv(Lane& lane, const StateRows& rows, const StateLayer& states,
                    const CausalConv& conv, Rows<const float> in, Rows<float> out) const override;
   void gate(Lane& lane, Rows<const float> in, const ElementFunction& function,

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "base/check.h"
 #include "kernels/attention_kernels.h"
@@ -19,6 +20,19 @@ void check_head_norm(const Norm& norm, int64_t heads, int64_t head_dim) {
   }
 }
 
+// out = norm(in) of one head. in, out: [head_dim], may be the same.
+void norm_head(const Kernels& kernels, const Norm& norm, int64_t head, int32_t head_dim,
+               const float* in, float* out) {
+  const auto of_head = [&](std::span<const float> vector) -> const float* {
+    if (vector.empty()) return nullptr;
+    return vector.data() + (std::ssize(vector) == head_dim ? 0 : head * head_dim);
+  };
+  RowNorm row_norm = row_norm_of(norm);
+  row_norm.weight = of_head(norm.weight);
+  row_norm.bias = of_head(norm.bias);
+  kernels.norm(in, row_norm, head_dim, {.f32 = out});
+}
+
 // Norms and rotates the heads of one row's queries or keys.
 struct HeadTurner {
   const Kernels& kernels;
@@ -29,23 +43,15 @@ struct HeadTurner {
 
   void operator()(int64_t head, float* values) const {
     const HeadNorms::Place place = rotation.norms.place;
-    if (place == HeadNorms::Place::kBeforeRotation) norm_head(head, values);
-    kernels.attention->rotate(values, rotation.angles.row(row),
+    if (place == HeadNorms::Place::kBeforeRotation) {
+      norm_head(kernels, norm, head, head_dim, values, values);
+    }
+    kernels.attention->rotate(values + rotation.first, rotation.angles.row(row),
                               static_cast<int32_t>(rotation.angles.width),
                               rotation.pairs == Rope::Pairs::kHalves);
-    if (place == HeadNorms::Place::kAfterRotation) norm_head(head, values);
-  }
-
- private:
-  void norm_head(int64_t head, float* values) const {
-    const auto of_head = [&](std::span<const float> vector) -> const float* {
-      if (vector.empty()) return nullptr;
-      return vector.data() + (std::ssize(vector) == head_dim ? 0 : head * head_dim);
-    };
-    RowNorm row_norm = row_norm_of(norm);
-    row_norm.weight = of_head(norm.weight);
-    row_norm.bias = of_head(norm.bias);
-    kernels.norm(values, row_norm, head_dim, {.f32 = values});
+    if (place == HeadNorms::Place::kAfterRotation) {
+      norm_head(kernels, norm, head, head_dim, values, values);
+    }
   }
 };
 
@@ -80,12 +86,15 @@ void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, const Rotatio
   const int64_t query_heads = queries.width / head_dim;
   const int64_t key_heads = keys.width / head_dim;
   const int64_t heads = query_heads + key_heads;  // of a row; a key goes with its value
-  CHECK(head_dim <= kHeadDimMax && cache.value_dim <= kHeadDimMax && !cache.latent,
-        "heads of {} elements", head_dim);
-  CHECK(rotation.angles.width <= head_dim && values.width == key_heads * cache.value_dim);
+  const int32_t value_dim = cache.latent ? 0 : cache.value_dim;
+  CHECK(head_dim <= kHeadDimMax && value_dim <= kHeadDimMax, "heads of {} elements", head_dim);
+  CHECK(rotation.first + rotation.angles.width <= head_dim &&
+        values.width == key_heads * value_dim);
   CHECK(rotation.temperature == 0 || rotation.temperature_length > 0);
   check_head_norm(rotation.norms.query, query_heads, head_dim);
   check_head_norm(rotation.norms.key, cache.heads, head_dim);
+  const std::optional<Norm>& value_norm = rotation.norms.value;
+  if (value_norm) check_head_norm(*value_norm, cache.heads, value_dim);
   const auto turn_query = [&](int64_t row, int64_t head) {
     float* query = queries.row(row) + head * head_dim;
     HeadTurner{kernels_, rotation, rotation.norms.query, row, head_dim}(head, query);
@@ -95,6 +104,7 @@ void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, const Rotatio
   };
   lane.for_each_piece(queries.rows * heads, 1, [&](WorkRange mine) {
     alignas(64) float key[kHeadDimMax];
+    alignas(64) float normed[kHeadDimMax];
     for (const AttentionSlice& slice : rows.slices) {
       const int64_t first = std::max(mine.begin, slice.row * heads);
       const int64_t last = std::min(mine.end, int64_t{slice.row + slice.rows} * heads);
@@ -109,27 +119,13 @@ void CpuOps::rope_and_store(Lane& lane, const AttentionRows& rows, const Rotatio
         std::memcpy(key, keys.row(row) + head * head_dim,
                     static_cast<size_t>(head_dim) * sizeof(float));
         HeadTurner{kernels_, rotation, rotation.norms.key, row, head_dim}(head, key);
+        const float* value = cache.latent ? nullptr : values.row(row) + head * value_dim;
+        if (value_norm && !cache.latent) {
+          norm_head(kernels_, *value_norm, head, value_dim, value, normed);
+          value = normed;
+        }
         kernels_.attention->store_token(kv_head(cache, numbers_of(slice.table), head),
-                                        rows.slots[static_cast<size_t>(row)], key,
-                                        values.row(row) + head * cache.value_dim);
-      }
-    }
-  });
-}
-
-void CpuOps::store_latents(Lane& lane, const AttentionRows& rows, Rows<const float> latents,
-                           const KvLayer& cache) const {
-  CHECK(cache.latent && cache.heads == 1 && cache.key_dim <= kHeadDimMax &&
-            latents.width == cache.key_dim,
-        "latents of {} elements for {}", latents.width, cache.key_dim);
-  lane.for_each_piece(latents.rows, 1, [&](WorkRange mine) {
-    for (const AttentionSlice& slice : rows.slices) {
-      const KvHead head = kv_head(cache, numbers_of(slice.table), 0);
-      const int64_t last = std::min(mine.end, int64_t{slice.row} + slice.rows);
-      for (int64_t row = std::max<int64_t>(mine.begin, slice.row); row < last; ++row) {
-        if (rows.positions[static_cast<size_t>(row)] < slice.write_from) continue;
-        kernels_.attention->store_token(head, rows.slots[static_cast<size_t>(row)],
-                                        latents.row(row), nullptr);
+                                        rows.slots[static_cast<size_t>(row)], key, value);
       }
     }
   });

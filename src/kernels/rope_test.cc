@@ -42,14 +42,14 @@ void norm_head(const ops::Norm& norm, int64_t number, Head& head) {
   }
 }
 
-// The rotation by its definition, in double. angle(i): of pair i.
+// The rotation by its definition, in double, of dimensions from `begin` on. angle(i): of pair i.
 template <typename Angle>
-void rotate(const ops::Rope& rope, Angle angle, Head& head) {
+void rotate(const ops::Rope& rope, Angle angle, size_t begin, Head& head) {
   const auto pairs = static_cast<size_t>(rope.rotated / 2);
   for (size_t i = 0; i < pairs; ++i) {
     const bool halves = rope.pairs == ops::Rope::Pairs::kHalves;
-    double& first = head[halves ? i : 2 * i];
-    double& second = head[halves ? i + pairs : 2 * i + 1];
+    double& first = head[begin + (halves ? i : 2 * i)];
+    double& second = head[begin + (halves ? i + pairs : 2 * i + 1)];
     const double cosine = std::cos(angle(i)) * rope.magnitude;
     const double sine = std::sin(angle(i)) * rope.magnitude;
     const double x = first;
@@ -67,16 +67,21 @@ struct HeadNormCase {
   bool for_each_head = false;
 };
 
+constexpr int32_t kQueryHeads = 4;
+constexpr int32_t kHeads = 2;
+
 struct RopeCase {
   ops::Rope::Pairs pairs;
   int32_t head_dim, rotated, block_tokens;
   HeadNormCase norm = {};
   float temperature = 0;
   int32_t temperature_offset = 0;
-};
+  int32_t first = 0;  // dimensions before those that are rotated
+  bool norms_values = false;
+  int32_t latent_dim = 0;  // of keys that are latents; 0: they are not
 
-constexpr int32_t kQueryHeads = 4;
-constexpr int32_t kHeads = 2;
+  int32_t heads() const { return latent_dim > 0 ? 1 : kHeads; }
+};
 
 // A case with its numbers: two slices, the second with a slot for each position from 3 on and
 // shared blocks below position 5.
@@ -86,7 +91,8 @@ class RopeRun {
       : test_(test),
         config_{.isa = isa,
                 .dtype = dtype,
-                .shape = {test.head_dim, kQueryHeads, kHeads},
+                .shape = {test.head_dim, kQueryHeads, test.heads(), test.latent_dim,
+                          test.latent_dim > 0},
                 .block_tokens = test.block_tokens,
                 .window = 0,
                 .scale = 1},
@@ -103,18 +109,23 @@ class RopeRun {
              .magnitude = 1.25F};
     const HeadNormCase& norm = test.norm;
     for (uint32_t i = 0; i < 4; ++i) {
-      const int32_t heads = norm.for_each_head ? (i < 2 ? kQueryHeads : kHeads) : 1;
+      const int32_t heads = norm.for_each_head ? (i < 2 ? kQueryHeads : test.heads()) : 1;
       if (i % 2 == 0 ? norm.weights : norm.biases) {
         norm_vectors_[i] = uniform_floats(test.head_dim * heads, 11 + i);
       }
     }
     rotation_ = {.pairs = test.pairs,
+                 .first = test.first,
                  .norms = {.place = norm.place,
                            .query = {norm.kind, norm_vectors_[0], norm_vectors_[1], 1e-5F},
                            .key = {norm.kind, norm_vectors_[2], norm_vectors_[3], 1e-5F}},
                  .temperature = test.temperature,
                  .temperature_length = 3,
                  .temperature_offset = test.temperature_offset};
+    if (test.norms_values) {
+      value_weights_ = uniform_floats(test.head_dim, 17);
+      rotation_.norms.value = ops::Norm{ops::Norm::Kind::kRms, value_weights_, {}, 1e-5F};
+    }
     cache_.place(first_);
     cache_.place(second_);
     batch_.emplace(config_, std::vector<Part>{{&first_, 0, 9}, {&second_, 3, 8}});
@@ -143,7 +154,7 @@ class RopeRun {
                              static_cast<int>(test_.norm.place), test_.temperature));
     for (int64_t row = 0; row < batch_->rows(); ++row) {
       check_queries(row);
-      for (int64_t head = 0; head < kHeads; ++head) check_key(row, head);
+      for (int64_t head = 0; head < test_.heads(); ++head) check_key(row, head);
     }
   }
 
@@ -152,10 +163,10 @@ class RopeRun {
     std::vector<float> all;
     for (const TestSequence* sequence : {&first_, &second_}) {
       for (int32_t position = 0; position < sequence->length; ++position) {
-        for (int64_t head = 0; head < kHeads; ++head) {
+        for (int64_t head = 0; head < test_.heads(); ++head) {
           for (int64_t d = 0; d < test_.head_dim; ++d) {
             all.push_back(key_at(*sequence, position, head, d));
-            all.push_back(value_at(*sequence, position, head, d));
+            if (test_.latent_dim == 0) all.push_back(value_at(*sequence, position, head, d));
           }
         }
       }
@@ -173,7 +184,8 @@ class RopeRun {
     const auto position = static_cast<float>(position_of(row));
     if (test_.norm.place == Place::kBeforeRotation) norm_head(norm, number, head);
     rotate(
-        rope_, [&](size_t i) { return double{position * frequencies_[i]}; }, head);
+        rope_, [&](size_t i) { return double{position * frequencies_[i]}; },
+        static_cast<size_t>(test_.first), head);
     if (test_.norm.place == Place::kAfterRotation) norm_head(norm, number, head);
     return head;
   }
@@ -193,6 +205,11 @@ class RopeRun {
     return block.value * layer.block_stride + head * layer.head_stride;
   }
   float key_at(const TestSequence& sequence, int32_t position, int64_t head, int64_t d) const {
+    if (test_.latent_dim > 0) {
+      const int64_t element = position % test_.block_tokens * test_.head_dim + d;
+      return read(cache_.layer().keys + start_of(sequence, position, head) +
+                  element * row_bytes(config_.dtype, 1));
+    }
     return read(cache_.layer().keys + start_of(sequence, position, head) +
                 key_place(config_, position % test_.block_tokens, d) * row_bytes(config_.dtype, 1));
   }
@@ -220,16 +237,26 @@ class RopeRun {
                                                         : 0;
     const Head want =
         expected(head_of(batch_->keys, batch_->width, row, head), rotation_.norms.key, head, row);
-    const Head values = head_of(batch_->values, batch_->width, row, head);
+    Head values;
+    if (test_.latent_dim == 0) values = head_of(batch_->values, batch_->width, row, head);
+    if (test_.norms_values) norm_head(*rotation_.norms.value, head, values);
     for (size_t d = 0; d < want.size(); ++d) {
       const float key = key_at(sequence, position_of(row), head, static_cast<int64_t>(d));
-      const float value = value_at(sequence, position_of(row), head, static_cast<int64_t>(d));
-      if (of_second && position_of(row) < 5) {
-        ASSERT_TRUE(std::isnan(key) && std::isnan(value)) << "a shared block was written";
-        continue;
+      const bool is_shared = of_second && position_of(row) < 5;
+      if (is_shared) {
+        ASSERT_TRUE(std::isnan(key)) << "a shared block was written";
+      } else {
+        ASSERT_NEAR(key, want[d], exact() + std::fabs(want[d]) * unit + 0x1p-25);
       }
-      ASSERT_NEAR(key, want[d], exact() + std::fabs(want[d]) * unit + 0x1p-25);
-      ASSERT_EQ(value, rounded(config_.dtype, static_cast<float>(values[d])));
+      if (test_.latent_dim > 0) continue;
+      const float value = value_at(sequence, position_of(row), head, static_cast<int64_t>(d));
+      if (is_shared) {
+        ASSERT_TRUE(std::isnan(value)) << "a shared block was written";
+      } else if (test_.norms_values) {
+        ASSERT_NEAR(value, values[d], exact() + std::fabs(values[d]) * unit + 0x1p-25);
+      } else {
+        ASSERT_EQ(value, rounded(config_.dtype, static_cast<float>(values[d])));
+      }
     }
   }
 
@@ -239,6 +266,7 @@ class RopeRun {
   TestCache cache_;
   std::vector<float> frequencies_;
   std::vector<float> norm_vectors_[4];  // weight and bias of queries, then of keys
+  std::vector<float> value_weights_;
   ops::Rope rope_;
   ops::Rotation rotation_;
   std::optional<TestBatch> batch_;
@@ -251,7 +279,7 @@ constexpr auto kLayerHeads = ops::Norm::Kind::kLayer;
 constexpr auto kRmsHeads = ops::Norm::Kind::kRms;
 
 // As the models have them, from the top: Llama, Qwen 3, Hunyuan, Llama 4 (with its rotation and
-// without), Phi-2, Cohere, StableLM, Ministral 3, GPT-2.
+// without), Phi-2, Cohere, StableLM, Ministral 3, GPT-2, Gemma 4, DeepSeek-V2.
 constexpr RopeCase kRopeCases[] = {
     {kHalves, 64, 64, 16},
     {kNeighbours, 64, 64, 16},
@@ -265,6 +293,24 @@ constexpr RopeCase kRopeCases[] = {
     {kHalves, 48, 12, 4, {Place::kAfterRotation, kLayerHeads, true, true, true}},
     {kHalves, 80, 80, 4, {Place::kBeforeRotation, kRmsHeads, true, false, true}, 0.3F},
     {kHalves, 256, 0, 16},
+    {.pairs = kHalves,
+     .head_dim = 512,
+     .rotated = 512,
+     .block_tokens = 16,
+     .norm = {.place = Place::kBeforeRotation},
+     .norms_values = true},
+    {.pairs = kNeighbours,
+     .head_dim = 576,
+     .rotated = 64,
+     .block_tokens = 16,
+     .first = 512,
+     .latent_dim = 512},
+    {.pairs = kHalves,
+     .head_dim = 21,
+     .rotated = 6,
+     .block_tokens = 3,
+     .first = 15,
+     .latent_dim = 15},
 };
 
 TEST(Rope, NormsRotatesAndStores) {

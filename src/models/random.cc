@@ -32,92 +32,196 @@ std::vector<float> random_values(uint64_t seed, size_t tensor, int64_t size, flo
   return values;
 }
 
-Metadata metadata_of(const RandomModelShape& shape) {
-  Metadata metadata;
-  const auto integer = [&](std::string_view key, int64_t value) {
-    metadata.set_integer(fmt::format("{}.{}", shape.architecture, key), MetaType::kU32, value);
-  };
-  metadata.set_string("general.architecture", shape.architecture);
-  metadata.set_string("general.name", "random");
-  integer("block_count", shape.layers);
-  integer("context_length", shape.context);
-  integer("embedding_length", shape.width);
-  integer("feed_forward_length", shape.hidden);
-  integer("attention.head_count", shape.heads);
-  integer("attention.head_count_kv", shape.kv_heads);
-  integer("attention.key_length", shape.head_dim);
-  integer("attention.value_length", shape.head_dim);
-  integer("rope.dimension_count", shape.head_dim);
-  if (shape.window > 0) integer("attention.sliding_window", shape.window);
-  if (shape.architecture == "gemma3") integer("attention.sliding_window_pattern", 2);
-  if (shape.experts > 0) {
-    integer("expert_count", shape.experts);
-    integer("expert_used_count", shape.chosen);
-    integer("expert_feed_forward_length", shape.hidden);
-  }
-  if (shape.architecture == "granitemoe") metadata.set_number("granitemoe.logit_scale", 1);
-  const std::string_view epsilon =
-      shape.architecture == "command-r" ? "layer_norm_epsilon" : "layer_norm_rms_epsilon";
-  metadata.set_number(fmt::format("{}.attention.{}", shape.architecture, epsilon), 1e-5);
-  return metadata;
+bool is_recurrent(const RandomModelShape& shape, int64_t layer) {
+  if (shape.architecture == "mamba2") return true;
+  return shape.architecture == "granitehybrid" && (layer + 1) % shape.attention_period != 0;
 }
 
-void plan_layer(const RandomModelShape& shape, int32_t layer, std::vector<TensorPlan>& plans) {
-  const int64_t queries = shape.heads * shape.head_dim;
-  const int64_t keys = shape.kv_heads * shape.head_dim;
-  const auto matrix = [&](std::string_view name, int64_t rows, int64_t width) {
-    plans.push_back(
-        {tensor_name(fmt::format("{}.weight", name), layer), shape.format, {rows, width}});
-  };
-  const auto vector = [&](std::string_view name, int64_t size) {
-    plans.push_back({tensor_name(name, layer), DType::kF32, {size}});
-  };
-  vector("attn_norm.weight", shape.width);
-  matrix("attn_q", queries, shape.width);
-  matrix("attn_k", keys, shape.width);
-  matrix("attn_v", keys, shape.width);
-  matrix("attn_output", shape.width, queries);
-  if (shape.architecture == "qwen2") {
-    vector("attn_q.bias", queries);
-    vector("attn_k.bias", keys);
-    vector("attn_v.bias", keys);
+constexpr int64_t kConvKernel = 4;
+int64_t inner_of(const RandomModelShape& shape) { return 2 * shape.width; }
+int64_t state_heads_of(const RandomModelShape& shape) {
+  return inner_of(shape) / shape.state_head_dim;
+}
+
+class MetadataWriter {
+ public:
+  explicit MetadataWriter(const RandomModelShape& shape) : shape_(shape) {}
+
+  Metadata write() {
+    metadata_.set_string("general.architecture", shape_.architecture);
+    metadata_.set_string("general.name", "random");
+    integer("block_count", shape_.layers);
+    integer("context_length", shape_.context);
+    integer("embedding_length", shape_.width);
+    if (shape_.architecture != "mamba2") {
+      integer("feed_forward_length", shape_.hidden);
+      write_attention();
+    }
+    if (is_recurrent(shape_, 0)) write_recurrent();
+    if (shape_.experts > 0) {
+      integer("expert_count", shape_.experts);
+      integer("expert_used_count", shape_.chosen);
+      integer("expert_feed_forward_length", shape_.hidden);
+    }
+    if (shape_.architecture.starts_with("granite")) number("logit_scale", 1);
+    number(shape_.architecture == "command-r" ? "attention.layer_norm_epsilon"
+                                              : "attention.layer_norm_rms_epsilon",
+           1e-5);
+    return std::move(metadata_);
   }
-  if (shape.architecture.starts_with("qwen3") || shape.architecture == "gemma3") {
-    vector("attn_q_norm.weight", shape.head_dim);
-    vector("attn_k_norm.weight", shape.head_dim);
+
+ private:
+  void integer(std::string_view key, int64_t value) {
+    metadata_.set_integer(fmt::format("{}.{}", shape_.architecture, key), MetaType::kU32, value);
   }
-  if (shape.architecture == "olmoe") {
-    vector("attn_q_norm.weight", queries);
-    vector("attn_k_norm.weight", keys);
+  void number(std::string_view key, double value) {
+    metadata_.set_number(fmt::format("{}.{}", shape_.architecture, key), value);
   }
-  if (shape.architecture == "command-r") {
-    for (const auto& [name, heads] : {std::pair("attn_q_norm.weight", shape.heads),
-                                      std::pair("attn_k_norm.weight", shape.kv_heads)}) {
-      plans.push_back({tensor_name(name, layer), DType::kF32, {heads, shape.head_dim}});
+
+  void write_attention() {
+    const int64_t head_dim = shape_.head_dim;
+    integer("attention.head_count", shape_.heads);
+    if (shape_.architecture == "deepseek2") {
+      integer("attention.head_count_kv", 1);
+      integer("attention.kv_lora_rank", shape_.latent_dim);
+      integer("attention.key_length", shape_.latent_dim + shape_.rotated_dim);
+      integer("attention.value_length", shape_.latent_dim);
+      integer("attention.key_length_mla", head_dim + shape_.rotated_dim);
+      integer("attention.value_length_mla", head_dim);
+      integer("rope.dimension_count", shape_.rotated_dim);
+      return;
+    }
+    if (is_recurrent(shape_, 0)) {
+      std::vector<int64_t> heads;
+      for (int64_t layer = 0; layer < shape_.layers; ++layer) {
+        heads.push_back(is_recurrent(shape_, layer) ? 0 : shape_.kv_heads);
+      }
+      metadata_.set_integers(shape_.architecture + ".attention.head_count_kv", MetaType::kI32,
+                             heads);
+    } else {
+      integer("attention.head_count_kv", shape_.kv_heads);
+    }
+    integer("attention.key_length", head_dim);
+    integer("attention.value_length", head_dim);
+    integer("rope.dimension_count", head_dim);
+    if (shape_.window > 0) integer("attention.sliding_window", shape_.window);
+    if (shape_.architecture == "gemma3") integer("attention.sliding_window_pattern", 2);
+  }
+
+  void write_recurrent() {
+    integer("ssm.conv_kernel", kConvKernel);
+    integer("ssm.inner_size", inner_of(shape_));
+    integer("ssm.state_size", shape_.state_dim);
+    integer("ssm.time_step_rank", state_heads_of(shape_));
+    integer("ssm.group_count", 1);
+  }
+
+  const RandomModelShape& shape_;
+  Metadata metadata_;
+};
+
+class LayerPlanner {
+ public:
+  LayerPlanner(const RandomModelShape& shape, int32_t layer, std::vector<TensorPlan>& plans)
+      : shape_(shape), layer_(layer), plans_(plans) {}
+
+  void plan() {
+    vector("attn_norm.weight", shape_.width);
+    if (is_recurrent(shape_, layer_)) {
+      plan_recurrent();
+    } else if (shape_.architecture == "deepseek2") {
+      plan_latent();
+    } else {
+      plan_attention();
+    }
+    if (shape_.architecture == "gemma3") {
+      vector("post_attention_norm.weight", shape_.width);
+      vector("post_ffw_norm.weight", shape_.width);
+    }
+    if (shape_.architecture == "mamba2") return;
+    if (shape_.architecture != "command-r") vector("ffn_norm.weight", shape_.width);
+    if (shape_.experts > 0) {
+      plan_experts();
+    } else {
+      matrix("ffn_gate", shape_.hidden, shape_.width);
+      matrix("ffn_up", shape_.hidden, shape_.width);
+      matrix("ffn_down", shape_.width, shape_.hidden);
     }
   }
-  if (shape.architecture == "gemma3") {
-    vector("post_attention_norm.weight", shape.width);
-    vector("post_ffw_norm.weight", shape.width);
+
+ private:
+  void tensor(std::string_view name, DType format, std::vector<int64_t> dimensions) {
+    plans_.push_back({tensor_name(name, layer_), format, std::move(dimensions)});
   }
-  if (shape.architecture != "command-r") vector("ffn_norm.weight", shape.width);
-  if (shape.experts > 0) {
-    const auto experts = [&](std::string_view name, int64_t rows, int64_t width) {
-      plans.push_back({tensor_name(fmt::format("{}.weight", name), layer),
-                       shape.format,
-                       {shape.experts, rows, width}});
-    };
-    plans.push_back(
-        {tensor_name("ffn_gate_inp.weight", layer), DType::kF32, {shape.experts, shape.width}});
-    experts("ffn_gate_exps", shape.hidden, shape.width);
-    experts("ffn_up_exps", shape.hidden, shape.width);
-    experts("ffn_down_exps", shape.width, shape.hidden);
-    return;
+  void matrix(std::string_view name, int64_t rows, int64_t width) {
+    tensor(fmt::format("{}.weight", name), shape_.format, {rows, width});
   }
-  matrix("ffn_gate", shape.hidden, shape.width);
-  matrix("ffn_up", shape.hidden, shape.width);
-  matrix("ffn_down", shape.width, shape.hidden);
-}
+  void matrices(std::string_view name, int64_t count, int64_t rows, int64_t width) {
+    tensor(fmt::format("{}.weight", name), shape_.format, {count, rows, width});
+  }
+  void vector(std::string_view name, int64_t size) { tensor(name, DType::kF32, {size}); }
+
+  void plan_attention() {
+    const int64_t queries = shape_.heads * shape_.head_dim;
+    const int64_t keys = shape_.kv_heads * shape_.head_dim;
+    matrix("attn_q", queries, shape_.width);
+    matrix("attn_k", keys, shape_.width);
+    matrix("attn_v", keys, shape_.width);
+    matrix("attn_output", shape_.width, queries);
+    if (shape_.architecture == "qwen2") {
+      vector("attn_q.bias", queries);
+      vector("attn_k.bias", keys);
+      vector("attn_v.bias", keys);
+    }
+    if (shape_.architecture.starts_with("qwen3") || shape_.architecture == "gemma3") {
+      vector("attn_q_norm.weight", shape_.head_dim);
+      vector("attn_k_norm.weight", shape_.head_dim);
+    }
+    if (shape_.architecture == "olmoe") {
+      vector("attn_q_norm.weight", queries);
+      vector("attn_k_norm.weight", keys);
+    }
+    if (shape_.architecture == "command-r") {
+      tensor("attn_q_norm.weight", DType::kF32, {shape_.heads, shape_.head_dim});
+      tensor("attn_k_norm.weight", DType::kF32, {shape_.kv_heads, shape_.head_dim});
+    }
+  }
+
+  void plan_latent() {
+    const int64_t head_dim = shape_.head_dim;
+    matrix("attn_q", shape_.heads * (head_dim + shape_.rotated_dim), shape_.width);
+    matrix("attn_kv_a_mqa", shape_.latent_dim + shape_.rotated_dim, shape_.width);
+    vector("attn_kv_a_norm.weight", shape_.latent_dim);
+    matrices("attn_k_b", shape_.heads, shape_.latent_dim, head_dim);
+    matrices("attn_v_b", shape_.heads, head_dim, shape_.latent_dim);
+    matrix("attn_output", shape_.width, shape_.heads * head_dim);
+  }
+
+  void plan_recurrent() {
+    const int64_t inner = inner_of(shape_);
+    const int64_t heads = state_heads_of(shape_);
+    const int64_t channels = inner + 2 * shape_.state_dim;
+    matrix("ssm_in", inner + channels + heads, shape_.width);
+    tensor("ssm_conv1d.weight", DType::kF32, {channels, kConvKernel});
+    vector("ssm_conv1d.bias", channels);
+    vector("ssm_dt.bias", heads);
+    tensor("ssm_a", DType::kF32, {heads, 1});
+    tensor("ssm_d", DType::kF32, {heads, 1});
+    tensor("ssm_norm.weight", DType::kF32, {1, inner});
+    matrix("ssm_out", shape_.width, inner);
+  }
+
+  void plan_experts() {
+    tensor("ffn_gate_inp.weight", DType::kF32, {shape_.experts, shape_.width});
+    matrices("ffn_gate_exps", shape_.experts, shape_.hidden, shape_.width);
+    matrices("ffn_up_exps", shape_.experts, shape_.hidden, shape_.width);
+    matrices("ffn_down_exps", shape_.experts, shape_.width, shape_.hidden);
+  }
+
+  const RandomModelShape& shape_;
+  int32_t layer_;
+  std::vector<TensorPlan>& plans_;
+};
 
 std::vector<TensorPlan> plan_tensors(const RandomModelShape& shape) {
   std::vector<TensorPlan> plans;
@@ -126,22 +230,29 @@ std::vector<TensorPlan> plan_tensors(const RandomModelShape& shape) {
   if (!shape.tied_embeddings) {
     plans.push_back({"output.weight", shape.format, {shape.vocab, shape.width}});
   }
-  for (int32_t layer = 0; layer < shape.layers; ++layer) plan_layer(shape, layer, plans);
+  for (int32_t layer = 0; layer < shape.layers; ++layer) LayerPlanner(shape, layer, plans).plan();
   return plans;
 }
 
-// The first `rows` rows of a tensor, or all of a vector. Norm weights lie about 1, biases about 0;
-// a matrix keeps the size of its input, or doubles it at the embedding and the head.
+// About which a tensor's values lie. Decays of states are negative, and their steps are short, as
+// far as a step's softplus of a bias makes them so.
+float mean_of(const TensorPlan& plan) {
+  if (plan.name.ends_with("norm.weight") || plan.name.ends_with("ssm_d")) return 1;
+  if (plan.name.ends_with("ssm_a")) return -1;
+  return plan.name.ends_with("ssm_dt.bias") ? -2.0F : 0.0F;
+}
+
+// The first `rows` rows of a tensor, or all of a vector. A matrix keeps the size of its input, or
+// doubles it at the embedding and the head.
 std::vector<std::byte> tensor_rows(const TensorPlan& plan, uint64_t seed, size_t index,
                                    int64_t rows) {
-  const bool is_matrix = plan.shape.size() > 1;
-  const bool is_norm = plan.name.ends_with("norm.weight");
+  const bool is_matrix = plan.shape.size() > 1 && plan.shape.back() > 1;
   const bool in_layer = plan.name.starts_with("blk.");
   const int64_t width = plan.shape.back();
   const float deviation =
       is_matrix ? (in_layer ? 1.0F : 2.0F) / std::sqrt(static_cast<float>(width)) : 0.2F;
   const std::vector<float> values =
-      random_values(seed, index, rows * width, is_norm ? 1.0F : 0.0F, deviation);
+      random_values(seed, index, rows * width, mean_of(plan), deviation);
   const int64_t bytes_of_row = row_bytes(plan.dtype, width);
   std::vector<std::byte> bytes(static_cast<size_t>(rows * bytes_of_row));
   for (int64_t row = 0; row < rows; ++row) {
@@ -188,7 +299,7 @@ absl::StatusOr<std::vector<std::byte>> random_model(const RandomModelShape& shap
     return absl::OkStatus();
   });
   const std::vector<TensorPlan> plans = plan_tensors(shape);
-  RETURN_IF_ERROR(writer.begin(metadata_of(shape), plans));
+  RETURN_IF_ERROR(writer.begin(MetadataWriter(shape).write(), plans));
   for (size_t i = 0; i < plans.size(); ++i) {
     RETURN_IF_ERROR(writer.write(tensor_rows(plans[i], shape.seed, i, rows_of(plans[i]))));
   }
@@ -199,7 +310,7 @@ absl::StatusOr<std::vector<std::byte>> random_model(const RandomModelShape& shap
 absl::Status write_random_model(const std::string& path, const RandomModelShape& shape,
                                 absl::FunctionRef<void(double)> progress) {
   const std::vector<TensorPlan> plans = plan_tensors(shape);
-  Metadata metadata = metadata_of(shape);
+  Metadata metadata = MetadataWriter(shape).write();
   metadata.set_string("tokenizer.ggml.model", "no_vocab");
   metadata.set_integer(shape.architecture + ".vocab_size", MetaType::kU32, shape.vocab);
   return write_gguf(path, [&](GgufWriter& writer) -> absl::Status {

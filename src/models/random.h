@@ -18,8 +18,9 @@ namespace millrace {
 // The shape of a model of random weights, for tests and benches that need no file.
 struct RandomModelShape {
   // Or qwen2, qwen3; qwen3moe, olmoe or granitemoe, which have experts, as llama may; gemma3, with
-  // two ropes and norms around its bodies, whose windows are in five of six layers; command-r,
-  // whose bodies run side by side.
+  // two ropes and norms around its bodies, whose windows are in every other layer; command-r, whose
+  // bodies run side by side; deepseek2, whose keys and values are latents; mamba2, all of recurrent
+  // units, and granitehybrid, of which every attention_period-th layer has attention.
   std::string architecture = "llama";
   int64_t layers = 2;
   int64_t width = 64;
@@ -30,8 +31,13 @@ struct RandomModelShape {
   int64_t vocab = 64;
   int64_t context = 256;
   int64_t window = 0;
-  int64_t experts = 0;  // of each layer, `hidden` wide; 0: no mixture
-  int64_t chosen = 2;   // of them, for a row
+  int64_t experts = 0;          // of each layer, `hidden` wide; 0: no mixture
+  int64_t chosen = 2;           // of them, for a row
+  int64_t state_dim = 16;       // of a recurrent unit, for each of 2 * width channels
+  int64_t state_head_dim = 16;  // channels that share a decay
+  int64_t attention_period = 2;
+  int64_t latent_dim = 24;
+  int64_t rotated_dim = 8;  // of a head's keys behind head_dim others, shared by all heads
   bool tied_embeddings = false;
   DType format = DType::kF32;  // of the matrices; their widths are whole blocks of it
   uint64_t seed = 1;

@@ -14,9 +14,10 @@ namespace {
 
 constexpr int64_t kCacheLine = 64;
 
-std::span<const int64_t> without_ones(std::span<const int64_t> shape) {
-  while (!shape.empty() && shape.front() == 1) shape = shape.subspan(1);
-  return shape;
+std::vector<int64_t> without_ones(std::span<const int64_t> shape) {
+  std::vector<int64_t> others;
+  std::ranges::copy_if(shape, std::back_inserter(others), [](int64_t size) { return size != 1; });
+  return others;
 }
 
 // The weights of one layer as they will be, without values.
@@ -102,7 +103,7 @@ absl::StatusOr<const NamedTensor*> WeightsPlan::find_whole(std::string_view name
   }
   const auto actual =
       std::span(tensor->layout.shape).first(static_cast<size_t>(tensor->layout.rank));
-  if (!std::ranges::equal(without_ones(actual), without_ones(shape))) {
+  if (without_ones(actual) != without_ones(shape)) {
     return invalid_argument(
         "tensor '{}' is {}, but the metadata asks for {}", name,
         actual.empty() ? "a single number" : fmt::format("{}", fmt::join(actual, " x ")),

@@ -38,8 +38,8 @@ struct TensorRows {
   int64_t bytes() const { return rows * row_bytes(format(), width); }
 };
 
-// Finds the weights that a spec asks for, and checks type and shape, without reading them. Of two
-// shapes those are equal that differ in slowest dimensions of 1 alone: GGUF's writers drop these.
+// Finds the weights that a spec asks for, and checks type and shape, without reading them. Two
+// shapes are equal that differ in dimensions of 1 alone: writers of GGUF keep or drop these.
 class WeightsPlan {
  public:
   // Both outlive the plan.

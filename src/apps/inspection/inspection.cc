@@ -52,23 +52,24 @@ int64_t weight_bytes_of(const Checkpoint& checkpoint) {
 }
 
 absl::StatusOr<CacheNeed> cache_need(const ModelSpec& spec, const InspectedLoad& load) {
-  constexpr int32_t kBlockTokens = static_cast<int32_t>(EngineLimits{}.block_size);
+  constexpr EngineLimits kLimits;
   CacheNeed need;
   need.context = load.context > 0 ? load.context : spec.context_max;
-  int64_t block_bytes = 0;
-  for (const KvGroup& group : plan_cache(spec, load.cache, kBlockTokens).groups) {
-    block_bytes += group.unit_bytes;
+  for (KvGroup group :
+       plan_cache(spec, load.cache, static_cast<int32_t>(kLimits.block_size)).groups) {
+    const int64_t of_one = blocks_per_sequence(group, kLimits.max_num_batched_tokens, need.context);
+    const std::optional<int64_t> units = checked_multiply(of_one, load.sequences);
+    const std::optional<int64_t> bytes =
+        units ? checked_multiply(*units, group.unit_bytes) : std::nullopt;
+    const std::optional<int64_t> all = bytes ? checked_add(need.bytes, *bytes) : std::nullopt;
+    if (!all) {
+      return out_of_range("{} sequences of {} tokens are beyond all memory", load.sequences,
+                          need.context);
+    }
+    group.units = *units;
+    need.groups.push_back({.group = group, .sequence_bytes = of_one * group.unit_bytes});
+    need.bytes = *all;
   }
-  need.token_bytes = block_bytes / kBlockTokens;
-  const int64_t blocks = need.context / kBlockTokens + (need.context % kBlockTokens > 0 ? 1 : 0);
-  const std::optional<int64_t> all_blocks = checked_multiply(blocks, load.sequences);
-  const std::optional<int64_t> bytes =
-      all_blocks ? checked_multiply(*all_blocks, block_bytes) : std::nullopt;
-  if (!bytes) {
-    return out_of_range("{} sequences of {} tokens are beyond all memory", load.sequences,
-                        need.context);
-  }
-  need.bytes = *bytes;
   return need;
 }
 
@@ -111,6 +112,14 @@ absl::Status note_text(const Checkpoint& checkpoint, const InspectedLoad& load,
 }
 
 }  // namespace
+
+int64_t CacheNeed::token_bytes() const {
+  int64_t sum = 0;
+  for (const auto& [group, of_sequence] : groups) {
+    if (group.kind == KvKind::kTokens) sum += group.unit_bytes / group.block_tokens;
+  }
+  return sum;
+}
 
 absl::StatusOr<Inspection> inspect(const Checkpoint& checkpoint, const InspectedLoad& load) {
   Inspection inspection;

@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "chat/capabilities.h"
+#include "core/kv_spec.h"
 #include "files/checkpoint.h"
 #include "tensor/dtype.h"
 
@@ -28,10 +29,18 @@ struct TypeTotal {
   int64_t bytes = 0;
 };
 
+// What one group of the cache keeps: its units are those of all sequences at their longest.
+struct GroupNeed {
+  KvGroup group;
+  int64_t sequence_bytes = 0;
+};
+
 struct CacheNeed {
   int64_t context = 0;
-  int64_t token_bytes = 0;
-  int64_t bytes = 0;  // whole blocks for every sequence
+  std::vector<GroupNeed> groups;
+  int64_t bytes = 0;  // of all groups
+
+  int64_t token_bytes() const;  // in all groups together, while a sequence is short
 };
 
 // What can be said about a model file without loading it.

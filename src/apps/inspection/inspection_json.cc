@@ -74,14 +74,32 @@ Json tensors_json(const Checkpoint& checkpoint) {
   return list;
 }
 
+Json group_json(const GroupNeed& need) {
+  const KvGroup& group = need.group;
+  Json json = {{"sequence_bytes", need.sequence_bytes}, {"units", group.units}};
+  if (group.kind == KvKind::kState) {
+    json["keeps"] = "state";
+    json["state_bytes"] = group.unit_bytes;
+    return json;
+  }
+  json["keeps"] = "tokens";
+  json["window"] = group.window > 0 ? Json(group.window) : Json();
+  json["token_bytes"] = group.unit_bytes / group.block_tokens;
+  json["block_tokens"] = group.block_tokens;
+  json["block_bytes"] = group.unit_bytes;
+  return json;
+}
+
 Json memory_json(const InspectedLoad& load, const Inspection& inspection) {
   Json memory = {{"weight_bytes", inspection.weight_bytes}};
   if (const std::optional<CacheNeed>& cache = inspection.cache) {
     memory["max_model_len"] = cache->context;
     memory["max_num_seqs"] = load.sequences;
     memory["kv_cache_dtype"] = info_of(load.cache).name;
-    memory["kv_token_bytes"] = cache->token_bytes;
+    memory["kv_token_bytes"] = cache->token_bytes();
     memory["kv_cache_bytes"] = cache->bytes;
+    Json& groups = memory["kv_cache_groups"] = Json::array();
+    for (const GroupNeed& need : cache->groups) groups.push_back(group_json(need));
   }
   return memory;
 }

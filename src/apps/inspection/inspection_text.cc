@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "apps/serving/cache_size.h"
 #include "apps/terminal/amounts.h"
 #include "apps/terminal/one_line.h"
 #include "files/gguf_types.h"
@@ -120,15 +121,28 @@ void print_tensors(const Checkpoint& checkpoint, const Inspection& inspection, s
   totals.print(out);
 }
 
+// What a group of the cache keeps, and what its parts cost.
+std::vector<std::string> group_cells(const GroupNeed& need) {
+  const KvGroup& group = need.group;
+  const std::string all = bytes_text(group.units * group.unit_bytes);
+  if (group.kind == KvKind::kState) {
+    return {"  states", all, grouped(need.sequence_bytes) + " bytes a sequence"};
+  }
+  return {"  " + group_name(group), all,
+          fmt::format("{} bytes a token, {} a block, {} a sequence",
+                      grouped(group.unit_bytes / group.block_tokens), grouped(group.unit_bytes),
+                      grouped(need.sequence_bytes))};
+}
+
 void print_memory(const InspectedLoad& load, const Inspection& inspection, std::string& out) {
   out += "\nMemory\n";
   Table table;
   table.row({"weights", bytes_text(inspection.weight_bytes), "packed for the kernels"});
   if (const std::optional<CacheNeed>& cache = inspection.cache) {
     table.row({"KV cache", bytes_text(cache->bytes),
-               fmt::format("{} x {} tokens in {}, {} bytes a token", grouped(load.sequences),
-                           grouped(cache->context), info_of(load.cache).name,
-                           grouped(cache->token_bytes))});
+               fmt::format("{} x {} tokens in {}", grouped(load.sequences), grouped(cache->context),
+                           info_of(load.cache).name)});
+    for (const GroupNeed& need : cache->groups) table.row(group_cells(need));
     table.row({"together", bytes_text(inspection.weight_bytes + cache->bytes)});
   }
   table.print(out);

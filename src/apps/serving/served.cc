@@ -12,6 +12,7 @@
 #include "apps/input/chat_source.h"
 #include "apps/input/generation_config.h"
 #include "apps/input/model_text.h"
+#include "apps/serving/cache_size.h"
 #include "apps/terminal/amounts.h"
 #include "base/log.h"
 #include "base/system/memory_limit.h"
@@ -50,34 +51,25 @@ absl::StatusOr<int64_t> context_of(const EngineLimits& limits, const ModelSpec& 
   return limits.max_model_len;
 }
 
-struct CacheSize {
-  int64_t blocks = 0;
+struct CacheMemory {
+  int64_t bytes = 0;
   std::string why;
 };
 
-// What was asked for, or all sequences at full length within a quarter of this process's memory
-// and half of what its own limits leave: the rest of those is for the step and the threads.
-absl::StatusOr<CacheSize> cache_size(const EngineLimits& limits, int64_t context_max,
-                                     int64_t block_bytes) {
+// What was asked for, or a quarter of this process's memory, and not more than half of what its own
+// limits leave: the rest of those is for the step and the threads.
+absl::StatusOr<CacheMemory> cache_memory(const EngineLimits& limits) {
   const int64_t memory = usable_memory_bytes();
   if (const int64_t asked = limits.kv_cache_memory_bytes; asked > 0) {
-    if (asked <= memory) return CacheSize{asked / block_bytes, "--kv-cache-memory-bytes"};
+    if (asked <= memory) return CacheMemory{asked, "--kv-cache-memory-bytes"};
     return resource_exhausted("--kv-cache-memory-bytes of {}: this process may use {} of memory",
                               bytes_text(asked), bytes_text(memory));
   }
-  const int64_t of_sequence = (context_max + limits.block_size - 1) / limits.block_size;
-  CacheSize size = {limits.max_num_seqs * of_sequence, limits.max_num_seqs > 1
-                                                           ? "every sequence at its longest"
-                                                           : "one sequence at its longest"};
-  if (const int64_t blocks = memory / 4 / block_bytes; blocks < size.blocks) {
-    size = {blocks,
-            fmt::format("a quarter of the {} that this process may use", bytes_text(memory))};
-  }
+  CacheMemory quarter = {
+      memory / 4, fmt::format("a quarter of the {} that this process may use", bytes_text(memory))};
   const int64_t left = reservable_bytes().value_or(std::numeric_limits<int64_t>::max());
-  if (const int64_t blocks = left / 2 / block_bytes; blocks < size.blocks) {
-    size = {blocks, fmt::format("half of the {} that ulimit leaves", bytes_text(left))};
-  }
-  return size;
+  if (left / 2 >= quarter.bytes) return quarter;
+  return CacheMemory{left / 2, fmt::format("half of the {} that ulimit leaves", bytes_text(left))};
 }
 
 absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const ModelSpec& spec,
@@ -90,20 +82,23 @@ absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const M
   local.rows_max = static_cast<int32_t>(limits.max_num_batched_tokens);
   local.sequences_max = static_cast<int32_t>(limits.max_num_seqs);
   const CachePlan plan = plan_cache(spec, local.kv_dtype, local.block_tokens);
-  int64_t block_bytes = 0;
-  for (const KvGroup& group : plan.groups) block_bytes += group.unit_bytes;
-  ASSIGN_OR_RETURN(CacheSize cache, cache_size(limits, context_max, block_bytes));
-  local.units.assign(plan.groups.size(), cache.blocks);
-  served.kv_tokens = cache.blocks * local.block_tokens;
-  served.kv_bytes = cache.blocks * block_bytes;
-  served.kv_why = std::move(cache.why);
-  if (cache.blocks > std::numeric_limits<int32_t>::max()) {
-    return invalid_argument("a cache of {} blocks: at most {} have a number", cache.blocks,
-                            std::numeric_limits<int32_t>::max());
-  }
-  if (cache.blocks < 1) {
-    return resource_exhausted("no memory for a cache: {} hold no block of {}", served.kv_why,
-                              bytes_text(block_bytes));
+  ASSIGN_OR_RETURN(CacheMemory memory, cache_memory(limits));
+  const bool asked = limits.kv_cache_memory_bytes > 0;
+  ASSIGN_OR_RETURN(CacheSize cache, divide_cache(plan.groups,
+                                                 {.sequences = limits.max_num_seqs,
+                                                  .context = context_max,
+                                                  .rows = limits.max_num_batched_tokens,
+                                                  .prefix_caching = limits.prefix_caching,
+                                                  .bytes = memory.bytes,
+                                                  .all_of_it = asked},
+                                                 memory.why));
+  local.units = std::move(cache.units);
+  served.kv_bytes = cache.bytes;
+  if (asked || cache.limited) {
+    served.kv_why = std::move(memory.why);
+  } else {
+    served.kv_why =
+        limits.max_num_seqs > 1 ? "every sequence at its longest" : "one sequence at its longest";
   }
   return local;
 }

@@ -45,7 +45,6 @@ struct Served {
   Loaded loaded;
   std::unique_ptr<LocalExecutor> executor;
   std::unique_ptr<Engine> engine;
-  int64_t kv_tokens = 0;  // that the cache holds
   int64_t kv_bytes = 0;
   std::string kv_why;       // what decided it
   std::string context_why;  // what decided the card's context

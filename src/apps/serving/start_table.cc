@@ -47,6 +47,23 @@ std::string weights_line(const Model& model) {
                                    : "as the file stores them, arranged for the kernels");
 }
 
+// What a group of the cache holds, and what its parts cost.
+std::string group_line(const KvGroup& group, int64_t rows, int64_t context) {
+  const std::string of_sequence =
+      bytes_text(blocks_per_sequence(group, rows, context) * group.unit_bytes);
+  if (group.kind == KvKind::kState) {
+    return line("states", grouped(group.units), of_sequence + " a sequence, of whatever length");
+  }
+  const std::string reach =
+      group.window > 0 ? fmt::format(", of a window of {}", grouped(group.window)) : "";
+  return line(group.window > 0 ? "window" : "all tokens",
+              fmt::format("{} tokens in {} blocks", grouped(group.units * group.block_tokens),
+                          grouped(group.units)),
+              fmt::format("{} a token, {} a block, {} a sequence of {}{}",
+                          bytes_text(group.unit_bytes / group.block_tokens),
+                          bytes_text(group.unit_bytes), of_sequence, grouped(context), reach));
+}
+
 }  // namespace
 
 std::string start_table(const ServedOptions& options, const Served& served) {
@@ -62,10 +79,12 @@ std::string start_table(const ServedOptions& options, const Served& served) {
   const Model& model = *served.loaded.model;
   table += weights_line(model);
   table += huge_pages_line(model);
-  table += line("cache",
-                fmt::format("{}, {} tokens in {}", bytes_text(served.kv_bytes),
-                            grouped(served.kv_tokens), compute.kv_cache_dtype),
-                served.kv_why);
+  table +=
+      line("cache", fmt::format("{} in {}", bytes_text(served.kv_bytes), compute.kv_cache_dtype),
+           served.kv_why);
+  for (const KvGroup& group : served.executor->capacity().groups) {
+    table += group_line(group, limits.max_num_batched_tokens, card.context_max);
+  }
   table += line("context", grouped(card.context_max) + " tokens", served.context_why);
   table += line("sequences",
                 fmt::format("{} at once, {} may wait", grouped(limits.max_num_seqs),

@@ -88,6 +88,35 @@ bool is_harmless(std::string_view key) {
 
 std::string_view first_of(std::string_view keys) { return keys.substr(0, keys.find('|')); }
 
+constexpr double kInfinity = 1e308;
+
+// JSON has no infinities, but Python's writer does: `Infinity`, which becomes a finite number as
+// long as the word.
+std::string with_finite_numbers(std::string_view text) {
+  constexpr std::string_view kWord = "Infinity";
+  constexpr std::string_view kNumber = "1.0e+308";
+  static_assert(kWord.size() == kNumber.size());
+  std::string finite(text);
+  bool is_quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '"') is_quoted = !is_quoted;
+    if (text[i] == '\\') ++i;
+    if (is_quoted || !text.substr(i).starts_with(kWord)) continue;
+    finite.replace(i, kWord.size(), kNumber);
+  }
+  return finite;
+}
+
+// A number, or an infinity as newer writers have it: {"__float__": "Infinity"}.
+absl::StatusOr<double> number_of(const JsonNode& node) {
+  if (!node.is_object()) return node.number();
+  ASSIGN_OR_RETURN(const JsonNode named, node.at("__float__"));
+  ASSIGN_OR_RETURN(const std::string_view text, named.string());
+  if (text == "Infinity") return kInfinity;
+  if (text == "-Infinity") return -kInfinity;
+  return node.error("is not a number");
+}
+
 absl::Status about(const absl::Status& status) {
   return make_error(status.code(), "config.json: {}", message_of(status));
 }
@@ -95,7 +124,7 @@ absl::Status about(const absl::Status& status) {
 }  // namespace
 
 absl::StatusOr<HubConfig> HubConfig::parse(std::string_view text) {
-  ASSIGN_OR_RETURN(JsonNode node, JsonNode::parse(text, "config.json"));
+  ASSIGN_OR_RETURN(JsonNode node, JsonNode::parse(with_finite_numbers(text), "config.json"));
   return HubConfig(std::move(node));
 }
 
@@ -109,6 +138,11 @@ JsonNode HubConfig::find(std::string_view keys) {
     if (found.is_null() && !node.is_null()) found = std::move(node);
   }
   return found;
+}
+
+bool HubConfig::is_text(std::string_view keys, std::string_view text) {
+  const JsonNode node = find(keys);
+  return node.is_string() && node.string().value() == text;
 }
 
 absl::StatusOr<int64_t> HubConfig::integer(std::string_view keys, int64_t min, int64_t max) {
@@ -168,7 +202,7 @@ absl::StatusOr<std::vector<double>> HubConfig::numbers(std::string_view keys) {
           values.push_back(value ? 1 : 0);
           return absl::OkStatus();
         }
-        ASSIGN_OR_RETURN(values.emplace_back(), node.number());
+        ASSIGN_OR_RETURN(values.emplace_back(), number_of(node));
         return absl::OkStatus();
       });
   if (!status.ok()) return about(status);

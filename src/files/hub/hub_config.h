@@ -22,6 +22,7 @@ class HubConfig {
   static absl::StatusOr<HubConfig> parse(std::string_view text);
 
   bool has(std::string_view keys) { return !find(keys).is_null(); }
+  bool is_text(std::string_view keys, std::string_view text);
   absl::StatusOr<int64_t> integer(std::string_view keys, int64_t min, int64_t max);
   absl::StatusOr<int64_t> integer_or(std::string_view keys, int64_t min, int64_t max,
                                      int64_t fallback);
@@ -29,7 +30,8 @@ class HubConfig {
   absl::StatusOr<double> number_or(std::string_view keys, double fallback);
   absl::StatusOr<bool> boolean_or(std::string_view keys, bool fallback);
   absl::StatusOr<std::string> string_or(std::string_view keys, std::string_view fallback);
-  // Arrays; empty where the key is not there.
+  // Arrays; empty where the key is not there. Infinities, as Python's writers have them, are the
+  // largest finite numbers.
   absl::StatusOr<std::vector<std::string>> strings(std::string_view keys);
   absl::StatusOr<std::vector<double>> numbers(std::string_view keys);
   // An object within this one; an empty one where the key is not there.

@@ -27,9 +27,10 @@ bool is_listed(std::string_view name, std::string_view names) {
   return false;
 }
 
-const HubArch* find_arch(std::string_view hub) {
+const HubArch* find_arch(std::string_view hub, HubConfig& config) {
   for (const HubArch& arch : all_hub_archs()) {
-    if (is_listed(hub, arch.hub)) return &arch;
+    if (!is_listed(hub, arch.hub)) continue;
+    if (arch.applies == nullptr || arch.applies(config)) return &arch;
   }
   return nullptr;
 }
@@ -39,7 +40,7 @@ absl::StatusOr<const HubArch*> read_arch(HubConfig& config) {
   if (names.size() != 1) {
     return config.error("architectures", fmt::format("has {} names; one is needed", names.size()));
   }
-  if (const HubArch* arch = find_arch(names[0])) return arch;
+  if (const HubArch* arch = find_arch(names[0], config)) return arch;
   return unimplemented("config.json: architecture '{}' is not supported",
                        escape_for_log(names[0].substr(0, 80)));
 }
@@ -76,7 +77,7 @@ absl::Status add_tensors(std::span<const StoredTensor> stored, HubModel& model,
                          CheckpointContents& contents) {
   const std::span<const TensorRule> lists[] = {
       model.tied ? std::span<const TensorRule>(kTied) : std::span<const TensorRule>(),
-      model.arch.rules, shared_rules()};
+      model.own_rules, model.arch.rules, shared_rules()};
   ASSIGN_OR_RETURN(std::vector<NamedTensor> tensors, apply_rules(stored, lists, model.shape));
   contents.tensors = std::move(model.computed);
   std::ranges::move(tensors, std::back_inserter(contents.tensors));
@@ -117,6 +118,7 @@ absl::StatusOr<Checkpoint> open_hub_folder(const std::string& folder) {
                     .config = std::move(config),
                     .keys = HubKeys(contents.metadata, arch->name),
                     .shape = {},
+                    .own_rules = {},
                     .computed = {},
                     .scalar = scalar};
   RETURN_IF_ERROR(read_hub_model(model));

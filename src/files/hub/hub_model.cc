@@ -62,10 +62,20 @@ absl::Status read_epsilon(HubModel& model) {
   return absl::OkStatus();
 }
 
+// A list with an element for each layer says it too.
+absl::StatusOr<int64_t> count_layers(HubModel& model) {
+  const std::string_view names = model.arch.names.layers;
+  if (model.config.has(names)) return model.config.integer(names, 1, kLayersMax);
+  ASSIGN_OR_RETURN(const std::vector<std::string> types,
+                   model.config.strings("layers_block_type|layer_types"));
+  if (!types.empty() && std::ssize(types) <= kLayersMax) return std::ssize(types);
+  return model.config.integer(names, 1, kLayersMax);
+}
+
 absl::Status read_sizes(HubModel& model) {
   const HubNames& names = model.arch.names;
   HubConfig& config = model.config;
-  ASSIGN_OR_RETURN(model.shape.layers, config.integer(names.layers, 1, kLayersMax));
+  ASSIGN_OR_RETURN(model.shape.layers, count_layers(model));
   ASSIGN_OR_RETURN(model.shape.width, config.integer(names.width, 1, kHubSizeMax));
   model.context = model.arch.context;
   if (model.context == 0 || config.has(names.context)) {
@@ -73,10 +83,10 @@ absl::Status read_sizes(HubModel& model) {
   }
   ASSIGN_OR_RETURN(const int64_t vocab, config.integer("vocab_size", 1, kHubSizeMax));
   int64_t hidden = model.arch.hidden_multiple * model.shape.width;
-  if (hidden == 0 || (!names.hidden.empty() && config.has(names.hidden))) {
+  if (!names.hidden.empty() && (hidden == 0 || config.has(names.hidden))) {
     ASSIGN_OR_RETURN(hidden, config.integer(names.hidden, 1, kHubSizeMax));
   }
-  RETURN_IF_ERROR(read_heads(model));
+  if (!names.heads.empty()) RETURN_IF_ERROR(read_heads(model));
   const HubShape& shape = model.shape;
   model.keys.integer("vocab_size", vocab);
   model.keys.integer("block_count", shape.layers);
@@ -84,6 +94,7 @@ absl::Status read_sizes(HubModel& model) {
   model.keys.integer("embedding_length", shape.width);
   model.keys.integer("feed_forward_length", hidden);
   model.keys.integer("attention.head_count", shape.heads);
+  if (names.heads.empty()) return absl::OkStatus();
   model.keys.integer("attention.head_count_kv", shape.kv_heads);
   model.keys.integer("attention.key_length", shape.head_dim);
   model.keys.integer("attention.value_length", shape.head_dim);
@@ -121,10 +132,19 @@ void HubKeys::booleans(std::string_view key, const std::vector<bool>& values) {
   metadata_.set_integers(prefix_ + std::string(key), MetaType::kBool, integers);
 }
 void HubKeys::integers(std::string_view key, std::span<const int64_t> values) {
-  metadata_.set_integers(prefix_ + std::string(key), MetaType::kU32, values);
+  metadata_.set_integers(prefix_ + std::string(key), MetaType::kI32, values);
+}
+void HubKeys::numbers(std::string_view key, std::span<const double> values) {
+  metadata_.set_numbers(prefix_ + std::string(key), values);
 }
 void HubKeys::plain_numbers(std::string_view key, std::span<const double> values) {
   metadata_.set_numbers(std::string(key), values);
+}
+
+void set_attention_layers(HubModel& model, const std::vector<bool>& has_attention) {
+  std::vector<int64_t> heads;
+  for (const bool has : has_attention) heads.push_back(has ? model.shape.kv_heads : 0);
+  model.keys.integers("attention.head_count_kv", heads);
 }
 
 absl::Status read_experts(HubModel& model) {
@@ -155,7 +175,8 @@ absl::Status read_hub_model(HubModel& model) {
   RETURN_IF_ERROR(check_activation(model));
   if (model.arch.rope.base > 0) RETURN_IF_ERROR(read_hub_rope(model));
   RETURN_IF_ERROR(read_hub_windows(model));
-  ASSIGN_OR_RETURN(model.tied, config.boolean_or("tie_word_embeddings", model.arch.tied));
+  ASSIGN_OR_RETURN(model.tied,
+                   config.boolean_or("tie_embedding|tie_word_embeddings", model.arch.tied));
   if (model.arch.read != nullptr) RETURN_IF_ERROR(model.arch.read(model));
   return config.check_all_read();
 }
@@ -163,8 +184,9 @@ absl::Status read_hub_model(HubModel& model) {
 std::span<const HubArch> all_hub_archs() {
   static const std::vector<HubArch> archs = [] {
     std::vector<HubArch> all;
-    for (const auto& list :
-         {llama_like_archs(), expert_archs(), other_archs(), recurrent_archs(), latent_archs(), gemma_4_archs()}) {
+    for (const auto& list : {llama_like_archs(), expert_archs(), other_archs(), state_space_archs(),
+                             hybrid_archs(), linear_attention_archs(), short_conv_archs(),
+                             rwkv_archs(), latent_archs(), gemma_4_archs()}) {
       all.insert(all.end(), list.begin(), list.end());
     }
     return all;

@@ -32,6 +32,7 @@ class HubKeys {
   void text(std::string_view key, std::string_view value);
   void booleans(std::string_view key, const std::vector<bool>& values);
   void integers(std::string_view key, std::span<const int64_t> values);
+  void numbers(std::string_view key, std::span<const double> values);
   // Without the architecture's name before it.
   void plain_numbers(std::string_view key, std::span<const double> values);
 
@@ -50,7 +51,8 @@ enum class HubWindow : uint8_t {
   kOwn               // its `read` sees to it
 };
 
-// Where config.json says the usual things; as HubConfig's keys, empty: nowhere.
+// Where config.json says the usual things; as HubConfig's keys, empty: nowhere (no heads: none of
+// the layers has attention; no hidden: none has a network).
 struct HubNames {
   std::string_view layers = "num_hidden_layers";
   std::string_view context = "max_position_embeddings";
@@ -69,6 +71,7 @@ struct HubRope {
   double windowed_base = 0;     // layers with a window have a rope of their own
   double partial = 1;           // of a head; below 1, config.json may say another
   bool may_be_partial = false;  // with 1 too
+  bool in_sections = false;     // of which text turns all alike
   bool truncates = true;        // YaRN's ramp begins and ends at whole pairs
 };
 
@@ -77,6 +80,8 @@ struct HubModel;
 struct HubArch {
   std::string_view hub;   // of config.json's `architectures`
   std::string_view name;  // general.architecture
+  // Of several with one class, the first that this says yes to; null: it does.
+  bool (*applies)(HubConfig& config) = nullptr;
   std::string_view activation = "silu";
   HubNames names = {};
   HubNorm norm = HubNorm::kRms;
@@ -105,7 +110,8 @@ struct HubModel {
   HubShape shape;
   int64_t context = 0;
   bool tied = false;
-  std::vector<NamedTensor> computed;  // tensors that no file has
+  std::span<const TensorRule> own_rules;  // of this model's options, before the architecture's
+  std::vector<NamedTensor> computed;      // tensors that no file has
   // The value of a stored tensor of one element.
   absl::FunctionRef<absl::StatusOr<double>(std::string_view name)> scalar;
 };
@@ -114,7 +120,11 @@ struct HubModel {
 std::span<const HubArch> llama_like_archs();
 std::span<const HubArch> expert_archs();
 std::span<const HubArch> other_archs();
-std::span<const HubArch> recurrent_archs();
+std::span<const HubArch> state_space_archs();
+std::span<const HubArch> hybrid_archs();
+std::span<const HubArch> linear_attention_archs();
+std::span<const HubArch> short_conv_archs();
+std::span<const HubArch> rwkv_archs();
 std::span<const HubArch> latent_archs();
 std::span<const HubArch> gemma_4_archs();
 // All of them.
@@ -124,6 +134,9 @@ std::span<const TensorRule> shared_rules();
 
 // Reads what all architectures have, and then what is particular to the model's.
 absl::Status read_hub_model(HubModel& model);
+
+// Sets `attention.head_count_kv` for each layer: 0 for those without attention.
+void set_attention_layers(HubModel& model, const std::vector<bool>& has_attention);
 
 // Reads `rope_parameters` or the older `rope_theta` and `rope_scaling`.
 absl::Status read_hub_rope(HubModel& model);

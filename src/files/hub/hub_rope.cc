@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <string>
@@ -46,6 +47,16 @@ absl::Status read_llama3(HubConfig& rope, double base, int64_t rotated, HubModel
   }
   add_factors("rope_freqs.weight", std::move(factors), model);
   return absl::OkStatus();
+}
+
+// All of a head has frequencies, but those of the pairs that do not turn are divided away.
+void add_proportional(int64_t rotated, HubModel& model) {
+  constexpr float kNever = 1e30F;
+  const int64_t pairs = model.shape.head_dim / 2;
+  std::vector<float> factors(static_cast<size_t>(pairs), kNever);
+  std::fill_n(factors.begin(), std::min(rotated / 2, pairs), 1.F);
+  model.keys.integer("rope.dimension_count", model.shape.head_dim);
+  add_factors("rope_freqs.weight", std::move(factors), model);
 }
 
 // By which YaRN multiplies cosine and sine (Peng et al. 2023, section 3.4).
@@ -150,6 +161,10 @@ absl::Status read_scaling(HubConfig& rope, double base, int64_t rotated, HubMode
         "factor|original_max_position_embeddings|beta_fast|beta_slow|mscale|mscale_all_dim");
     return absl::OkStatus();
   }
+  if (type == "proportional") {
+    add_proportional(rotated, model);
+    return absl::OkStatus();
+  }
   if (type == "llama3") return read_llama3(rope, base, rotated, model);
   if (type == "yarn") return read_yarn(rope, model);
   if (type == "longrope" || type == "su") return read_longrope(rope, rotated, model);
@@ -226,6 +241,7 @@ absl::Status read_hub_rope(HubModel& model) {
     const double windowed = usual.windowed_base == usual.base ? base : usual.windowed_base;
     RETURN_IF_ERROR(read_windowed(ropes.windowed, windowed, model));
   }
+  if (usual.in_sections) rope.pass_over("mrope_section|mrope_interleaved");
   // Says nothing where the scaling has not asked for it.
   if (model.arch.name == "mistral3") rope.pass_over("llama_4_scaling_beta");
   return rope.check_all_read();

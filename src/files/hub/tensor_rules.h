@@ -30,20 +30,34 @@ enum class Transform : uint8_t {
   kEven,  // every other of the last dimension
   kOdd,
   kWithoutTwoRows,  // the first two rows are never used
-  kLatentKeys,      // of rows of a key and a value for each head: [heads, width, plain_dim]
-  kLatentValues,    // likewise: [heads, rows of a value, width]
-  kMxfp4,           // NAME_blocks and NAME_scales, in one file: blocks of MXFP4
-  kMxfp4EvenRows,   // likewise, every other row
+  kSqueezed,        // without a middle dimension of 1: kernels of a convolution
+  kColumn,          // with a dimension of 1 behind the last one
+  kNegatedExp,      // of each value x -e^x
+  kNegatedExpColumn,
+  kGroups,       // a row for each group of a state-space unit
+  kMambaIn,      // rows of gates, inputs, B, C and steps, each scaled by a factor of its own
+  kJoinedQkv,    // of rows of q, k, v and z for each key head: all q, all k, all v
+  kJoinedGates,  // likewise all z
+  kInTurn,       // rows of value heads by key head: the first value head of each, the second...
+  kInTurnNegatedExp,  // likewise
+  kInTurnColumns,     // likewise columns
+  kQkvInTurn,         // rows of all q, all k, and of v likewise; also kernels of a convolution
+  kLatentKeys,        // of rows of a key and a value for each head: [heads, width, plain_dim]
+  kLatentValues,      // likewise: [heads, rows of a value, width]
+  kMxfp4,             // NAME_blocks and NAME_scales, in one file: blocks of MXFP4
+  kMxfp4EvenRows,     // likewise, every other row
   kMxfp4OddRows,
   kNone,  // the model does not read it
 };
 
 // Names without `.weight` or `.bias`, which stay; or whole names. # is the layer's number, @ that
-// of an expert (or head): those are stacked, by number, in a new slowest dimension.
+// of an expert (or head): those are stacked, by number, in a new slowest dimension. * at the end of
+// `from` is anything.
 struct TensorRule {
   std::string_view from;
   std::string_view to;
   Transform transform = Transform::kCopy;
+  int32_t factor = -1;  // the number of one of HubShape's that multiplies it; -1: none
 };
 
 // What transforms and checks need to know of a model.
@@ -53,6 +67,12 @@ struct HubShape {
   int64_t heads = 0;
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
+  // Of gated delta nets and state-space units.
+  int64_t recurrent_heads = 0;  // of values
+  int64_t groups = 0;           // of those, which share keys, or B and C
+  int64_t state_dim = 0;        // of a key
+  int64_t inner = 0;            // channels of values
+  std::vector<float> factors = {};
   int64_t plain_dim = 0;   // of keys that are made of latents, without what rotates
   int64_t predictors = 0;  // layers behind the last one that are not read
 };

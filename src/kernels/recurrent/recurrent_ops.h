@@ -4,8 +4,8 @@
 #include <span>
 
 #include "kernels/recurrent/recurrent_kernels.h"
+#include "kernels/recurrent/state_rows.h"
 #include "kernels/row_ops.h"
-#include "kernels/state_rows.h"
 #include "tensor/view.h"
 
 // What the operations of recurrent units (kernels/ops.h) take. A scan goes through the rows of a
@@ -13,6 +13,8 @@
 // a state behind what is said to lie there is the caller's.
 
 namespace millrace::ops {
+
+inline constexpr ElementFunction kSiluOfElements = {.kind = ElementFunction::Kind::kActivation};
 
 // A convolution of each channel with itself: out[t] = function(bias + sum over j of weight[j] *
 // in[t - kernel + 1 + j]), the sum from the bias on in ascending order. The state is the last
@@ -56,8 +58,8 @@ struct MatrixScan {
   int64_t key_heads = 0;  // of queries and keys, divides heads
   int64_t key_dim = 0;    // at most kStateRowsMax
   int64_t value_dim = 0;
-  int64_t head_step = 0;  // columns from a head's query, key or value to the next one's; 0: they
-                          // lie side by side
+  int64_t key_step = 0;    // columns from a head's query or key to the next one's; 0: key_dim
+  int64_t value_step = 0;  // the same of values
   float scale = 1;
   std::span<const float> bonus = {};  // [heads, key_dim], of kReadFirst
   std::span<const float> skip = {};   // [heads]; empty: none

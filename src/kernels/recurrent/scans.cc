@@ -24,7 +24,7 @@ class StateTile {
   // the slice says. states: of this part, before the state's first row.
   template <typename Run>
   void go_through(const StateSlice& slice, const StateLayer& states, int64_t part, Run run) {
-    std::fill_n(data_, rows_ * kStateColumns, 0.0F);
+    if (slice.begins || columns_ < kStateColumns) std::fill_n(data_, rows_ * kStateColumns, 0.0F);
     if (!slice.begins) load(states.of(slice.unit) + part);
     int32_t done = 0;
     for (const SliceSave& save : slice.saves) {
@@ -89,7 +89,8 @@ class HeadRows {
     const int64_t key_head = scan_.sharing == MatrixScan::Sharing::kInTurn
                                  ? head % scan_.key_heads
                                  : head / (scan_.heads / scan_.key_heads);
-    const int64_t key = key_head * step(scan_.key_dim);
+    const int64_t key = key_head * (scan_.key_step > 0 ? scan_.key_step : scan_.key_dim);
+    const int64_t value = head * (scan_.value_step > 0 ? scan_.value_step : scan_.value_dim);
     const int64_t of_keys = head * scan_.key_dim;
     const bool each_key = in_.decays.width != scan_.heads;
     return {.rows = rows,
@@ -97,7 +98,7 @@ class HeadRows {
             .columns = 0,
             .queries = rows_from(in_.queries, row, key),
             .keys = rows_from(in_.keys, row, key),
-            .values = rows_from(in_.values, row, head * step(scan_.value_dim) + first_column),
+            .values = rows_from(in_.values, row, value + first_column),
             .decays = rows_from(in_.decays, row, each_key ? of_keys : head),
             .decays_each_key = each_key,
             .strengths = rows_from(in_.strengths, row, head),
@@ -112,10 +113,6 @@ class HeadRows {
   }
 
  private:
-  int64_t step(int64_t side_by_side) const {
-    return scan_.head_step > 0 ? scan_.head_step : side_by_side;
-  }
-
   const MatrixScan& scan_;
   const MatrixScanRows& in_;
   Rows<float> out_;

@@ -33,6 +33,13 @@ const NamedTensor* ArchReader::find_tensor(std::string_view tensor, int64_t laye
   return found == nullptr ? checkpoint_->find(tensor) : found;
 }
 
+int64_t ArchReader::first_layer_with(std::string_view tensor) const {
+  for (int64_t layer = 0; layer < kLayersMax; ++layer) {
+    if (checkpoint_->find(fmt::format("blk.{}.{}", layer, tensor)) != nullptr) return layer;
+  }
+  return 0;
+}
+
 absl::Status ArchReader::check_is_one_value(std::string_view key) const {
   if (!is_array(key)) return absl::OkStatus();
   return unimplemented("key '{}' is an array: layers that differ are not supported", name(key));
@@ -117,6 +124,14 @@ absl::StatusOr<std::vector<bool>> ArchReader::booleans(std::string_view key, int
   ASSIGN_OR_RETURN(const std::vector<int64_t> values, checkpoint_->metadata().integers(name(key)));
   if (std::ssize(values) == size) return std::vector<bool>(values.begin(), values.end());
   return invalid_argument("key '{}' has {} values for {} layers", name(key), values.size(), size);
+}
+
+absl::StatusOr<std::vector<double>> ArchReader::numbers(std::string_view key, int64_t size) {
+  pass_over(key);
+  ASSIGN_OR_RETURN(std::vector<double> values, checkpoint_->metadata().numbers(name(key)));
+  if (std::ssize(values) == size) return values;
+  return invalid_argument("key '{}' has {} values, but must have {}", name(key), values.size(),
+                          size);
 }
 
 absl::StatusOr<std::vector<double>> ArchReader::bare_numbers(std::string_view key,

@@ -42,6 +42,8 @@ class ArchReader {
   absl::StatusOr<std::string_view> string_or(std::string_view key, std::string_view fallback);
   // Each 0 or 1, one a layer. INVALID_ARGUMENT: it has another size.
   absl::StatusOr<std::vector<bool>> booleans(std::string_view key, int64_t size);
+  // INVALID_ARGUMENT: it has another size.
+  absl::StatusOr<std::vector<double>> numbers(std::string_view key, int64_t size);
   bool is_array(std::string_view key) const;
   // Of a key that does not begin with the architecture's name: one a layer, or one for all.
   absl::StatusOr<std::vector<double>> bare_numbers(std::string_view key, int64_t size) const;
@@ -51,6 +53,8 @@ class ArchReader {
   // Tensors by their names without a layer: of one layer, or outside of all.
   bool has_tensor(std::string_view tensor) const { return find_tensor(tensor) != nullptr; }
   const NamedTensor* find_tensor(std::string_view tensor, int64_t layer = 0) const;
+  // The first layer that has it, or 0.
+  int64_t first_layer_with(std::string_view tensor) const;
 
   // UNIMPLEMENTED, naming it: a key that was not read and may ask for something.
   absl::Status check_all_read() const;

@@ -142,6 +142,11 @@ absl::StatusOr<AttentionSpec> read_attention(ArchReader& keys, const DecoderTrai
   spec.biases = has("attn_q.bias") || has("attn_qkv.bias");
   spec.output_bias = has("attn_output.bias");
   spec.sinks = has("attn_sinks.weight");
+  if (traits.gated_queries) {
+    spec.gate = AttentionSpec::Gate::kElements;
+  } else if (has("attn_gate.weight")) {
+    spec.gate = AttentionSpec::Gate::kHeads;
+  }
   const float epsilon = model.output_norm.epsilon;
   read_norms(keys, traits, epsilon, layer, spec);
   spec.output_norm = norm_at(keys, traits.norm, "attn_sub_norm", epsilon, layer);

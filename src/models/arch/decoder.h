@@ -36,6 +36,7 @@ struct DecoderTraits {
   NormSpec::Kind head_norm = NormSpec::Kind::kRms;
   bool head_norm_after_rotation = false;
   bool head_norm_of_each = false;  // of many weights: each head has its own, not all heads one norm
+  bool gated_queries = false;      // AttentionSpec::Gate::kElements
 
   bool rope = true;
   ops::Rope::Pairs pairs = ops::Rope::Pairs::kHalves;

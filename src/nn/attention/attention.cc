@@ -64,11 +64,37 @@ absl::Status Attention::load_norms(Weights& weights) {
   return absl::OkStatus();
 }
 
+int64_t Attention::product_width() const {
+  return spec_.gate == AttentionSpec::Gate::kElements ? 2 * spec_.query_width()
+                                                      : spec_.query_width();
+}
+
+ActivationForms Attention::input_forms() const {
+  ActivationForms forms = qkv_.input_forms();
+  forms |= gate_.input_forms();
+  return forms;
+}
+
+absl::Status Attention::load_gate(Weights& weights) {
+  for (int32_t head = 0; head < spec_.heads; ++head) {
+    for (int32_t i = 0; i < spec_.head_dim; ++i) {
+      if (spec_.gate == AttentionSpec::Gate::kHeads) {
+        gate_columns_.push_back(head);
+      } else {
+        query_columns_.push_back(2 * head * spec_.head_dim + i);
+        gate_columns_.push_back((2 * head + 1) * spec_.head_dim + i);
+      }
+    }
+  }
+  if (spec_.gate != AttentionSpec::Gate::kHeads) return absl::OkStatus();
+  return gate_.load(weights, {"attn_gate", spec_.heads, spec_.width}, InputForm::kExact);
+}
+
 absl::Status Attention::load(Weights& weights) {
-  const std::array<MatrixOrder, 3> qkv = {{{"attn_q", spec_.query_width(), spec_.width},
+  const std::array<MatrixOrder, 3> qkv = {{{"attn_q", product_width(), spec_.width},
                                            {"attn_k", spec_.kv_width(), spec_.width},
                                            {"attn_v", spec_.kv_width(), spec_.width}}};
-  const std::array<VectorOrder, 3> qkv_bias = {{{"attn_q.bias", spec_.query_width()},
+  const std::array<VectorOrder, 3> qkv_bias = {{{"attn_q.bias", product_width()},
                                                 {"attn_k.bias", spec_.kv_width()},
                                                 {"attn_v.bias", spec_.kv_width()}}};
   const VectorOrder output_bias = {"attn_output.bias", spec_.width};
@@ -77,6 +103,7 @@ absl::Status Attention::load(Weights& weights) {
   RETURN_IF_ERROR(qkv_.load(weights, std::span(qkv).first(parts), InputForm::kExact,
                             std::span(qkv_bias).first(spec_.biases ? parts : 0)));
   RETURN_IF_ERROR(load_norms(weights));
+  if (spec_.gate != AttentionSpec::Gate::kNone) RETURN_IF_ERROR(load_gate(weights));
   if (spec_.output_norm) {
     ASSIGN_OR_RETURN(output_norm_, load_norm(spec_.output_norm, spec_.query_width(), weights));
   }
@@ -89,8 +116,13 @@ absl::Status Attention::load(Weights& weights) {
 }
 
 Attention::Workspace Attention::lay_out(WorkspaceLayout& layout, int64_t rows) const {
-  return {.qkv = layout.rows(rows, spec_.query_width() + spec_.key_columns() +
-                                       spec_.value_columns()),
+  const bool has_gates = spec_.gate != AttentionSpec::Gate::kNone;
+  const bool of_heads = spec_.gate == AttentionSpec::Gate::kHeads;
+  const int64_t queries = has_gates && !of_heads ? spec_.query_width() : 0;
+  return {.qkv = layout.rows(rows, product_width() + spec_.key_columns() + spec_.value_columns()),
+          .queries = layout.rows(rows, queries),
+          .head_gates = layout.rows(rows, of_heads ? spec_.heads : 0),
+          .gates = layout.rows(rows, has_gates ? spec_.query_width() : 0),
           .mixed = layout.rows(rows, spec_.query_width()),
           .mixed_in = layout.activations(output_.input_forms(), rows, spec_.query_width())};
 }
@@ -128,6 +160,16 @@ KvLayer Attention::cache_of(const KvPlace& place) const {
                   place.bytes.units);
 }
 
+void Attention::spread(Lane& lane, const Ops& ops, const Workspace& work) const {
+  if (spec_.gate == AttentionSpec::Gate::kHeads) {
+    ops.gather_columns(lane, work.head_gates, gate_columns_, work.gates);
+  } else {
+    ops.gather_columns(lane, work.qkv, query_columns_, work.queries);
+    ops.gather_columns(lane, work.qkv, gate_columns_, work.gates);
+  }
+  ops.barrier(lane);
+}
+
 int64_t Attention::carried_bytes(const KvPlace& place, int lanes) const {
   return ops::attention_memory_bytes(shape(), cache_of(place), lanes);
 }
@@ -139,18 +181,23 @@ void Attention::forward(Lane& lane, const BodyContext& context, const Activation
   const auto columns = [&](int64_t first, int64_t width) {
     return Rows<float>{work.qkv.data + first, work.qkv.rows, width, work.qkv.stride};
   };
-  const Rows<float> queries = columns(0, spec_.query_width());
-  const Rows<float> keys = columns(spec_.query_width(), spec_.key_columns());
+  const bool has_gates = spec_.gate != AttentionSpec::Gate::kNone;
+  const Rows<float> queries =
+      work.queries.width > 0 ? work.queries : columns(0, spec_.query_width());
+  const Rows<float> keys = columns(product_width(), spec_.key_columns());
   const Rows<float> values =
-      spec_.values_are_keys
-          ? keys
-          : columns(spec_.query_width() + spec_.key_columns(), spec_.value_columns());
+      spec_.values_are_keys ? keys
+                            : columns(product_width() + spec_.key_columns(), spec_.value_columns());
   const ops::AttentionRows& placed = *context.place.rows;
   const KvLayer cache = cache_of(context.place);
   const Ops& ops = context.ops;
 
   qkv_.forward(lane, ops, in, ops::Store::kSet, work.qkv);
+  if (work.head_gates.width > 0) {
+    gate_.forward(lane, ops, in, ops::Store::kSet, work.head_gates);
+  }
   ops.barrier(lane);
+  if (has_gates) spread(lane, ops, work);
   if (query_norm_) {
     ops.norm_in_place(lane, queries, *query_norm_);
     if (key_norm_) ops.norm_in_place(lane, keys, *key_norm_);
@@ -160,6 +207,11 @@ void Attention::forward(Lane& lane, const BodyContext& context, const Activation
   ops.barrier(lane);
   ops.attention(lane, placed, shape(), queries, cache, context.carried, work.mixed);
   ops.barrier(lane);
+  if (has_gates) {
+    ops.gate(lane, work.mixed, {.kind = ops::ElementFunction::Kind::kSigmoid}, work.gates,
+             work.mixed);
+    ops.barrier(lane);
+  }
   if (output_norm_) {
     ops.norm(lane, work.mixed, *output_norm_, work.mixed_in);
   } else {

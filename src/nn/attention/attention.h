@@ -28,6 +28,12 @@ struct QueryKeyNormSpec {
 };
 
 struct AttentionSpec {
+  // Sigmoids of the input that weigh what attention makes, before the output matrix.
+  enum class Gate : uint8_t {
+    kNone,
+    kElements,  // attn_q makes of each head its query, then its gates (Qwen3-Next)
+    kHeads      // attn_gate makes one of each head (LFM3)
+  };
   int64_t width = 0;     // of the residual stream
   int32_t heads = 0;     // query heads, a multiple of kv_heads
   int32_t kv_heads = 0;  // multi-, grouped- or multi-query
@@ -40,12 +46,13 @@ struct AttentionSpec {
   bool output_bias = false;
   std::optional<RopeSpec> rope = std::nullopt;
   QueryKeyNormSpec norms = {};
-  NormSpec value_norm = {};     // of each head (Gemma 4)
+  NormSpec value_norm = {};      // of each head (Gemma 4)
   bool values_are_keys = false;  // values are made as keys are, before norm and rotation (Gemma 4)
   int32_t shared = -1;           // as KvSpec's: it has queries alone
-  NormSpec output_norm = {};  // before the output matrix (BitNet)
-  bool sinks = false;         // for each head a score that takes part without a value (gpt-oss)
-  float alibi_bias_max = 0;   // ALiBi (Press et al. 2022); 0: none
+  NormSpec output_norm = {};     // before the output matrix (BitNet)
+  Gate gate = Gate::kNone;
+  bool sinks = false;        // for each head a score that takes part without a value (gpt-oss)
+  float alibi_bias_max = 0;  // ALiBi (Press et al. 2022); 0: none
   // As ops::Rotation has them; 0: queries are not scaled by their position.
   float temperature = 0;
   int32_t temperature_length = 0;
@@ -70,7 +77,7 @@ class Attention final : public Body {
   Attention(const AttentionSpec& spec, RopeTable& ropes);
 
   absl::Status load(Weights& weights) override;
-  ActivationForms input_forms() const override { return qkv_.input_forms(); }
+  ActivationForms input_forms() const override;
   int64_t workspace_bytes(int64_t rows) const override;
   int64_t carried_bytes(const KvPlace& place, int lanes) const override;
   void forward(Lane& lane, const BodyContext& context, const Activations& in, ops::Store store,
@@ -78,11 +85,19 @@ class Attention final : public Body {
 
  private:
   struct Workspace {
-    Rows<float> qkv;       // [rows, query_width + key_columns + value_columns]
-    Rows<float> mixed;     // [rows, query_width]
-    Activations mixed_in;  // the same in the form that the output matrix reads
+    Rows<float> qkv;         // [rows, product_width() + key_columns + value_columns]
+    Rows<float> queries;     // [rows, query_width], where they lie among gates
+    Rows<float> head_gates;  // [rows, heads]
+    Rows<float> gates;       // [rows, query_width]
+    Rows<float> mixed;       // [rows, query_width]
+    Activations mixed_in;    // the same in the form that the output matrix reads
   };
+  // Of what attn_q makes.
+  int64_t product_width() const;
   absl::Status load_norms(Weights& weights);
+  absl::Status load_gate(Weights& weights);
+  // Takes the products apart.
+  void spread(Lane& lane, const Ops& ops, const Workspace& work) const;
   ops::AttentionShape shape() const;
   KvLayer cache_of(const KvPlace& place) const;
   ops::Rotation rotation(const BodyContext& context) const;
@@ -90,7 +105,10 @@ class Attention final : public Body {
 
   AttentionSpec spec_;
   int32_t rope_ = -1;  // in the model's table
-  Linear qkv_;         // [query_width + key_columns + value_columns, width]
+  Linear qkv_;         // [product_width() + key_columns + value_columns, width]
+  Linear gate_;        // [heads, width], of Gate::kHeads
+  // Of a query's and a gate's elements in the product that makes them.
+  std::vector<int32_t> query_columns_, gate_columns_;
   ops::HeadNorms head_norms_;
   std::optional<ops::Norm> query_norm_, key_norm_;  // of all heads together
   std::optional<ops::Norm> output_norm_;

@@ -150,7 +150,7 @@ void Latent::forward(Lane& lane, const BodyContext& context, const Activations& 
   make_queries(lane, context, query_norm_ ? work.query_in : in, work);
   ops.rope_and_store(lane, placed,
                      {.pairs = rope.pairs, .angles = rope.angles, .first = spec_.latent_dim},
-                     work.queries, key, {}, cache);
+                     work.queries, key, {nullptr, in.rows, 0, 0}, cache);
   ops.barrier(lane);
   ops.attention(lane, placed, shape(), work.queries, cache, context.carried, work.mixed);
   ops.barrier(lane);

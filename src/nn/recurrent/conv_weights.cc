@@ -15,7 +15,13 @@ std::vector<float> transposed(std::span<const float> matrix, int64_t rows) {
 absl::Status ConvWeights::load(Weights& weights, std::span<const VectorOrder> tensors,
                                std::span<const VectorOrder> bias) {
   int64_t channels = 0;
-  for (const VectorOrder& tensor : tensors) channels += tensor.parts;
+  for (const VectorOrder& tensor : tensors) {
+    channels += tensor.parts;
+    if (tensor.size > kConvKernelMax) {
+      return unimplemented("'{}' weighs {} inputs, but at most {} are supported", tensor.name,
+                           tensor.size, kConvKernelMax);
+    }
+  }
   ASSIGN_OR_RETURN(const std::span<const float> of_channels, weights.vectors(tensors));
   weight_ = transposed(of_channels, channels);
   if (!bias.empty()) {

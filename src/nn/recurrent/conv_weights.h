@@ -13,6 +13,7 @@ namespace millrace {
 class ConvWeights {
  public:
   // Tensors of [channels, kernel] over each other, and a bias of all their channels or none.
+  // UNIMPLEMENTED: a kernel of more inputs than the operation takes.
   absl::Status load(Weights& weights, std::span<const VectorOrder> tensors,
                     std::span<const VectorOrder> bias = {});
   ops::CausalConv conv(bool silu) const { return {.weight = weight_, .bias = bias_, .silu = silu}; }
@@ -24,8 +25,5 @@ class ConvWeights {
 
 // [columns, rows] of a matrix of [rows, columns].
 std::vector<float> transposed(std::span<const float> matrix, int64_t rows);
-
-// The floats that a part of a state takes, so that the next one begins on a cache line.
-constexpr int64_t state_part(int64_t floats) { return (floats + 15) / 16 * 16; }
 
 }  // namespace millrace

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "nn/recurrent/state_spec.h"
+
 namespace millrace {
 namespace {
 
@@ -9,8 +11,7 @@ int64_t delta_conv_state(const DeltaNetSpec& spec) {
   return state_part((spec.conv_kernel - 1) * spec.conv_channels());
 }
 
-constexpr ops::ElementFunction kSigmoidOfElements = {.kind =
-                                                         ops::ElementFunction::Kind::kSigmoid};
+constexpr ops::ElementFunction kSigmoidOfElements = {.kind = ops::ElementFunction::Kind::kSigmoid};
 
 }  // namespace
 
@@ -70,6 +71,7 @@ absl::Status DeltaNet::load_conv(Weights& weights) {
 }
 
 absl::Status DeltaNet::load(Weights& weights) {
+  RETURN_IF_ERROR(check_state_rows(spec_.key_dim));
   RETURN_IF_ERROR(load_inputs(weights));
   RETURN_IF_ERROR(load_conv(weights));
   ASSIGN_OR_RETURN(bias_, weights.vector({"ssm_dt.bias", decays_width()}));
@@ -155,21 +157,21 @@ void DeltaNet::decays_and_strengths(Lane& lane, const Ops& ops, const Workspace&
 void DeltaNet::scan(Lane& lane, const BodyContext& context, const Workspace& work) const {
   using Sharing = ops::MatrixScan::Sharing;
   const int64_t keys = spec_.keys_width();
-  context.ops.matrix_scan(
-      lane, *context.place.states, context.place.state_layer().from(delta_conv_state(spec_)),
-      {.rule = ops::MatrixScan::Rule::kDelta,
-       .sharing = spec_.heads_in_turn ? Sharing::kInTurn : Sharing::kNeighbours,
-       .heads = spec_.heads,
-       .key_heads = spec_.key_heads,
-       .key_dim = spec_.key_dim,
-       .value_dim = spec_.value_dim,
-       .scale = 1 / std::sqrt(static_cast<float>(spec_.key_dim))},
-      {.queries = columns(work.conv, 0, keys),
-       .keys = columns(work.conv, keys, keys),
-       .values = columns(work.conv, 2 * keys, spec_.values_width()),
-       .decays = work.decays,
-       .strengths = work.betas},
-      work.mixed);
+  context.ops.matrix_scan(lane, *context.place.states,
+                          context.place.state_layer().from(delta_conv_state(spec_)),
+                          {.rule = ops::MatrixScan::Rule::kDelta,
+                           .sharing = spec_.heads_in_turn ? Sharing::kInTurn : Sharing::kNeighbours,
+                           .heads = spec_.heads,
+                           .key_heads = spec_.key_heads,
+                           .key_dim = spec_.key_dim,
+                           .value_dim = spec_.value_dim,
+                           .scale = 1 / std::sqrt(static_cast<float>(spec_.key_dim))},
+                          {.queries = columns(work.conv, 0, keys),
+                           .keys = columns(work.conv, keys, keys),
+                           .values = columns(work.conv, 2 * keys, spec_.values_width()),
+                           .decays = work.decays,
+                           .strengths = work.betas},
+                          work.mixed);
 }
 
 void DeltaNet::forward(Lane& lane, const BodyContext& context, const Activations& in,
@@ -188,9 +190,9 @@ void DeltaNet::forward(Lane& lane, const BodyContext& context, const Activations
   }
   decays_and_strengths(lane, ops, work);
   ops.barrier(lane);
-  ops.norm_heads(lane, columns(work.conv, 0, 2 * spec_.keys_width()), 2 * spec_.key_heads,
-                 {.weight = l2_weight_,
-                  .epsilon = spec_.l2_epsilon / static_cast<float>(spec_.key_dim)});
+  ops.norm_heads(
+      lane, columns(work.conv, 0, 2 * spec_.keys_width()), 2 * spec_.key_heads,
+      {.weight = l2_weight_, .epsilon = spec_.l2_epsilon / static_cast<float>(spec_.key_dim)});
   ops.barrier(lane);
   scan(lane, context, work);
   ops.barrier(lane);

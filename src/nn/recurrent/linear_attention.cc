@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "nn/recurrent/conv_weights.h"
+#include "nn/recurrent/state_spec.h"
 
 namespace millrace {
 
@@ -10,7 +10,8 @@ std::vector<float> lightning_decays(int64_t heads, int64_t layer, int64_t layers
   const double deep = static_cast<double>(layer) / (static_cast<double>(layers - 1) + 1e-5);
   std::vector<float> decays;
   for (int64_t head = 0; head < heads; ++head) {
-    const double slope = std::exp2(-8.0 * static_cast<double>(head + 1) / static_cast<double>(heads));
+    const double slope =
+        std::exp2(-8.0 * static_cast<double>(head + 1) / static_cast<double>(heads));
     decays.push_back(static_cast<float>(std::exp(-slope * (1 - deep + 1e-5))));
   }
   return decays;
@@ -27,14 +28,26 @@ std::vector<float> retention_decays(int64_t heads) {
 // base^(-i / (pairs - 1)) = b^(-i / pairs) with b = base^(pairs / (pairs - 1)).
 RopeSpec retention_rope(int32_t key_dim, double base) {
   const double pairs = key_dim / 2;
-  return {.pairs = ops::Rope::Pairs::kNeighbours,
-          .rotated = key_dim,
-          .base = pairs > 1 ? std::pow(base, pairs / (pairs - 1)) : base};
+  RopeSpec rope;
+  rope.rotated = key_dim;
+  rope.base = pairs > 1 ? std::pow(base, pairs / (pairs - 1)) : base;
+  return rope;
+}
+
+int64_t LinearAttentionSpec::sums_state() const {
+  switch (normaliser) {
+    case Normaliser::kNone:
+      return 0;
+    case Normaliser::kKeys:
+      return state_part(heads * key_dim);
+    case Normaliser::kRootOfDecays:
+      return state_part(heads);
+  }
+  return 0;
 }
 
 KvSpec LinearAttentionSpec::kv(DType) const {
-  const int64_t sums = normalised ? state_part(heads * key_dim) : 0;
-  return state_of(state_part(heads * key_dim * value_dim) + sums);
+  return state_of(state_part(heads * key_dim * value_dim) + sums_state());
 }
 
 std::unique_ptr<Body> LinearAttentionSpec::make(RopeTable& ropes) const {
@@ -47,6 +60,7 @@ LinearAttention::LinearAttention(const LinearAttentionSpec& spec, RopeTable& rop
 }
 
 absl::Status LinearAttention::load(Weights& weights) {
+  RETURN_IF_ERROR(check_state_rows(spec_.key_dim));
   const int64_t width = spec_.width;
   std::vector<MatrixOrder> orders = {{"attn_q", spec_.keys_width(), width},
                                      {"attn_k", spec_.keys_width(), width},
@@ -67,7 +81,7 @@ LinearAttention::Workspace LinearAttention::lay_out(WorkspaceLayout& layout, int
   const int64_t values = spec_.values_width();
   const int64_t gates = spec_.gate == LinearAttentionSpec::Gate::kNone ? 0 : values;
   return {.in = layout.rows(rows, qkv_width() + gates),
-          .sums = layout.rows(rows, spec_.normalised ? spec_.heads : 0),
+          .sums = layout.rows(rows, spec_.sums_state() > 0 ? spec_.heads : 0),
           .mixed = layout.rows(rows, values),
           .mixed_in = layout.activations(out_.input_forms(), rows, values)};
 }
@@ -78,12 +92,11 @@ int64_t LinearAttention::workspace_bytes(int64_t rows) const {
   return layout.bytes();
 }
 
-void LinearAttention::apply_feature(Lane& lane, const BodyContext& context,
-                                    Rows<float> in) const {
+void LinearAttention::apply_feature(Lane& lane, const BodyContext& context, Rows<float> in) const {
   const Ops& ops = context.ops;
   if (spec_.feature == LinearAttentionSpec::Feature::kSilu) {
     const Rows<float> qkv = columns(in, 0, qkv_width());
-    ops.gate(lane, {}, kSiluOfElements, qkv, qkv);
+    ops.gate(lane, {}, ops::kSiluOfElements, qkv, qkv);
     ops.barrier(lane);
   }
   const Rows<float> keys = columns(in, 0, 2 * spec_.keys_width());
@@ -98,35 +111,50 @@ void LinearAttention::apply_feature(Lane& lane, const BodyContext& context,
   }
 }
 
-// Where normalised, the sum of keys is one more state, of values that are all 1.
 void LinearAttention::scan(Lane& lane, const BodyContext& context, const Workspace& work) const {
-  const ops::StateLayer states = context.place.state_layer();
   const int64_t keys = spec_.keys_width();
-  ops::MatrixScan scan = {.rule = ops::MatrixScan::Rule::kAdd,
-                          .heads = spec_.heads,
-                          .key_heads = spec_.heads,
-                          .key_dim = spec_.key_dim,
-                          .value_dim = spec_.value_dim,
-                          .head_step = spec_.joined ? 3 * spec_.key_dim : 0,
-                          .scale = spec_.scale};
   const int64_t first_key = spec_.joined ? spec_.key_dim : keys;
-  const Rows<const float> decays = {spec_.decays.data(), work.in.rows, spec_.heads, 0};
-  ops::MatrixScanRows rows = {
-      .queries = columns(work.in, 0, keys),
-      .keys = columns(work.in, first_key, keys),
-      .values = columns(work.in, 2 * first_key, spec_.values_width()),
-      .decays = decays};
-  context.ops.matrix_scan(lane, *context.place.states, states, scan, rows, work.mixed);
-  if (!spec_.normalised) return;
-  const int64_t sums_state = state_part(scan.state_floats());
-  scan.value_dim = 1;
-  scan.head_step = 0;
-  rows.values = {ones_.data(), work.in.rows, spec_.heads, 0};
-  context.ops.matrix_scan(lane, *context.place.states, states.from(sums_state), scan, rows,
+  const ops::MatrixScan scan = {.rule = ops::MatrixScan::Rule::kAdd,
+                                .heads = spec_.heads,
+                                .key_heads = spec_.heads,
+                                .key_dim = spec_.key_dim,
+                                .value_dim = spec_.value_dim,
+                                .key_step = spec_.joined ? 3 * spec_.key_dim : 0,
+                                .value_step = spec_.joined ? 3 * spec_.value_dim : 0,
+                                .scale = spec_.scale};
+  const ops::MatrixScanRows rows = {.queries = columns(work.in, 0, keys),
+                                    .keys = columns(work.in, first_key, keys),
+                                    .values = columns(work.in, 2 * first_key, spec_.values_width()),
+                                    .decays = {spec_.decays.data(), work.in.rows, spec_.heads, 0}};
+  context.ops.matrix_scan(lane, *context.place.states, context.place.state_layer(), scan, rows,
+                          work.mixed);
+  if (spec_.normaliser != LinearAttentionSpec::Normaliser::kNone) {
+    normalise(lane, context, scan, rows, work);
+  }
+}
+
+// The sums are one more state, of values that are all 1; for those of decays keys are 1 too.
+void LinearAttention::normalise(Lane& lane, const BodyContext& context, const ops::MatrixScan& scan,
+                                const ops::MatrixScanRows& rows, const Workspace& work) const {
+  const bool of_keys = spec_.normaliser == LinearAttentionSpec::Normaliser::kKeys;
+  const Rows<const float> ones = {ones_.data(), work.in.rows, spec_.heads, 0};
+  const ops::MatrixScan sum = {.rule = ops::MatrixScan::Rule::kAdd,
+                               .heads = spec_.heads,
+                               .key_heads = spec_.heads,
+                               .key_dim = of_keys ? spec_.key_dim : 1,
+                               .value_dim = 1,
+                               .key_step = of_keys ? scan.key_step : 0};
+  context.ops.matrix_scan(lane, *context.place.states,
+                          context.place.state_layer().from(state_part(scan.state_floats())), sum,
+                          {.queries = of_keys ? rows.queries : ones,
+                           .keys = of_keys ? rows.keys : ones,
+                           .values = ones,
+                           .decays = rows.decays},
                           work.sums);
   context.ops.barrier(lane);
-  context.ops.gate(lane, work.mixed, {.kind = ops::ElementFunction::Kind::kReciprocal}, work.sums,
-                   work.mixed);
+  using Kind = ops::ElementFunction::Kind;
+  context.ops.gate(lane, work.mixed, {.kind = of_keys ? Kind::kReciprocal : Kind::kReciprocalRoot},
+                   work.sums, work.mixed);
 }
 
 void LinearAttention::forward(Lane& lane, const BodyContext& context, const Activations& in,
@@ -147,7 +175,7 @@ void LinearAttention::forward(Lane& lane, const BodyContext& context, const Acti
   }
   if (spec_.gate != Gate::kNone) {
     const ops::ElementFunction sigmoid = {.kind = ops::ElementFunction::Kind::kSigmoid};
-    ops.gate(lane, work.mixed, spec_.gate == Gate::kSilu ? kSiluOfElements : sigmoid,
+    ops.gate(lane, work.mixed, spec_.gate == Gate::kSilu ? ops::kSiluOfElements : sigmoid,
              columns(work.in, qkv_width(), spec_.values_width()), work.mixed);
     ops.barrier(lane);
   }

@@ -1,5 +1,7 @@
 #include "nn/recurrent/mamba.h"
 
+#include "nn/recurrent/state_spec.h"
+
 namespace millrace {
 namespace {
 
@@ -28,6 +30,7 @@ absl::Status Mamba::load_norms(Weights& weights) {
 }
 
 absl::Status Mamba::load(Weights& weights) {
+  RETURN_IF_ERROR(check_state_rows(spec_.state_dim));
   const auto& [width, inner, state_dim, rank] =
       std::tuple(spec_.width, spec_.inner, spec_.state_dim, spec_.step_rank);
   const MatrixOrder in = {"ssm_in", 2 * inner, width};
@@ -38,14 +41,12 @@ absl::Status Mamba::load(Weights& weights) {
   const VectorOrder conv_bias = {"ssm_conv1d.bias", inner};
   const size_t biases = spec_.biases ? 1 : 0;
   RETURN_IF_ERROR(in_.load(weights, {&in, 1}, InputForm::kExact, std::span(&in_bias, biases)));
-  RETURN_IF_ERROR(
-      conv_.load(weights, {&conv, 1}, std::span(&conv_bias, spec_.conv_bias ? 1 : 0)));
+  RETURN_IF_ERROR(conv_.load(weights, {&conv, 1}, std::span(&conv_bias, spec_.conv_bias ? 1 : 0)));
   RETURN_IF_ERROR(low_.load(weights, {"ssm_x", rank + 2 * state_dim, inner}, InputForm::kExact));
   RETURN_IF_ERROR(load_norms(weights));
   RETURN_IF_ERROR(steps_.load(weights, {"ssm_dt", inner, rank}, InputForm::kExact));
   ASSIGN_OR_RETURN(step_bias_, weights.vector({"ssm_dt.bias", inner}));
-  ASSIGN_OR_RETURN(const std::span<const float> rates,
-                   weights.vector({"ssm_a", state_dim, inner}));
+  ASSIGN_OR_RETURN(const std::span<const float> rates, weights.vector({"ssm_a", state_dim, inner}));
   rates_ = transposed(rates, inner);
   ASSIGN_OR_RETURN(skip_, weights.vector({"ssm_d", inner}));
   return out_.load(weights, {&out, 1}, InputForm::kCompact, std::span(&out_bias, biases));
@@ -68,8 +69,8 @@ int64_t Mamba::workspace_bytes(int64_t rows) const {
   return layout.bytes();
 }
 
-void Mamba::forward(Lane& lane, const BodyContext& context, const Activations& in,
-                    ops::Store store, Rows<float> out) const {
+void Mamba::forward(Lane& lane, const BodyContext& context, const Activations& in, ops::Store store,
+                    Rows<float> out) const {
   WorkspaceLayout layout(context.workspace);
   const Workspace work = lay_out(layout, in.rows);
   const Rows<float> z = columns(work.in, spec_.inner, spec_.inner);
@@ -103,7 +104,7 @@ void Mamba::forward(Lane& lane, const BodyContext& context, const Activations& i
       {.state_dim = spec_.state_dim, .rates = rates_, .bias = step_bias_, .skip = skip_},
       {.in = work.x, .steps = work.steps, .b = b, .c = c}, work.mixed);
   ops.barrier(lane);
-  ops.gate(lane, work.mixed, kSiluOfElements, z, work.mixed);
+  ops.gate(lane, work.mixed, ops::kSiluOfElements, z, work.mixed);
   ops.barrier(lane);
   ops.convert(lane, work.mixed, work.mixed_in);
   ops.barrier(lane);

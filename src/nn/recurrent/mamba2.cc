@@ -1,6 +1,6 @@
 #include "nn/recurrent/mamba2.h"
 
-#include <array>
+#include "nn/recurrent/state_spec.h"
 
 namespace millrace {
 namespace {
@@ -15,11 +15,10 @@ KvSpec Mamba2Spec::kv(DType) const {
   return state_of(mamba2_conv_state(*this) + state_part(state_dim * inner));
 }
 
-std::unique_ptr<Body> Mamba2Spec::make(RopeTable&) const {
-  return std::make_unique<Mamba2>(*this);
-}
+std::unique_ptr<Body> Mamba2Spec::make(RopeTable&) const { return std::make_unique<Mamba2>(*this); }
 
 absl::Status Mamba2::load(Weights& weights) {
+  RETURN_IF_ERROR(check_state_rows(spec_.state_dim));
   const auto& [width, inner, heads] = std::tuple(spec_.width, spec_.inner, spec_.heads);
   const int64_t channels = spec_.conv_channels();
   const MatrixOrder in = {"ssm_in", inner + channels + heads, width};
@@ -30,11 +29,10 @@ absl::Status Mamba2::load(Weights& weights) {
   const VectorOrder conv_bias = {"ssm_conv1d.bias", channels};
   RETURN_IF_ERROR(in_.load(weights, {&in, 1}, InputForm::kExact,
                            std::span(&in_bias, spec_.input_bias ? 1 : 0)));
-  RETURN_IF_ERROR(
-      conv_.load(weights, {&conv, 1}, std::span(&conv_bias, spec_.conv_bias ? 1 : 0)));
+  RETURN_IF_ERROR(conv_.load(weights, {&conv, 1}, std::span(&conv_bias, spec_.conv_bias ? 1 : 0)));
   ASSIGN_OR_RETURN(step_bias_, weights.vector({"ssm_dt.bias", heads}));
-  ASSIGN_OR_RETURN(rates_, weights.vector({"ssm_a", 1, heads}));
-  ASSIGN_OR_RETURN(skip_, weights.vector({"ssm_d", 1, heads}));
+  ASSIGN_OR_RETURN(rates_, weights.vector({"ssm_a", heads}));
+  ASSIGN_OR_RETURN(skip_, weights.vector({"ssm_d", heads}));
   if (spec_.norm) {
     ASSIGN_OR_RETURN(norm_, load_norm(spec_.norm, inner / spec_.groups, weights, spec_.groups));
   }
@@ -57,21 +55,6 @@ int64_t Mamba2::workspace_bytes(int64_t rows) const {
   return layout.bytes();
 }
 
-void Mamba2::multiply(Lane& lane, const Ops& ops, Rows<float> in) const {
-  const Mamba2Spec::Multipliers& by = spec_.multipliers;
-  const int64_t keys = spec_.groups * spec_.state_dim;
-  const std::array<std::pair<int64_t, float>, 5> parts = {
-      {{spec_.inner, by.z}, {spec_.inner, by.x}, {keys, by.b}, {keys, by.c}, {spec_.heads, by.step}}};
-  bool any = false;
-  int64_t first = 0;
-  for (const auto& [width, factor] : parts) {
-    if (factor != 1) ops.scale(lane, columns(in, first, width), factor, 0);
-    any = any || factor != 1;
-    first += width;
-  }
-  if (any) ops.barrier(lane);
-}
-
 void Mamba2::gate_and_norm(Lane& lane, const Ops& ops, Rows<float> z, Rows<float> mixed) const {
   const auto norm = [&] {
     if (!norm_) return;
@@ -79,7 +62,7 @@ void Mamba2::gate_and_norm(Lane& lane, const Ops& ops, Rows<float> z, Rows<float
     ops.barrier(lane);
   };
   if (spec_.norm_before_gate) norm();
-  ops.gate(lane, mixed, kSiluOfElements, z, mixed);
+  ops.gate(lane, mixed, ops::kSiluOfElements, z, mixed);
   ops.barrier(lane);
   if (!spec_.norm_before_gate) norm();
 }
@@ -89,14 +72,12 @@ void Mamba2::forward(Lane& lane, const BodyContext& context, const Activations& 
   WorkspaceLayout layout(context.workspace);
   const Workspace work = lay_out(layout, in.rows);
   const int64_t keys = spec_.groups * spec_.state_dim;
-  const Rows<float> raw_steps =
-      columns(work.in, spec_.inner + spec_.conv_channels(), spec_.heads);
+  const Rows<float> raw_steps = columns(work.in, spec_.inner + spec_.conv_channels(), spec_.heads);
   const ops::StateLayer states = context.place.state_layer();
   const Ops& ops = context.ops;
 
   in_.forward(lane, ops, in, ops::Store::kSet, work.in);
   ops.barrier(lane);
-  multiply(lane, ops, work.in);
   ops.causal_conv(lane, *context.place.states, states, conv_.conv(true),
                   columns(work.in, spec_.inner, spec_.conv_channels()), work.conv);
   ops.time_steps(lane,

@@ -14,14 +14,6 @@
 namespace millrace {
 
 struct Mamba2Spec {
-  // Factors of what the input matrix makes, its bias too (Falcon-H1).
-  struct Multipliers {
-    float z = 1;
-    float x = 1;
-    float b = 1;
-    float c = 1;
-    float step = 1;
-  };
   int64_t width = 0;  // of the residual stream
   int64_t inner = 0;  // channels, heads of inner / heads each
   int64_t heads = 0;
@@ -35,7 +27,6 @@ struct Mamba2Spec {
   bool norm_before_gate = false;
   float step_smallest = 0;
   float step_largest = 3.0e38F;
-  Multipliers multipliers = {};
 
   KvSpec kv(DType cache) const;
   std::unique_ptr<Body> make(RopeTable& ropes) const;
@@ -69,7 +60,6 @@ class Mamba2 final : public Body {
     Activations mixed_in;  // the same for the output matrix
   };
   Workspace lay_out(WorkspaceLayout& layout, int64_t rows) const;
-  void multiply(Lane& lane, const Ops& ops, Rows<float> in) const;
   void gate_and_norm(Lane& lane, const Ops& ops, Rows<float> z, Rows<float> mixed) const;
 
   Mamba2Spec spec_;

@@ -1,5 +1,7 @@
 #include "nn/recurrent/short_conv.h"
 
+#include "nn/recurrent/state_spec.h"
+
 namespace millrace {
 
 KvSpec ShortConvSpec::kv(DType) const { return state_of(state_part((conv_kernel - 1) * width)); }

@@ -46,8 +46,8 @@ absl::StatusOr<FullHeads> read_heads_by_layer(HubModel& model, const std::vector
     ASSIGN_OR_RETURN(HubConfig layer, layers.object(number));
     FullHeads own = usual;
     ASSIGN_OR_RETURN(own.head_dim, layer.integer_or("head_dim", 1, kHubSizeMax, usual.head_dim));
-    ASSIGN_OR_RETURN(own.kv_heads, layer.integer_or("num_key_value_heads", 1, model.shape.heads,
-                                                    usual.kv_heads));
+    ASSIGN_OR_RETURN(own.kv_heads,
+                     layer.integer_or("num_key_value_heads", 1, model.shape.heads, usual.kv_heads));
     RETURN_IF_ERROR(layer.check_all_read());
     const FullHeads& expected = windowed[i] || is_first ? usual : full;
     if (!windowed[i] && is_first) {

@@ -293,6 +293,7 @@ const Kernels kScalarKernels = {
     .scale = scale,
     .convert = convert,
     .attention = &kScalarAttention,
+    .rwkv = &kScalarRwkv,
     .recurrent = &kScalarRecurrent,
     .probes = {.int8 = probe,
                .int8_halves = probe,

@@ -25,11 +25,10 @@ void add_layer_inputs(int64_t width, ModelSpec& model) {
                         .projection_norm = rms_norm(model, "per_layer_proj_norm")};
   int64_t number = 0;
   for (LayerSpec& layer : model.layers) {
-    const LayerInputSpec body = {
-        .width = model.width,
-        .input_width = width,
-        .layer = number++,
-        .function = {.kind = ops::ActivationFunction::Kind::kGeluTanh}};
+    const LayerInputSpec body = {.width = model.width,
+                                 .input_width = width,
+                                 .layer = number++,
+                                 .function = {.kind = ops::ActivationFunction::Kind::kGeluTanh}};
     layer.stages.push_back(
         {{.pre_norm = {}, .body = body, .post_norm = rms_norm(model, "post_norm")}});
   }
@@ -37,8 +36,8 @@ void add_layer_inputs(int64_t width, ModelSpec& model) {
 
 // Heads of layers with a window have dimensions and a rotation of their own.
 absl::Status read_windowed_heads(ArchReader& keys, AttentionSpec& attention) {
-  ASSIGN_OR_RETURN(const int64_t dim, keys.integer_or("attention.key_length_swa", 2, kHeadDimMax,
-                                                      attention.head_dim));
+  ASSIGN_OR_RETURN(const int64_t dim,
+                   keys.integer_or("attention.key_length_swa", 2, kHeadDimMax, attention.head_dim));
   ASSIGN_OR_RETURN(const int64_t value_dim,
                    keys.integer_or("attention.value_length_swa", 2, kHeadDimMax, dim));
   if (dim != value_dim) {
@@ -109,9 +108,8 @@ absl::Status adjust_experts(ArchReader& keys, int64_t layer, ModelSpec& model) {
   if (!model.slices.empty() && model.slices.back().name == "ffn_down_shexp.weight") {
     return absl::OkStatus();
   }
-  for (const auto& [part, rows] : {std::pair{"gate", moe->shared_hidden},
-                                   {"up", moe->shared_hidden},
-                                   {"down", model.width}}) {
+  for (const auto& [part, rows] :
+       {std::pair{"gate", moe->shared_hidden}, {"up", moe->shared_hidden}, {"down", model.width}}) {
     model.slices.push_back(
         {fmt::format("ffn_{}_shexp.weight", part), fmt::format("ffn_{}.weight", part), 0, rows});
   }
