@@ -24,7 +24,7 @@ struct LatentSpec {
   int32_t rotated_dim = 0;  // of those that are; all heads share the key's
   int32_t value_dim = 0;    // of a head
   float scale = 0;          // of the scores
-  RopeSpec rope;
+  RopeSpec rope = {};
   NormSpec query_norm = {};  // of the queries' projection
   NormSpec latent_norm = {};
   bool low_biases = false;  // of the projections that make these two
