@@ -39,9 +39,10 @@ struct ElementFunction {
     kIdentity,
     kSigmoid,
     kTanh,
-    kEluPlusOne,  // x > 0: x + 1; else e^x (Katharopoulos et al. 2020)
-    kReciprocal,  // 1 / x
-    kActivation,  // any but kClampedSwiglu, which is of two numbers
+    kEluPlusOne,      // x > 0: x + 1; else e^x (Katharopoulos et al. 2020)
+    kReciprocal,      // 1 / x
+    kReciprocalRoot,  // 1 / sqrt(x)
+    kActivation,      // any but kClampedSwiglu, which is of two numbers
   };
   Kind kind = Kind::kIdentity;
   ActivationFunction activation = {};

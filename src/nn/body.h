@@ -7,7 +7,7 @@
 #include "base/status.h"
 #include "base/system/lanes.h"
 #include "kernels/ops.h"
-#include "kernels/state_rows.h"
+#include "kernels/recurrent/state_rows.h"
 #include "kvstore/kv_store.h"
 #include "nn/attention/rope.h"
 #include "nn/weights.h"

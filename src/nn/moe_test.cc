@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <numeric>
 #include <string>
 #include <tuple>
@@ -12,64 +11,10 @@
 
 #include "quant/format.h"
 #include "tests/fixtures/kernels/op_cases.h"
+#include "tests/fixtures/nn/made_weights.h"
 
 namespace millrace {
 namespace {
-
-// Weights made up as they are asked for, and kept in float32.
-class MadeWeights final : public Weights {
- public:
-  MadeWeights(DType format, ActivationForms forms) : format_(format), forms_(forms) {}
-
-  absl::StatusOr<std::vector<PackedMatrix>> matrices(std::span<const MatrixOrder> orders) override {
-    std::vector<PackedMatrix> made;
-    for (const MatrixOrder& order : orders) {
-      // A router is not rounded, so that it agrees with itself in any format of experts.
-      const bool exact = order.name.starts_with("ffn_gate_inp");
-      made.push_back(make(order.name, exact ? DType::kF32 : format_, 1, order.rows, order.width));
-    }
-    return made;
-  }
-  absl::StatusOr<PackedMatrix> experts(const ExpertOrder& order) override {
-    return make(order.name, format_, order.experts, order.rows, order.width);
-  }
-  absl::StatusOr<std::span<const float>> vectors(std::span<const VectorOrder> orders) override {
-    const VectorOrder& order = orders[0];
-    Floats& values = floats[std::string(order.name)];
-    values = random_floats(order.parts * order.size, ++seed_, 0.5F);
-    return std::span<const float>(values);
-  }
-  ActivationForms input_forms(DType format, InputForm) const override {
-    return is_quantised(format) ? forms_ : ActivationForms{.f32 = true};
-  }
-
-  std::map<std::string, Floats, std::less<>> floats;
-
- private:
-  PackedMatrix make(std::string_view name, DType format, int64_t experts, int64_t rows,
-                    int64_t width) {
-    const int64_t padded = (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
-    const int64_t all = (experts - 1) * padded + rows;
-    buffers_.push_back(Buffer::allocate(PackedMatrix::bytes(format, all, width)).value());
-    PackedMatrix matrix(format, all, width, buffers_.back().data());
-    Floats& values = floats[std::string(name)];
-    for (int64_t i = 0; i < experts; ++i) {
-      const Floats wanted = random_floats(rows * width, ++seed_, 0.2F);
-      std::vector<std::byte> blocks(at(rows * row_bytes(format, width)));
-      pack_row(format, wanted.data(), rows * width, blocks.data());
-      CHECK(matrix.pack({{format, 2, {rows, width, 1, 1}}, blocks.data()}, i * padded));
-      values.resize(values.size() + wanted.size());
-      unpack_row(format, blocks.data(), rows * width,
-                 values.data() + values.size() - wanted.size());
-    }
-    return matrix;
-  }
-
-  DType format_;
-  ActivationForms forms_;
-  uint32_t seed_ = 0;
-  std::vector<Buffer> buffers_;
-};
 
 using Doubles = std::vector<double>;
 
@@ -240,8 +185,12 @@ Floats run(const Body& moe, Isa isa, const Floats& in, int64_t rows, int lanes,
   const CpuOps ops(kernels_for(isa));
   Floats out = start;
   LanePool(lanes).run([&](Lane& lane) {
-    const BodyContext context = {
-        .ops = ops, .ropes = {}, .place = {}, .workspace = memory.data(), .carried = {}};
+    const BodyContext context = {.ops = ops,
+                                 .ropes = {},
+                                 .layer_inputs = {},
+                                 .place = {},
+                                 .workspace = memory.data(),
+                                 .carried = {}};
     moe.forward(lane, context, placed.view, ops::Store::kAdd, rows_of(out, rows));
   });
   return out;

@@ -98,12 +98,18 @@ Rounded gelu_tanh_of(const Rounded& x) {
   return x * sigmoid(inner);
 }
 
+// A root halves what is carried.
+Rounded reciprocal_root_of(const Rounded& x) {
+  return Rounded(1.0F) / Rounded::of(std::sqrt(x.value), 0);
+}
+
 const ElementCase kElementFunctions[] = {
     {{.kind = Element::kIdentity}, [](const Rounded& x) { return x; }},
     {{.kind = Element::kSigmoid}, sigmoid},
     {{.kind = Element::kTanh}, tanh_of},
     {{.kind = Element::kEluPlusOne}, elu_of},
     {{.kind = Element::kReciprocal}, [](const Rounded& x) { return Rounded(1.0F) / x; }},
+    {{.kind = Element::kReciprocalRoot}, reciprocal_root_of},
     {ops::kSiluOfElements, silu},
     {{.kind = Element::kActivation, .activation = {.kind = Activation::kGeluTanh}}, gelu_tanh_of},
     {{.kind = Element::kActivation, .activation = {.kind = Activation::kRelu}},
@@ -115,9 +121,13 @@ const ElementCase kElementFunctions[] = {
 TEST(Gate, MultipliesByAFunctionOfEachGate) {
   for (const auto& [rows, count, share] :
        {std::tuple(3, 37, 1), std::tuple(2, 4, 19), std::tuple(1, 16, 32)}) {
-    const Floats gates = random_floats(rows * count, 21, 3);
+    const Floats any = random_floats(rows * count, 21, 3);
     const Floats in = random_floats(rows * count * share, 22);
     for (const ElementCase& test : kElementFunctions) {
+      Floats gates = any;
+      if (test.function.kind == Element::kReciprocalRoot) {
+        for (float& x : gates) x = std::fabs(x);
+      }
       for (const Isa isa : supported_isas()) {
         const Floats product = gated(isa, 2, test.function, &in, gates, rows, share);
         const Floats alone = gated(isa, 1, test.function, nullptr, gates, rows, share);

@@ -4,8 +4,8 @@
 #include <span>
 
 #include "kernels/recurrent/recurrent_kernels.h"
+#include "kernels/recurrent/state_rows.h"
 #include "kernels/row_ops.h"
-#include "kernels/state_rows.h"
 #include "tensor/view.h"
 
 // What the operations of recurrent units (kernels/ops.h) take. A scan goes through the rows of a

@@ -57,7 +57,7 @@ class DeltaNet final : public Body {
   explicit DeltaNet(const DeltaNetSpec& spec) : spec_(spec) {}
 
   absl::Status load(Weights& weights) override;
-  ActivationForms input_forms() const override;
+  ActivationForms input_forms() const override { return in_.input_forms(); }
   int64_t workspace_bytes(int64_t rows) const override;
   int64_t carried_bytes(const KvPlace&, int) const override { return 0; }
   void forward(Lane& lane, const BodyContext& context, const Activations& in, ops::Store store,

@@ -34,9 +34,20 @@ RopeSpec retention_rope(int32_t key_dim, double base) {
   return rope;
 }
 
+int64_t LinearAttentionSpec::sums_state() const {
+  switch (normaliser) {
+    case Normaliser::kNone:
+      return 0;
+    case Normaliser::kKeys:
+      return state_part(heads * key_dim);
+    case Normaliser::kRootOfDecays:
+      return state_part(heads);
+  }
+  return 0;
+}
+
 KvSpec LinearAttentionSpec::kv(DType) const {
-  const int64_t sums = normalised ? state_part(heads * key_dim) : 0;
-  return state_of(state_part(heads * key_dim * value_dim) + sums);
+  return state_of(state_part(heads * key_dim * value_dim) + sums_state());
 }
 
 std::unique_ptr<Body> LinearAttentionSpec::make(RopeTable& ropes) const {
@@ -70,7 +81,7 @@ LinearAttention::Workspace LinearAttention::lay_out(WorkspaceLayout& layout, int
   const int64_t values = spec_.values_width();
   const int64_t gates = spec_.gate == LinearAttentionSpec::Gate::kNone ? 0 : values;
   return {.in = layout.rows(rows, qkv_width() + gates),
-          .sums = layout.rows(rows, spec_.normalised ? spec_.heads : 0),
+          .sums = layout.rows(rows, spec_.sums_state() > 0 ? spec_.heads : 0),
           .mixed = layout.rows(rows, values),
           .mixed_in = layout.activations(out_.input_forms(), rows, values)};
 }
@@ -100,35 +111,50 @@ void LinearAttention::apply_feature(Lane& lane, const BodyContext& context, Rows
   }
 }
 
-// Where normalised, the sum of keys is one more state, of values that are all 1.
 void LinearAttention::scan(Lane& lane, const BodyContext& context, const Workspace& work) const {
-  const ops::StateLayer states = context.place.state_layer();
   const int64_t keys = spec_.keys_width();
-  ops::MatrixScan scan = {.rule = ops::MatrixScan::Rule::kAdd,
-                          .heads = spec_.heads,
-                          .key_heads = spec_.heads,
-                          .key_dim = spec_.key_dim,
-                          .value_dim = spec_.value_dim,
-                          .key_step = spec_.joined ? 3 * spec_.key_dim : 0,
-                          .value_step = spec_.joined ? 3 * spec_.value_dim : 0,
-                          .scale = spec_.scale};
   const int64_t first_key = spec_.joined ? spec_.key_dim : keys;
-  const Rows<const float> decays = {spec_.decays.data(), work.in.rows, spec_.heads, 0};
-  ops::MatrixScanRows rows = {.queries = columns(work.in, 0, keys),
-                              .keys = columns(work.in, first_key, keys),
-                              .values = columns(work.in, 2 * first_key, spec_.values_width()),
-                              .decays = decays};
-  context.ops.matrix_scan(lane, *context.place.states, states, scan, rows, work.mixed);
-  if (!spec_.normalised) return;
-  const int64_t sums_state = state_part(scan.state_floats());
-  scan.value_dim = 1;
-  scan.value_step = 0;
-  rows.values = {ones_.data(), work.in.rows, spec_.heads, 0};
-  context.ops.matrix_scan(lane, *context.place.states, states.from(sums_state), scan, rows,
+  const ops::MatrixScan scan = {.rule = ops::MatrixScan::Rule::kAdd,
+                                .heads = spec_.heads,
+                                .key_heads = spec_.heads,
+                                .key_dim = spec_.key_dim,
+                                .value_dim = spec_.value_dim,
+                                .key_step = spec_.joined ? 3 * spec_.key_dim : 0,
+                                .value_step = spec_.joined ? 3 * spec_.value_dim : 0,
+                                .scale = spec_.scale};
+  const ops::MatrixScanRows rows = {.queries = columns(work.in, 0, keys),
+                                    .keys = columns(work.in, first_key, keys),
+                                    .values = columns(work.in, 2 * first_key, spec_.values_width()),
+                                    .decays = {spec_.decays.data(), work.in.rows, spec_.heads, 0}};
+  context.ops.matrix_scan(lane, *context.place.states, context.place.state_layer(), scan, rows,
+                          work.mixed);
+  if (spec_.normaliser != LinearAttentionSpec::Normaliser::kNone) {
+    normalise(lane, context, scan, rows, work);
+  }
+}
+
+// The sums are one more state, of values that are all 1; for those of decays keys are 1 too.
+void LinearAttention::normalise(Lane& lane, const BodyContext& context, const ops::MatrixScan& scan,
+                                const ops::MatrixScanRows& rows, const Workspace& work) const {
+  const bool of_keys = spec_.normaliser == LinearAttentionSpec::Normaliser::kKeys;
+  const Rows<const float> ones = {ones_.data(), work.in.rows, spec_.heads, 0};
+  const ops::MatrixScan sum = {.rule = ops::MatrixScan::Rule::kAdd,
+                               .heads = spec_.heads,
+                               .key_heads = spec_.heads,
+                               .key_dim = of_keys ? spec_.key_dim : 1,
+                               .value_dim = 1,
+                               .key_step = of_keys ? scan.key_step : 0};
+  context.ops.matrix_scan(lane, *context.place.states,
+                          context.place.state_layer().from(state_part(scan.state_floats())), sum,
+                          {.queries = of_keys ? rows.queries : ones,
+                           .keys = of_keys ? rows.keys : ones,
+                           .values = ones,
+                           .decays = rows.decays},
                           work.sums);
   context.ops.barrier(lane);
-  context.ops.gate(lane, work.mixed, {.kind = ops::ElementFunction::Kind::kReciprocal}, work.sums,
-                   work.mixed);
+  using Kind = ops::ElementFunction::Kind;
+  context.ops.gate(lane, work.mixed, {.kind = of_keys ? Kind::kReciprocal : Kind::kReciprocalRoot},
+                   work.sums, work.mixed);
 }
 
 void LinearAttention::forward(Lane& lane, const BodyContext& context, const Activations& in,

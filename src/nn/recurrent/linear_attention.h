@@ -19,6 +19,12 @@ struct LinearAttentionSpec {
     kSilu,        // of queries, keys and values (MiniMax)
     kEluPlusOne,  // of queries and keys (Katharopoulos et al. 2020)
   };
+  // What outputs are divided by.
+  enum class Normaliser : uint8_t {
+    kNone,
+    kKeys,          // the query times the sum of the decayed keys (Katharopoulos et al. 2020)
+    kRootOfDecays,  // the root of the sum of all decays up to here (Sun et al. 2023)
+  };
   enum class Gate : uint8_t { kNone, kSigmoid, kSilu };
 
   int64_t width = 0;  // of the residual stream
@@ -29,7 +35,7 @@ struct LinearAttentionSpec {
   // and attn_v.
   bool joined = false;
   Feature feature = Feature::kNone;
-  bool normalised = false;    // outputs are divided by the query times the sum of keys
+  Normaliser normaliser = Normaliser::kNone;
   std::vector<float> decays;  // [heads], of each token
   float scale = 1;            // of outputs
   std::optional<RopeSpec> rope = std::nullopt;
@@ -42,6 +48,7 @@ struct LinearAttentionSpec {
 
   int64_t keys_width() const { return heads * key_dim; }
   int64_t values_width() const { return heads * value_dim; }
+  int64_t sums_state() const;  // floats of what the normaliser keeps
 };
 
 // The decays of lightning attention (Qin et al. 2024) as MiniMax has them in layer `layer` of
@@ -53,7 +60,7 @@ std::vector<float> retention_decays(int64_t heads);
 RopeSpec retention_rope(int32_t key_dim, double base = 10000);
 
 // Linear attention with a decay for each head: of each head a state of [key_dim, value_dim], S =
-// decay S + k v^T, y = S^T q; out(norm(y) * gate(input)). With kEluPlusOne and normalised that of
+// decay S + k v^T, y = S^T q; out(norm(y) * gate(input)). With kEluPlusOne and kKeys that of
 // Katharopoulos et al. 2020, with kSilu lightning attention (Qin et al. 2024), with a rotation and
 // a norm of heads retention (Sun et al. 2023). The output matrix is attn_output.
 class LinearAttention final : public Body {
@@ -78,6 +85,8 @@ class LinearAttention final : public Body {
   int64_t qkv_width() const { return 2 * spec_.keys_width() + spec_.values_width(); }
   void apply_feature(Lane& lane, const BodyContext& context, Rows<float> in) const;
   void scan(Lane& lane, const BodyContext& context, const Workspace& work) const;
+  void normalise(Lane& lane, const BodyContext& context, const ops::MatrixScan& scan,
+                 const ops::MatrixScanRows& rows, const Workspace& work) const;
 
   LinearAttentionSpec spec_;
   int32_t rope_ = -1;        // in the model's table

@@ -52,6 +52,8 @@ double element_of(const ElementFunction& function, double x) {
       return x > 0 ? x + 1 : std::exp(x);
     case kReciprocal:
       return 1 / x;
+    case kReciprocalRoot:
+      return 1 / std::sqrt(x);
     case kActivation:
       return activation_of(function.activation, x);
   }
