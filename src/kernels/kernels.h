@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/q8.h"
+#include "kernels/recurrent/rwkv_kernels.h"
 #include "kernels/row_ops.h"
 #include "quant/panel.h"
 #include "tensor/dtype.h"
@@ -89,6 +90,7 @@ struct Kernels {
   // One row into its forms. in: [width].
   void (*convert)(const float* in, int64_t width, const RowForms& out);
   const AttentionKernels* attention;
+  const RwkvKernels* rwkv;
   const RecurrentKernels* recurrent;
   ProbeLoops probes;
 };

@@ -11,6 +11,8 @@
 #include "kernels/experts.h"
 #include "kernels/isa.h"
 #include "kernels/recurrent/recurrent_ops.h"
+#include "kernels/recurrent/rwkv_ops.h"
+#include "kernels/recurrent/state_rows.h"
 #include "kernels/row_ops.h"
 #include "quant/packed_matrix.h"
 #include "tensor/view.h"
@@ -132,6 +134,29 @@ class Ops {
   virtual void combine(Lane& lane, const Dispatch& dispatch, const Combination& combination,
                        Rows<float> outputs, Store store, Rows<float> out) const = 0;
 
+  // Operations of RWKV and of the RG-LRU (kernels/recurrent/rwkv_ops.h). The state is the last row,
+  // [width]. in: [rows, width]; outs: each [rows, width], in every form it has.
+  virtual void token_shift(Lane& lane, const StateRows& rows, const StateLayer& states,
+                           const TokenShift& shift, Rows<const float> in,
+                           std::span<const Activations> outs) const = 0;
+
+  // The state is Wkv4::kParts vectors, each from a multiple of 16 floats on. keys, values, out:
+  // [rows, width].
+  virtual void wkv4(Lane& lane, const StateRows& rows, const StateLayer& states, const Wkv4& wkv,
+                    Rows<const float> keys, Rows<const float> values, Rows<float> out) const = 0;
+
+  // The state is h. in, the gates and out: [rows, width].
+  virtual void rg_lru(Lane& lane, const StateRows& rows, const StateLayer& states,
+                      const RgLru& unit, Rows<const float> in, Rows<const float> input_gates,
+                      Rows<const float> recurrence_gates, Rows<float> out) const = 0;
+
+  virtual void delta_inputs(Lane& lane, const DeltaInputs& inputs, const DeltaRows& rows) const = 0;
+
+  // All are [rows, width].
+  virtual void add_head_bonus(Lane& lane, const HeadBonus& bonus, Rows<const float> queries,
+                              Rows<const float> keys, Rows<const float> values,
+                              Rows<float> out) const = 0;
+
   // Operations of recurrent units (kernels/recurrent/recurrent_ops.h). in, out: [rows, channels],
   // apart from each other.
   virtual void causal_conv(Lane& lane, const StateRows& rows, const StateLayer& states,
@@ -215,6 +240,18 @@ class CpuOps final : public Ops {
                      Rows<float> out) const override;
   void combine(Lane& lane, const Dispatch& dispatch, const Combination& combination,
                Rows<float> outputs, Store store, Rows<float> out) const override;
+  void token_shift(Lane& lane, const StateRows& rows, const StateLayer& states,
+                   const TokenShift& shift, Rows<const float> in,
+                   std::span<const Activations> outs) const override;
+  void wkv4(Lane& lane, const StateRows& rows, const StateLayer& states, const Wkv4& wkv,
+            Rows<const float> keys, Rows<const float> values, Rows<float> out) const override;
+  void rg_lru(Lane& lane, const StateRows& rows, const StateLayer& states, const RgLru& unit,
+              Rows<const float> in, Rows<const float> input_gates,
+              Rows<const float> recurrence_gates, Rows<float> out) const override;
+  void delta_inputs(Lane& lane, const DeltaInputs& inputs, const DeltaRows& rows) const override;
+  void add_head_bonus(Lane& lane, const HeadBonus& bonus, Rows<const float> queries,
+                      Rows<const float> keys, Rows<const float> values,
+                      Rows<float> out) const override;
   void causal_conv(Lane& lane, const StateRows& rows, const StateLayer& states,
                    const CausalConv& conv, Rows<const float> in, Rows<float> out) const override;
   void gate(Lane& lane, Rows<const float> in, const ElementFunction& function,

@@ -49,31 +49,29 @@ inline RowNorm row_norm_of(const ops::Norm& norm) {
           .centred = norm.kind == ops::Norm::Kind::kLayer};
 }
 
-// Where a row goes in each form.
-inline RowForms forms_of_row(const Activations& out, int64_t row) {
-  const RowGroup group = row_group_at(out.rows, row / kGroupRows);
-  const int64_t column = row - group.first;
-  Q8Block* q8 = q8_of(out, group);
-  Q8Block* q16 = q16_of(out, group);
-  return {.f32 = f32_of(out, row),
-          .bf16 = bf16_of(out, row),
-          .q8 = q8 == nullptr ? nullptr : q8 + column,
-          .q16 = q16 == nullptr ? nullptr : q16 + column,
-          .group_rows = group.rows};
-}
-
-// Of a group's first row, from column `first` on, a multiple of 32.
-inline RowForms forms_of_group(const Activations& out, const RowGroup& group, int64_t first) {
-  RowForms forms{.f32 = f32_of(out, group.first),
-                 .bf16 = bf16_of(out, group.first),
+// Where a group's row `column` goes in each form, from element `first` on, a multiple of 32.
+inline RowForms forms_of_stretch(const Activations& out, const RowGroup& group, int64_t column,
+                                 int64_t first) {
+  RowForms forms{.f32 = f32_of(out, group.first + column),
+                 .bf16 = bf16_of(out, group.first + column),
                  .q8 = q8_of(out, group),
                  .q16 = q16_of(out, group),
                  .group_rows = group.rows};
   if (forms.f32 != nullptr) forms.f32 += first;
   if (forms.bf16 != nullptr) forms.bf16 += first;
-  if (forms.q8 != nullptr) forms.q8 += first / kQ8Width * group.rows;
-  if (forms.q16 != nullptr) forms.q16 += 2 * first / kQ8Width * group.rows;
+  if (forms.q8 != nullptr) forms.q8 += first / kQ8Width * group.rows + column;
+  if (forms.q16 != nullptr) forms.q16 += 2 * first / kQ8Width * group.rows + column;
   return forms;
+}
+
+inline RowForms forms_of_row(const Activations& out, int64_t row) {
+  const RowGroup group = row_group_at(out.rows, row / kGroupRows);
+  return forms_of_stretch(out, group, row - group.first, 0);
+}
+
+// Of a group's first row.
+inline RowForms forms_of_group(const Activations& out, const RowGroup& group, int64_t first) {
+  return forms_of_stretch(out, group, 0, first);
 }
 
 }  // namespace millrace

@@ -42,6 +42,8 @@ struct ElementFunction {
     kEluPlusOne,      // x > 0: x + 1; else e^x (Katharopoulos et al. 2020)
     kReciprocal,      // 1 / x
     kReciprocalRoot,  // 1 / sqrt(x)
+    kOneMinus,        // 1 - x
+    kDecay,           // e^(-e^x) (Peng et al. 2024, section 4)
     kActivation,      // any but kClampedSwiglu, which is of two numbers
   };
   Kind kind = Kind::kIdentity;

@@ -14,9 +14,11 @@ namespace {
 
 constexpr int64_t kCacheLine = 64;
 
-std::span<const int64_t> without_ones(std::span<const int64_t> shape) {
-  while (!shape.empty() && shape.front() == 1) shape = shape.subspan(1);
-  return shape;
+// The same elements in the same order.
+std::vector<int64_t> without_ones(std::span<const int64_t> shape) {
+  std::vector<int64_t> others;
+  std::ranges::copy_if(shape, std::back_inserter(others), [](int64_t size) { return size != 1; });
+  return others;
 }
 
 // The weights of one layer as they will be, without values.

@@ -39,7 +39,8 @@ struct TensorRows {
 };
 
 // Finds the weights that a spec asks for, and checks type and shape, without reading them. Of two
-// shapes those are equal that differ in slowest dimensions of 1 alone: GGUF's writers drop these.
+// shapes those are equal that differ in dimensions of 1 alone: GGUF's writers drop slowest ones,
+// and have vectors of state-space units as columns.
 class WeightsPlan {
  public:
   // Both outlive the plan.

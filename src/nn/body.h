@@ -44,6 +44,7 @@ struct BodyContext {
   std::span<const RopeAngles> ropes;  // of the step's rows, as RopeTable numbers them
   Rows<const float> layer_inputs;     // [rows, layers * width] per-layer embeddings, or none
   KvPlace place;                      // of this body
+  Rows<float> step_rows = {};         // step_width() wide or wider, shared by all lanes
   std::byte* workspace = nullptr;     // workspace_bytes(rows), shared by all lanes
   std::span<std::byte> carried;       // carried_bytes() or more, shared by all lanes
 };
@@ -58,6 +59,8 @@ class Body {
   virtual ActivationForms input_forms() const = 0;
   // Working memory for a step of so many rows.
   virtual int64_t workspace_bytes(int64_t rows) const = 0;
+  // Floats of each row that bodies of this kind hand on to each other until the step's end.
+  virtual int64_t step_width() const { return 0; }
   // Working memory that is zero at first and that only this kind of body writes to.
   virtual int64_t carried_bytes(const KvPlace& place, int lanes) const = 0;
   // out, or out += : [rows, width]. Every lane calls it after a barrier, and it ends with one.

@@ -14,13 +14,23 @@ struct StepMemory {
   Rows<float> residual;                       // [rows, width]
   std::array<Rows<float>, kRopesMax> angles;  // [ropes] of [rows, rotated]
   Rows<float> layer_inputs;                   // [rows, layers * width] or none
+  Rows<float> step_rows;                      // [rows, step_width_of(network)]
   std::byte* rest;  // the stages use it one after the other, then the head
 };
+
+int64_t step_width_of(const Network& network) {
+  int64_t width = 0;
+  for (const Layer& layer : network.layers) {
+    for (const Stage& stage : layer.stages) width = std::max(width, stage.step_width());
+  }
+  return width;
+}
 
 StepMemory place_step(const Network& network, int64_t rows, WorkspaceLayout& layout) {
   StepMemory memory = {.residual = layout.rows(rows, network.width),
                        .angles = {},
                        .layer_inputs = {},
+                       .step_rows = {},
                        .rest = nullptr};
   for (int64_t i = 0; i < network.ropes.size(); ++i) {
     memory.angles[static_cast<size_t>(i)] = layout.rows(rows, network.ropes.rope(i).rotated);
@@ -28,6 +38,7 @@ StepMemory place_step(const Network& network, int64_t rows, WorkspaceLayout& lay
   if (network.layer_inputs) {
     memory.layer_inputs = layout.rows(rows, network.layer_inputs->all_width());
   }
+  memory.step_rows = layout.rows(rows, step_width_of(network));
   memory.rest = layout.rest();
   return memory;
 }
@@ -116,6 +127,7 @@ Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
                                .ropes = std::span(ropes).first(rope_count),
                                .layer_inputs = step.layer_inputs,
                                .place = {},
+                               .step_rows = step.step_rows,
                                .workspace = step.rest,
                                .carried = memory.carried};
   std::span<const KvPlace> places = input.places;

@@ -65,6 +65,12 @@ int64_t Stage::workspace_bytes(int64_t rows) const {
   return layout.bytes() + rest;
 }
 
+int64_t Stage::step_width() const {
+  int64_t width = 0;
+  for (const Branch& branch : branches_) width = std::max(width, branch.body->step_width());
+  return width;
+}
+
 int64_t Stage::carried_bytes(std::span<const KvPlace> places, int lanes) const {
   int64_t bytes = 0;
   for (size_t i = 0; i < branches_.size(); ++i) {
@@ -101,6 +107,7 @@ void Stage::forward(Lane& lane, const BodyContext& context, std::span<const KvPl
                              .ropes = context.ropes,
                              .layer_inputs = context.layer_inputs,
                              .place = places[i],
+                             .step_rows = context.step_rows,
                              .workspace = work.rest,
                              .carried = context.carried};
     const bool plain = branch.is_plain();

@@ -16,10 +16,15 @@
 #include "nn/layer_inputs.h"
 #include "nn/moe.h"
 #include "nn/norm.h"
+#include "nn/recurrent/channel_mix.h"
 #include "nn/recurrent/delta_net.h"
 #include "nn/recurrent/linear_attention.h"
 #include "nn/recurrent/mamba.h"
 #include "nn/recurrent/mamba2.h"
+#include "nn/recurrent/rg_lru.h"
+#include "nn/recurrent/rwkv4.h"
+#include "nn/recurrent/rwkv6.h"
+#include "nn/recurrent/rwkv7.h"
 #include "nn/recurrent/short_conv.h"
 #include "nn/workspace_layout.h"
 
@@ -27,7 +32,8 @@ namespace millrace {
 
 using BodySpec =
     std::variant<AttentionSpec, LatentSpec, FfnSpec, MoeSpec, LayerInputSpec, MambaSpec, Mamba2Spec,
-                 DeltaNetSpec, LinearAttentionSpec, ShortConvSpec>;
+                 DeltaNetSpec, LinearAttentionSpec, ShortConvSpec, Rwkv4Spec, Rwkv6Spec, Rwkv7Spec,
+                 ChannelMixSpec, RgLruSpec>;
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).
 struct BranchSpec {
@@ -71,6 +77,7 @@ class Stage {
   int64_t branches() const { return std::ssize(branches_); }
   // Working memory for a step of so many rows.
   int64_t workspace_bytes(int64_t rows) const;
+  int64_t step_width() const;
   int64_t carried_bytes(std::span<const KvPlace> places, int lanes) const;
   // residual: [rows, width]; places: [branches], context.place is of none of them. Every lane calls
   // it after a barrier, and it ends with one.

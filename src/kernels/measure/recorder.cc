@@ -351,6 +351,41 @@ void Recorder::combine(Lane& lane, const ops::Dispatch& dispatch,
        [&] { ops_.combine(lane, dispatch, combination, outputs, store, out); });
 }
 
+void Recorder::token_shift(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                           const ops::TokenShift& shift, Rows<const float> in,
+                           std::span<const Activations> outs) const {
+  OpSubject subject = on_rows("token_shift", in.rows, in.width);
+  subject.outputs *= std::ssize(outs);
+  note(lane, subject, 0, 0, [&] { ops_.token_shift(lane, rows, states, shift, in, outs); });
+}
+
+void Recorder::wkv4(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                    const ops::Wkv4& wkv, Rows<const float> keys, Rows<const float> values,
+                    Rows<float> out) const {
+  note(lane, on_rows("wkv4", out.rows, out.width), 0, 0,
+       [&] { ops_.wkv4(lane, rows, states, wkv, keys, values, out); });
+}
+
+void Recorder::rg_lru(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                      const ops::RgLru& unit, Rows<const float> in, Rows<const float> input_gates,
+                      Rows<const float> recurrence_gates, Rows<float> out) const {
+  note(lane, on_rows("rg_lru", out.rows, out.width), 0, 0,
+       [&] { ops_.rg_lru(lane, rows, states, unit, in, input_gates, recurrence_gates, out); });
+}
+
+void Recorder::delta_inputs(Lane& lane, const ops::DeltaInputs& inputs,
+                            const ops::DeltaRows& rows) const {
+  note(lane, on_rows("delta_inputs", rows.keys.rows, rows.keys.width), 0, 0,
+       [&] { ops_.delta_inputs(lane, inputs, rows); });
+}
+
+void Recorder::add_head_bonus(Lane& lane, const ops::HeadBonus& bonus, Rows<const float> queries,
+                              Rows<const float> keys, Rows<const float> values,
+                              Rows<float> out) const {
+  note(lane, on_rows("add_head_bonus", out.rows, out.width), 0, 0,
+       [&] { ops_.add_head_bonus(lane, bonus, queries, keys, values, out); });
+}
+
 void Recorder::causal_conv(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
                            const ops::CausalConv& conv, Rows<const float> in,
                            Rows<float> out) const {

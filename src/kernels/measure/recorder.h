@@ -92,6 +92,20 @@ class Recorder final : public Ops {
                      Rows<float> out) const override;
   void combine(Lane& lane, const ops::Dispatch& dispatch, const ops::Combination& combination,
                Rows<float> outputs, ops::Store store, Rows<float> out) const override;
+  void token_shift(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+                   const ops::TokenShift& shift, Rows<const float> in,
+                   std::span<const Activations> outs) const override;
+  void wkv4(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+            const ops::Wkv4& wkv, Rows<const float> keys, Rows<const float> values,
+            Rows<float> out) const override;
+  void rg_lru(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
+              const ops::RgLru& unit, Rows<const float> in, Rows<const float> input_gates,
+              Rows<const float> recurrence_gates, Rows<float> out) const override;
+  void delta_inputs(Lane& lane, const ops::DeltaInputs& inputs,
+                    const ops::DeltaRows& rows) const override;
+  void add_head_bonus(Lane& lane, const ops::HeadBonus& bonus, Rows<const float> queries,
+                      Rows<const float> keys, Rows<const float> values,
+                      Rows<float> out) const override;
   void causal_conv(Lane& lane, const ops::StateRows& rows, const ops::StateLayer& states,
                    const ops::CausalConv& conv, Rows<const float> in,
                    Rows<float> out) const override;

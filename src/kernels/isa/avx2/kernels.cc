@@ -13,6 +13,7 @@ static_assert(millrace::Simd::kLanes == 8);
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
 #include "kernels/generic/rows.inc"
+#include "kernels/generic/rwkv.inc"
 
 namespace millrace {
 
@@ -27,6 +28,7 @@ const Kernels kAvx2Kernels = {
     .scale = scale,
     .convert = convert,
     .attention = &kAvx2Attention,
+    .rwkv = &kRwkv,
     .recurrent = &kAvx2Recurrent,
     .probes = {.int8 = probe_int8<8>,
                .int8_halves = probe_int8<4>,

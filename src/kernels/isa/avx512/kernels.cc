@@ -13,6 +13,7 @@ static_assert(millrace::Simd::kLanes == 16);
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
 #include "kernels/generic/rows.inc"
+#include "kernels/generic/rwkv.inc"
 
 namespace millrace {
 
@@ -27,6 +28,7 @@ const Kernels kAvx512Kernels = {
     .scale = scale,
     .convert = convert,
     .attention = &kAvx512Attention,
+    .rwkv = &kRwkv,
     .recurrent = &kAvx512Recurrent,
     .probes = {.int8 = probe_int8<8>,
                .int8_halves = probe_int8<4>,

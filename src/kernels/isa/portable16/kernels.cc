@@ -20,6 +20,7 @@ using Pairs = PortablePairs<16>;
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
 #include "kernels/generic/rows.inc"
+#include "kernels/generic/rwkv.inc"
 
 namespace millrace {
 
@@ -34,6 +35,7 @@ const Kernels kPortable16Kernels = {
     .scale = scale,
     .convert = convert,
     .attention = &kPortable16Attention,
+    .rwkv = &kRwkv,
     .recurrent = &kPortable16Recurrent,
     .probes = {.int8 = probe_int8<8>,
                .int8_halves = probe_int8<4>,

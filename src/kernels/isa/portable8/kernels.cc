@@ -17,6 +17,7 @@ using Simd = PortableSimd<8>;
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
 #include "kernels/generic/rows.inc"
+#include "kernels/generic/rwkv.inc"
 
 namespace millrace {
 
@@ -31,6 +32,7 @@ const Kernels kPortable8Kernels = {
     .scale = scale,
     .convert = convert,
     .attention = &kPortable8Attention,
+    .rwkv = &kRwkv,
     .recurrent = &kPortable8Recurrent,
     .probes = {.int8 = probe_int8<8>,
                .int8_halves = probe_int8<4>,

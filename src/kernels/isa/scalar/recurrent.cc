@@ -52,6 +52,10 @@ double element_of(const ElementFunction& function, double x) {
       return x > 0 ? x + 1 : std::exp(x);
     case kReciprocal:
       return 1 / x;
+    case kOneMinus:
+      return 1 - x;
+    case kDecay:
+      return std::exp(-std::exp(x));
     case kReciprocalRoot:
       return 1 / std::sqrt(x);
     case kActivation:
