@@ -186,7 +186,7 @@ std::span<const HubArch> all_hub_archs() {
     std::vector<HubArch> all;
     for (const auto& list : {llama_like_archs(), expert_archs(), other_archs(), state_space_archs(),
                              hybrid_archs(), linear_attention_archs(), short_conv_archs(),
-                             rwkv_archs(), latent_archs(), gemma_4_archs()}) {
+                             retnet_archs(), rwkv_archs(), latent_archs(), gemma_4_archs()}) {
       all.insert(all.end(), list.begin(), list.end());
     }
     return all;

@@ -124,6 +124,7 @@ std::span<const HubArch> state_space_archs();
 std::span<const HubArch> hybrid_archs();
 std::span<const HubArch> linear_attention_archs();
 std::span<const HubArch> short_conv_archs();
+std::span<const HubArch> retnet_archs();
 std::span<const HubArch> rwkv_archs();
 std::span<const HubArch> latent_archs();
 std::span<const HubArch> gemma_4_archs();

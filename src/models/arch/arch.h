@@ -52,6 +52,7 @@ std::span<const Arch> stablelm_archs();
 // Of those in known/recurrent/.
 std::span<const Arch> known_griffin_archs();
 std::span<const Arch> known_linear_attention_archs();
+std::span<const Arch> known_retnet_archs();
 std::span<const Arch> known_rwkv_archs();
 std::span<const Arch> known_short_conv_archs();
 std::span<const Arch> known_state_space_archs();

@@ -24,6 +24,7 @@ std::span<const Arch> all_archs() {
                                llama4_archs(),
                                known_griffin_archs(),
                                known_linear_attention_archs(),
+                               known_retnet_archs(),
                                known_rwkv_archs(),
                                known_short_conv_archs(),
                                known_state_space_archs(),
