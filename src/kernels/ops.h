@@ -13,7 +13,6 @@
 #include "kernels/recurrent/recurrent_ops.h"
 #include "kernels/recurrent/rwkv_ops.h"
 #include "kernels/row_ops.h"
-#include "kernels/state_rows.h"
 #include "quant/packed_matrix.h"
 #include "tensor/view.h"
 
