@@ -81,8 +81,8 @@ struct GroupUse {
 
 // A moment's counts.
 struct GeneratorStats {
-  int64_t running = 0;      // sequences in the batch
-  int64_t waiting = 0;      // sequences that have not started, or were preempted
+  int64_t running = 0;  // sequences in the batch
+  int64_t waiting = 0;  // sequences that have not started, or were preempted
   std::vector<GroupUse> cache;
   int64_t preemptions = 0;    // since start
   int64_t prompt_tokens = 0;  // since start

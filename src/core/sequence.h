@@ -21,7 +21,7 @@ struct Sequence {
   std::shared_ptr<const Request> request;
   std::span<Sequence> choices;  // all of its request, itself among them
   std::vector<TokenId> tokens;  // known: the prompt, then what was generated; empty: awaits_fork()
-  int64_t computed = 0;  // tokens whose keys and values are stored; at most known - 1 between steps
+  int64_t computed = 0;         // tokens that the cache has; at most known - 1 between steps
   int64_t cached =
       -1;  // prompt tokens found in the prefix cache at the first placement; -1: never placed
   int64_t findable = 0;  // known tokens that were in the prefix cache when it arrived or was last

@@ -40,7 +40,7 @@ struct EngineOptions {
   bool prefix_caching = true;
   int64_t state_snapshot_tokens = 512;  // a state is kept for prompts that begin alike every so
                                         // many; 0: only where prompts and answers end
-  std::string policy = "fcfs";  // one of policy_names()
+  std::string policy = "fcfs";          // one of policy_names()
 };
 
 // The control wing as one Generator. Its thread runs the steps; submit, cancel, card, stats,

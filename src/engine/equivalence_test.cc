@@ -44,8 +44,7 @@ constexpr int64_t kContext = 64;
 // Of each kind that a model can have: groups that keep all tokens, windows, a state.
 std::vector<KvGroup> draw_groups(Dice& dice, int32_t block_tokens) {
   const auto kinds = dice.between(1, 7);
-  const int64_t blocks =
-      std::max<int64_t>(dice.of<int64_t>({24, 48, 96, 1000}) / block_tokens, 1);
+  const int64_t blocks = std::max<int64_t>(dice.of<int64_t>({24, 48, 96, 1000}) / block_tokens, 1);
   std::vector<KvGroup> groups;
   if ((kinds & 1) != 0) {
     groups.resize(static_cast<size_t>(dice.between(1, 2)), {.units = blocks});
@@ -202,8 +201,9 @@ class Trial {
     for (const GroupUse& use : stats.cache) {
       const bool is_state = use.group.kind == KvKind::kState;
       if (is_state) cached_with_state += stats.cached_tokens;
-      (is_state ? evictions_state : use.group.window > 0 ? evictions_window : evictions_whole) +=
-          use.evictions;
+      (is_state               ? evictions_state
+       : use.group.window > 0 ? evictions_window
+                              : evictions_whole) += use.evictions;
     }
   }
 
@@ -304,26 +304,25 @@ int64_t Trial::blocks_behind = 0, Trial::states_saved = 0, Trial::states_copied 
 int64_t Trial::evictions_whole = 0, Trial::evictions_window = 0, Trial::evictions_state = 0;
 
 TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
-  for (uint64_t seed = 1; seed <= static_cast<uint64_t>(getenv("SEEDS")?atoll(getenv("SEEDS")):300); ++seed) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     Trial(seed).run();
     if (HasFatalFailure() || HasNonfatalFailure()) return;
   }
   // The workloads must have met what they are for.
-  fmt::print("DBG finished {} failed {} cancelled {} pre {} cached {} copies {} behind {} saved {} copied {} cws {} ev {} {} {}\n", Trial::finished, Trial::failed, Trial::cancelled, Trial::preemptions, Trial::cached, Trial::copies, Trial::blocks_behind, Trial::states_saved, Trial::states_copied, Trial::cached_with_state, Trial::evictions_whole, Trial::evictions_window, Trial::evictions_state);
   EXPECT_GT(Trial::finished, 500);
   EXPECT_GT(Trial::failed, 20);
   EXPECT_GT(Trial::cancelled, 50);
   EXPECT_GT(Trial::preemptions, 100);
   EXPECT_GT(Trial::cached, 100);
   EXPECT_GT(Trial::copies, 100);
-  EXPECT_GT(Trial::blocks_behind, 1000);
+  EXPECT_GT(Trial::blocks_behind, 10000);
   EXPECT_GT(Trial::states_saved, 1000);
   EXPECT_GT(Trial::states_copied, 100);
   EXPECT_GT(Trial::cached_with_state, 100);
-  EXPECT_GT(Trial::evictions_whole, 100);
-  EXPECT_GT(Trial::evictions_window, 100);
-  EXPECT_GT(Trial::evictions_state, 100);
+  EXPECT_GT(Trial::evictions_whole, 500);
+  EXPECT_GT(Trial::evictions_window, 500);
+  EXPECT_GT(Trial::evictions_state, 500);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "kernels/isa.h"
 #include "kernels/recurrent/recurrent_ops.h"
 #include "kernels/recurrent/rwkv_ops.h"
+#include "kernels/recurrent/state_rows.h"
 #include "kernels/row_ops.h"
 #include "quant/packed_matrix.h"
 #include "tensor/view.h"

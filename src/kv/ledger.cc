@@ -38,8 +38,8 @@ int64_t Ledger::longest_sequence(std::span<const KvGroup> groups) {
   int64_t longest = kForEver;
   for (const KvGroup& group : groups) {
     const int64_t tokens = group.units * group.block_tokens;
-    const bool bounds = group.kind == KvKind::kTokens &&
-                        blocks_per_sequence(group, 1, tokens + 1) > group.units;
+    const bool bounds =
+        group.kind == KvKind::kTokens && blocks_per_sequence(group, 1, tokens + 1) > group.units;
     if (bounds) longest = std::min(longest, tokens);
   }
   return longest;
@@ -253,8 +253,8 @@ bool Ledger::has_room_without(std::span<Sequence* const> holders, const Sequence
         if (--left == 0) ++room;
       }
     }
-    const int64_t needed = is_new ? missing(begun, g, sequence.known()) + spare[g]
-                                  : needed_to_write(found->second, g);
+    const int64_t needed =
+        is_new ? missing(begun, g, sequence.known()) + spare[g] : needed_to_write(found->second, g);
     if (room < needed) return false;
   }
   return true;

@@ -24,8 +24,8 @@ struct LedgerOptions {
   bool prefix_caching = true;
   int64_t state_snapshot_tokens = 512;  // a state is kept for others every so many; 0: only where
                                         // prompts end
-  // Nodes of the prefix tree where no group without a window bounds them: 2M tokens in blocks of
-  // 16, which take 30 MB.
+  // Nodes of the prefix tree where no group without a window bounds them: of blocks of 16 tokens
+  // they spell 2M and take 20 MB.
   int32_t nodes_max = 1 << 17;
 };
 

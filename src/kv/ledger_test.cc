@@ -1,9 +1,10 @@
 #include "kv/ledger.h"
 
-#include <deque>
 #include <random>
 
 #include <gtest/gtest.h>
+
+#include "tests/fixtures/kv/ledger_rig.h"
 
 namespace millrace {
 namespace {
@@ -15,42 +16,11 @@ KvGroup group(int32_t block_tokens, int64_t blocks) {
   return group;
 }
 
-// Sequences as a planner would meet them, beside their ledger.
-class LedgerTest : public testing::Test {
+class LedgerTest : public LedgerRig {
  protected:
   void open(int32_t block_tokens, int64_t blocks, bool prefix_caching = true) {
-    const std::vector<KvGroup> groups = {group(block_tokens, blocks)};
-    ledger_ = std::make_unique<Ledger>(groups, LedgerOptions{.prefix_caching = prefix_caching});
+    LedgerRig::open({group(block_tokens, blocks)}, {.prefix_caching = prefix_caching});
   }
-
-  Sequence& arrive(std::vector<TokenId> prompt, uint64_t salt = 0, int32_t scores = kNoLogprobs) {
-    Request request;
-    request.prompt = std::move(prompt);
-    request.cache_salt = salt;
-    request.prompt_logprobs = scores;
-    Sequence& sequence = sequences_.emplace_back();
-    sequence.id = {std::ssize(sequences_)};
-    sequence.tokens = request.prompt;
-    sequence.request = std::make_shared<const Request>(std::move(request));
-    return sequence;
-  }
-
-  // One step of one sequence. Returns the batch that a ledger made of it.
-  Batch compute(Sequence& sequence, int64_t want) {
-    const int64_t rows = ledger_->place(sequence, want);
-    Batch batch;
-    if (rows == 0) return batch;
-    batch.slices.push_back({.sequence = sequence.id, .rows = static_cast<int32_t>(rows)});
-    ledger_->drain(batch);
-    sequence.advance(rows);
-    if (sequence.pending() == 0) sequence.tokens.push_back(1);
-    ledger_->settle(sequence);
-    ledger_->check_integrity();
-    return batch;
-  }
-
-  std::unique_ptr<Ledger> ledger_;
-  std::deque<Sequence> sequences_;
 };
 
 TEST_F(LedgerTest, RefusesLayoutsItCannotHold) {
@@ -59,6 +29,13 @@ TEST_F(LedgerTest, RefusesLayoutsItCannotHold) {
   EXPECT_EQ(Ledger::supports(std::vector{group(16, 0)}).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(Ledger::supports(std::vector{group(16, 4), group(8, 4)}).code(),
             absl::StatusCode::kUnimplemented);
+  KvGroup window = group(16, 4);
+  window.window = -1;
+  EXPECT_EQ(Ledger::supports(std::vector{window}).code(), absl::StatusCode::kInvalidArgument);
+  KvGroup state = group(16, 4);
+  state.kind = KvKind::kState;
+  EXPECT_TRUE(Ledger::supports(std::vector{state, group(16, 4)}).ok());
+  EXPECT_EQ(Ledger::supports(std::vector{state, state}).code(), absl::StatusCode::kUnimplemented);
 }
 
 TEST_F(LedgerTest, GrowsAsFarAsThereIsRoom) {
@@ -252,47 +229,6 @@ TEST_F(LedgerTest, DropsCopiesOfASequenceThatLeavesBeforeTheyAreMade) {
   ledger_->drain(batch);
   EXPECT_TRUE(batch.copies.empty());
   EXPECT_EQ(ledger_->held(0), 0);
-}
-
-// Few tokens, small blocks and small pools, so that everything collides.
-TEST_F(LedgerTest, KeepsItsBooksWhateverComes) {
-  for (uint64_t seed = 1; seed <= 60; ++seed) {
-    std::mt19937_64 random(seed);
-    const auto below = [&](int64_t n) {
-      return static_cast<int64_t>(random() % static_cast<uint64_t>(n));
-    };
-    open(static_cast<int32_t>(1 + below(4)), 1 + below(24), below(4) > 0);
-    sequences_.clear();
-    std::vector<Sequence*> live;
-    for (int step = 0; step < 300; ++step) {
-      const int64_t dice = below(10);
-      if (live.size() < 6 && dice < 3) {
-        std::vector<TokenId> prompt(static_cast<size_t>(1 + below(12)));
-        for (TokenId& token : prompt) token = static_cast<TokenId>(below(2));
-        live.push_back(&arrive(std::move(prompt), static_cast<uint64_t>(below(2))));
-      }
-      if (live.empty()) continue;
-      const auto victim = live.begin() + below(std::ssize(live));
-      Sequence& sequence = **victim;
-      if (dice == 9) {
-        ledger_->release(sequence.id);
-        live.erase(victim);
-      } else if (dice == 8) {
-        ledger_->preempt(sequence);
-      } else if (dice == 7 && ledger_->holds(sequence.id) && sequence.pending() == 1) {
-        Sequence& child = arrive(sequence.tokens, sequence.request->cache_salt);
-        child.computed = sequence.computed;
-        ledger_->fork(sequence.id, child.id);
-        live.push_back(&child);
-      } else {
-        compute(sequence, 1 + below(5));
-      }
-      ledger_->check_integrity();
-    }
-    for (const Sequence* sequence : live) ledger_->release(sequence->id);
-    ledger_->check_integrity();
-    EXPECT_EQ(ledger_->held(0), 0);
-  }
 }
 
 }  // namespace

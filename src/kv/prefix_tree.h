@@ -124,10 +124,10 @@ class PrefixTree {
   const size_t block_tokens_;
   const size_t nodes_max_;
   std::vector<Node> nodes_;
-  std::vector<TokenId> tokens_;  // [nodes, block_tokens]
-  std::vector<BlockId> units_;   // [nodes, groups]
-  std::vector<NodeId> unused_;   // of nodes_
-  std::vector<IdleUnits> idle_;  // [groups]
+  std::vector<TokenId> tokens_;                    // [nodes, block_tokens]
+  std::vector<BlockId> units_;                     // [nodes, groups]
+  std::vector<NodeId> unused_;                     // of nodes_
+  std::vector<IdleUnits> idle_;                    // [groups]
   std::vector<std::vector<NodeId>> nodes_of_;      // [groups, units]; invalid: not in the tree
   std::pmr::unsynchronized_pool_resource memory_;  // gives back what nodes that went leave
   std::pmr::set<NodeId, Order> order_;

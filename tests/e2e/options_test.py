@@ -106,7 +106,7 @@ class Refused(unittest.TestCase):
         for names, default in re.findall(r"^  (-\S+) [^=\n]*=(\S*)", run("serve", "--help").stdout, re.M):
             found.update(dict.fromkeys(names.split(","), default))
         defaults = {"--host": "127.0.0.1", "--port": "8000", "--kv-cache-dtype": "f16", "--max-num-seqs": "64",
-                    "--max-num-batched-tokens": "512", "--long-prefill-token-threshold": "0", "--kv-cache-memory-bytes": "0", "--block-size": "16",
+                    "--max-num-batched-tokens": "512", "--long-prefill-token-threshold": "0", "--kv-cache-memory-bytes": "0", "--block-size": "16", "--state-snapshot-tokens": "512",
                     "--max-queue": "1024", "--max-queue-ms": "0", "--shutdown-timeout": "30",
                     "--max-connections": "1024", "--max-headers": "100", "--max-header-bytes": str(64 << 10),
                     "--max-body-bytes": str(16 << 20), "--header-timeout": "10", "--body-timeout": "30",

@@ -11,7 +11,7 @@ namespace millrace {
 
 inline constexpr int64_t kStateRowsMax = 1024;  // key_dim or state_dim
 inline constexpr int64_t kConvKernelMax = 32;
-inline constexpr int kStateColumns = 32;  // of a state that one call works on
+inline constexpr int kStateColumns = 64;  // of a state that one call works on
 inline constexpr int kConvColumns = 128;  // channels of a convolution that one call works on
 
 // Neighbouring channels of one slice's rows.

@@ -24,7 +24,7 @@ class StateTile {
   // the slice says. states: of this part, before the state's first row.
   template <typename Run>
   void go_through(const StateSlice& slice, const StateLayer& states, int64_t part, Run run) {
-    std::fill_n(data_, rows_ * kStateColumns, 0.0F);
+    if (slice.begins || columns_ < kStateColumns) std::fill_n(data_, rows_ * kStateColumns, 0.0F);
     if (!slice.begins) load(states.of(slice.unit) + part);
     int32_t done = 0;
     for (const SliceSave& save : slice.saves) {

@@ -117,8 +117,8 @@ MetricLabels group_labels(MetricLabels labels, size_t number, const KvGroup& gro
 
 // Of the groups that keep all tokens, the fewest; of all groups where none does.
 int64_t blocks_of(const GeneratorStats& stats) {
-  const bool has_whole = std::ranges::any_of(
-      stats.cache, [](const GroupUse& use) { return use.group.is_whole(); });
+  const bool has_whole =
+      std::ranges::any_of(stats.cache, [](const GroupUse& use) { return use.group.is_whole(); });
   int64_t blocks = 0;
   for (const GroupUse& use : stats.cache) {
     if (has_whole && !use.group.is_whole()) continue;
@@ -294,12 +294,12 @@ void EngineMetrics::collect(std::vector<MetricFamily>& families) const {
                   series.label ? with(labels_, series.label, series.label_value) : labels_));
   }
   for (const GroupSeries& series : kGroupSeries) {
-    MetricFamily& family = families.emplace_back(
-        MetricFamily{series.name, series.help, series.type, {}});
+    MetricFamily& family =
+        families.emplace_back(MetricFamily{series.name, series.help, series.type, {}});
     for (size_t g = 0; g < moment.stats.cache.size(); ++g) {
       const GroupUse& use = moment.stats.cache[g];
-      family.metric.push_back(metric_of(static_cast<double>(series.read(use)),
-                                        group_labels(labels_, g, use.group)));
+      family.metric.push_back(
+          metric_of(static_cast<double>(series.read(use)), group_labels(labels_, g, use.group)));
     }
   }
   collect_infos(families);

@@ -53,9 +53,15 @@ class MetricsTest : public testing::Test {
   MetricsTest() { metrics.set_model(generator, "mill \"one\""); }
 
   double of_engine(std::string_view name, std::string_view labels = "") const {
+    return sample("vllm", name, labels);
+  }
+  double of_group(std::string_view name, std::string_view labels) const {
+    return sample("millrace", name, labels);
+  }
+  double sample(std::string_view whose, std::string_view name, std::string_view labels) const {
     const auto samples = samples_of(metrics.text());
     const std::string key =
-        fmt::format("vllm:{}{{model_name=\"mill \\\"one\\\"\",engine=\"0\"{}}}", name, labels);
+        fmt::format("{}:{}{{model_name=\"mill \\\"one\\\"\",engine=\"0\"{}}}", whose, name, labels);
     EXPECT_TRUE(samples.contains(key)) << key;
     return samples.contains(key) ? samples.at(key) : -1;
   }
@@ -175,13 +181,13 @@ TEST_F(MetricsTest, BucketsAreVllms) {
 TEST_F(MetricsTest, ReadsTheGenerator) {
   generator.now = {.running = 3,
                    .waiting = 5,
-                   .cache = {{.group = {.units = 100, .unit_bytes = 30}, .held = 25},
+                   .cache = {{.group = {.units = 100, .unit_bytes = 30}, .held = 24},
                              {.group = {.window = 64, .units = 50, .unit_bytes = 16},
                               .held = 15,
                               .idle = 4,
                               .evictions = 6},
                              {.group = {.kind = KvKind::kState, .units = 10, .unit_bytes = 20},
-                              .held = 1,
+                              .held = 2,
                               .idle = 5}},
                    .preemptions = 7,
                    .prompt_tokens = 90,
@@ -192,15 +198,12 @@ TEST_F(MetricsTest, ReadsTheGenerator) {
   EXPECT_EQ(of_engine("num_requests_waiting_by_reason", ",reason=\"capacity\""), 5);
   EXPECT_EQ(of_engine("kv_cache_usage_perc"), 0.25);
   EXPECT_EQ(of_engine("gpu_cache_usage_perc"), 0.25);
-  const auto of_group = [&](const char* name, const char* labels) {
-    return value(fmt::format("millrace:{}{{model_name=\"m\",engine=\"0\",{}}}", name, labels));
-  };
-  EXPECT_EQ(of_group("cache_units", "group=\"0\",keeps=\"tokens\",window=\"0\""), 100);
-  EXPECT_EQ(of_group("cache_units_held", "group=\"1\",keeps=\"window\",window=\"64\""), 15);
-  EXPECT_EQ(of_group("cache_units_idle", "group=\"1\",keeps=\"window\",window=\"64\""), 4);
-  EXPECT_EQ(of_group("cache_evictions_total", "group=\"1\",keeps=\"window\",window=\"64\""), 6);
-  EXPECT_EQ(of_group("cache_units_idle", "group=\"2\",keeps=\"state\",window=\"0\""), 5);
-  EXPECT_EQ(of_group("cache_unit_bytes", "group=\"2\",keeps=\"state\",window=\"0\""), 20);
+  EXPECT_EQ(of_group("cache_units", ",group=\"0\",keeps=\"tokens\",window=\"0\""), 100);
+  EXPECT_EQ(of_group("cache_units_held", ",group=\"1\",keeps=\"window\",window=\"64\""), 15);
+  EXPECT_EQ(of_group("cache_units_idle", ",group=\"1\",keeps=\"window\",window=\"64\""), 4);
+  EXPECT_EQ(of_group("cache_evictions_total", ",group=\"1\",keeps=\"window\",window=\"64\""), 6);
+  EXPECT_EQ(of_group("cache_units_idle", ",group=\"2\",keeps=\"state\",window=\"0\""), 5);
+  EXPECT_EQ(of_group("cache_unit_bytes", ",group=\"2\",keeps=\"state\",window=\"0\""), 20);
   EXPECT_EQ(of_engine("num_preemptions_total"), 7);
   EXPECT_EQ(of_engine("prompt_tokens_total"), 90);
   EXPECT_EQ(of_engine("prompt_tokens_by_source_total", ",source=\"local_compute\""), 58);
