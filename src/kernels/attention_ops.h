@@ -66,7 +66,7 @@ struct HeadNorms {
 struct Rotation {
   Rope::Pairs pairs = Rope::Pairs::kNeighbours;
   Rows<const float> angles =
-      {};  // what Ops::rope_angles() made, [rows, rotated]; width 0: no rotation
+      {};             // what Ops::rope_angles() made, [rows, rotated]; width 0: no rotation
   int32_t first = 0;  // dimensions of a head before those that are rotated
   HeadNorms norms = {};
   // Queries times 1 + temperature * log(1 + floor((position + temperature_offset) /

@@ -204,7 +204,7 @@ TEST_F(Bench, RefusesWhatCannotBeMade) {
     return std::string(run_make(make, stdout).message());
   };
   EXPECT_THAT(refusal({.shape = "gpt-9", .format = "Q4_0", .out = path("no.gguf")}),
-              HasSubstr("unknown shape 'gpt-9' (known: granite-3.1-1b-a400m, "));
+              HasSubstr("unknown shape 'gpt-9' (known: deepseek-v2-lite-dense, "));
   EXPECT_THAT(refusal({.shape = "smollm2-135m", .format = "Q9", .out = path("no.gguf")}),
               HasSubstr("unknown format 'Q9' (known: F32"));
   EXPECT_THAT(refusal({.shape = "smollm2-135m", .format = "Q4_K", .out = path("no.gguf")}),
