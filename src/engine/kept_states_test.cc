@@ -17,7 +17,7 @@ class KeptStates : public testing::Test {
     engine_.reset();
     const ScriptedModel model = {
         .groups = {{.units = 100}, {.kind = KvKind::kState, .units = 20}, {.window = 40}}};
-    executor_ = std::make_unique<ScriptedExecutor>(model, 16, 50, 128, 4);
+    executor_ = std::make_unique<ScriptedExecutor>(model, 16, 50, 128, 64);
     EngineOptions options;
     options.card.context_max = 1000;
     options.card.vocab_size = model.vocab;

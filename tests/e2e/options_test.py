@@ -141,9 +141,11 @@ class Started(unittest.TestCase):
         self.assertRegex(line, r"switched off for this process \(prctl\)|enabled is never|this system has none")
 
     def test_the_default_cache_is_all_sequences_or_a_quarter(self):
-        self.assertIn("MiB, 512 tokens in f16", self.table(MODEL, "--max-num-seqs", 2, "--max-model-len", 256)["cache"])
+        table = self.table(MODEL, "--max-num-seqs", 2, "--max-model-len", 256)
+        self.assertRegex(table["cache"], r"MiB in f16 +every sequence at its longest")
+        self.assertRegex(table["all"], r"^tokens +512 tokens in 32 blocks +22\.5 KiB a token, 360\.0 KiB a block, 5\.6 MiB a sequence of 256$")
         cache = self.table(MODEL, "--max-num-seqs", "10k", "--max-model-len", "8k")["cache"]
-        size, whole = map(float, re.fullmatch(r"(\S+) GiB, .* a quarter of the (\S+) GiB that this process may use", cache).groups())
+        size, whole = map(float, re.fullmatch(r"(\S+) GiB in f16 +a quarter of the (\S+) GiB that this process may use", cache).groups())
         self.assertAlmostEqual(size, whole / 4, delta=0.1)
         self.assertLessEqual(whole, memory("MemTotal") + 0.1)
 

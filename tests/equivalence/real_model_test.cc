@@ -289,6 +289,10 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
   shape.format = DType::kQ4_0;
   shape.hidden = 96;
   if (shape.architecture == "llama" || shape.architecture == "gemma3") shape.window = 12;
+  if (shape.architecture == "deepseek2") {
+    shape.head_dim = 32;
+    shape.latent_dim = 32;
+  }
   if (shape.architecture == "qwen3moe") {
     shape.experts = 5;
     shape.chosen = 2;

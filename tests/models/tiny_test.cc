@@ -116,7 +116,8 @@ INSTANTIATE_TEST_SUITE_P(Folders, Tiny,
 INSTANTIATE_TEST_SUITE_P(RecurrentFolders, Tiny,
                          testing::Values("falcon-h1", "falcon-mamba", "granite-hybrid", "jamba",
                                          "lfm2", "lfm2-moe", "lfm3", "mamba", "mamba2", "minimax",
-                                         "nemotron-h", "qwen3-5", "qwen3-5-moe", "qwen3-next"),
+                                         "nemotron-h", "qwen3-5", "qwen3-5-moe", "qwen3-next",
+                                         "recurrent-gemma", "rwkv4"),
                          name_of_test);
 
 }  // namespace

@@ -102,7 +102,9 @@ TEST_F(Inspect, PrintsTables) {
   EXPECT_THAT(text, HasSubstr("general.architecture"));
   EXPECT_THAT(text, HasSubstr("token_embd.weight"));
   EXPECT_THAT(text, HasSubstr("64 x 64"));
-  EXPECT_THAT(text, HasSubstr("1 x 256 tokens in F16, 256 bytes a token"));
+  EXPECT_THAT(text,
+              HasSubstr("1 x 256 tokens in F16\n    all tokens  64.0 KiB   256 bytes a token, "
+                        "4,096 a block, 65,536 a sequence"));
   EXPECT_THAT(text, HasSubstr("Cannot be run"));
 }
 

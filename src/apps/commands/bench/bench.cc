@@ -29,8 +29,10 @@ void bind(CLI::App& command, BenchOptions& options) {
   constexpr int kTokensMax = 1 << 20;
   count("--pp", options.pp, 0, kTokensMax, "prompt tokens; 0: do not measure prompts");
   count("--tg", options.tg, 0, kTokensMax, "generated tokens; 0: do not measure generation");
-  list("--depth", options.depth, 0, kTokensMax,
-       "tokens in the cache before one sequence generates");
+  list(
+      "--depth", options.depth, 0, kTokensMax,
+      "tokens in the cache before a prompt, or before one sequence generates; a model that keeps a "
+      "state alone is not run up to them, as its steps cost the same at any depth");
   list("--batch", options.batch, 1, 4096, "sequences that generate at once, all together counted");
   count("--repeat", options.repeat, 1, 1000,
         "rounds of all tests in turns, after one to warm up; their median counts");

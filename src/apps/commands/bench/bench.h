@@ -16,7 +16,7 @@ struct BenchOptions {
   ComputeOptions compute;
   int64_t pp = 512;                  // prompt tokens; 0: not measured
   int64_t tg = 128;                  // generated tokens; 0: not measured
-  std::vector<int32_t> depth = {0};  // tokens in the cache before those that one sequence generates
+  std::vector<int32_t> depth = {0};  // tokens in the cache before those of a sequence alone
   std::vector<int32_t> batch = {1, 2, 4, 8, 16, 32};
   int64_t repeat = 5;
   bool profile = false;

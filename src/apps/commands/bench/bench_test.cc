@@ -67,13 +67,27 @@ TEST_F(Bench, MeasuresEveryTestInEveryRound) {
     EXPECT_GE(result["most"], result["tokens_per_s"]);
     EXPECT_GT(result["roofline_percent"], 0);
   }
-  EXPECT_THAT(names, ElementsAre("pp24", "tg4", "tg4 @ d40", "tg4@3"));
+  EXPECT_THAT(names, ElementsAre("pp24", "pp24 @ d40", "tg4", "tg4 @ d40", "tg4@3"));
   // A step reads all weights once, and at depth 40 keys and values of 40 tokens more, in each of 2
   // layers 2 heads of 16 in f16.
   const auto bytes = [&](size_t i) { return json["results"][i]["bytes_per_step"].get<double>(); };
-  EXPECT_EQ(bytes(2) - bytes(1), 40 * 2 * 2 * 2 * 16 * 2);
-  EXPECT_EQ(bytes(3) - bytes(1), 2 * 3 * 2 * 2 * 2 * 16 * 2);
+  EXPECT_EQ(bytes(3) - bytes(2), 40 * 2 * 2 * 2 * 16 * 2);
+  EXPECT_EQ(bytes(4) - bytes(2), 2 * 3 * 2 * 2 * 2 * 16 * 2);
   EXPECT_GT(json["roofline"]["bytes_per_s"], 0);
+}
+
+// It is not run up to the depth, and reads nothing more there.
+TEST_F(Bench, AStateCostsTheSameAtAnyDepth) {
+  RandomModelShape shape;
+  shape.architecture = "mamba2";
+  ASSERT_TRUE(write_random_model(options_.compute.model, shape, [](double) {}).ok());
+  options_.depth = {0, 40'000};
+  const auto json = nlohmann::json::parse(output_of(options_));
+  const auto& results = json["results"];
+  ASSERT_EQ(results.size(), 5U);
+  EXPECT_EQ(results[1]["test"], "pp24 @ d40000");
+  EXPECT_EQ(results[1]["bytes_per_step"], results[0]["bytes_per_step"]);
+  EXPECT_EQ(results[3]["bytes_per_step"], results[2]["bytes_per_step"]);
 }
 
 TEST_F(Bench, ProfileAddsUpToTheStep) {

@@ -34,7 +34,7 @@ absl::StatusOr<Rigs> make_rigs(const Loaded& loaded, const ComputeOptions& compu
   }
   if (!deep.empty()) {
     ASSIGN_OR_RETURN(rigs.deep, BenchRig::create(loaded, compute, deep, nullptr));
-    RETURN_IF_ERROR(rigs.deep->fill(depth));
+    RETURN_IF_ERROR(rigs.deep->fill_below(depth));
   }
   return rigs;
 }
@@ -63,7 +63,7 @@ absl::StatusOr<BenchProfile> profile_of(const Loaded& loaded, const ComputeOptio
   const CpuOps cpu(kernels_for(loaded.isa));
   Recorder recorder(cpu, loaded.lanes->lanes(), clock);
   ASSIGN_OR_RETURN(const auto rig, BenchRig::create(loaded, compute, {test}, &recorder));
-  if (test.depth > 0) RETURN_IF_ERROR(rig->fill(test.depth));
+  if (test.depth > 0) RETURN_IF_ERROR(rig->fill_below(test.depth));
   RETURN_IF_ERROR(rig->run(test));
   recorder.clear();
   const Instant start = clock.now();

@@ -19,13 +19,17 @@ std::vector<BenchTest> tests_of(const BenchOptions& options) {
   std::vector<BenchTest> tests;
   const auto pp = static_cast<int32_t>(options.pp);
   const auto tg = static_cast<int32_t>(options.tg);
-  if (pp > 0) {
-    tests.push_back({.name = fmt::format("pp{}", pp), .prompt = true, .tokens = pp});
+  const auto name_of = [](std::string_view kind, int32_t tokens, int32_t depth) {
+    return fmt::format("{}{}{}", kind, tokens, depth == 0 ? "" : fmt::format(" @ d{}", depth));
+  };
+  for (const int32_t depth : options.depth) {
+    if (pp == 0) break;
+    tests.push_back(
+        {.name = name_of("pp", pp, depth), .prompt = true, .tokens = pp, .depth = depth});
   }
   if (tg == 0) return tests;
   for (const int32_t depth : options.depth) {
-    const std::string at = depth == 0 ? "" : fmt::format(" @ d{}", depth);
-    tests.push_back({.name = fmt::format("tg{}{}", tg, at), .tokens = tg, .depth = depth});
+    tests.push_back({.name = name_of("tg", tg, depth), .tokens = tg, .depth = depth});
   }
   if (options.contended) {
     tests.push_back({.name = fmt::format("tg{} busy", tg), .tokens = tg, .busy = true});
@@ -64,25 +68,34 @@ TokenId BenchRig::random_token(int32_t i) const {
   return static_cast<TokenId>(sampling_uniform(0, 0, i) * static_cast<float>(vocab_size_));
 }
 
-absl::Status BenchRig::fill(int32_t tokens) {
+absl::Status BenchRig::fill_below(int32_t depth) {
+  const auto keeps_tokens = [](const KvGroup& group) { return group.kind == KvKind::kTokens; };
+  if (std::ranges::none_of(executor_->capacity().groups, keeps_tokens)) return absl::OkStatus();
+  return compute_prompt(0, depth);
+}
+
+absl::Status BenchRig::compute_prompt(int32_t from, int32_t tokens) {
   std::vector<TokenId> chunk;
-  for (int32_t at = 0; at < tokens; at += kBenchRows) {
-    const int32_t rows = std::min(kBenchRows, tokens - at);
+  const int32_t end = from + tokens;
+  for (int32_t at = from; at < end; at += kBenchRows) {
+    const int32_t rows = std::min(kBenchRows, end - at);
     chunk.clear();
     for (int32_t i = 0; i < rows; ++i) chunk.push_back(random_token(at + i));
     sequences_.clear();
-    sequences_.add(0, at, chunk, at + rows == tokens ? SliceWants::kLast : SliceWants::kNone);
+    sequences_.add(0, at, chunk, at + rows == end ? SliceWants::kLast : SliceWants::kNone);
     RETURN_IF_ERROR(step());
   }
   return absl::OkStatus();
 }
 
 absl::Status BenchRig::run(const BenchTest& test) {
-  return test.prompt ? fill(test.tokens) : generate(test.depth, test.tokens, test.batch);
+  return test.prompt ? compute_prompt(test.depth, test.tokens)
+                     : generate(test.depth, test.tokens, test.batch);
 }
 
 absl::Status BenchRig::run_typical_step(const BenchTest& test) {
-  return test.prompt ? fill(test.tokens) : generate(test.depth + test.tokens / 2, 1, test.batch);
+  return test.prompt ? compute_prompt(test.depth, test.tokens)
+                     : generate(test.depth + test.tokens / 2, 1, test.batch);
 }
 
 absl::Status BenchRig::generate(int32_t from, int32_t tokens, int32_t batch) {
