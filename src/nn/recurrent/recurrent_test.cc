@@ -23,7 +23,7 @@ NormSpec rms(std::string_view name) {
   return norm;
 }
 
-std::vector<BodySpec> body_specs() {
+std::vector<BodySpec> state_space_specs() {
   MambaSpec mamba;
   mamba.width = kWidth;
   mamba.inner = 72;
@@ -57,6 +57,10 @@ std::vector<BodySpec> body_specs() {
   plain.groups = 1;
   plain.conv_bias = false;
 
+  return {mamba, jamba, falcon_mamba, mamba2, falcon_h1, plain};
+}
+
+std::vector<BodySpec> attention_like_specs() {
   DeltaNetSpec qwen3_next;
   qwen3_next.width = kWidth;
   qwen3_next.heads = 6;
@@ -107,8 +111,13 @@ std::vector<BodySpec> body_specs() {
   short_conv.conv_kernel = 3;
   ShortConvSpec biased = short_conv;
   biased.biases = true;
-  return {mamba,   jamba, falcon_mamba, mamba2, falcon_h1, plain,      qwen3_next,
-          qwen3_5, kimi,  lightning,    linear, retention, short_conv, biased};
+  return {qwen3_next, qwen3_5, kimi, lightning, linear, retention, short_conv, biased};
+}
+
+std::vector<BodySpec> body_specs() {
+  std::vector<BodySpec> specs = state_space_specs();
+  for (const BodySpec& spec : attention_like_specs()) specs.push_back(spec);
+  return specs;
 }
 
 // Two sequences, whose rows lie one behind the other.
@@ -126,8 +135,8 @@ class RunnableBody {
   RunnableBody(const BodySpec& spec, DType format, ActivationForms forms)
       : weights_(format, forms),
         stride_(kv_spec(spec, DType::kF32).sequence_bytes),
-        states_(Buffer::allocate(2 * stride_).value()),
-        body_(std::visit([&](const auto& made) { return made.make(ropes_); }, spec)) {
+        states_(Buffer::allocate(2 * stride_).value()) {
+    body_ = std::visit([&](const auto& made) { return made.make(ropes_); }, spec);
     CHECK(body_->load(weights_).ok() && ropes_.compute_frequencies().ok());
     CHECK(stride_ > 0 && stride_ % 64 == 0);
     std::fill_n(reinterpret_cast<float*>(states_.data()), stride_ / 2,
