@@ -132,10 +132,9 @@ struct Piece {
 // A body with its weights and its states.
 class RunnableBody {
  public:
-  RunnableBody(const BodySpec& spec, DType format, ActivationForms forms)
-      : weights_(format, forms),
-        stride_(kv_spec(spec, DType::kF32).sequence_bytes),
-        states_(Buffer::allocate(2 * stride_).value()) {
+  explicit RunnableBody(const BodySpec& spec) {
+    stride_ = kv_spec(spec, DType::kF32).sequence_bytes;
+    states_ = Buffer::allocate(2 * stride_).value();
     body_ = std::visit([&](const auto& made) { return made.make(ropes_); }, spec);
     CHECK(body_->load(weights_).ok() && ropes_.compute_frequencies().ok());
     CHECK(stride_ > 0 && stride_ % 64 == 0);
@@ -204,8 +203,8 @@ class RunnableBody {
     return out;
   }
 
-  MadeWeights weights_;
-  int64_t stride_;
+  MadeWeights weights_{DType::kF32, {.f32 = true}};
+  int64_t stride_ = 0;
   Buffer states_;
   RopeTable ropes_;
   std::unique_ptr<Body> body_;
@@ -217,7 +216,7 @@ TEST(RecurrentBodies, AreWhatTheyAreDefinedAs) {
   const Floats in = random_floats(kRows * kWidth, 31);
   for (const BodySpec& spec : body_specs()) {
     SCOPED_TRACE(spec.index());
-    RunnableBody body(spec, DType::kF32, {.f32 = true});
+    RunnableBody body(spec);
     const Floats out = body(best_isa(), 2, in, kWhole);
     for (size_t sequence = 0; sequence < 2; ++sequence) {
       Lines lines;
@@ -252,7 +251,7 @@ TEST(RecurrentBodies, AreTheSameHoweverRowsAreCut) {
   for (const BodySpec& spec : body_specs()) {
     SCOPED_TRACE(spec.index());
     for (const Isa isa : supported_isas()) {
-      RunnableBody body(spec, DType::kF32, {.f32 = true});
+      RunnableBody body(spec);
       const Floats whole = body(isa, 1, in, kWhole);
       const Floats cut = body(
           isa, 3, in, {{{1, 0, 1}, {0, 0, 4}}, {{0, 4, 5}}, {{0, 5, 11}, {1, 1, 5}}, {{1, 5, 6}}});
