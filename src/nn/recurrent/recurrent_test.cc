@@ -23,7 +23,7 @@ NormSpec rms(std::string_view name) {
   return norm;
 }
 
-std::vector<BodySpec> body_specs() {
+std::vector<BodySpec> state_space_specs() {
   MambaSpec mamba;
   mamba.width = kWidth;
   mamba.inner = 72;
@@ -57,6 +57,10 @@ std::vector<BodySpec> body_specs() {
   plain.groups = 1;
   plain.conv_bias = false;
 
+  return {mamba, jamba, falcon_mamba, mamba2, falcon_h1, plain};
+}
+
+std::vector<BodySpec> attention_like_specs() {
   DeltaNetSpec qwen3_next;
   qwen3_next.width = kWidth;
   qwen3_next.heads = 6;
@@ -107,8 +111,13 @@ std::vector<BodySpec> body_specs() {
   short_conv.conv_kernel = 3;
   ShortConvSpec biased = short_conv;
   biased.biases = true;
-  return {mamba,   jamba, falcon_mamba, mamba2, falcon_h1, plain,      qwen3_next,
-          qwen3_5, kimi,  lightning,    linear, retention, short_conv, biased};
+  return {qwen3_next, qwen3_5, kimi, lightning, linear, retention, short_conv, biased};
+}
+
+std::vector<BodySpec> body_specs() {
+  std::vector<BodySpec> specs = state_space_specs();
+  for (const BodySpec& spec : attention_like_specs()) specs.push_back(spec);
+  return specs;
 }
 
 // Two sequences, whose rows lie one behind the other.
@@ -123,11 +132,10 @@ struct Piece {
 // A body with its weights and its states.
 class RunnableBody {
  public:
-  RunnableBody(const BodySpec& spec, DType format, ActivationForms forms)
-      : weights_(format, forms),
-        stride_(kv_spec(spec, DType::kF32).sequence_bytes),
-        states_(Buffer::allocate(2 * stride_).value()),
-        body_(std::visit([&](const auto& made) { return made.make(ropes_); }, spec)) {
+  explicit RunnableBody(const BodySpec& spec) {
+    stride_ = kv_spec(spec, DType::kF32).sequence_bytes;
+    states_ = Buffer::allocate(2 * stride_).value();
+    body_ = std::visit([&](const auto& made) { return made.make(ropes_); }, spec);
     CHECK(body_->load(weights_).ok() && ropes_.compute_frequencies().ok());
     CHECK(stride_ > 0 && stride_ % 64 == 0);
     std::fill_n(reinterpret_cast<float*>(states_.data()), stride_ / 2,
@@ -195,8 +203,8 @@ class RunnableBody {
     return out;
   }
 
-  MadeWeights weights_;
-  int64_t stride_;
+  MadeWeights weights_{DType::kF32, {.f32 = true}};
+  int64_t stride_ = 0;
   Buffer states_;
   RopeTable ropes_;
   std::unique_ptr<Body> body_;
@@ -208,7 +216,7 @@ TEST(RecurrentBodies, AreWhatTheyAreDefinedAs) {
   const Floats in = random_floats(kRows * kWidth, 31);
   for (const BodySpec& spec : body_specs()) {
     SCOPED_TRACE(spec.index());
-    RunnableBody body(spec, DType::kF32, {.f32 = true});
+    RunnableBody body(spec);
     const Floats out = body(best_isa(), 2, in, kWhole);
     for (size_t sequence = 0; sequence < 2; ++sequence) {
       Lines lines;
@@ -243,7 +251,7 @@ TEST(RecurrentBodies, AreTheSameHoweverRowsAreCut) {
   for (const BodySpec& spec : body_specs()) {
     SCOPED_TRACE(spec.index());
     for (const Isa isa : supported_isas()) {
-      RunnableBody body(spec, DType::kF32, {.f32 = true});
+      RunnableBody body(spec);
       const Floats whole = body(isa, 1, in, kWhole);
       const Floats cut = body(
           isa, 3, in, {{{1, 0, 1}, {0, 0, 4}}, {{0, 4, 5}}, {{0, 5, 11}, {1, 1, 5}}, {{1, 5, 6}}});
