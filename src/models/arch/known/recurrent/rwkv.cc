@@ -2,10 +2,10 @@
 #include <cmath>
 
 #include "models/arch/arch.h"
-#include "nn/recurrent/channel_mix.h"
-#include "nn/recurrent/rwkv4.h"
-#include "nn/recurrent/rwkv6.h"
-#include "nn/recurrent/rwkv7.h"
+#include "nn/recurrent/rwkv/channel_mix.h"
+#include "nn/recurrent/rwkv/rwkv4.h"
+#include "nn/recurrent/rwkv/rwkv6.h"
+#include "nn/recurrent/rwkv/rwkv7.h"
 
 namespace millrace {
 namespace {

@@ -1,4 +1,4 @@
-#include "nn/recurrent/channel_mix.h"
+#include "nn/recurrent/rwkv/channel_mix.h"
 
 #include <array>
 

@@ -1,4 +1,4 @@
-#include "nn/recurrent/rwkv6.h"
+#include "nn/recurrent/rwkv/rwkv6.h"
 
 #include <cmath>
 

@@ -1,4 +1,4 @@
-#include "nn/recurrent/rwkv4.h"
+#include "nn/recurrent/rwkv/rwkv4.h"
 
 #include <array>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "nn/recurrent/rwkv7.h"
+#include "nn/recurrent/rwkv/rwkv7.h"
 
 #include <string>
 
