@@ -48,7 +48,9 @@ class GgmfReader {
   }
 
   RwkvFile read() {
-    CHECK(integer() == 0x67676d66 && integer() == 101, "no file of rwkv.cpp");
+    CHECK(integer() == 0x67676d66, "no file of rwkv.cpp");
+    const int32_t version = integer();  // 100 quantised otherwise, but not F32
+    CHECK(version == 100 || version == 101, "version {}", version);
     RwkvFile file;
     file.vocab = integer();
     file.width = integer();

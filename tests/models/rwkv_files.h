@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-// The model files of rwkv.cpp (magic `ggmf`, version 101), which hold RWKV 4 to 7 as their authors
+// The model files of rwkv.cpp (magic `ggmf`), which hold RWKV 4 to 7 as their authors
 // name the tensors.
 
 namespace millrace {

@@ -34,8 +34,7 @@ absl::Status RgLru::load(Weights& weights) {
   };
   RETURN_IF_ERROR(load_gate(input_gate_, "lru_input_gate"));
   RETURN_IF_ERROR(load_gate(recurrence_gate_, "lru_recurrence_gate"));
-  ASSIGN_OR_RETURN(const std::span<const float> lambda,
-                   weights.vector({"lru_a.weight", spec_.inner}));
+  ASSIGN_OR_RETURN(const std::span<const float> lambda, weights.vector({"lru_a", spec_.inner}));
   for (const float x : lambda) {
     const double softplus = std::max(double{x}, 0.0) + std::log1p(std::exp(-std::abs(double{x})));
     decay_.push_back(static_cast<float>(8 * softplus));

@@ -152,7 +152,7 @@ void Rwkv7::forward(Lane& lane, const BodyContext& context, const Activations& i
                     .rates = work.low[kRate].out,
                     .decays = work.low[kDecay].out,
                     .removals = work.removals,
-                    .values = values,
+                    .values = is_first() ? Rows<float>() : values,
                     .value_shares = work.low[kValue].out,
                     .first_values = context.step_rows});
   ops.barrier(lane);

@@ -26,7 +26,12 @@ absl::StatusOr<LayerParts> griffin_parts(ArchReader& keys, const ModelSpec& mode
 }
 
 // The authors' code keeps the root of the width in bfloat16.
-absl::Status adjust(ArchReader&, ModelSpec& model) {
+absl::Status adjust(ArchReader& keys, ModelSpec& model) {
+  // Of a model without attention they say nothing.
+  for (const char* key : {"attention.key_length", "attention.value_length",
+                          "attention.sliding_window", "rope.dimension_count", "rope.freq_base"}) {
+    keys.pass_over(key);
+  }
   const float root = std::sqrt(static_cast<float>(model.width));
   model.embedding_scale = f32_of_bf16(bf16_of_f32(root));
   return absl::OkStatus();
