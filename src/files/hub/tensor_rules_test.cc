@@ -1,5 +1,6 @@
 #include "files/hub/tensor_rules.h"
 
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <span>
@@ -73,17 +74,27 @@ std::vector<float> floats_of(DType dtype, std::span<const std::byte> bytes) {
   return values;
 }
 
-constexpr HubShape kShape = {.layers = 1, .width = 3, .heads = 4, .kv_heads = 2, .head_dim = 4};
+const HubShape kShape = {.layers = 1,
+                         .width = 3,
+                         .heads = 4,
+                         .kv_heads = 2,
+                         .head_dim = 4,
+                         .recurrent_heads = 4,
+                         .groups = 2,
+                         .state_dim = 3,
+                         .inner = 8,
+                         .factors = {2, 1, 10, 100, 3, 5}};
 
 // Each element's number in the stored tensor. Pieces of any size, from any place, are the same.
 std::vector<float> made(const std::vector<int64_t>& stored_shape, Transform transform,
-                        std::vector<int64_t>* shape = nullptr) {
+                        std::vector<int64_t>* shape = nullptr, int32_t factor = -1) {
   std::vector<float> result;
   for (const DType dtype : {DType::kF32, DType::kBF16}) {
     Stored stored(dtype);
     stored.add("other", {5});
     stored.add("x.weight", stored_shape);
-    const auto checkpoint = stored.apply({{"x", "y", transform}, {"other", "z"}}, kShape).value();
+    const auto checkpoint =
+        stored.apply({{"x", "y", transform, factor}, {"other", "z"}}, kShape).value();
     const NamedTensor& tensor = *checkpoint.find("y.weight");
     const auto bytes = checkpoint.read(tensor).value();
     const auto size = static_cast<int64_t>(info_of(tensor.layout.dtype).block_bytes);
@@ -176,6 +187,66 @@ TEST(TensorRules, MoveRowsAndElements) {
   EXPECT_THAT(made({2, 4}, Transform::kOdd), ::testing::ElementsAre(1, 3, 5, 7));
   EXPECT_THAT(made({4}, Transform::kPlusOne), ::testing::ElementsAre(1, 2, 3, 4));
   EXPECT_THAT(made({4, 2}, Transform::kWithoutTwoRows), ::testing::ElementsAre(4, 5, 6, 7));
+}
+
+// Two key heads of 3, each of which two value heads of 2 read.
+TEST(TensorRules, MoveHeadsOfRecurrentUnits) {
+  std::vector<int64_t> shape;
+  // Of each key head: 3 rows of q, 3 of k, 4 of v, 4 of z.
+  EXPECT_THAT(made({28, 2}, Transform::kJoinedQkv, &shape),
+              ElementsAreArray(numbered({20, 2}, [](int64_t, int64_t r, int64_t c) {
+                const int64_t head = r < 12 ? r % 6 / 3 : (r - 12) / 4;
+                const int64_t inside = r < 12 ? r / 6 * 3 + r % 3 : 6 + (r - 12) % 4;
+                return (head * 14 + inside) * 2 + c;
+              })));
+  EXPECT_THAT(shape, ::testing::ElementsAre(20, 2));
+  EXPECT_THAT(made({28, 2}, Transform::kJoinedGates, &shape),
+              ElementsAreArray(numbered({8, 2}, [](int64_t, int64_t r, int64_t c) {
+                return (r / 4 * 14 + 10 + r % 4) * 2 + c;
+              })));
+  EXPECT_THAT(shape, ::testing::ElementsAre(8, 2));
+  // Value heads 0 1 2 3 become 0 2 1 3.
+  const auto head_of = [](int64_t place) { return place % 2 * 2 + place / 2; };
+  EXPECT_THAT(made({8, 2}, Transform::kInTurn),
+              ElementsAreArray(numbered({8, 2}, [&](int64_t, int64_t r, int64_t c) {
+                return (head_of(r / 2) * 2 + r % 2) * 2 + c;
+              })));
+  EXPECT_THAT(made({4}, Transform::kInTurn), ::testing::ElementsAre(0, 2, 1, 3));
+  EXPECT_THAT(made({2, 8}, Transform::kInTurnColumns),
+              ElementsAreArray(numbered({2, 8}, [&](int64_t, int64_t r, int64_t c) {
+                return r * 8 + head_of(c / 2) * 2 + c % 2;
+              })));
+  for (const std::vector<int64_t>& stored : {std::vector<int64_t>{20, 2}, {20, 1, 2}}) {
+    EXPECT_THAT(made(stored, Transform::kQkvInTurn, &shape),
+                ElementsAreArray(numbered({20, 2}, [&](int64_t, int64_t r, int64_t c) {
+                  const int64_t row = r < 12 ? r : 12 + head_of((r - 12) / 2) * 2 + r % 2;
+                  return row * 2 + c;
+                })));
+    EXPECT_THAT(shape, ::testing::ElementsAre(20, 2));
+  }
+}
+
+TEST(TensorRules, ShapeAndScaleWeightsOfStateSpaces) {
+  std::vector<int64_t> shape;
+  EXPECT_THAT(made({3, 1, 2}, Transform::kSqueezed, &shape),
+              ::testing::ElementsAre(0, 1, 2, 3, 4, 5));
+  EXPECT_THAT(shape, ::testing::ElementsAre(3, 2));
+  made({3}, Transform::kColumn, &shape);
+  EXPECT_THAT(shape, ::testing::ElementsAre(3, 1));
+  made({4}, Transform::kGroups, &shape);
+  EXPECT_THAT(shape, ::testing::ElementsAre(2, 2));
+  for (const Transform transform : {Transform::kNegatedExp, Transform::kNegatedExpColumn}) {
+    EXPECT_THAT(made({2}, transform, &shape), ::testing::ElementsAre(-1, -std::exp(1.F)));
+  }
+  EXPECT_THAT(shape, ::testing::ElementsAre(2, 1));
+  EXPECT_THAT(made({4}, Transform::kInTurnNegatedExp),
+              ::testing::ElementsAre(-1, -std::exp(2.F), -std::exp(1.F), -std::exp(3.F)));
+  EXPECT_THAT(made({2, 2}, Transform::kCopy, &shape, 0), ::testing::ElementsAre(0, 2, 4, 6));
+  // 8 rows of gates, 8 of inputs, 6 of B, 6 of C and 4 of steps.
+  EXPECT_THAT(made({32, 1}, Transform::kMambaIn, &shape, 1),
+              ElementsAreArray(numbered({32, 1}, [](int64_t, int64_t r, int64_t) {
+                return r * (r < 8 ? 1 : r < 16 ? 10 : r < 22 ? 100 : r < 28 ? 3 : 5);
+              })));
 }
 
 TEST(TensorRules, StackByNumber) {
@@ -276,6 +347,14 @@ TEST(TensorRules, RefuseWhatDoesNotFit) {
   EXPECT_THAT(error_of({{"x", {3}}}, {"x", "y", Transform::kSwapped}), HasSubstr("two dimensions"));
   EXPECT_THAT(error_of({{"x", {2, 3}}}, {"x", "y", Transform::kWithoutTwoRows}),
               HasSubstr("more than two rows"));
+  EXPECT_THAT(error_of({{"x", {3}}}, {"x", "y", Transform::kGroups}), HasSubstr("multiple of 2"));
+  EXPECT_THAT(error_of({{"x", {31, 2}}}, {"x", "y", Transform::kMambaIn, 1}), HasSubstr("32 rows"));
+  EXPECT_THAT(error_of({{"x", {27, 2}}}, {"x", "y", Transform::kJoinedQkv}), HasSubstr("28 rows"));
+  EXPECT_THAT(error_of({{"x", {6, 2}}}, {"x", "y", Transform::kInTurn}), HasSubstr("4 heads"));
+  EXPECT_THAT(error_of({{"x", {2, 6}}}, {"x", "y", Transform::kInTurnColumns}),
+              HasSubstr("4 heads"));
+  EXPECT_THAT(error_of({{"x", {12, 2}}}, {"x", "y", Transform::kQkvInTurn}), HasSubstr("4 heads"));
+  EXPECT_THAT(error_of({{"mtp.0.x", {2}}}, {"mtp.*", "", Transform::kNone}), "accepted");
   EXPECT_THAT(error_of({{"x", {1, 2, 3, 4}}}, {"x", "y"}), HasSubstr("one to three dimensions"));
   EXPECT_THAT(error_of({{"x", {2, 0}}}, {"x", "y"}), HasSubstr("are not 0"));
   Stored stored;
