@@ -73,7 +73,13 @@ std::vector<float> floats_of(DType dtype, std::span<const std::byte> bytes) {
   return values;
 }
 
-constexpr HubShape kShape = {.layers = 1, .width = 3, .heads = 4, .kv_heads = 2, .head_dim = 4};
+constexpr HubShape kShape = {.layers = 1,
+                             .width = 3,
+                             .heads = 4,
+                             .kv_heads = 2,
+                             .head_dim = 4,
+                             .plain_dim = 3,
+                             .predictors = 1};
 
 // Each element's number in the stored tensor. Pieces of any size, from any place, are the same.
 std::vector<float> made(const std::vector<int64_t>& stored_shape, Transform transform,
@@ -175,6 +181,16 @@ TEST(TensorRules, MoveRowsAndElements) {
   EXPECT_THAT(shape, ::testing::ElementsAre(2, 2));
   EXPECT_THAT(made({2, 4}, Transform::kOdd), ::testing::ElementsAre(1, 3, 5, 7));
   EXPECT_THAT(made({4}, Transform::kPlusOne), ::testing::ElementsAre(1, 2, 3, 4));
+  // For each of four heads rows of a key of 3 and a value of 2.
+  EXPECT_THAT(made({20, 2}, Transform::kLatentKeys, &shape),
+              ElementsAreArray(numbered(
+                  {4, 2, 3}, [](int64_t e, int64_t r, int64_t c) { return (e * 5 + c) * 2 + r; })));
+  EXPECT_THAT(shape, ::testing::ElementsAre(4, 2, 3));
+  EXPECT_THAT(made({20, 2}, Transform::kLatentValues, &shape),
+              ElementsAreArray(numbered({4, 2, 2}, [](int64_t e, int64_t r, int64_t c) {
+                return (e * 5 + 3 + r) * 2 + c;
+              })));
+  EXPECT_THAT(shape, ::testing::ElementsAre(4, 2, 2));
   EXPECT_THAT(made({4, 2}, Transform::kWithoutTwoRows), ::testing::ElementsAre(4, 5, 6, 7));
 }
 
