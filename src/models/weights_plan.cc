@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kCacheLine = 64;
 
+// The same elements in the same order.
 std::vector<int64_t> without_ones(std::span<const int64_t> shape) {
   std::vector<int64_t> others;
   std::ranges::copy_if(shape, std::back_inserter(others), [](int64_t size) { return size != 1; });
@@ -103,7 +104,7 @@ absl::StatusOr<const NamedTensor*> WeightsPlan::find_whole(std::string_view name
   }
   const auto actual =
       std::span(tensor->layout.shape).first(static_cast<size_t>(tensor->layout.rank));
-  if (without_ones(actual) != without_ones(shape)) {
+  if (!std::ranges::equal(without_ones(actual), without_ones(shape))) {
     return invalid_argument(
         "tensor '{}' is {}, but the metadata asks for {}", name,
         actual.empty() ? "a single number" : fmt::format("{}", fmt::join(actual, " x ")),

@@ -38,8 +38,9 @@ struct TensorRows {
   int64_t bytes() const { return rows * row_bytes(format(), width); }
 };
 
-// Finds the weights that a spec asks for, and checks type and shape, without reading them. Two
-// shapes are equal that differ in dimensions of 1 alone: writers of GGUF keep or drop these.
+// Finds the weights that a spec asks for, and checks type and shape, without reading them. Of two
+// shapes those are equal that differ in dimensions of 1 alone: GGUF's writers drop slowest ones,
+// and have vectors of state-space units as columns.
 class WeightsPlan {
  public:
   // Both outlive the plan.

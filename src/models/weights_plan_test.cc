@@ -59,9 +59,9 @@ TEST(WeightsPlan, OtherShapesAreErrorsThatNameTheTensor) {
   }
 }
 
-TEST(WeightsPlan, SlowestDimensionsOfOneAreNone) {
+TEST(WeightsPlan, DimensionsOfOneAreNone) {
   for (const std::vector<int64_t>& shape :
-       {std::vector<int64_t>{1, 64}, {1, 1, 64}, {1, 1, 1, 64}}) {
+       {std::vector<int64_t>{1, 64}, {1, 1, 64}, {1, 1, 1, 64}, {64, 1}, {1, 64, 1}}) {
     EXPECT_TRUE(load_edited({}, with("output_norm.weight", shape)).ok());
   }
   EXPECT_TRUE(load_edited({}, with("output.weight", {1, 1, 64, 64})).ok());

@@ -187,6 +187,13 @@ class Reference {
     }
   }
 
+  // Bodies whose operations have references of their own.
+  template <typename Spec>
+  Vector apply(const Spec&, const Vector& in) {
+    CHECK(false, "the reference has no such body");
+    return in;
+  }
+
   Vector apply(const AttentionSpec& spec, const Vector& in) {
     Vector query = biased("attn_q", spec.biases, in, spec.query_width());
     Vector key = biased("attn_k", spec.biases, in, spec.kv_width());
