@@ -12,8 +12,8 @@
 #include "kernels/isa.h"
 #include "kernels/recurrent/recurrent_ops.h"
 #include "kernels/recurrent/rwkv_ops.h"
+#include "kernels/recurrent/state_rows.h"
 #include "kernels/row_ops.h"
-#include "kernels/state_rows.h"
 #include "quant/packed_matrix.h"
 #include "tensor/view.h"
 

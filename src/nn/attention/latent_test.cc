@@ -97,7 +97,7 @@ LatentSpec latent_spec(int64_t query_rank) {
                      .rotated_dim = 8,
                      .value_dim = 32,
                      .scale = 0.2F,
-                     .rope = {.rotated = 8},
+                     .rope = {.rotated = 8, .scaling = {}, .factors = {}},
                      .query_norm = norm,
                      .latent_norm = norm};
   spec.latent_norm.name = "attn_kv_a_norm";
@@ -279,8 +279,9 @@ TEST(AttentionTest, ALayerMayReadWhatAnEarlierOneKeeps) {
   AttentionSpec keeper = {.width = kAttentionWidth, .heads = 4, .kv_heads = 2, .head_dim = 16};
   keeper.window = 7;
   keeper.scale = 0.25F;
-  keeper.rope = RopeSpec{.rotated = 16};
-  keeper.value_norm = {.kind = NormSpec::Kind::kRms, .epsilon = 1e-5F, .has_weight = false};
+  keeper.rope = RopeSpec{.rotated = 16, .scaling = {}, .factors = {}};
+  keeper.value_norm = {
+      .kind = NormSpec::Kind::kRms, .name = {}, .epsilon = 1e-5F, .has_weight = false};
   AttentionSpec reader = keeper;
   reader.shared = 0;
   EXPECT_EQ(reader.kv(DType::kF16).token_bytes, keeper.kv(DType::kF16).token_bytes);
