@@ -122,8 +122,8 @@ class RopeRun {
                  .temperature = test.temperature,
                  .temperature_length = 3,
                  .temperature_offset = test.temperature_offset};
+    value_weights_ = uniform_floats(test.head_dim, 17);
     if (test.norms_values) {
-      value_weights_ = uniform_floats(test.head_dim, 17);
       rotation_.norms.value = ops::Norm{ops::Norm::Kind::kRms, value_weights_, {}, 1e-5F};
     }
     cache_.place(first_);

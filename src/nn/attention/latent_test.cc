@@ -20,11 +20,12 @@ constexpr int32_t kAttentionBlock = 4;
 class AttentionRun {
  public:
   AttentionRun(const Body& body, RopeTable& ropes, const KvSpec& kept, Isa isa, DType cache)
-      : body_(body), ropes_(ropes), isa_(isa), cache_(cache) {
-    bytes_.resize(at(kept.token_bytes * kAttentionBlock * kBlocks), std::byte{0xff});
-    pattern_ = kept.pattern;
-    for (int32_t i = kBlocks; i > 0; --i) table_.push_back(BlockId{i - 1});
-  }
+      : body_(body),
+        ropes_(ropes),
+        isa_(isa),
+        cache_(cache),
+        bytes_(at(kept.token_bytes * kAttentionBlock * kBlocks), std::byte{0xff}),
+        pattern_(kept.pattern) {}
 
   // The next rows. in: [rows, width].
   Floats forward(const Floats& in, int lanes) {
@@ -82,7 +83,10 @@ class AttentionRun {
   Isa isa_;
   DType cache_;
   std::vector<std::byte> bytes_;
-  std::vector<BlockId> table_;
+  std::vector<BlockId> table_ = {BlockId{4},  BlockId{0},  BlockId{7},  BlockId{2},  BlockId{9},
+                                 BlockId{1},  BlockId{3},  BlockId{19}, BlockId{5},  BlockId{6},
+                                 BlockId{8},  BlockId{11}, BlockId{10}, BlockId{12}, BlockId{13},
+                                 BlockId{14}, BlockId{15}, BlockId{16}, BlockId{17}, BlockId{18}};
   ops::CausalPattern pattern_;
   int32_t next_ = 0;
 };
