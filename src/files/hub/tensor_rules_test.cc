@@ -73,13 +73,8 @@ std::vector<float> floats_of(DType dtype, std::span<const std::byte> bytes) {
   return values;
 }
 
-constexpr HubShape kShape = {.layers = 1,
-                             .width = 3,
-                             .heads = 4,
-                             .kv_heads = 2,
-                             .head_dim = 4,
-                             .plain_dim = 3,
-                             .predictors = 1};
+constexpr HubShape kShape = {
+    .layers = 1, .width = 3, .heads = 4, .kv_heads = 2, .head_dim = 4, .plain_dim = 3};
 
 // Each element's number in the stored tensor. Pieces of any size, from any place, are the same.
 std::vector<float> made(const std::vector<int64_t>& stored_shape, Transform transform,
@@ -181,6 +176,13 @@ TEST(TensorRules, MoveRowsAndElements) {
   EXPECT_THAT(shape, ::testing::ElementsAre(2, 2));
   EXPECT_THAT(made({2, 4}, Transform::kOdd), ::testing::ElementsAre(1, 3, 5, 7));
   EXPECT_THAT(made({4}, Transform::kPlusOne), ::testing::ElementsAre(1, 2, 3, 4));
+  // 4 heads of a row that stays and 4 that rotate.
+  EXPECT_THAT(made({20, 2}, Transform::kTurnedQueryRows),
+              ElementsAreArray(numbered({20, 2}, [](int64_t, int64_t r, int64_t c) {
+                const int64_t i = r % 5 - 1;
+                return (i < 0 ? r : r - i + i % 2 * 2 + i / 2) * 2 + c;
+              })));
+  EXPECT_THAT(made({7}, Transform::kTurnedKeyRows), ::testing::ElementsAre(0, 1, 2, 3, 5, 4, 6));
   // For each of four heads rows of a key of 3 and a value of 2.
   EXPECT_THAT(made({20, 2}, Transform::kLatentKeys, &shape),
               ElementsAreArray(numbered(
@@ -192,6 +194,17 @@ TEST(TensorRules, MoveRowsAndElements) {
               })));
   EXPECT_THAT(shape, ::testing::ElementsAre(4, 2, 2));
   EXPECT_THAT(made({4, 2}, Transform::kWithoutTwoRows), ::testing::ElementsAre(4, 5, 6, 7));
+}
+
+TEST(TensorRules, LeaveOutLayersThatPredictFurtherAhead) {
+  Stored stored;
+  stored.add("layers.0.x.weight", {2});
+  stored.add("layers.1.x.weight", {2});
+  HubShape shape = kShape;
+  shape.predictors = 1;
+  const auto checkpoint = stored.apply({{"layers.#.x", "blk.#.y"}}, shape).value();
+  ASSERT_EQ(checkpoint.tensors().size(), 1U);
+  EXPECT_EQ(checkpoint.tensors()[0].name, "blk.0.y.weight");
 }
 
 TEST(TensorRules, StackByNumber) {
