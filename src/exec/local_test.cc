@@ -101,7 +101,19 @@ std::vector<RandomModelShape> shapes() {
   experts.architecture = "qwen3moe";
   experts.format = DType::kMXFP4;
   experts.experts = 6;
-  return {quantised, window, qwen2, qwen3, experts};
+  RandomModelShape two_groups;
+  two_groups.architecture = "gemma3";
+  two_groups.window = 7;
+  RandomModelShape latent;
+  latent.architecture = "deepseek2";
+  latent.format = DType::kBF16;
+  RandomModelShape recurrent;
+  recurrent.architecture = "mamba2";
+  recurrent.format = DType::kQ8_0;
+  RandomModelShape hybrid;
+  hybrid.architecture = "granitehybrid";
+  hybrid.layers = 3;
+  return {quantised, window, qwen2, qwen3, experts, two_groups, latent, recurrent, hybrid};
 }
 
 TEST(LocalExecutor, ALogitDependsOnItsOwnSequenceAlone) {

@@ -87,17 +87,18 @@ absl::StatusOr<PackFile> find_usable(const PackCache& cache) {
 absl::StatusOr<std::unique_ptr<PendingWeights>> read_pack(const PackCache& cache,
                                                           const Checkpoint& checkpoint,
                                                           std::span<std::byte> matrices, int lanes,
-                                                          PackSaver& saver) {
+                                                          const WeightTraffic& traffic) {
   absl::StatusOr<PackFile> pack = find_usable(cache);
   if (!pack.ok()) return nullptr;
+  PackSaver& saver = *traffic.saver;
   const auto rebuild = [=, &saver](const absl::Status& why, LanePool& pool) -> absl::Status {
     warn_of(cache, why);
     RETURN_IF_ERROR(pack_again(cache, checkpoint, matrices, pool));
     keep(cache, checkpoint, matrices, saver);
     return absl::OkStatus();
   };
-  return std::make_unique<PendingWeights>(*std::move(pack), matrices, std::max(1, lanes - 1),
-                                          rebuild);
+  return std::make_unique<PendingWeights>(*std::move(pack), matrices, *traffic.pages,
+                                          std::max(1, lanes - 1), rebuild);
 }
 
 // A model in the making.
@@ -126,17 +127,20 @@ absl::Status load_all(Loading& loading) {
   const std::span<std::byte> matrices = span_of(loading.memory.matrices);
   const std::string& folder = loading.options.pack_cache;
   WeightTraffic& traffic = loading.traffic;
+  traffic.pages = std::make_unique<FreshPages>(matrices);
   std::optional<PackCache> cache;
   if (!folder.empty()) {
     ASSIGN_OR_RETURN(cache, PackCache::open(folder, loading.checkpoint, loading.plan));
     traffic.saver = std::make_unique<PackSaver>();
     ASSIGN_OR_RETURN(traffic.pending, read_pack(*cache, loading.checkpoint, matrices,
-                                                loading.lanes.lanes(), *traffic.saver));
+                                                loading.lanes.lanes(), traffic));
   }
   const PackTarget target = {.matrices = matrices,
                              .vectors = span_of(loading.memory.vectors),
-                             .packs_matrices = traffic.pending == nullptr};
+                             .packs_matrices = traffic.pending == nullptr,
+                             .pages = traffic.pages.get()};
   RETURN_IF_ERROR(fill(loading, target, loading.options).status());
+  if (traffic.pending == nullptr) traffic.pages->start_moving();
   if (cache && traffic.pending == nullptr) {
     keep(*cache, loading.checkpoint, matrices, *traffic.saver);
   }

@@ -10,6 +10,7 @@
 #include "models/spec.h"
 #include "nn/forward.h"
 #include "tensor/buffer.h"
+#include "tensor/fresh_pages.h"
 
 namespace millrace {
 
@@ -21,6 +22,7 @@ struct WeightMemory {
 
 // Whence and whither weights are on their way while a model is used; each may be null.
 struct WeightTraffic {
+  std::unique_ptr<FreshPages> pages;
   std::unique_ptr<PackSaver> saver;
   std::unique_ptr<PendingWeights> pending;  // may start the saver
   std::unique_ptr<StreamedWeights> streamed;
@@ -57,6 +59,8 @@ class Model {
   void await_pack() const {
     if (traffic_.saver != nullptr) traffic_.saver->await();
   }
+  // Whether they move from small into huge pages, which the system gives slowly.
+  bool moves_to_huge_pages() const { return traffic_.pages != nullptr && traffic_.pages->moves(); }
   // Whether they are read from a pack.
   bool is_from_pack() const { return traffic_.pending != nullptr || traffic_.streamed != nullptr; }
   // What passes must go through, as they need weights that are not in memory; null: all are.

@@ -19,8 +19,8 @@ class Planner {
  public:
   Planner(std::unique_ptr<Policy> policy, Limits limits);
 
-  // Pre: the whole cache can hold what any one of them knows.
-  // Post: slices by rank, each with blocks in the ledger for its rows; at least one if any sequence
+  // Pre: the whole cache can hold what any one of them needs at once.
+  // Post: slices by rank, each with units in the ledger for its rows; at least one if any sequence
   // has tokens.
   void plan(std::span<Sequence* const> live, Ledger& ledger, Instant now, Flight& flight);
 

@@ -1,6 +1,7 @@
 #include "sched/planner.h"
 
 #include <deque>
+#include <random>
 
 #include <gtest/gtest.h>
 
@@ -19,10 +20,11 @@ class PlannerTest : public testing::Test {
  protected:
   void open(Limits limits, int32_t block_tokens, int64_t blocks,
             std::unique_ptr<Policy> policy = *make_policy("fcfs"), bool prefix_caching = false) {
-    KvGroup group;
-    group.block_tokens = block_tokens;
-    group.units = blocks;
-    const std::vector<KvGroup> groups = {group};
+    open(limits, {{.block_tokens = block_tokens, .units = blocks}}, std::move(policy),
+         prefix_caching);
+  }
+  void open(Limits limits, const std::vector<KvGroup>& groups, std::unique_ptr<Policy> policy,
+            bool prefix_caching) {
     if (limits.long_prefill_rows == 0) limits.long_prefill_rows = 1000;
     ledger_ = std::make_unique<Ledger>(groups, LedgerOptions{.prefix_caching = prefix_caching});
     planner_ = std::make_unique<Planner>(std::move(policy), limits);
@@ -288,6 +290,84 @@ TEST_F(PlannerTest, HoldersRunWhileAPromptBeforeThemWaitsForMemory) {
   EXPECT_EQ(step(), (Planned{{1, 1}, {2, 7}}));
   EXPECT_TRUE(flight_.plan.short_of_memory);
   EXPECT_EQ(flight_.plan.preempted, 0);
+}
+
+// Sequences of three levels that know up to 40 tokens, in as little of each group as one needs, or
+// a little more.
+class PlannerFuzz : public PlannerTest {
+ protected:
+  static constexpr int64_t kTokens = 40;
+
+  int64_t below(int64_t n) { return static_cast<int64_t>(random_() % static_cast<uint64_t>(n)); }
+
+  void open_any() {
+    const auto block_tokens = static_cast<int32_t>(1 + below(4));
+    std::vector<KvGroup> groups;
+    const auto add = [&](KvKind kind, int64_t window) {
+      KvGroup group{kind, block_tokens, static_cast<int32_t>(window)};
+      group.units = blocks_per_sequence(group, 1, kTokens) + below(4) * below(8);
+      groups.push_back(group);
+    };
+    const int64_t kinds = 1 + below(7);
+    if ((kinds & 1) != 0) add(KvKind::kTokens, 0);
+    if ((kinds & 2) != 0) add(KvKind::kTokens, 1 + below(9));
+    if ((kinds & 4) != 0) add(KvKind::kState, 0);
+    const Limits limits{.rows_max = static_cast<int32_t>(1 + below(30)),
+                        .sequences_max = static_cast<int32_t>(1 + below(6)),
+                        .long_prefill_rows = 1 + below(9)};
+    PlannerTest::open(limits, groups, std::make_unique<ByLevel>(), below(3) > 0);
+    sequences_.clear();
+    live_.clear();
+  }
+
+  void compute_step() {
+    planner_->plan(live_, *ledger_, Instant(), flight_);
+    flatten(flight_.plan, flight_.batch);
+    ledger_->drain(flight_.batch);
+    ledger_->check_integrity();
+    for (const PlannedSlice& slice : flight_.plan.slices) {
+      Sequence& sequence = *slice.sequence;
+      sequence.advance(slice.rows);
+      if (sequence.pending() == 0) sequence.tokens.push_back(static_cast<TokenId>(below(2)));
+      ledger_->settle(sequence);
+      if (sequence.pending() == 1 && sequence.known() < kTokens && below(8) == 0) fork(sequence);
+    }
+    for (size_t i = live_.size(); i-- > 0;) {
+      if (live_[i]->known() < kTokens && below(20) > 0) continue;
+      ledger_->release(live_[i]->id);
+      live_.erase(live_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    ledger_->check_integrity();
+  }
+
+  void fork(const Sequence& parent) {
+    Sequence& child = arrive(parent.prompt(), static_cast<int32_t>(below(3)));
+    child.tokens = parent.tokens;
+    child.computed = parent.computed;
+    ledger_->fork(parent.id, child.id);
+  }
+
+  std::mt19937_64 random_;
+};
+
+// The planner itself checks that a step with live sequences computes something.
+TEST_F(PlannerFuzz, NoneWaitsForEver) {
+  int64_t preempted = 0;
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    SCOPED_TRACE(seed);
+    random_.seed(seed);
+    open_any();
+    for (int64_t steps = 0, arrivals = 0; arrivals < 10 || !live_.empty(); ++steps) {
+      if (arrivals < 10 && below(3) == 0) {
+        arrive(1 + below(20), static_cast<int32_t>(below(3)));
+        ++arrivals;
+      }
+      compute_step();
+      preempted += flight_.plan.preempted;
+      ASSERT_LT(steps, 10000);
+    }
+  }
+  EXPECT_GT(preempted, 500);
 }
 
 }  // namespace

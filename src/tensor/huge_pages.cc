@@ -22,6 +22,15 @@ std::string chosen_in(const std::string& path) {
   return line.substr(begin + 1, end - begin - 1);
 }
 
+// Empty: it may have some.
+std::string why_none_ever(const std::string& settings) {
+  const std::string enabled = chosen_in(settings + "/enabled");
+  if (enabled.empty()) return "this system has none (no " + settings + "/enabled)";
+  if (enabled == "never") return settings + "/enabled is never";
+  if (::prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1) return "switched off for this process (prctl)";
+  return {};
+}
+
 }  // namespace
 
 PageUse page_use(std::span<const std::byte> memory) {
@@ -50,11 +59,10 @@ void avoid_huge_pages(std::span<std::byte> memory) {
 
 void let_go(std::span<std::byte> memory) { ::madvise(memory.data(), memory.size(), MADV_DONTNEED); }
 
+bool may_have_huge_pages(const std::string& settings) { return why_none_ever(settings).empty(); }
+
 std::string why_no_huge_pages(const std::string& settings) {
-  const std::string enabled = chosen_in(settings + "/enabled");
-  if (enabled.empty()) return "this system has none (no " + settings + "/enabled)";
-  if (enabled == "never") return settings + "/enabled is never";
-  if (::prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1) return "switched off for this process (prctl)";
+  if (std::string why = why_none_ever(settings); !why.empty()) return why;
   return fmt::format("no free memory in such pieces; {}/defrag is {}", settings,
                      chosen_in(settings + "/defrag"));
 }

@@ -22,6 +22,8 @@ void avoid_huge_pages(std::span<std::byte> memory);
 // Gives the system back what holds these whole pages; they are zeros when they are touched again.
 void let_go(std::span<std::byte> memory);
 
+// Whether this process may have huge pages at all; `settings` as below.
+bool may_have_huge_pages(const std::string& settings = "/sys/kernel/mm/transparent_hugepage");
 // Why memory that asked for huge pages has none, as the system's settings tell it. `settings`: the
 // folder of these.
 std::string why_no_huge_pages(const std::string& settings = "/sys/kernel/mm/transparent_hugepage");

@@ -327,7 +327,7 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
 
 INSTANTIATE_TEST_SUITE_P(Architectures, RealModel,
                          testing::Values("llama", "qwen2", "qwen3", "gemma3", "command-r",
-                                         "qwen3moe", "deepseek2"));
+                                         "qwen3moe", "deepseek2", "mamba2", "granitehybrid"));
 
 }  // namespace
 }  // namespace millrace

@@ -20,6 +20,7 @@ std::string huge_pages_line(const Model& model) {
   // The end of the memory may be less than a huge page.
   const bool are_whole = use.huge >= use.resident / kHugePageBytes * kHugePageBytes;
   std::string why = are_whole ? "asked for and granted" : why_no_huge_pages();
+  if (model.moves_to_huge_pages()) why = "the system gives them slowly: more as it has them";
   if (const StreamedWeights* const streamed = model.streamed()) {
     const int64_t bytes = streamed->plan().segment_bytes;
     if (bytes < kHugePageBytes) why = fmt::format("none for pieces of {}", bytes_text(bytes));

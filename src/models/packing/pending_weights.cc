@@ -16,9 +16,9 @@ constexpr int kPriority = 19;  // the last
 
 }  // namespace
 
-PendingWeights::PendingWeights(PackFile pack, std::span<std::byte> memory, int threads,
-                               Rebuild rebuild)
-    : pack_(std::move(pack)), memory_(memory), rebuild_(std::move(rebuild)) {
+PendingWeights::PendingWeights(PackFile pack, std::span<std::byte> memory, FreshPages& pages,
+                               int threads, Rebuild rebuild)
+    : pack_(std::move(pack)), memory_(memory), pages_(pages), rebuild_(std::move(rebuild)) {
   const SignalsBlocked blocked;
   for (int i = 0; i < threads; ++i) {
     threads_.emplace_back([this] {
@@ -39,9 +39,13 @@ void PendingWeights::read_pieces() {
     const int64_t begin = next_piece_++ * kReadAtOnce;
     if (begin >= pack_.bytes()) return;
     const int64_t bytes = std::min(kReadAtOnce, pack_.bytes() - begin);
+    pages_.provide(begin, begin + bytes);
     const absl::Status read =
         pack_.read(begin, memory_.subspan(static_cast<size_t>(begin), static_cast<size_t>(bytes)));
-    if (read.ok()) continue;
+    if (read.ok()) {
+      if ((bytes_read_ += bytes) == pack_.bytes()) pages_.start_moving();
+      continue;
+    }
     const std::lock_guard lock(failing_);
     failure_.Update(read);
     stop_ = true;

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/system/lanes.h"
 #include "files/pack_file.h"
+#include "tensor/fresh_pages.h"
 
 namespace millrace {
 
@@ -20,8 +21,9 @@ class PendingWeights {
   // wrong with that.
   using Rebuild = std::function<absl::Status(const absl::Status& why, LanePool& lanes)>;
 
-  // `memory` outlives this object. threads: at least 1.
-  PendingWeights(PackFile pack, std::span<std::byte> memory, int threads, Rebuild rebuild);
+  // `memory` and its pages outlive this object. threads: at least 1.
+  PendingWeights(PackFile pack, std::span<std::byte> memory, FreshPages& pages, int threads,
+                 Rebuild rebuild);
   ~PendingWeights();  // stops where it is
   PendingWeights(const PendingWeights&) = delete;
   PendingWeights& operator=(const PendingWeights&) = delete;
@@ -37,7 +39,9 @@ class PendingWeights {
 
   const PackFile pack_;
   const std::span<std::byte> memory_;
+  FreshPages& pages_;
   std::atomic<int64_t> next_piece_ = 0;
+  std::atomic<int64_t> bytes_read_ = 0;
   std::atomic<bool> stop_ = false;
   std::atomic<bool> are_there_ = false;
   std::mutex awaiting_;

@@ -68,12 +68,20 @@ absl::Status TensorPacker::pack_rows(const TensorRows& weight, WorkRange rows, i
       results[index] = checkpoint_->read(*weight.tensor, (weight.first + row) * row_size,
                                          std::span(piece).first(bytes));
       if (!results[index].ok()) return;
+      provide_pages(matrix, first_row + row, count);
       const TensorView view{{format, 2, {count, width, 1, 1}}, piece.data()};
       if (!matrix.pack(view, first_row + row)) results[index] = not_numbers(*weight.tensor);
     }
   });
   for (const absl::Status& result : results) RETURN_IF_ERROR(result);
   return absl::OkStatus();
+}
+
+void TensorPacker::provide_pages(const PackedMatrix& matrix, int64_t row, int64_t rows) const {
+  if (target_.pages == nullptr) return;
+  const int64_t end = (row + rows + kPanelRows - 1) / kPanelRows;
+  target_.pages->provide(matrix.panel(row / kPanelRows) - target_.matrices.data(),
+                         matrix.panel(end) - target_.matrices.data());
 }
 
 absl::StatusOr<std::span<const float>> TensorPacker::join(std::span<const TensorRows> vectors) {

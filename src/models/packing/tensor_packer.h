@@ -14,6 +14,7 @@
 #include "models/load.h"
 #include "models/weights_plan.h"
 #include "nn/weights.h"
+#include "tensor/fresh_pages.h"
 
 namespace millrace {
 
@@ -23,6 +24,7 @@ struct PackTarget {
   std::span<std::byte> vectors;
   // False: matrices get their places in memory, and someone else fills it.
   bool packs_matrices = true;
+  FreshPages* pages = nullptr;  // for the matrices; null: they have pages, or get them in time
   // Called after each piece of a matrix, with how many bytes of `matrices` from the first on are
   // final; may be empty.
   std::function<absl::Status(int64_t bytes)> packed = {};
@@ -59,6 +61,7 @@ class TensorPacker {
   // Packs `rows` of a weight; its first row is `first_row` of the matrix.
   absl::Status pack_rows(const TensorRows& weight, WorkRange rows, int64_t first_row,
                          PackedMatrix& matrix);
+  void provide_pages(const PackedMatrix& matrix, int64_t row, int64_t rows) const;
   absl::Status pack_weight(const TensorRows& weight, int64_t first_row, PackedMatrix& matrix);
   // The next place in memory, of which the rest is left.
   static std::byte* take(std::span<std::byte>& memory, int64_t bytes);

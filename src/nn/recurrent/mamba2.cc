@@ -31,8 +31,8 @@ absl::Status Mamba2::load(Weights& weights) {
                            std::span(&in_bias, spec_.input_bias ? 1 : 0)));
   RETURN_IF_ERROR(conv_.load(weights, {&conv, 1}, std::span(&conv_bias, spec_.conv_bias ? 1 : 0)));
   ASSIGN_OR_RETURN(step_bias_, weights.vector({"ssm_dt.bias", heads}));
-  ASSIGN_OR_RETURN(rates_, weights.vector({"ssm_a", heads}));
-  ASSIGN_OR_RETURN(skip_, weights.vector({"ssm_d", heads}));
+  ASSIGN_OR_RETURN(rates_, weights.vector({"ssm_a", 1, heads}));
+  ASSIGN_OR_RETURN(skip_, weights.vector({"ssm_d", 1, heads}));
   if (spec_.norm) {
     ASSIGN_OR_RETURN(norm_, load_norm(spec_.norm, inner / spec_.groups, weights, spec_.groups));
   }

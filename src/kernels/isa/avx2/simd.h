@@ -166,11 +166,14 @@ struct Simd {
     __builtin_memcpy(&word, p, sizeof word);
     return _mm256_set1_epi32(word);
   }
-  static Dots start(const int16_t* minus_sums, int16_t offset) {
-    if (offset == 0) return _mm256_setzero_si256();
-    int32_t pair;
-    __builtin_memcpy(&pair, minus_sums, sizeof pair);
-    return _mm256_mullo_epi16(_mm256_set1_epi32(pair), _mm256_set1_epi16(offset));
+  static int32_t lane_sums(int first, int second) {
+    return static_cast<int32_t>(static_cast<uint32_t>(second) << 16 |
+                                (static_cast<uint32_t>(first) & 0xffff));
+  }
+  template <int kOffset>
+  static Dots start(int32_t minus_sums) {
+    if constexpr (kOffset == 0) return _mm256_setzero_si256();
+    return _mm256_mullo_epi16(_mm256_set1_epi32(minus_sums), _mm256_set1_epi16(kOffset));
   }
   // The empty statements keep GCC from turning chains of sums into trees, whose many products at a
   // time do not fit into the registers.
@@ -187,15 +190,13 @@ struct Simd {
                            _mm256_and_si256(wide, _mm256_set1_epi32(0xffff)));
   }
   static Int scaled_total(Dots sum, Scales scales) { return _mm256_madd_epi16(sum, scales); }
-  static Int offset_back(const int16_t* minus_sums, int16_t offset) {
-    int32_t pair;
-    __builtin_memcpy(&pair, minus_sums, sizeof pair);
-    return _mm256_madd_epi16(_mm256_set1_epi32(pair),
-                             _mm256_set1_epi16(static_cast<int16_t>(-offset)));
+  template <int kOffset>
+  static Int offset_back(int32_t minus_sums) {
+    return _mm256_madd_epi16(_mm256_set1_epi32(minus_sums), _mm256_set1_epi16(-kOffset));
   }
   static Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
 
-  static Int start_signed(const int16_t*) { return _mm256_setzero_si256(); }
+  static Int start_signed(int32_t) { return _mm256_setzero_si256(); }
   static Int dot_signed(Int sum, Bytes weights, Four in) {
     const __m256i pairs =
         _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(in, weights));

@@ -161,11 +161,13 @@ struct Simd {
 
   using Four = const int8_t*;
   static Four four(const int8_t* p) { return p; }
-  static Dots start(const int16_t* minus_sums, int16_t offset) {
-    if (offset == 0) return _mm512_setzero_si512();
-    int32_t pair;
-    __builtin_memcpy(&pair, minus_sums, sizeof pair);
-    return _mm512_madd_epi16(_mm512_set1_epi32(pair), _mm512_set1_epi16(offset));
+  static int32_t lane_sums(int first, int second) { return first + second; }
+  // A shift leaves the multipliers to the products.
+  template <int kOffset>
+  static Dots start(int32_t minus_sum) {
+    if constexpr (kOffset == 0) return _mm512_setzero_si512();
+    static_assert((kOffset & (kOffset - 1)) == 0);
+    return _mm512_slli_epi32(_mm512_set1_epi32(minus_sum), __builtin_ctz(kOffset));
   }
   // GCC 12 does not fold the broadcast into the instruction by itself.
   static Dots dot(Dots sum, Bytes weights, Four in) {
@@ -181,15 +183,13 @@ struct Simd {
     return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
   static Int scaled_total(Dots sum, Scales scales) { return _mm512_mullo_epi32(sum, scales); }
-  static Int offset_back(const int16_t* minus_sums, int16_t offset) {
-    int32_t pair;
-    __builtin_memcpy(&pair, minus_sums, sizeof pair);
-    return _mm512_madd_epi16(_mm512_set1_epi32(pair),
-                             _mm512_set1_epi16(static_cast<int16_t>(-offset)));
+  template <int kOffset>
+  static Int offset_back(int32_t minus_sum) {
+    return _mm512_set1_epi32(-kOffset * minus_sum);
   }
   static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
 
-  static Int start_signed(const int16_t* minus_sums) { return start(minus_sums, 128); }
+  static Int start_signed(int32_t minus_sum) { return start<128>(minus_sum); }
   static Int dot_signed(Int sum, Bytes weights, Four in) {
     return dot(sum, _mm512_xor_si512(weights, _mm512_set1_epi8(-128)), in);
   }

@@ -210,12 +210,18 @@ struct PortableSimd {
   };
   using Four = const int8_t*;
   static Four four(const int8_t* p) { return p; }
-  static Dots start(const int16_t* minus_sums, int16_t offset) {
+  // Sums over neighbours 0 and 1, and over 2 and 3, of every four, each within 16 bits, as a lane
+  // holds them: as one number or, where sums are not wide, the first in the lower 16 bits.
+  static int32_t lane_sums(int first, int second) {
+    if (kWideSums) return first + second;
+    return static_cast<int32_t>(static_cast<uint32_t>(second) << 16 |
+                                (static_cast<uint32_t>(first) & 0xffff));
+  }
+  // kOffset: 0 or a power of two.
+  template <int kOffset>
+  static Dots start(int32_t minus_sums) {
     Dots dots;
-    for (int i = 0; i < kSums * N; ++i) {
-      const int sum = kSums == 2 ? minus_sums[i % 2] : minus_sums[0] + minus_sums[1];
-      dots.sum[i] = sum * offset;
-    }
+    for (int i = 0; i < kSums * N; ++i) dots.sum[i] = lane_sum(minus_sums, i) * kOffset;
     return dots;
   }
   static Dots dot(Dots dots, const Bytes& weights, Four in) {
@@ -245,9 +251,13 @@ struct PortableSimd {
     for (int i = 0; i < N; ++i) result.lane[i] *= scales.lane[i];
     return result;
   }
-  static Int offset_back(const int16_t* minus_sums, int16_t offset) {
+  template <int kOffset>
+  static Int offset_back(int32_t minus_sums) {
     Int result;
-    for (int32_t& lane : result.lane) lane = -offset * (minus_sums[0] + minus_sums[1]);
+    for (int32_t& lane : result.lane) {
+      lane = 0;
+      for (int i = 0; i < kSums; ++i) lane -= kOffset * lane_sum(minus_sums, i);
+    }
     return result;
   }
   static Int add(Int a, const Int& b) {
@@ -257,7 +267,7 @@ struct PortableSimd {
 
   // Products of signed weights of 8 bits. (AVX-512 multiplies weight + 128 and starts from what
   // that adds; both are exact.)
-  static Int start_signed(const int16_t*) { return {}; }
+  static Int start_signed(int32_t) { return {}; }
   static Int dot_signed(Int sum, const Bytes& weights, Four in) {
     for (int i = 0; i < 4 * N; ++i) {
       sum.lane[i / 4] += static_cast<int8_t>(weights.byte[i]) * in[i % 4];
@@ -266,6 +276,10 @@ struct PortableSimd {
   }
 
  private:
+  static int32_t lane_sum(int32_t sums, int i) {
+    if (kWideSums) return sums;
+    return static_cast<int16_t>(i % 2 == 0 ? sums & 0xffff : sums >> 16);
+  }
   template <typename F>
   static Float make(F lane) {
     Float result;

@@ -27,11 +27,9 @@ void quantise_block(const float* in, Q8Block& out) {
     const int q = usable ? static_cast<int>(std::nearbyint(in[k] * (127.0F / top))) : 0;
     out.q[k] = static_cast<int8_t>(q);
     sum += q;
-    const int pair = k % 4 / 2;
-    out.minus_sums[pair] = static_cast<int16_t>(out.minus_sums[pair] - q);
-    int16_t& half = (k < 16 ? out.minus_low_sums : out.minus_high_sums)[pair];
-    half = static_cast<int16_t>(half - q);
+    (k < 16 ? out.minus_low_sum : out.minus_high_sum) -= q;
   }
+  out.minus_sum = -sum;
   out.scaled_sum = out.scale * static_cast<float>(sum);
 }
 
