@@ -122,10 +122,9 @@ class RopeRun {
                  .temperature = test.temperature,
                  .temperature_length = 3,
                  .temperature_offset = test.temperature_offset};
-    if (test.norms_values) {
-      value_weights_ = uniform_floats(test.head_dim, 17);
-      rotation_.norms.value = ops::Norm{ops::Norm::Kind::kRms, value_weights_, {}, 1e-5F};
-    }
+    value_weights_ = uniform_floats(test.head_dim, 17);
+    const ops::Norm value_norm = {.weight = value_weights_, .epsilon = 1e-5F};
+    if (test.norms_values) rotation_.norms.value = value_norm;
     cache_.place(first_);
     cache_.place(second_);
     batch_.emplace(config_, std::vector<Part>{{&first_, 0, 9}, {&second_, 3, 8}});

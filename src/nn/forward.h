@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "nn/embedding/layer_inputs.h"
 #include "nn/layer.h"
-#include "nn/layer_inputs.h"
 #include "nn/linear.h"
 #include "nn/weight_stream.h"
 

@@ -3,11 +3,14 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <random>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "apps/conversion/gguf_weights.h"
+#include "files/gguf_writer.h"
 #include "tests/models/runner.h"
 
 namespace millrace {
@@ -89,6 +92,27 @@ TEST_P(Tiny, EveryInstructionSetIsWithinTheBound) {
   }
 }
 
+TEST_P(Tiny, AFileThatIsConvertedGivesTheSame) {
+  if (!std::filesystem::is_directory(path_)) GTEST_SKIP() << "a file already";
+  const auto folder = Checkpoint::open(path_);
+  ASSERT_TRUE(folder.ok()) << folder.status();
+  const WeightsToWrite weights = plan_weights_to_write(*folder, std::nullopt);
+  const std::string file =
+      testing::TempDir() + std::filesystem::path(path_).filename().string() + ".gguf";
+  LanePool lanes(1);
+  ASSERT_TRUE(write_gguf(file, [&](GgufWriter& writer) -> absl::Status {
+                RETURN_IF_ERROR(writer.begin(folder->metadata(), weights.plan));
+                return write_weights(*folder, weights, writer, lanes, [](double) {});
+              }).ok());
+  std::vector<float> logits[2];
+  for (size_t i = 0; i < 2; ++i) {
+    Runner runner(i == 0 ? path_ : file, ActivationMode::kF32, 1);
+    logits[i] = runner.logits(tokens_, 0, {}, [] { return 20; });
+  }
+  std::filesystem::remove(file);
+  EXPECT_EQ(logits[0], logits[1]);
+}
+
 std::string name_of_test(const testing::TestParamInfo<const char*>& test) {
   std::string name = test.param;
   for (char& c : name) {
@@ -112,6 +136,9 @@ INSTANTIATE_TEST_SUITE_P(Folders, Tiny,
                                          "mixtral", "mpt", "nemotron", "olmo2", "olmo3", "olmoe",
                                          "opt", "phi", "phi3", "phimoe", "qwen2-moe", "qwen3-moe",
                                          "seed-oss", "smollm3", "stablelm", "starcoder2"),
+                         name_of_test);
+INSTANTIATE_TEST_SUITE_P(LatentFolders, Tiny,
+                         testing::Values("deepseek-v2", "deepseek-v3", "gemma4", "glm4-moe-lite"),
                          name_of_test);
 INSTANTIATE_TEST_SUITE_P(RecurrentFolders, Tiny,
                          testing::Values("falcon-h1", "falcon-mamba", "granite-hybrid", "jamba",

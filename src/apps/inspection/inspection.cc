@@ -70,6 +70,12 @@ absl::StatusOr<CacheNeed> cache_need(const ModelSpec& spec, const InspectedLoad&
     need.groups.push_back({.group = group, .sequence_bytes = of_one * group.unit_bytes});
     need.bytes = *all;
   }
+  for_each_body(spec.layers, [&](const BodySpec& body) {
+    const auto* latent = std::get_if<LatentSpec>(&body);
+    if (latent == nullptr) return;
+    need.latent_token_bytes += latent->kv(load.cache).token_bytes;
+    need.heads_token_bytes += latent->heads_token_bytes(load.cache);
+  });
   return need;
 }
 

@@ -39,6 +39,9 @@ struct CacheNeed {
   int64_t context = 0;
   std::vector<GroupNeed> groups;
   int64_t bytes = 0;  // of all groups
+  // What a token's latents cost, and what keys and values of all their heads would; 0: none.
+  int64_t latent_token_bytes = 0;
+  int64_t heads_token_bytes = 0;
 
   int64_t token_bytes() const;  // in all groups together, while a sequence is short
 };

@@ -98,6 +98,10 @@ Json memory_json(const InspectedLoad& load, const Inspection& inspection) {
     memory["kv_cache_dtype"] = info_of(load.cache).name;
     memory["kv_token_bytes"] = cache->token_bytes();
     memory["kv_cache_bytes"] = cache->bytes;
+    if (cache->latent_token_bytes > 0) {
+      memory["latent_token_bytes"] = cache->latent_token_bytes;
+      memory["heads_token_bytes"] = cache->heads_token_bytes;
+    }
     Json& groups = memory["kv_cache_groups"] = Json::array();
     for (const GroupNeed& need : cache->groups) groups.push_back(group_json(need));
   }

@@ -143,6 +143,12 @@ void print_memory(const InspectedLoad& load, const Inspection& inspection, std::
                fmt::format("{} x {} tokens in {}", grouped(load.sequences), grouped(cache->context),
                            info_of(load.cache).name)});
     for (const GroupNeed& need : cache->groups) table.row(group_cells(need));
+    if (cache->latent_token_bytes > 0) {
+      table.row(
+          {"  latents", "",
+           fmt::format("{} bytes a token; keys and values of all heads would take {}",
+                       grouped(cache->latent_token_bytes), grouped(cache->heads_token_bytes))});
+    }
     table.row({"together", bytes_text(inspection.weight_bytes + cache->bytes)});
   }
   table.print(out);

@@ -81,12 +81,13 @@ TEST(HubFolder, IsWhatConvertersMakeOfIt) {
 TEST(HubFolder, OpensEveryArchitecture) {
   if (!std::filesystem::exists(kFolders)) GTEST_SKIP();
   for (const std::string name :
-       {"apertus",      "arcee",    "bitnet",    "bloom",    "cohere",      "cohere2",   "ernie4-5",
-        "ernie4-5-moe", "exaone4",  "falcon",    "gemma2",   "gemma3",      "glm4",      "gpt-neox",
-        "gpt-oss",      "gpt2",     "gptj",      "granite",  "granite-moe", "hunyuan",   "llama4",
-        "ministral3",   "mixtral",  "mpt",       "nemotron", "olmo2",       "olmo3",     "olmoe",
-        "opt",          "phi",      "phi3",      "phimoe",   "qwen2-moe",   "qwen3-moe", "seed-oss",
-        "smollm3",      "stablelm", "starcoder2"}) {
+       {"apertus",       "arcee",        "bitnet",   "bloom",      "cohere",      "cohere2",
+        "ernie4-5",      "ernie4-5-moe", "exaone4",  "falcon",     "gemma2",      "gemma3",
+        "glm4",          "gpt-neox",     "gpt-oss",  "gpt2",       "gptj",        "granite",
+        "granite-moe",   "hunyuan",      "llama4",   "ministral3", "deepseek-v2", "deepseek-v3",
+        "glm4-moe-lite", "gemma4",       "mixtral",  "mpt",        "nemotron",    "olmo2",
+        "olmo3",         "olmoe",        "opt",      "phi",        "phi3",        "phimoe",
+        "qwen2-moe",     "qwen3-moe",    "seed-oss", "smollm3",    "stablelm",    "starcoder2"}) {
     const auto folder = Checkpoint::open((kFolders / name).string());
     EXPECT_TRUE(folder.ok()) << name << ": " << folder.status();
     if (!folder.ok()) continue;

@@ -161,6 +161,21 @@ absl::Status TensorMaker::of_latents(bool keys) {
   return absl::OkStatus();
 }
 
+absl::Status TensorMaker::turned(int64_t heads) {
+  const int64_t dim = shape_.head_dim;
+  const int64_t plain = rows_ / heads - dim;
+  if (stored_.shape.empty() || experts_ != 1 || dim % 2 != 0 || rows_ % heads != 0 || plain < 1) {
+    return not_shaped(
+        stored_, fmt::format("rows for {} heads, of which {} (even) rotate, not all", heads, dim));
+  }
+  for (int64_t head = 0; head < heads; ++head) {
+    const int64_t first = head * (plain + dim) * row_bytes_;
+    add(first, plain * width_, {});
+    add(first + plain * row_bytes_, width_, {{dim / 2, row_bytes_}, {2, dim / 2 * row_bytes_}});
+  }
+  return absl::OkStatus();
+}
+
 void TensorMaker::squeeze() {
   if (stored_.shape.size() != 3 || rows_ != 1) return;
   rows_ = experts_;
@@ -274,6 +289,10 @@ absl::StatusOr<MadeTensor> TensorMaker::make(Transform transform, int32_t factor
     case Transform::kNegatedExp:
     case Transform::kNone:
       add(0, rows_ * width_, {}, factor < 0 ? 1 : shape_.factors[static_cast<size_t>(factor)]);
+      break;
+    case Transform::kTurnedQueryRows:
+    case Transform::kTurnedKeyRows:
+      status = turned(transform == Transform::kTurnedKeyRows ? 1 : shape_.heads);
       break;
     case Transform::kLatentKeys:
     case Transform::kLatentValues:

@@ -42,6 +42,7 @@ class TensorMaker {
   absl::Status swap(int64_t first, int64_t count, int64_t step);
   absl::Status every_other(int64_t first);
   absl::Status of_latents(bool keys);
+  absl::Status turned(int64_t heads);
   absl::Status make_recurrent(Transform transform, int32_t factor);
   void squeeze();
   absl::Status groups();

@@ -42,6 +42,8 @@ enum class Transform : uint8_t {
   kInTurnNegatedExp,  // likewise
   kInTurnColumns,     // likewise columns
   kQkvInTurn,         // rows of all q, all k, and of v likewise; also kernels of a convolution
+  kTurnedQueryRows,   // of the last head_dim rows of each head halves that rotate to neighbours
+  kTurnedKeyRows,     // likewise, of latents and the one key that all heads share
   kLatentKeys,        // of rows of a key and a value for each head: [heads, width, plain_dim]
   kLatentValues,      // likewise: [heads, rows of a value, width]
   kMxfp4,             // NAME_blocks and NAME_scales, in one file: blocks of MXFP4

@@ -83,7 +83,8 @@ const HubShape kShape = {.layers = 1,
                          .groups = 2,
                          .state_dim = 3,
                          .inner = 8,
-                         .factors = {2, 1, 10, 100, 3, 5}};
+                         .factors = {2, 1, 10, 100, 3, 5},
+                         .plain_dim = 3};
 
 // Each element's number in the stored tensor. Pieces of any size, from any place, are the same.
 std::vector<float> made(const std::vector<int64_t>& stored_shape, Transform transform,
@@ -186,6 +187,23 @@ TEST(TensorRules, MoveRowsAndElements) {
   EXPECT_THAT(shape, ::testing::ElementsAre(2, 2));
   EXPECT_THAT(made({2, 4}, Transform::kOdd), ::testing::ElementsAre(1, 3, 5, 7));
   EXPECT_THAT(made({4}, Transform::kPlusOne), ::testing::ElementsAre(1, 2, 3, 4));
+  // 4 heads of a row that stays and 4 that rotate.
+  EXPECT_THAT(made({20, 2}, Transform::kTurnedQueryRows),
+              ElementsAreArray(numbered({20, 2}, [](int64_t, int64_t r, int64_t c) {
+                const int64_t i = r % 5 - 1;
+                return (i < 0 ? r : r - i + i % 2 * 2 + i / 2) * 2 + c;
+              })));
+  EXPECT_THAT(made({7}, Transform::kTurnedKeyRows), ::testing::ElementsAre(0, 1, 2, 3, 5, 4, 6));
+  // For each of four heads rows of a key of 3 and a value of 2.
+  EXPECT_THAT(made({20, 2}, Transform::kLatentKeys, &shape),
+              ElementsAreArray(numbered(
+                  {4, 2, 3}, [](int64_t e, int64_t r, int64_t c) { return (e * 5 + c) * 2 + r; })));
+  EXPECT_THAT(shape, ::testing::ElementsAre(4, 2, 3));
+  EXPECT_THAT(made({20, 2}, Transform::kLatentValues, &shape),
+              ElementsAreArray(numbered({4, 2, 2}, [](int64_t e, int64_t r, int64_t c) {
+                return (e * 5 + 3 + r) * 2 + c;
+              })));
+  EXPECT_THAT(shape, ::testing::ElementsAre(4, 2, 2));
   EXPECT_THAT(made({4, 2}, Transform::kWithoutTwoRows), ::testing::ElementsAre(4, 5, 6, 7));
 }
 
@@ -247,6 +265,17 @@ TEST(TensorRules, ShapeAndScaleWeightsOfStateSpaces) {
               ElementsAreArray(numbered({32, 1}, [](int64_t, int64_t r, int64_t) {
                 return r * (r < 8 ? 1 : r < 16 ? 10 : r < 22 ? 100 : r < 28 ? 3 : 5);
               })));
+}
+
+TEST(TensorRules, LeaveOutLayersThatPredictFurtherAhead) {
+  Stored stored;
+  stored.add("layers.0.x.weight", {2});
+  stored.add("layers.1.x.weight", {2});
+  HubShape shape = kShape;
+  shape.predictors = 1;
+  const auto checkpoint = stored.apply({{"layers.#.x", "blk.#.y"}}, shape).value();
+  ASSERT_EQ(checkpoint.tensors().size(), 1U);
+  EXPECT_EQ(checkpoint.tensors()[0].name, "blk.0.y.weight");
 }
 
 TEST(TensorRules, StackByNumber) {

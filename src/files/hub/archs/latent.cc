@@ -32,6 +32,14 @@ constexpr TensorRule kDeepseek[] = {
     {"model.layers.#.shared_head.head", "", Transform::kNone},
 };
 
+// Where the rows that rotate together are halves.
+constexpr TensorRule kHalves[] = {
+    {"model.layers.#.self_attn.q_proj", "blk.#.attn_q", Transform::kTurnedQueryRows},
+    {"model.layers.#.self_attn.q_b_proj", "blk.#.attn_q_b", Transform::kTurnedQueryRows},
+    {"model.layers.#.self_attn.kv_a_proj_with_mqa", "blk.#.attn_kv_a_mqa",
+     Transform::kTurnedKeyRows},
+};
+
 // What all heads share is their one key, of which the latent is the value.
 absl::Status read_latent(HubModel& model) {
   HubConfig& config = model.config;
@@ -52,7 +60,9 @@ absl::Status read_latent(HubModel& model) {
   model.keys.integer("attention.value_length_mla", value);
   // Not the one of config.json.
   model.keys.number("attention.latent_norm_rms_epsilon", 1e-6);
-  return config.require("rope_interleave", true, "pairs that are halves");
+  ASSIGN_OR_RETURN(const bool neighbours, config.boolean_or("rope_interleave", true));
+  if (!neighbours) model.own_rules = kHalves;
+  return absl::OkStatus();
 }
 
 // The first layers have none.

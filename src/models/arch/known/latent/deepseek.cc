@@ -118,15 +118,29 @@ void slice_queries(ModelSpec& model) {
   });
 }
 
+// Files whose layers are all without experts may have the keys all the same.
+void pass_over_experts(ArchReader& keys) {
+  for (const char* key :
+       {"expert_count", "expert_used_count", "expert_feed_forward_length", "expert_shared_count",
+        "expert_shared_feed_forward_length", "expert_weights_scale", "expert_weights_norm",
+        "expert_gating_func", "expert_group_count", "expert_group_used_count",
+        "leading_dense_block_count"}) {
+    keys.pass_over(key);
+  }
+}
+
 absl::Status adjust_deepseek2(ArchReader& keys, ModelSpec& model) {
   RETURN_IF_ERROR(drop_predictors(keys, model));
   // Files of GLM 4.7 Flash from before the key.
   constexpr int32_t kGlmVocab = 154880;
   const bool is_glm = model.vocab_size == kGlmVocab && !keys.has("expert_gating_func");
+  bool has_experts = false;
   for_each<MoeSpec>(model, [&](MoeSpec& moe) {
+    has_experts = true;
     if (is_glm) moe.routing.score = ops::Routing::Score::kSigmoid;
     moe.routing.groups_by_two = moe.routing.score == ops::Routing::Score::kSigmoid;
   });
+  if (!has_experts) pass_over_experts(keys);
   slice_queries(model);
   return absl::OkStatus();
 }

@@ -1,4 +1,4 @@
-#include "nn/layer_inputs.h"
+#include "nn/embedding/layer_inputs.h"
 
 #include <cmath>
 #include <numbers>
