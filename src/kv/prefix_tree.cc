@@ -24,6 +24,11 @@ PrefixTree::PrefixTree(std::span<const KvGroup> groups, int32_t nodes_max)
       block_tokens_(static_cast<size_t>(block_tokens_of(groups))),
       nodes_max_(static_cast<size_t>(most_nodes(groups, nodes_max))),
       order_(Order{this}, &memory_) {
+  // Addresses only: pages are touched as nodes come.
+  nodes_.reserve(nodes_max_);
+  tokens_.reserve(nodes_max_ * block_tokens_);
+  units_.reserve(nodes_max_ * groups_.size());
+  unused_.reserve(nodes_max_);
   for (const KvGroup& group : groups_) {
     idle_.emplace_back(group.units);
     nodes_of_.emplace_back(static_cast<size_t>(group.units));

@@ -86,8 +86,8 @@ TEST(LoadModel, NamesWhatIsWrong) {
     absl::StatusCode code;
     std::string_view message;
   } cases[] = {
-      {set_string("general.architecture", "mamba"), absl::StatusCode::kUnimplemented,
-       "architecture 'mamba' is not supported yet; supported are: apertus, arcee, "},
+      {set_string("general.architecture", "grok"), absl::StatusCode::kUnimplemented,
+       "architecture 'grok' is not supported yet; supported are: apertus, arcee, "},
       {set_integer("llama.block_count", 1'000'000), absl::StatusCode::kInvalidArgument,
        "llama.block_count"},
       {set_integer("llama.block_count", 3), absl::StatusCode::kNotFound,
@@ -100,8 +100,8 @@ TEST(LoadModel, NamesWhatIsWrong) {
        "llama.attention.head_count"},
       {set_integer("llama.attention.head_count_kv", 3), absl::StatusCode::kInvalidArgument,
        "llama.attention.head_count_kv"},
-      {set_integer("llama.attention.key_length", 512), absl::StatusCode::kUnimplemented,
-       "heads of 512 dimensions ('llama.attention.key_length')"},
+      {set_integer("llama.attention.key_length", 1024), absl::StatusCode::kUnimplemented,
+       "heads of 1024 dimensions ('llama.attention.key_length')"},
       {set_integer("llama.attention.value_length", 8), absl::StatusCode::kUnimplemented,
        "llama.attention.value_length"},
       {set_integer("llama.rope.dimension_count", 15), absl::StatusCode::kInvalidArgument,

@@ -1,3 +1,4 @@
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -119,8 +120,11 @@ const ElementCase kElementFunctions[] = {
 };
 
 TEST(Gate, MultipliesByAFunctionOfEachGate) {
-  for (const auto& [rows, count, share] :
-       {std::tuple(3, 37, 1), std::tuple(2, 4, 19), std::tuple(1, 16, 32)}) {
+  for (const std::array<int, 3>& sizes :
+       {std::array{3, 37, 1}, std::array{2, 4, 19}, std::array{1, 16, 32}}) {
+    const int rows = sizes[0];
+    const int count = sizes[1];
+    const int share = sizes[2];
     const Floats any = random_floats(rows * count, 21, 3);
     const Floats in = random_floats(rows * count * share, 22);
     for (const ElementCase& test : kElementFunctions) {
@@ -194,7 +198,10 @@ StepsMade steps_of(Isa isa, const ops::TimeSteps& time_steps, Floats in, int64_t
 }
 
 TEST(TimeSteps, AreSoftplusWithinLimitsAndDecaysTheirExponentials) {
-  for (const auto& [rows, heads, share] : {std::tuple(3, 21, 1), std::tuple(2, 3, 18)}) {
+  for (const std::array<int, 3>& sizes : {std::array{3, 21, 1}, std::array{2, 3, 18}}) {
+    const int rows = sizes[0];
+    const int heads = sizes[1];
+    const int share = sizes[2];
     Floats in = random_floats(rows * heads * share, 31, 6);
     in[0] = 60;
     in[1] = -60;

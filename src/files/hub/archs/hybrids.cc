@@ -129,7 +129,7 @@ constexpr TensorRule kNemotronH[] = {
     {"mtp.*", "", Transform::kNone},  // predicts further tokens
 };
 
-constexpr StateSpaceNames kNames = {"mamba_d_conv", "mamba_d_state", "", "mamba_expand"};
+constexpr StateSpaceNames kHybridNames = {"mamba_d_conv", "mamba_d_state", "", "mamba_expand"};
 
 absl::StatusOr<std::vector<bool>> every(HubConfig& config, int64_t layers, std::string_view period,
                                         int64_t usual_period, std::string_view offset,
@@ -144,7 +144,7 @@ absl::StatusOr<std::vector<bool>> every(HubConfig& config, int64_t layers, std::
 absl::Status read_jamba(HubModel& model) {
   HubConfig& config = model.config;
   RETURN_IF_ERROR(config.require("mamba_inner_layernorms", true, "no norms of steps, B and C"));
-  RETURN_IF_ERROR(read_state_space(model, kNames, 16));
+  RETURN_IF_ERROR(read_state_space(model, kHybridNames, 16));
   RETURN_IF_ERROR(read_step_rank(model, "mamba_dt_rank"));
   ASSIGN_OR_RETURN(
       const std::vector<bool> attention,
@@ -201,7 +201,7 @@ absl::Status read_falcon_factors(HubModel& model) {
 
 absl::Status read_falcon_h1(HubModel& model) {
   RETURN_IF_ERROR(model.config.require("mamba_use_mlp", true, "layers without networks"));
-  StateSpaceNames names = kNames;
+  StateSpaceNames names = kHybridNames;
   names.inner = "mamba_d_ssm";
   RETURN_IF_ERROR(read_state_space(model, names, 256));
   RETURN_IF_ERROR(
@@ -276,7 +276,7 @@ absl::Status read_granite_hybrid(HubModel& model) {
     return read_granite_networks(model);
   }
   set_attention_layers(model, attention);
-  RETURN_IF_ERROR(read_state_space(model, kNames, 256));
+  RETURN_IF_ERROR(read_state_space(model, kHybridNames, 256));
   RETURN_IF_ERROR(
       read_state_space_heads(model, "mamba_n_heads", "mamba_d_head", "mamba_n_groups", 1));
   RETURN_IF_ERROR(read_step_limits(model));

@@ -173,14 +173,14 @@ absl::Status read_lfm3(HubModel& model) {
   return absl::OkStatus();
 }
 
-constexpr HubNames kNames = {.hidden = "block_ff_dim|intermediate_size",
+constexpr HubNames kShortConvNames = {.hidden = "block_ff_dim|intermediate_size",
                              .activation = "",
                              .epsilon = "norm_eps|block_norm_eps"};
 
 constexpr HubArch kShortConvArchs[] = {
     {.hub = "Lfm2ForCausalLM|LFM2ForCausalLM",
      .name = "lfm2",
-     .names = kNames,
+     .names = kShortConvNames,
      .epsilon = 1e-5,
      .tied = true,
      .context = 128000,
@@ -194,7 +194,7 @@ constexpr HubArch kShortConvArchs[] = {
      .rules = kLfm2},
     {.hub = "Lfm2MoeForCausalLM",
      .name = "lfm2moe",
-     .names = kNames,
+     .names = kShortConvNames,
      .epsilon = 1e-5,
      .tied = true,
      .context = 128000,
@@ -206,7 +206,7 @@ constexpr HubArch kShortConvArchs[] = {
      .rules = kLfm2},
     {.hub = "Lfm3ForCausalLM",
      .name = "lfm3",
-     .names = kNames,
+     .names = kShortConvNames,
      .epsilon = 1e-5,
      .tied = true,
      .context = 128000,

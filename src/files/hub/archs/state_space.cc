@@ -33,10 +33,10 @@ constexpr TensorRule kMamba2[] = {
     {"backbone.norm_f", "output_norm"},
 };
 
-constexpr StateSpaceNames kNames = {"conv_kernel", "state_size", "intermediate_size", "expand"};
+constexpr StateSpaceNames kStateSpaceNames = {"conv_kernel", "state_size", "intermediate_size", "expand"};
 
 absl::Status read_mamba(HubModel& model) {
-  RETURN_IF_ERROR(read_state_space(model, kNames, 16));
+  RETURN_IF_ERROR(read_state_space(model, kStateSpaceNames, 16));
   const bool is_falcon = model.arch.hub == "FalconMambaForCausalLM";
   model.keys.boolean("ssm.dt_b_c_rms", is_falcon);
   if (is_falcon) {
@@ -47,7 +47,7 @@ absl::Status read_mamba(HubModel& model) {
 }
 
 absl::Status read_mamba2(HubModel& model) {
-  StateSpaceNames names = kNames;
+  StateSpaceNames names = kStateSpaceNames;
   names.inner = "";
   model.config.pass_over("intermediate_size");
   RETURN_IF_ERROR(read_state_space(model, names, 128));

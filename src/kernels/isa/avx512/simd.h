@@ -167,7 +167,8 @@ struct Simd {
   static Dots start(int32_t minus_sum) {
     if constexpr (kOffset == 0) return _mm512_setzero_si512();
     static_assert((kOffset & (kOffset - 1)) == 0);
-    return _mm512_slli_epi32(_mm512_set1_epi32(minus_sum), __builtin_ctz(kOffset));
+    return _mm512_slli_epi32(_mm512_set1_epi32(minus_sum),
+                             static_cast<unsigned>(__builtin_ctz(kOffset)));
   }
   // GCC 12 does not fold the broadcast into the instruction by itself.
   static Dots dot(Dots sum, Bytes weights, Four in) {

@@ -8,14 +8,14 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kInnerMax = 1 << 20;
-constexpr int64_t kHeadsMax = 4096;
+constexpr int64_t kGriffinInnerMax = 1 << 20;
+constexpr int64_t kGriffinHeadsMax = 4096;
 
 absl::StatusOr<LayerParts> griffin_parts(ArchReader& keys, const ModelSpec& model, int64_t layer) {
   RgLruSpec unit = {.width = model.width};
-  ASSIGN_OR_RETURN(unit.inner, keys.integer_or("lru.inner_size", 1, kInnerMax, model.width));
+  ASSIGN_OR_RETURN(unit.inner, keys.integer_or("lru.inner_size", 1, kGriffinInnerMax, model.width));
   ASSIGN_OR_RETURN(unit.conv_kernel, keys.integer("lru.conv_kernel", 1, kConvKernelMax));
-  ASSIGN_OR_RETURN(unit.heads, keys.integer("lru.head_count", 1, kHeadsMax));
+  ASSIGN_OR_RETURN(unit.heads, keys.integer("lru.head_count", 1, kGriffinHeadsMax));
   if (unit.inner % unit.heads != 0) {
     return invalid_argument("key '{}' is {}, which does not divide the {} inner channels",
                             keys.name("lru.head_count"), unit.heads, unit.inner);

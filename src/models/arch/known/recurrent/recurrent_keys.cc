@@ -8,8 +8,8 @@ namespace millrace {
 namespace {
 
 // Bounds far above every published model, so that products of two fit into int64.
-constexpr int64_t kInnerMax = 1 << 20;
-constexpr int64_t kHeadsMax = 1 << 16;
+constexpr int64_t kRecurrentInnerMax = 1 << 20;
+constexpr int64_t kRecurrentHeadsMax = 1 << 16;
 
 absl::StatusOr<int64_t> read_kernel(ArchReader& keys) {
   return keys.integer("ssm.conv_kernel", 1, kConvKernelMax);
@@ -48,9 +48,9 @@ absl::Status read_step_limits(ArchReader& keys, Mamba2Spec& spec) {
 
 absl::StatusOr<MambaSpec> read_mamba(ArchReader& keys, const ModelSpec& model) {
   MambaSpec spec = {.width = model.width};
-  ASSIGN_OR_RETURN(spec.inner, keys.integer("ssm.inner_size", 1, kInnerMax));
+  ASSIGN_OR_RETURN(spec.inner, keys.integer("ssm.inner_size", 1, kRecurrentInnerMax));
   ASSIGN_OR_RETURN(spec.state_dim, read_state(keys));
-  ASSIGN_OR_RETURN(spec.step_rank, keys.integer("ssm.time_step_rank", 1, kInnerMax));
+  ASSIGN_OR_RETURN(spec.step_rank, keys.integer("ssm.time_step_rank", 1, kRecurrentInnerMax));
   ASSIGN_OR_RETURN(spec.conv_kernel, read_kernel(keys));
   const int64_t layer = keys.first_layer_with("ssm_in.weight");
   const float epsilon = model.output_norm.epsilon;
@@ -71,11 +71,11 @@ absl::StatusOr<MambaSpec> read_mamba(ArchReader& keys, const ModelSpec& model) {
 
 absl::StatusOr<Mamba2Spec> read_mamba2(ArchReader& keys, const ModelSpec& model) {
   Mamba2Spec spec = {.width = model.width};
-  ASSIGN_OR_RETURN(spec.inner, keys.integer("ssm.inner_size", 1, kInnerMax));
+  ASSIGN_OR_RETURN(spec.inner, keys.integer("ssm.inner_size", 1, kRecurrentInnerMax));
   ASSIGN_OR_RETURN(spec.state_dim, read_state(keys));
   ASSIGN_OR_RETURN(spec.conv_kernel, read_kernel(keys));
-  ASSIGN_OR_RETURN(spec.heads, keys.integer("ssm.time_step_rank", 1, kHeadsMax));
-  ASSIGN_OR_RETURN(spec.groups, keys.integer_or("ssm.group_count", 1, kHeadsMax, 1));
+  ASSIGN_OR_RETURN(spec.heads, keys.integer("ssm.time_step_rank", 1, kRecurrentHeadsMax));
+  ASSIGN_OR_RETURN(spec.groups, keys.integer_or("ssm.group_count", 1, kRecurrentHeadsMax, 1));
   RETURN_IF_ERROR(
       check_divides(keys, "ssm.time_step_rank", spec.heads, spec.inner, "inner channels"));
   RETURN_IF_ERROR(check_divides(keys, "ssm.group_count", spec.groups, spec.heads, "heads"));
@@ -94,11 +94,11 @@ absl::StatusOr<Mamba2Spec> read_mamba2(ArchReader& keys, const ModelSpec& model)
 
 absl::StatusOr<DeltaNetSpec> read_delta_net(ArchReader& keys, const ModelSpec& model) {
   DeltaNetSpec spec = {.width = model.width};
-  ASSIGN_OR_RETURN(const int64_t inner, keys.integer("ssm.inner_size", 1, kInnerMax));
+  ASSIGN_OR_RETURN(const int64_t inner, keys.integer("ssm.inner_size", 1, kRecurrentInnerMax));
   ASSIGN_OR_RETURN(spec.key_dim, read_state(keys));
   ASSIGN_OR_RETURN(spec.conv_kernel, read_kernel(keys));
-  ASSIGN_OR_RETURN(spec.heads, keys.integer("ssm.time_step_rank", 1, kHeadsMax));
-  ASSIGN_OR_RETURN(spec.key_heads, keys.integer("ssm.group_count", 1, kHeadsMax));
+  ASSIGN_OR_RETURN(spec.heads, keys.integer("ssm.time_step_rank", 1, kRecurrentHeadsMax));
+  ASSIGN_OR_RETURN(spec.key_heads, keys.integer("ssm.group_count", 1, kRecurrentHeadsMax));
   RETURN_IF_ERROR(
       check_divides(keys, "ssm.time_step_rank", spec.heads, inner, "channels of values"));
   RETURN_IF_ERROR(
@@ -110,7 +110,7 @@ absl::StatusOr<DeltaNetSpec> read_delta_net(ArchReader& keys, const ModelSpec& m
 
 absl::StatusOr<bool> has_key_heads(ArchReader& keys, int64_t layer) {
   ASSIGN_OR_RETURN(const int64_t heads,
-                   keys.integer_of("attention.head_count_kv", layer, 0, kHeadsMax));
+                   keys.integer_of("attention.head_count_kv", layer, 0, kRecurrentHeadsMax));
   return heads > 0;
 }
 

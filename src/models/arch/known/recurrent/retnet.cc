@@ -6,12 +6,12 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kHeadsMax = 4096;
-constexpr int64_t kValueDimMax = 1 << 16;
+constexpr int64_t kRetnetHeadsMax = 4096;
+constexpr int64_t kRetnetValueDimMax = 1 << 16;
 
 // Every head has a query, a key and a value of its own; values may be wider than keys.
 absl::StatusOr<LayerParts> retnet_parts(ArchReader& keys, const ModelSpec& model, int64_t) {
-  ASSIGN_OR_RETURN(const int64_t heads, keys.integer("attention.head_count", 1, kHeadsMax));
+  ASSIGN_OR_RETURN(const int64_t heads, keys.integer("attention.head_count", 1, kRetnetHeadsMax));
   ASSIGN_OR_RETURN(const int64_t kv_heads,
                    keys.integer_or("attention.head_count_kv", 1, heads, heads));
   if (kv_heads != heads) {
@@ -25,7 +25,7 @@ absl::StatusOr<LayerParts> retnet_parts(ArchReader& keys, const ModelSpec& model
                             keys.name("attention.key_length"), key_dim);
   }
   ASSIGN_OR_RETURN(const int64_t value_dim,
-                   keys.integer_or("attention.value_length", 1, kValueDimMax, key_dim));
+                   keys.integer_or("attention.value_length", 1, kRetnetValueDimMax, key_dim));
   ASSIGN_OR_RETURN(const double base, keys.positive_or("rope.freq_base", 10000));
   LinearAttentionSpec retention;
   retention.width = model.width;

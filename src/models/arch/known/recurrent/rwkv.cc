@@ -12,7 +12,7 @@ namespace {
 
 // Bounds far above every published model, so that products of two fit into int64.
 constexpr int64_t kHiddenMax = 1 << 22;
-constexpr int64_t kInnerMax = 1 << 20;
+constexpr int64_t kRwkvInnerMax = 1 << 20;
 constexpr int64_t kRankMax = 1 << 16;
 
 constexpr DecoderTraits kLayerNorms = {.norm = NormSpec::Kind::kLayer};
@@ -107,7 +107,7 @@ absl::StatusOr<ModelSpec> read_rwkv4(ArchReader& keys) {
   ASSIGN_OR_RETURN(RwkvModel model, read_model(keys, kLayerNorms));
   ASSIGN_OR_RETURN(const Halvings halvings, Halvings::read(keys, false));
   const int64_t width = model.spec.width;
-  ASSIGN_OR_RETURN(const int64_t inner, keys.integer_or("wkv.inner_size", 1, kInnerMax, width));
+  ASSIGN_OR_RETURN(const int64_t inner, keys.integer_or("wkv.inner_size", 1, kRwkvInnerMax, width));
   const float epsilon = model.spec.output_norm.epsilon;
   const ChannelMixSpec channel_mix = {.width = width, .hidden = model.hidden, .own_share = true};
   for (int64_t i = 0; i < model.layers; ++i) {
