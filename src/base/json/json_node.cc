@@ -28,6 +28,20 @@ std::string shortened(std::string_view what) {
   return std::string(what.substr(0, end)) + "...";
 }
 
+bool is_name(std::string_view key) {
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  };
+  return !key.empty() && key.size() <= kShownNameBytes && std::ranges::all_of(key, fits);
+}
+
+std::string in_quotes(std::string_view key) {
+  std::string text(key.substr(0, kShownNameBytes));
+  const std::string shown =
+      Json(std::move(text)).dump(-1, ' ', true, Json::error_handler_t::ignore);
+  return key.size() <= kShownNameBytes ? shown : shown.substr(0, shown.size() - 1) + "...\"";
+}
+
 class Builder final : public nlohmann::json_sax<Json> {
  public:
   explicit Builder(std::string_view name) : name_(name) {}
@@ -51,7 +65,10 @@ class Builder final : public nlohmann::json_sax<Json> {
 
   bool key(string_t& value) override {
     const auto [member, is_new] = open_.back()->get_ref<Json::object_t&>().try_emplace(value);
-    if (!is_new) return fail(fmt::format("has the key '{}' twice in one object", value));
+    if (!is_new) {
+      const std::string shown = is_name(value) ? fmt::format("'{}'", value) : in_quotes(value);
+      return fail(fmt::format("has the key {} twice in one object", shown));
+    }
     member_ = &member->second;
     return true;
   }
@@ -104,20 +121,6 @@ class Builder final : public nlohmann::json_sax<Json> {
   absl::Status error_;
 };
 
-bool is_name(std::string_view key) {
-  const auto fits = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-  };
-  return !key.empty() && key.size() <= kShownNameBytes && std::ranges::all_of(key, fits);
-}
-
-std::string quoted(std::string_view key) {
-  std::string text(key.substr(0, kShownNameBytes));
-  const std::string shown =
-      Json(std::move(text)).dump(-1, ' ', true, Json::error_handler_t::ignore);
-  return key.size() <= kShownNameBytes ? shown : shown.substr(0, shown.size() - 1) + "...\"";
-}
-
 }  // namespace
 
 absl::StatusOr<JsonNode> JsonNode::parse(std::string_view text, std::string_view name) {
@@ -148,7 +151,7 @@ int64_t JsonNode::size() const {
 std::string JsonNode::path() const {
   if (parent_ == nullptr) return {};
   if (index_ >= 0) return fmt::format("{}[{}]", *parent_, index_);
-  if (!is_name(key_)) return fmt::format("{}[{}]", *parent_, quoted(key_));
+  if (!is_name(key_)) return fmt::format("{}[{}]", *parent_, in_quotes(key_));
   return parent_->empty() ? std::string(key_) : fmt::format("{}.{}", *parent_, key_);
 }
 

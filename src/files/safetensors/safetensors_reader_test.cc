@@ -102,6 +102,9 @@ TEST(SafetensorsReader, RefusesOverlapsHolesAndNamesThatAppearTwice) {
   EXPECT_THAT(error_of(two("[1,5]", "[5,9]", "b"), 9), HasSubstr("1 bytes before it"));
   EXPECT_THAT(error_of(two("[0,4]", "[4,8]", "b"), 9), HasSubstr("the last 1 bytes"));
   EXPECT_THAT(error_of(two("[0,4]", "[4,8]", "a"), 8), HasSubstr("the key 'a' twice"));
+  const std::string broken = R"(a\nb)";
+  EXPECT_THAT(error_of(fmt::format(R"({{"{0}":1,"{0}":2}})", broken), 8),
+              HasSubstr(R"(the key "a\nb" twice)"));
 }
 
 TEST(SafetensorsReader, EveryCutAndFlipIsReadOrOneLine) {

@@ -174,8 +174,8 @@ absl::Status read_lfm3(HubModel& model) {
 }
 
 constexpr HubNames kShortConvNames = {.hidden = "block_ff_dim|intermediate_size",
-                             .activation = "",
-                             .epsilon = "norm_eps|block_norm_eps"};
+                                      .activation = "",
+                                      .epsilon = "norm_eps|block_norm_eps"};
 
 constexpr HubArch kShortConvArchs[] = {
     {.hub = "Lfm2ForCausalLM|LFM2ForCausalLM",

@@ -33,7 +33,8 @@ constexpr TensorRule kMamba2[] = {
     {"backbone.norm_f", "output_norm"},
 };
 
-constexpr StateSpaceNames kStateSpaceNames = {"conv_kernel", "state_size", "intermediate_size", "expand"};
+constexpr StateSpaceNames kStateSpaceNames = {"conv_kernel", "state_size", "intermediate_size",
+                                              "expand"};
 
 absl::Status read_mamba(HubModel& model) {
   RETURN_IF_ERROR(read_state_space(model, kStateSpaceNames, 16));
