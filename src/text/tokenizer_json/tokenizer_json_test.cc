@@ -129,7 +129,7 @@ TEST(TokenizerJson, RefusesByPath) {
            {"\"BPE\"", "\"Neural\"", "model.type is 'Neural'"},
            {"\"BPE\"", "\"" + long_token + "\"", "model.type is 'xxx"},
            {"\"ab\": 8", "\"" + long_token + "\": 1, \"" + long_token + "\": 1",
-            "has the key 'xxx"},
+            "has the key \"xxx"},
            {"\"type\": \"BPE\"", "\"type\": \"BPE\", \"dropout\": 0.1", "model.dropout is 0.1"},
            {"\"Prepend\"", "\"Transliterate\"", "normalizer.normalizers[0] is a 'Transliterate'"},
            {"{\"String\": \" \"}", "{\"Regex\": \"(\"}", "normalizer.normalizers[1].pattern"},
