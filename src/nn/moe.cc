@@ -22,7 +22,7 @@ absl::Status Moe::load(Weights& weights) {
   const auto load = [&](ExpertLinear& linear, const ExpertOrder& order) {
     return linear.load(weights, order, InputForm::kCompact, spec_.biases);
   };
-  RETURN_IF_ERROR(load(gate_, {"ffn_gate_exps", experts, hidden, width}));
+  if (spec_.gated) RETURN_IF_ERROR(load(gate_, {"ffn_gate_exps", experts, hidden, width}));
   RETURN_IF_ERROR(load(up_, {"ffn_up_exps", experts, hidden, width}));
   RETURN_IF_ERROR(load(down_, {"ffn_down_exps", experts, width, hidden}));
   if (spec_.expert_scales) {
@@ -54,7 +54,9 @@ absl::Status Moe::load_shared(Weights& weights) {
     RETURN_IF_ERROR(
         shared_weight_.load(weights, {"ffn_gate_inp_shexp", 1, width}, InputForm::kExact));
   }
-  RETURN_IF_ERROR(shared_gate_.load(weights, {"ffn_gate_shexp", hidden, width}, compact));
+  if (spec_.gated) {
+    RETURN_IF_ERROR(shared_gate_.load(weights, {"ffn_gate_shexp", hidden, width}, compact));
+  }
   RETURN_IF_ERROR(shared_up_.load(weights, {"ffn_up_shexp", hidden, width}, compact));
   return shared_down_.load(weights, {"ffn_down_shexp", width, hidden}, compact);
 }
@@ -145,7 +147,7 @@ void Moe::forward(Lane& lane, const BodyContext& context, const Activations& in,
   router_.forward(lane, ops, inputs.router, ops::Store::kSet, work.logits);
   if (shares) {
     ops.hidden(lane,
-               {.gate = &shared_gate_.matrix(),
+               {.gate = spec_.gated ? &shared_gate_.matrix() : nullptr,
                 .up = &shared_up_.matrix(),
                 .gate_bias = {},
                 .up_bias = {},
@@ -169,7 +171,7 @@ void Moe::forward(Lane& lane, const BodyContext& context, const Activations& in,
     ops.barrier(lane);
   }
   ops.expert_hidden(lane,
-                    {.gate = &gate_.matrices(),
+                    {.gate = spec_.gated ? &gate_.matrices() : nullptr,
                      .up = &up_.matrices(),
                      .gate_bias = gate_.bias(),
                      .up_bias = up_.bias(),

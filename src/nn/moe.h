@@ -29,6 +29,7 @@ struct MoeSpec {
   ops::Routing routing = {};  // its selection bias is found at loading
   bool selection_bias = false;
   bool router_bias = false;
+  bool gated = true;           // all of its networks
   bool biases = false;         // of the experts' matrices
   bool weighs_inputs = false;  // the router's weights are on the experts' inputs, not the outputs
   ops::ActivationFunction function = {};

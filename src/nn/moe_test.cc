@@ -22,6 +22,9 @@ double sigmoid_of(double x) { return 1 / (1 + std::exp(-x)); }
 
 double apply(const ActivationFunction& function, double gate, double up) {
   if (function.kind == ActivationFunction::Kind::kSilu) return gate * sigmoid_of(gate) * up;
+  if (function.kind == ActivationFunction::Kind::kReluSquared) {
+    return std::pow(std::max(gate, 0.0), 2) * up;
+  }
   const double limit = function.limit;
   const double g = std::min(gate, limit);
   return g * sigmoid_of(function.alpha * g) * (std::clamp(up, -limit, limit) + 1);
@@ -92,10 +95,10 @@ class Reference {
 
   Doubles network(const std::string& kind, int64_t expert, int64_t hidden,
                   const Doubles& in) const {
-    Doubles values = product("ffn_gate_" + kind, expert, hidden, in);
     const Doubles ups = product("ffn_up_" + kind, expert, hidden, in);
+    Doubles values = spec_.gated ? product("ffn_gate_" + kind, expert, hidden, in) : ups;
     for (size_t i = 0; i < values.size(); ++i) {
-      values[i] = apply(spec_.function, values[i], ups[i]);
+      values[i] = apply(spec_.function, values[i], spec_.gated ? ups[i] : 1);
     }
     return product("ffn_down_" + kind, expert, spec_.width, values);
   }
@@ -170,11 +173,15 @@ std::vector<MoeSpec> specs() {
                        .after_experts = norm("post_ffw_norm_2"),
                        .shared = norm("ffn_norm"),
                        .after_shared = norm("post_ffw_norm_1")};
+  MoeSpec nemotron = deepseek;
+  nemotron.gated = false;
+  nemotron.shared_hidden = 96;
+  nemotron.function = {.kind = ActivationFunction::Kind::kReluSquared};
   MoeSpec all = basic_spec();
   all.routing.chosen = 6;
   MoeSpec one = basic_spec();
   one.experts = one.routing.chosen = 1;
-  return {basic_spec(), all, one, gpt_oss, qwen2, llama4, deepseek, gemma4};
+  return {basic_spec(), all, one, gpt_oss, qwen2, llama4, deepseek, gemma4, nemotron};
 }
 
 // [rows, width] after `lanes` lanes added it to `start`.

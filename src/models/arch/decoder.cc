@@ -158,6 +158,15 @@ LayerNorms read_layer_norms(const ArchReader& keys, const DecoderTraits& traits,
   return norms;
 }
 
+// Falcon-H1's converter leaves the end of this name out.
+void rename_short_norm(const ArchReader& keys, int64_t networked, ModelSpec& model) {
+  const auto has = [&](std::string_view tensor) {
+    return keys.find_tensor(tensor, networked) != nullptr;
+  };
+  if (!has("ffn_norm") || has("ffn_norm.weight")) return;
+  model.slices.push_back({"ffn_norm.weight", "ffn_norm", 0, model.width});
+}
+
 // mixers: attention and what stands beside it or in its place; network: one, or none.
 LayerSpec assemble(const LayerNorms& norms, const DecoderTraits& traits,
                    const std::vector<BodySpec>& mixers, const std::vector<BodySpec>& network,
@@ -266,6 +275,7 @@ absl::Status read_layers(ArchReader& keys, const DecoderTraits& traits, ModelSpe
   const int64_t networked = first_layer(parts, [](const LayerParts& p) { return p.network; });
   const LayerNorms norms = read_layer_norms(keys, traits, model, std::max<int64_t>(mixing, 0),
                                             std::max<int64_t>(networked, 0));
+  if (networked >= 0) rename_short_norm(keys, networked, model);
   for (size_t layer = 0; layer < parts.size(); ++layer) {
     model.layers.push_back(assemble(norms, traits, parts[layer].mixers, networks[layer],
                                     scale == 0 ? 1 : static_cast<float>(scale)));
@@ -297,6 +307,20 @@ absl::StatusOr<ModelSpec> read_decoder(ArchReader& keys, const DecoderTraits& tr
     }
   }
   return model;
+}
+
+absl::Status drop_predictors(ArchReader& keys, ModelSpec& model) {
+  const auto layers = std::ssize(model.layers);
+  ASSIGN_OR_RETURN(const int64_t predictors,
+                   keys.integer_or("nextn_predict_layers", 0, layers - 1, 0));
+  model.layers.resize(static_cast<size_t>(layers - predictors));
+  for (int64_t layer = layers - predictors; layer < layers; ++layer) {
+    const std::string prefix = fmt::format("blk.{}.", layer);
+    for (const NamedTensor& tensor : keys.checkpoint().tensors()) {
+      if (tensor.name.starts_with(prefix)) model.unused.push_back(tensor.name);
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace millrace

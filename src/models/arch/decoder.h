@@ -18,6 +18,7 @@ struct MoeTraits {
   bool renormalise = true;
   float threshold = 0;  // as ops::Routing's
   bool weighs_inputs = false;
+  bool gated = true;
 };
 
 // What one layer is made of, where layers differ.
@@ -73,6 +74,10 @@ absl::StatusOr<ModelSpec> read_decoder(ArchReader& keys, const DecoderTraits& tr
 
 // Everything but the layers, for architectures that are no such decoder.
 absl::StatusOr<ModelSpec> read_outside_of_layers(ArchReader& keys, const DecoderTraits& traits);
+
+// Takes the layers behind the last one away, which predict tokens further ahead for drafts: nothing
+// reads their tensors. An architecture whose files may have them calls it behind read_decoder().
+absl::Status drop_predictors(ArchReader& keys, ModelSpec& model);
 
 // Visits the specs of attention, and of feed-forward networks, in the order of the layers.
 template <typename Spec, typename Visit>

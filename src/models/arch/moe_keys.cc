@@ -108,6 +108,7 @@ absl::StatusOr<MoeSpec> read_moe(ArchReader& keys, const DecoderTraits& traits, 
                               .after_choice = traits.moe->after_choice,
                               .renormalise = traits.moe->renormalise,
                               .threshold = traits.moe->threshold},
+                  .gated = traits.moe->gated,
                   .weighs_inputs = traits.moe->weighs_inputs,
                   .function = {.kind = traits.function}};
   ASSIGN_OR_RETURN(spec.experts, keys.integer("expert_count", 1, kExpertsMax));

@@ -66,7 +66,7 @@ constexpr TensorRule kFalconH1[] = {
     {"model.layers.#.self_attn.k_proj.bias", "blk.#.attn_k.bias", Transform::kCopy, kKeyBias},
     {"model.layers.#.self_attn.v_proj.weight", "blk.#.attn_v.weight", Transform::kCopy, kQuery},
     {"model.layers.#.self_attn.o_proj", "blk.#.attn_output", Transform::kCopy, kAttentionOut},
-    {"model.layers.#.pre_ff_layernorm", "blk.#.ffn_norm"},
+    {"model.layers.#.pre_ff_layernorm.weight", "blk.#.ffn_norm"},
     {"model.layers.#.feed_forward.gate_proj", "blk.#.ffn_gate", Transform::kCopy, kGate},
     {"model.layers.#.feed_forward.up_proj", "blk.#.ffn_up"},
     {"model.layers.#.feed_forward.down_proj", "blk.#.ffn_down", Transform::kCopy, kDown},
@@ -362,6 +362,7 @@ constexpr std::string_view kExpertKeys =
 
 absl::Status read_nemotron_h(HubModel& model) {
   HubConfig& config = model.config;
+  model.tied = false;  // its code has a head of its own, whatever config.json says
   constexpr std::string_view kActivation = "mamba_hidden_act";
   if (config.has(kActivation) && !config.is_text(kActivation, "silu")) {
     return config.not_done(kActivation, "is not 'silu'");

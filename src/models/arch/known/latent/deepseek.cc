@@ -92,21 +92,6 @@ absl::StatusOr<LayerParts> latent_parts(ArchReader& keys, const ModelSpec& model
   return LayerParts{.attention = false, .mixers = {spec}};
 }
 
-// The layers behind the last one predict tokens further ahead, for drafts.
-absl::Status drop_predictors(ArchReader& keys, ModelSpec& model) {
-  const auto layers = std::ssize(model.layers);
-  ASSIGN_OR_RETURN(const int64_t predictors,
-                   keys.integer_or("nextn_predict_layers", 0, layers - 1, 0));
-  model.layers.resize(static_cast<size_t>(layers - predictors));
-  for (int64_t layer = layers - predictors; layer < layers; ++layer) {
-    const std::string prefix = fmt::format("blk.{}.", layer);
-    for (const NamedTensor& tensor : keys.checkpoint().tensors()) {
-      if (tensor.name.starts_with(prefix)) model.unused.push_back(tensor.name);
-    }
-  }
-  return absl::OkStatus();
-}
-
 // A head's queries are the rows of its plain part and then those of its rotated part.
 void slice_queries(ModelSpec& model) {
   for_each<LatentSpec>(model, [&](const LatentSpec& latent) {

@@ -38,7 +38,11 @@ absl::StatusOr<LayerParts> nemotron_parts(ArchReader& keys, const ModelSpec& mod
   ASSIGN_OR_RETURN(const bool attention, has_key_heads(keys, layer));
   ASSIGN_OR_RETURN(const int64_t hidden,
                    keys.integer_of("feed_forward_length", layer, 0, INT32_MAX));
-  if (attention && hidden > 0) {
+  if (attention && hidden > 0) {  // only those behind the last layer are both
+    ASSIGN_OR_RETURN(const int64_t predictors,
+                     keys.integer_or("nextn_predict_layers", 0, INT32_MAX, 0));
+    ASSIGN_OR_RETURN(const int64_t layers, keys.layer_count());
+    if (layer >= layers - predictors) return LayerParts{};
     return unimplemented("layer {} has attention and a network ('{}')", layer,
                          keys.name("feed_forward_length"));
   }
@@ -83,9 +87,10 @@ std::span<const Arch> known_state_space_archs() {
        .models = "Nemotron 3 Nano",
        .traits = {.rope = false,
                   .function = ops::ActivationFunction::Kind::kReluSquared,
-                  .moe = MoeTraits{.score = ops::Routing::Score::kSigmoid},
+                  .moe = MoeTraits{.score = ops::Routing::Score::kSigmoid, .gated = false},
                   .ffn_norm = "attn_norm",
-                  .parts = nemotron_parts}},
+                  .parts = nemotron_parts},
+       .adjust = drop_predictors},
   };
   return kArchs;
 }
