@@ -81,13 +81,18 @@ TEST(HubFolder, IsWhatConvertersMakeOfIt) {
 TEST(HubFolder, OpensEveryArchitecture) {
   if (!std::filesystem::exists(kFolders)) GTEST_SKIP();
   for (const std::string name :
-       {"apertus",       "arcee",        "bitnet",   "bloom",      "cohere",      "cohere2",
-        "ernie4-5",      "ernie4-5-moe", "exaone4",  "falcon",     "gemma2",      "gemma3",
-        "glm4",          "gpt-neox",     "gpt-oss",  "gpt2",       "gptj",        "granite",
-        "granite-moe",   "hunyuan",      "llama4",   "ministral3", "deepseek-v2", "deepseek-v3",
-        "glm4-moe-lite", "gemma4",       "mixtral",  "mpt",        "nemotron",    "olmo2",
-        "olmo3",         "olmoe",        "opt",      "phi",        "phi3",        "phimoe",
-        "qwen2-moe",     "qwen3-moe",    "seed-oss", "smollm3",    "stablelm",    "starcoder2"}) {
+       {"apertus",   "arcee",      "bitnet",       "bloom",        "cohere",
+        "cohere2",   "ernie4-5",   "ernie4-5-moe", "exaone4",      "falcon",
+        "gemma2",    "gemma3",     "glm4",         "gpt-neox",     "gpt-oss",
+        "gpt2",      "gptj",       "granite",      "granite-moe",  "hunyuan",
+        "llama4",    "ministral3", "deepseek-v2",  "deepseek-v3",  "glm4-moe-lite",
+        "gemma4",    "mixtral",    "mpt",          "nemotron",     "olmo2",
+        "olmo3",     "olmoe",      "opt",          "phi",          "phi3",
+        "phimoe",    "qwen2-moe",  "qwen3-moe",    "seed-oss",     "smollm3",
+        "stablelm",  "starcoder2", "falcon-h1",    "falcon-mamba", "granite-hybrid",
+        "jamba",     "lfm2",       "lfm2-moe",     "lfm3",         "mamba",
+        "mamba2",    "minimax",    "nemotron-h",   "qwen3-5",      "qwen3-5-moe",
+        "qwen3-next"}) {
     const auto folder = Checkpoint::open((kFolders / name).string());
     EXPECT_TRUE(folder.ok()) << name << ": " << folder.status();
     if (!folder.ok()) continue;
@@ -214,6 +219,61 @@ TEST_F(EditedFolderTest, KeysOfPublishedFoldersThatSayNothingArePassedOver) {
                       R"( "use_rotary_pos_emb": true)"),
             "opened");
   EXPECT_THAT(open_with(R"("use_cla": true)"), HasSubstr("use_cla is true: not supported"));
+}
+
+TEST_F(EditedFolderTest, KindsOfLayersAreReadAsPublishedFoldersSayThem) {
+  const auto integers = [&](std::string_view key) {
+    return Checkpoint::open(folder_.string()).value().metadata().integers(key).value();
+  };
+  // What the key says gets the name of one without meaning.
+  const auto open_instead = [&](std::string_view key, std::string_view other) {
+    return open_with(fmt::format("\"{}\"", key), fmt::format("{}, \"problem_type\"", other));
+  };
+  using Integers = std::vector<int64_t>;
+  take("nemotron-h");
+  constexpr std::string_view kBlocks = "layers_block_type";
+  constexpr std::string_view kPattern = R"("num_hidden_layers": 3, "hybrid_override_pattern": )";
+  EXPECT_EQ(open_instead(kBlocks, fmt::format("{}\"M*-\"", kPattern)), "opened");
+  EXPECT_EQ(integers("nemotron_h.attention.head_count_kv"), (Integers{0, 2, 0}));
+  EXPECT_EQ(integers("nemotron_h.feed_forward_length"), (Integers{0, 0, 96}));
+  EXPECT_THAT(open_instead(kBlocks, fmt::format("{}\"M*?\"", kPattern)),
+              HasSubstr("hybrid_override_pattern has '?', which is not supported"));
+  EXPECT_THAT(open_instead(kBlocks, fmt::format("{}\"M*\"", kPattern)),
+              HasSubstr("hybrid_override_pattern has 2 elements for 3 layers"));
+  take("granite-hybrid");
+  EXPECT_EQ(open_instead("layer_types", R"("layer_types": ["mamba", "attention", "mamba"])"),
+            "opened");
+  EXPECT_EQ(integers("granitehybrid.attention.head_count_kv"), (Integers{0, 2, 0}));
+  take("minimax");
+  EXPECT_EQ(open_instead("layer_types", R"("attn_type_list": [0, 1, 0], "postnorm": true)"),
+            "opened");
+  EXPECT_EQ(integers("minimax-01.attention.recurrent_layers"), (Integers{1, 0, 1}));
+  take("qwen3-next");
+  EXPECT_EQ(
+      open_instead("layer_types", R"("use_sliding_window": false, "full_attention_interval": 3)"),
+      "opened");
+  EXPECT_EQ(integers("qwen3next.attention.recurrent_layers"), (Integers{1, 1, 0}));
+  EXPECT_THAT(open_with(R"("use_sliding_window": true)"), HasSubstr("windows of attention"));
+}
+
+// Python's writer has a word for infinity that is no JSON, newer ones an object.
+TEST_F(EditedFolderTest, LimitsMayBeInfinite) {
+  take("mamba2");
+  const auto open_limited = [&](std::string_view limit) {
+    return open_with("\"time_step_limit\"",
+                     fmt::format("\"time_step_limit\": {}, \"problem_type\"", limit));
+  };
+  const auto has_limit = [&](std::string_view limit) {
+    EXPECT_EQ(open_limited(limit), "opened") << limit;
+    const auto opened = Checkpoint::open(folder_.string()).value();
+    return opened.metadata().has("mamba2.ssm.time_step_max");
+  };
+  EXPECT_FALSE(has_limit(R"([0.0, {"__float__": "Infinity"}])"));
+  EXPECT_FALSE(has_limit("[0.0, Infinity]"));
+  EXPECT_TRUE(has_limit("[0.0, 0.5]"));
+  EXPECT_THAT(open_limited(R"([0.0, {"__float__": "much"}])"), HasSubstr("is not a number"));
+  EXPECT_THAT(open_limited("[1.0, 0.5]"), HasSubstr("the smaller first"));
+  EXPECT_EQ(open_with(R"("_name_or_path": "to \"Infinity\" and beyond")"), "opened");
 }
 
 TEST_F(EditedFolderTest, RopeThatIsStretchedIsSoInEveryArchitecture) {

@@ -304,7 +304,9 @@ absl::StatusOr<std::vector<NemotronLayer>> read_nemotron_layers(HubConfig& confi
   constexpr std::string_view kPattern = "hybrid_override_pattern";
   ASSIGN_OR_RETURN(std::vector<std::string> types, config.strings(kTypes));
   ASSIGN_OR_RETURN(const std::string pattern, config.string_or(kPattern, ""));
-  for (size_t i = 0; types.empty() && i < pattern.size(); ++i) types.emplace_back(1, pattern[i]);
+  if (types.empty()) {
+    for (const char c : pattern) types.emplace_back(1, c);
+  }
   for (const std::string& type : types) {
     if (type == "M" || type == "mamba" || type == "linear_attention") {
       kinds.push_back(NemotronLayer::kMamba);
@@ -409,7 +411,8 @@ bool has_nemotron_experts(HubConfig& config) {
 constexpr std::string_view kNemotronIgnored =
     "expand|mamba_expand|chunk_size|mamba_chunk_size|time_step_max|mamba_dt_max|time_step_floor|"
     "mamba_dt_init_floor|time_step_limit|mamba_dt_limit|rescale_prenorm_residual|residual_in_fp32|"
-    "use_mamba_kernels|mamba_ssm_cache_dtype|num_logits_to_keep|moe_shared_expert_overlap|"
+    "use_mamba_kernels|time_step_rank|mamba_ssm_cache_dtype|num_logits_to_keep|moe_shared_expert_"
+    "overlap|"
     "mtp_layers_block_type|mtp_hybrid_override_pattern|num_nextn_predict_layers|rms_norm_eps|"
     "rope_theta|partial_rotary_factor";
 constexpr std::string_view kNemotronBiases =

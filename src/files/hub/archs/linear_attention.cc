@@ -92,6 +92,7 @@ absl::StatusOr<std::vector<bool>> read_recurrent(HubModel& model, std::vector<bo
 
 absl::Status read_delta_net(HubModel& model) {
   HubConfig& config = model.config;
+  RETURN_IF_ERROR(config.require("use_sliding_window", false, "windows of attention"));
   HubShape& shape = model.shape;
   ASSIGN_OR_RETURN(const int64_t kernel,
                    config.integer_or("linear_conv_kernel_dim", 1, kHubSizeMax, 4));
@@ -226,7 +227,7 @@ constexpr HubArch kLinearAttentionArchs[] = {
      .window = HubWindow::kOwn,
      .biases = "attention_bias",
      .ignored = "attn_output_gate|mamba_ssm_dtype|mtp_num_hidden_layers|"
-                "mtp_use_dedicated_embeddings",
+                "mtp_use_dedicated_embeddings|mlp_only_layers",
      .read = read_qwen35,
      .rules = kQwen3Next},
     {.hub = "Qwen3_5MoeForCausalLM",
