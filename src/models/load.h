@@ -35,10 +35,10 @@ struct LoadOptions {
 // Packs the file's weights into huge-page memory of the model's own, on all lanes: the checkpoint
 // may be closed afterwards. Errors name the tensor: what the file holds is used or refused before
 // anything is packed, and values that are not numbers are INVALID_ARGUMENT.
-// With a pack of this very file in the folder, matrices are read from that, on a thread for each
-// lane but one, and the model is there before they are: Model::await_weights. Without one it is
-// written behind the scenes: Model::await_pack. A pack that cannot be used or kept is a warning in
-// the log.
+// With a pack of this very file in the folder, matrices are read from that, and the model is there
+// before they are: Model::begin_reading, on a thread for each lane but one, and await_weights.
+// Without one it is written behind the scenes: Model::await_pack. A pack that cannot be used or
+// kept is a warning in the log.
 // Where the weights do not fit their memory, the model has streamed() weights, and a pack that
 // cannot be written is an error; RESOURCE_EXHAUSTED: the memory is too little, and how much would
 // do; INVALID_ARGUMENT: there is no folder for packs.

@@ -48,6 +48,11 @@ class Model {
     return {weights_.matrices.data(), static_cast<size_t>(weights_.matrices.size())};
   }
 
+  // Starts to bring them there that are not. At most once, and before await_weights(), which
+  // does without where it was not called.
+  void begin_reading() const {
+    if (traffic_.pending != nullptr) traffic_.pending->begin();
+  }
   // Returns when all weights are in memory that stay there, which they need not be before the first
   // step; `lanes` are idle and help. The error of every call after the first one that failed is the
   // same.

@@ -159,6 +159,7 @@ absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& option
     reader.join();
     ASSIGN_OR_RETURN(served->loaded, std::move(loaded));
     ASSIGN_OR_RETURN(text, std::move(read_beside));
+    served->loaded.model->begin_reading();  // not before: it would take the vocabulary's CPU
   } else {
     ASSIGN_OR_RETURN(text, read_text());
   }

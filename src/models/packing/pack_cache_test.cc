@@ -52,6 +52,7 @@ class PackCacheTest : public testing::Test {
     if (with_cache) options.pack_cache = packs_;
     ASSIGN_OR_RETURN(const Checkpoint checkpoint, Checkpoint::open(model_));
     ASSIGN_OR_RETURN(auto model, load_model(checkpoint, options, lanes_));
+    model->begin_reading();
     return model;
   }
   // The weights of a model loaded with the cache are those of one loaded without.
@@ -219,6 +220,17 @@ TEST_F(PackCacheTest, WhatCannotBeKeptIsNoReasonNotToLoad) {
   const auto plan = plan_weights(checkpoint, read_spec(checkpoint).value()).value();
   std::filesystem::create_directories(PackCache::open(packs_, checkpoint, plan)->path() + "/full");
   expect_right(false);
+}
+
+TEST_F(PackCacheTest, WeightsThatNobodyBeganToReadComeWhenTheyAreAwaited) {
+  expect_right(false);
+  const auto plain = load(false).value();
+  LoadOptions options;
+  options.pack_cache = packs_;
+  const auto model = load_model(Checkpoint::open(model_).value(), options, lanes_).value();
+  ASSERT_TRUE(model->is_from_pack());
+  ASSERT_TRUE(model->await_weights(lanes_).ok());
+  expect_same(*model, *plain);
 }
 
 TEST_F(PackCacheTest, AFolderThatCannotBeIsRefused) {

@@ -18,9 +18,15 @@ constexpr int kPriority = 19;  // the last
 
 PendingWeights::PendingWeights(PackFile pack, std::span<std::byte> memory, FreshPages& pages,
                                int threads, Rebuild rebuild)
-    : pack_(std::move(pack)), memory_(memory), pages_(pages), rebuild_(std::move(rebuild)) {
+    : pack_(std::move(pack)),
+      memory_(memory),
+      pages_(pages),
+      rebuild_(std::move(rebuild)),
+      thread_count_(threads) {}
+
+void PendingWeights::begin() {
   const SignalsBlocked blocked;
-  for (int i = 0; i < threads; ++i) {
+  for (int i = 0; i < thread_count_; ++i) {
     threads_.emplace_back([this] {
       // The rest of the start goes first: it is what a client waits for.
       ::setpriority(PRIO_PROCESS, 0, kPriority);

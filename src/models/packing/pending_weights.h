@@ -28,6 +28,9 @@ class PendingWeights {
   PendingWeights(const PendingWeights&) = delete;
   PendingWeights& operator=(const PendingWeights&) = delete;
 
+  // Starts the threads. At most once, and before await(), which does without where it was not
+  // called.
+  void begin();
   // Returns when the memory holds all of the weights; the lanes, which are idle, help. An error is
   // that of the rebuild, and stays.
   absl::Status await(LanePool& lanes);
@@ -49,6 +52,7 @@ class PendingWeights {
   std::mutex failing_;
   absl::Status failure_;  // under `failing_`; the first
   Rebuild rebuild_;
+  const int thread_count_;
   std::vector<std::thread> threads_;
 };
 
