@@ -95,7 +95,7 @@ void Sampling::draw(int32_t want, const Sequence& sequence, DrawOrders& orders) 
 
 void Sampling::accept(Flight& flight) {
   for (const PlannedSlice& slice : flight.plan.slices) {
-    slice.sequence->advance(slice.rows);
+    slice.sequence->advance(slice.known_rows);
     flight.verdict.outcomes.push_back({.sequence = slice.sequence});
   }
   for (int32_t draw = 0; draw < count(flight.orders.draws); ++draw) accept_draw(draw, flight);
