@@ -19,7 +19,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr std::string_view kSizes = R"("architectures": ["Gemma3nForCausalLM"], "vocab_size": 5,
-    "hidden_size": 2, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 1,
+    "hidden_size": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
     "head_dim": 4, "max_position_embeddings": 64, "num_kv_shared_layers": 1,
     "altup_coef_clip": 120.0, "rope_theta": 1000000.0, "rope_local_base_freq": 10000.0)";
 
@@ -56,8 +56,9 @@ class Gemma3nFolder : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  absl::StatusOr<Checkpoint> open(std::string_view more) const {
-    std::ofstream(folder_ / "config.json") << "{" << kSizes << ", " << more << "}";
+  absl::StatusOr<Checkpoint> open(std::string_view more, int layers = 3) const {
+    std::ofstream(folder_ / "config.json")
+        << fmt::format(R"({{{}, "num_hidden_layers": {}, {}}})", kSizes, layers, more);
     return Checkpoint::open(folder_.string());
   }
   std::string error_of(std::string_view more) const {
@@ -121,7 +122,7 @@ TEST_F(Gemma3nFolder, HasWhatTheClassHasWhereItDoesNotSay) {
     ASSERT_NE(scale, nullptr);
     EXPECT_THAT(scale->values, ElementsAre(1, 1));
   }
-  const auto deep = open(R"("intermediate_size": 8, "num_hidden_layers": 12)");
+  const auto deep = open(R"("intermediate_size": 8)", 12);
   ASSERT_TRUE(deep.ok()) << deep.status();
   const std::vector<double> deviations = deviations_of(*deep);
   EXPECT_NEAR(deviations[9], 1.6448536, 1e-6);
