@@ -11,7 +11,7 @@ namespace millrace {
 namespace {
 
 // The root of a quotient, which halves what the square is uncertain by.
-Rounded root(const Rounded& x) {
+Rounded root_of(const Rounded& x) {
   const double value = std::sqrt(x.value);
   return Rounded::of(value, std::sqrt(x.value + x.bound) - value);
 }
@@ -44,7 +44,7 @@ void for_each_isa(Run run) {
   }
 }
 
-Floats largest(Isa isa, int lanes, float deviations, Floats rows, int64_t count) {
+Floats largest_kept(Isa isa, int lanes, float deviations, Floats rows, int64_t count) {
   LanePool(lanes).run([&](Lane& lane) {
     CpuOps(kernels_for(isa)).keep_largest(lane, deviations, rows_of(rows, count));
   });
@@ -66,14 +66,14 @@ TEST(KeepLargest, TakesTheCutoffOfEachRowFromItsGates) {
     Floats in = random_floats(rows * width, 61, 3);
     for (float& x : in) x += 2;
     for_each_isa([&](Isa isa) {
-      const Floats out = largest(isa, 2, deviations, in, rows);
+      const Floats out = largest_kept(isa, 2, deviations, in, rows);
       for (int64_t row = 0; row < rows; ++row) {
         const auto own = std::span(in).subspan(at(row * width), at(width));
         RoundedSum sum, squares;
         for (const float x : own) sum.add(x);
         const Rounded mean = sum.mean();
         for (const float x : own) squares.add((Rounded(x) - mean) * (Rounded(x) - mean));
-        const Rounded cutoff = mean + root(squares.mean()) * Rounded(deviations);
+        const Rounded cutoff = mean + root_of(squares.mean()) * Rounded(deviations);
         for (int64_t i = 0; i < width; ++i) {
           const Rounded above = Rounded(own[at(i)]) - cutoff;
           ASSERT_NEAR(out[at(row * width + i)], std::max(0.0, above.value), above.bound);
@@ -81,8 +81,8 @@ TEST(KeepLargest, TakesTheCutoffOfEachRowFromItsGates) {
       }
     });
     for_each_twin([&](Isa tier, Isa twin) {
-      EXPECT_EQ(bits_of(largest(tier, 1, deviations, in, rows)),
-                bits_of(largest(twin, 3, deviations, in, rows)));
+      EXPECT_EQ(bits_of(largest_kept(tier, 1, deviations, in, rows)),
+                bits_of(largest_kept(twin, 3, deviations, in, rows)));
     });
   }
 }
@@ -91,7 +91,7 @@ TEST(KeepLargest, ARowWithANanSpoilsNoOther) {
   Floats in = random_floats(2 * 40, 62);
   in[3] = NAN;
   for_each_isa([&](Isa isa) {
-    const Floats out = largest(isa, 1, 1, in, 2);
+    const Floats out = largest_kept(isa, 1, 1, in, 2);
     EXPECT_TRUE(std::isnan(out[0]));
     EXPECT_TRUE(std::all_of(out.begin() + 40, out.end(), [](float x) { return x >= 0; }));
   });
@@ -134,7 +134,7 @@ TEST(MatchMagnitude, GivesEachPartTheMagnitudeOfItsRow) {
         }
         Rounded least = own.mean();
         least.value = std::max(least.value, double{kLeast});
-        const Rounded factor = root(wanted.mean()) / root(least);
+        const Rounded factor = root_of(wanted.mean()) / root_of(least);
         for (int64_t k = part * width; k < (part + 1) * width; ++k) {
           const Rounded expected = Rounded(in[at(k)]) * factor;
           ASSERT_NEAR(out[at(k)], expected.value, expected.bound);

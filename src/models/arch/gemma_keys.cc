@@ -25,8 +25,9 @@ absl::Status share_cache(int64_t layer, int64_t first_shared, const std::vector<
   own.shared = 0;
   for_each_body(std::span(model.layers).first(static_cast<size_t>(source)),
                 [&](const BodySpec&) { ++own.shared; });
-  for (const char* name : {"attn_k", "attn_v", "attn_k_norm"}) {
-    model.unused.push_back(fmt::format("blk.{}.{}.weight", layer, name));
+  for (const char* name :
+       {"attn_k.weight", "attn_k.bias", "attn_v.weight", "attn_v.bias", "attn_k_norm.weight"}) {
+    model.unused.push_back(fmt::format("blk.{}.{}", layer, name));
   }
   return absl::OkStatus();
 }

@@ -12,6 +12,8 @@
 
 namespace millrace {
 
+inline constexpr int64_t kLayerInputWidthMax = 1 << 16;
+
 // An RMSNorm with the model's epsilon.
 NormSpec model_rms_norm(const ModelSpec& model, std::string_view name);
 

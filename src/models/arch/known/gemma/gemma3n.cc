@@ -7,7 +7,6 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kInputWidthMax3n = 1 << 16;
 constexpr int64_t kLaurelRankMax = 1 << 16;
 
 // Of the gates of each layer's network, from which deviation on they are let through; minus
@@ -75,7 +74,7 @@ absl::Status adjust_gemma3n(ArchReader& keys, ModelSpec& model) {
   if (!keys.has("final_logit_softcapping")) model.logit_softcap = kUsualSoftcap;
   ASSIGN_OR_RETURN(const int64_t shared, keys.integer("attention.shared_kv_layers", 0, layers - 1));
   ASSIGN_OR_RETURN(const int64_t input_width,
-                   keys.integer("embedding_length_per_layer_input", 1, kInputWidthMax3n));
+                   keys.integer("embedding_length_per_layer_input", 1, kLayerInputWidthMax));
   // Whatever the window is, which may be longer than the context.
   ASSIGN_OR_RETURN(const std::vector<bool> windowed,
                    read_windowed_layers(keys, {.window_period = 5}, layers, 1));

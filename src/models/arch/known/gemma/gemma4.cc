@@ -7,7 +7,6 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kInputWidthMax = 1 << 16;
 constexpr int64_t kSharedHiddenMax = 1 << 22;
 
 // Heads of layers with a window have dimensions and a rotation of their own.
@@ -68,7 +67,7 @@ absl::Status adjust_gemma4(ArchReader& keys, ModelSpec& model) {
   ASSIGN_OR_RETURN(const int64_t shared,
                    keys.integer_or("attention.shared_kv_layers", 0, layers - 1, 0));
   ASSIGN_OR_RETURN(const int64_t input_width,
-                   keys.integer_or("embedding_length_per_layer_input", 0, kInputWidthMax, 0));
+                   keys.integer_or("embedding_length_per_layer_input", 0, kLayerInputWidthMax, 0));
   // Whatever the window is, which may be longer than the context.
   ASSIGN_OR_RETURN(const std::vector<bool> windowed,
                    read_windowed_layers(keys, {.window_period = 6}, layers, 1));
