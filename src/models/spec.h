@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "files/checkpoint.h"
 #include "nn/layer.h"
+#include "nn/residual/altup.h"
 
 namespace millrace {
 
@@ -30,6 +32,7 @@ struct ModelSpec {
   int64_t learned_positions = 0;  // rows of a table of positions; 0: there is none
   NormSpec embedding_norm;
   LayerInputsSpec layer_inputs;
+  std::optional<AltUpSpec> altup;  // of every layer
   std::vector<LayerSpec> layers;
   NormSpec output_norm;
   bool tied_embeddings = false;  // the head is the embedding

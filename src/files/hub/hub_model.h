@@ -127,6 +127,7 @@ std::span<const HubArch> short_conv_archs();
 std::span<const HubArch> retnet_archs();
 std::span<const HubArch> rwkv_archs();
 std::span<const HubArch> latent_archs();
+std::span<const HubArch> gemma_3n_archs();
 std::span<const HubArch> gemma_4_archs();
 // All of them.
 std::span<const HubArch> all_hub_archs();

@@ -117,6 +117,15 @@ absl::Status TensorMaker::every_other(int64_t first) {
   return absl::OkStatus();
 }
 
+absl::Status TensorMaker::row_of_each_token() {
+  if (stored_.shape.size() != 2) return not_shaped(stored_, "two dimensions");
+  const int64_t own = std::min(rows_, shape_.vocab);
+  made_.shape[0] = shape_.vocab;
+  add(0, own * width_, {});
+  if (own < shape_.vocab) add(0, width_, {{shape_.vocab - own, 0}});
+  return absl::OkStatus();
+}
+
 absl::StatusOr<MadeTensor> TensorMaker::make_mxfp4(const StoredTensor& scales,
                                                    Transform transform) {
   constexpr int64_t kBytes = 16, kElements = 32;
@@ -341,6 +350,9 @@ absl::StatusOr<MadeTensor> TensorMaker::make(Transform transform, int32_t factor
       if (stored_.shape.size() != 2 || rows_ < 3) return not_shaped(stored_, "more than two rows");
       made_.shape[0] = rows_ - 2;
       add(2 * row_bytes_, (rows_ - 2) * width_, {});
+      break;
+    case Transform::kRowOfEachToken:
+      status = row_of_each_token();
       break;
     case Transform::kMxfp4:
     case Transform::kMxfp4EvenRows:

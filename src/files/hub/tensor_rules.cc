@@ -206,6 +206,7 @@ bool is_always_f32(std::string_view name, size_t rank) {
   return rank <= 1 || !name.ends_with(".weight") || name.ends_with("_norm.weight") ||
          name.find("ffn_gate_inp") != std::string_view::npos ||
          name.find("conv1d") != std::string_view::npos ||
+         name.find("altup_router") != std::string_view::npos || name.ends_with("_coef.weight") ||
          name.find("_lerp_") != std::string_view::npos || name.ends_with("shortconv.conv.weight") ||
          name == "position_embd.weight";
 }
