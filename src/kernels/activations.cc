@@ -16,8 +16,8 @@ int64_t bytes_of(bool wanted, int64_t count) {
 }
 
 void check_width(ActivationForms forms, int64_t width) {
-  const bool in_blocks = forms.q8 || forms.q16;
-  CHECK(!in_blocks || width % kQ8Width == 0, "rows of {} are no whole blocks of 32", width);
+  CHECK(width % forms.stretch() == 0, "rows of {} are no whole blocks of {}", width,
+        forms.stretch());
 }
 
 }  // namespace
@@ -27,7 +27,9 @@ int64_t Activations::bytes(ActivationForms forms, int64_t rows, int64_t width) {
   const int64_t elements = rows * width;
   return bytes_of<float>(forms.f32, elements) + bytes_of<uint16_t>(forms.bf16, elements) +
          bytes_of<Q8Block>(forms.q8, elements / kQ8Width) +
-         bytes_of<Q8Block>(forms.q16, 2 * elements / kQ8Width);
+         bytes_of<Q8Block>(forms.q16, 2 * elements / kQ8Width) +
+         bytes_of<Q8KBlock>(forms.q8_k, elements / kQ8KWidth) +
+         bytes_of<Q8KBlock>(forms.q16_k, 2 * elements / kQ8KWidth);
 }
 
 Activations Activations::lay_out(ActivationForms forms, int64_t rows, int64_t width,
@@ -41,6 +43,10 @@ Activations Activations::lay_out(ActivationForms forms, int64_t rows, int64_t wi
   if (forms.q8) result.q8 = workspace;
   workspace += bytes_of<Q8Block>(forms.q8, rows * width / kQ8Width);
   if (forms.q16) result.q16 = workspace;
+  workspace += bytes_of<Q8Block>(forms.q16, 2 * rows * width / kQ8Width);
+  if (forms.q8_k) result.q8_k = workspace;
+  workspace += bytes_of<Q8KBlock>(forms.q8_k, rows * width / kQ8KWidth);
+  if (forms.q16_k) result.q16_k = workspace;
   return result;
 }
 

@@ -157,8 +157,8 @@ Stretch stretch_of(const Dispatch& dispatch, int64_t expert) {
   return {dispatch.starts[expert], dispatch.starts[expert + 1] - dispatch.starts[expert]};
 }
 
-void copy_blocks(const Q8Block* in, int64_t in_step, int64_t blocks, Q8Block* out,
-                 int64_t out_step) {
+template <typename Block>
+void copy_blocks(const Block* in, int64_t in_step, int64_t blocks, Block* out, int64_t out_step) {
   for (int64_t i = 0; i < blocks; ++i) out[i * out_step] = in[i * in_step];
 }
 
@@ -175,6 +175,15 @@ void copy_row(const Activations& in, int64_t row, const Activations& out, const 
   }
   if (out.forms.q16) {
     copy_blocks(q16_of(in, from) + at, from.rows, 2 * blocks, q16_of(out, group) + column,
+                group.rows);
+  }
+  const int64_t k_blocks = in.width / kQ8KWidth;
+  if (out.forms.q8_k) {
+    copy_blocks(q8_k_of(in, from) + at, from.rows, k_blocks, q8_k_of(out, group) + column,
+                group.rows);
+  }
+  if (out.forms.q16_k) {
+    copy_blocks(q16_k_of(in, from) + at, from.rows, 2 * k_blocks, q16_k_of(out, group) + column,
                 group.rows);
   }
 }
@@ -311,19 +320,19 @@ void CpuOps::expert_hidden(Lane& lane, const ExpertHidden& hidden, const Activat
   CHECK(out.width == width && (hidden.gate == nullptr || hidden.gate->rows == width),
         "up of {} rows for an output of {}", width, out.width);
   ExpertProducts products(kernels_, hidden, in);
-  constexpr int64_t kTogether = 2;  // panels that make a block of the q8 form
+  HiddenStore store(kernels_, hidden.function, out);
   const int64_t panels = hidden.up->panels();
-  for_each_expert_panel(lane, dispatch, panels, kTogether, [&](int64_t expert, int64_t panel) {
-    const int64_t first = panel * kPanelRows;
-    const int64_t outputs = std::min<int64_t>(kTogether * kPanelRows, width - first);
+  const int64_t together = store.together();
+  for_each_expert_panel(lane, dispatch, panels, together, [&](int64_t expert, int64_t first) {
+    const int64_t end = std::min(first + together, panels);
     const Stretch stretch = stretch_of(dispatch, expert);
     for (int64_t t = 0; t < stretch.groups(); ++t) {
       const RowGroup group = stretch.group(t);
       const float* const weights = hidden.weighted ? dispatch.place_weights + group.first : nullptr;
-      const HiddenSums sums =
-          products(expert, panel, std::min(kTogether, panels - panel), group, weights);
-      kernels_.hidden(hidden.function, sums, group.rows, outputs, forms_of_group(out, group, first),
-                      out.width);
+      for (int64_t panel = first; panel < end; panel += kHiddenPanels) {
+        const int64_t count = std::min(kHiddenPanels, end - panel);
+        store(products(expert, panel, count, group, weights), group, panel);
+      }
     }
   });
 }

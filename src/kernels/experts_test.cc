@@ -50,14 +50,15 @@ struct HiddenCase {
 
 class ExpertsTest : public testing::TestWithParam<std::tuple<Isa, DType>> {
  protected:
-  static constexpr int64_t kWidth = 64;
   static constexpr int64_t kCount = 5;
   const Isa isa_ = std::get<0>(GetParam());
   const DType type_ = std::get<1>(GetParam());
-  const int64_t hidden_ = is_quantised(type_) ? 96 : 40;
+  const int64_t block_ = info_of(type_).block_elements;
+  const int64_t width_ = std::max<int64_t>(block_, 64);
+  const int64_t hidden_ = block_ == 1 ? 40 : block_ == 32 ? 96 : 512;
   const int64_t outputs_ = 50;
-  const Experts gate_ = random_experts(type_, kCount, hidden_, kWidth, 100);
-  const Experts up_ = random_experts(type_, kCount, hidden_, kWidth, 200);
+  const Experts gate_ = random_experts(type_, kCount, hidden_, width_, 100);
+  const Experts up_ = random_experts(type_, kCount, hidden_, width_, 200);
   const Experts down_ = random_experts(type_, kCount, outputs_, hidden_, 300);
   const Floats hidden_bias_ = random_floats(kCount * hidden_, 8);
   const Floats down_bias_ = random_floats(kCount * outputs_, 9);
@@ -72,7 +73,7 @@ class ExpertsTest : public testing::TestWithParam<std::tuple<Isa, DType>> {
                     const HiddenCase& hidden_case, int lanes) const {
     const Dispatch& d = routed.dispatch;
     const Placed placed = converted(isa_, forms, in, d.rows);
-    const Placed gathered = place(forms, d.all_places(), kWidth);
+    const Placed gathered = place(forms, d.all_places(), width_);
     const Placed hidden = place(forms, d.all_places(), hidden_);
     Floats out(at(d.all_places() * outputs_));
     ops::ExpertHidden layer{.up = &up_.all,
@@ -120,12 +121,12 @@ class ExpertsTest : public testing::TestWithParam<std::tuple<Isa, DType>> {
 TEST_P(ExpertsTest, ARowHasTheBitsThatItHasAlone) {
   for (const int64_t rows : {1, 3, 200}) {  // 200: some experts have more than a row group
     const HiddenCase hidden{.gated = rows != 3};
-    const Floats in = random_floats(rows * kWidth, 10);
+    const Floats in = random_floats(rows * width_, 10);
     const Routed result = routed({.chosen = 2}, random_floats(rows * kCount, 11), rows);
     for (const ActivationForms forms : forms_of(isa_, type_)) {
       const Floats out = dispatched(result, forms, in, hidden, static_cast<int>(rows % 3) + 1);
       for (int64_t row = 0; row < rows; row += rows < 10 ? 1 : 17) {
-        const Floats one(in.begin() + row * kWidth, in.begin() + (row + 1) * kWidth);
+        const Floats one(in.begin() + row * width_, in.begin() + (row + 1) * width_);
         for (int64_t i = 2 * row; i < 2 * row + 2; ++i) {
           const Floats expected = alone(forms, one, result.dispatch.experts_of[i], hidden);
           const float* const place = out.data() + result.dispatch.places[i] * outputs_;
@@ -139,10 +140,10 @@ TEST_P(ExpertsTest, ARowHasTheBitsThatItHasAlone) {
 
 // Each head reads its own columns and writes its own; those between stay.
 TEST_P(ExpertsTest, HeadsHaveTheBitsOfEachMatrixAlone) {
-  const int64_t in_step = is_quantised(type_) ? 96 : 70;
+  const int64_t in_step = block_ == 1 ? 70 : width_ + block_;
   const int64_t out_step = hidden_ + 5;
   for (const int64_t rows : {1, 3, 70}) {
-    const int64_t width = (kCount - 1) * in_step + kWidth;
+    const int64_t width = (kCount - 1) * in_step + width_;
     const Floats in = random_floats(rows * width, 14);
     for (const ActivationForms forms : forms_of(isa_, type_)) {
       for (const int64_t step : {in_step, int64_t{0}}) {
@@ -155,7 +156,7 @@ TEST_P(ExpertsTest, HeadsHaveTheBitsOfEachMatrixAlone) {
           Floats columns;
           for (int64_t row = 0; row < rows; ++row) {
             const auto first = in.begin() + row * width + head * step;
-            columns.insert(columns.end(), first, first + kWidth);
+            columns.insert(columns.end(), first, first + width_);
           }
           const Floats expected = linear(isa_, up_.alone[at(head)], forms, columns, rows);
           for (int64_t row = 0; row < rows; ++row) {
@@ -174,7 +175,7 @@ TEST_P(ExpertsTest, HeadsHaveTheBitsOfEachMatrixAlone) {
 // A weight on the products is one on the input, but for rounding.
 TEST_P(ExpertsTest, WeightsMayComeBeforeTheFunction) {
   const int64_t rows = 3;
-  const Floats in = random_floats(rows * kWidth, 12);
+  const Floats in = random_floats(rows * width_, 12);
   const Routed result =
       routed({.score = Routing::Score::kSigmoid, .after_choice = true, .chosen = 1},
              random_floats(rows * kCount, 13), rows);
@@ -182,12 +183,13 @@ TEST_P(ExpertsTest, WeightsMayComeBeforeTheFunction) {
   const HiddenCase hidden{.weighted = true};
   const Floats out = dispatched(result, forms, in, hidden, 2);
   for (int64_t row = 0; row < rows; ++row) {
-    Floats one(in.begin() + row * kWidth, in.begin() + (row + 1) * kWidth);
+    Floats one(in.begin() + row * width_, in.begin() + (row + 1) * width_);
     for (float& x : one) x *= result.dispatch.weights[row];
     const Floats expected = alone(forms, one, result.dispatch.experts_of[row], hidden);
     const int64_t place = result.dispatch.places[row];
     for (int64_t k = 0; k < outputs_; ++k) {
-      EXPECT_NEAR(out[at(place * outputs_ + k)], expected[at(k)], 2e-5);
+      EXPECT_NEAR(out[at(place * outputs_ + k)], expected[at(k)],
+                  1e-6 * static_cast<double>(hidden_));
     }
   }
 }
@@ -195,7 +197,7 @@ TEST_P(ExpertsTest, WeightsMayComeBeforeTheFunction) {
 INSTANTIATE_TEST_SUITE_P(Every, ExpertsTest,
                          testing::Combine(testing::ValuesIn(supported_isas()),
                                           testing::Values(DType::kF32, DType::kBF16, DType::kQ8_0,
-                                                          DType::kMXFP4)));
+                                                          DType::kMXFP4, DType::kQ4_K)));
 
 // The matrices [rows, width] of experts that are a page each, of which one can be read.
 class PagedExperts {

@@ -107,9 +107,7 @@ class HiddenTest : public testing::TestWithParam<Isa> {
   // In all forms, of `rows` equal rows.
   static Placed run(Isa isa, const ops::Hidden& hidden, int64_t rows, int lanes = 1) {
     const Placed in = converted(isa, {.f32 = true}, Floats(at(rows), 1.0F), rows);
-    const bool blocks = hidden.up->rows() % 32 == 0;
-    Placed out =
-        place({.f32 = true, .q8 = blocks, .q16 = blocks, .bf16 = true}, rows, hidden.up->rows());
+    Placed out = place(all_forms(hidden.up->rows()), rows, hidden.up->rows());
     LanePool(lanes).run(
         [&](Lane& lane) { CpuOps(kernels_for(isa)).hidden(lane, hidden, in.view, out.view); });
     return out;

@@ -21,6 +21,9 @@ struct RecurrentKernels;  // kernels/recurrent/recurrent_kernels.h
 // [columns, kPanelRows]. parts: 1 for q8, 2 for q16.
 using PanelTimesQ8 = void (*)(const std::byte* panel, int64_t width, const Q8Block* in, int parts,
                               int64_t columns, float* sums);  // in: [width / 32, parts, columns]
+// Panels of blocks of 256. in: [width / 256, parts, columns]
+using PanelTimesQ8K = void (*)(const std::byte* panel, int64_t width, const Q8KBlock* in, int parts,
+                               int64_t columns, float* sums);
 using PanelTimesF32 = void (*)(const std::byte* panel, int64_t width, const float* in,
                                int64_t stride, int64_t columns,
                                float* sums);  // in: [columns, width]
@@ -36,6 +39,8 @@ struct RowForms {
   uint16_t* bf16 = nullptr;
   Q8Block* q8 = nullptr;
   Q8Block* q16 = nullptr;
+  Q8KBlock* q8_k = nullptr;
+  Q8KBlock* q16_k = nullptr;
   int64_t group_rows = 0;
 };
 
@@ -70,15 +75,16 @@ struct ProbeLoops {
 
 // One tier's inner loops. Every one works on one thread's share and knows nothing of lanes.
 struct Kernels {
-  PanelTimesQ8 (*times_q8)(DType format);  // null for F32, F16, BF16
+  PanelTimesQ8 (*times_q8)(DType format);     // null but for blocks of 32
+  PanelTimesQ8K (*times_q8_k)(DType format);  // null but for blocks of 256
   PanelTimesF32 (*times_f32)(DType format);
   PanelTimesBf16 times_bf16;  // null where the tier has no products of bfloat16
   // Panel sums into the first `outputs` columns of out (or added to it), with a bias or null.
   // sums: [columns, kPanelRows]; out: [columns, outputs].
   void (*store_panel)(const float* sums, int64_t columns, int64_t outputs, const float* bias,
                       bool add, float* out, int64_t stride);
-  // The hidden layer's outputs of two panels. out: the first column's `outputs` elements, the next
-  // ones' `stride` further (q8, q16: the next block).
+  // The hidden layer's outputs of two panels; not in q8_k or q16_k. out: the first column's
+  // `outputs` elements, the next ones' `stride` further (q8, q16: the next block).
   void (*hidden)(const ActivationFunction& function, const HiddenSums& sums, int64_t columns,
                  int64_t outputs, const RowForms& out, int64_t stride);
   // One row's norm. in: [width]; out.f32 may be `in`.

@@ -165,7 +165,7 @@ void CpuOps::head_linear(Lane& lane, const ExpertMatrix& weights, const Activati
   CHECK(last * in_step + weights.matrix.width() <= in.width &&
             last * out_step + weights.rows <= out.width,
         "{} heads from {} columns to {}", weights.experts, in.width, out.width);
-  CHECK(product.times_q8 == nullptr || in_step % kQ8Width == 0, "heads {} columns apart", in_step);
+  CHECK(in_step % in.forms.stretch() == 0, "heads {} columns apart", in_step);
   const int64_t panels = weights.panels();
   alignas(64) float sums[kPanelSums];
   lane.for_each_piece(weights.experts * panels, 1, [&](WorkRange piece) {
@@ -194,16 +194,13 @@ void CpuOps::hidden(Lane& lane, const Hidden& hidden, const Activations& in,
   CHECK(hidden.gate != nullptr || hidden.function.kind != ActivationFunction::Kind::kClampedSwiglu,
         "a clamped SwiGLU without a gate");
   HiddenProducts products(kernels_, hidden, in);
-  constexpr int64_t kTogether = 2;  // panels that make a block of the q8 form
-  lane.for_each_piece(hidden.up->panels(), kTogether, [&](WorkRange panels) {
+  HiddenStore store(kernels_, hidden.function, out);
+  lane.for_each_piece(hidden.up->panels(), store.together(), [&](WorkRange panels) {
     for (int64_t t = 0; t < row_groups_of(in.rows); ++t) {
       const RowGroup group = row_group_at(in.rows, t);
-      for (int64_t panel = panels.begin; panel < panels.end; panel += kTogether) {
-        const HiddenSums sums = products(panel, std::min(kTogether, panels.end - panel), group);
-        const int64_t first = panel * kPanelRows;
-        kernels_.hidden(hidden.function, sums, group.rows,
-                        std::min<int64_t>(kTogether * kPanelRows, width - first),
-                        forms_of_group(out, group, first), out.width);
+      for (int64_t panel = panels.begin; panel < panels.end; panel += kHiddenPanels) {
+        const int64_t count = std::min(kHiddenPanels, panels.end - panel);
+        store(products(panel, count, group), group, panel);
       }
     }
   });

@@ -34,16 +34,19 @@ PackedCase extreme_weights(DType type, int64_t rows, int64_t width, uint8_t code
 }
 
 // With q8 activations an output is two roundings of the scales and one or two of the accumulator
-// for each block of 32; with float activations one for each k and one of a 6-bit weight. Each is
-// at most kRounding times the largest partial sum, which is at most the sum of the terms'
-// magnitudes; the terms are code times scale and minimum apart.
+// for each block of 32; with q8_k one of the sum, one of the scales and one of the accumulator for
+// each block of 256, and as many of the minimums; with float activations one for each k and one of
+// a 6-bit weight. Each is at most kRounding times the largest partial sum, which is at most the sum
+// of the terms' magnitudes; the terms are code times scale and minimum apart.
 void expect_product(const PackedCase& weights, const Floats& in, const ActivationForms& forms,
                     const Floats& out, const std::string& what) {
   const int64_t width = weights.width;
   const int64_t rows = std::ssize(in) / width;
-  const auto roundings = static_cast<double>(forms.q8    ? width / 32 * 2 + 4
-                                             : forms.q16 ? width / 32 * 4 + 4
-                                                         : width + 2);
+  const auto roundings = static_cast<double>(forms.q8      ? width / 32 * 2 + 4
+                                             : forms.q16   ? width / 32 * 4 + 4
+                                             : forms.q8_k  ? width / 256 * 2 + 4
+                                             : forms.q16_k ? width / 256 * 4 + 4
+                                                           : width + 2);
   const Floats seen = as_seen(in, forms);
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t o = 0; o < weights.rows; ++o) {
@@ -176,16 +179,14 @@ TEST_P(OpsTest, RowsThatAreNotFiniteHarmNoOther) {
 TEST_P(OpsTest, HiddenIsSwiglu) {
   const bool whole_blocks = is_quantised(type_);
   const int64_t width = whole_blocks ? 256 : 19;
-  for (const int64_t hidden : {whole_blocks ? 96 : 50, 32, 160}) {
+  for (const int64_t hidden : {whole_blocks ? 96 : 50, 32, 160, 512}) {
     const PackedCase gate = random_weights(type_, hidden, width, 11);
     const PackedCase up = random_weights(type_, hidden, width, 12);
     for (const int64_t rows : {1, 3, 67}) {
       const Floats in = random_floats(rows * width, 13, rows == 1 ? 20.0F : 1.0F);
       for (const ActivationForms forms : forms_of(isa_, type_)) {
         const Placed placed = converted(isa_, forms, in, rows);
-        const ActivationForms out_forms{
-            .f32 = true, .q8 = hidden % 32 == 0, .q16 = hidden % 32 == 0, .bf16 = true};
-        const Placed out = place(out_forms, rows, hidden);
+        const Placed out = place(all_forms(hidden), rows, hidden);
         const int lanes = static_cast<int>(rows % 4) + 1;
         LanePool(lanes).run([&](Lane& lane) {
           CpuOps(kernels_for(isa_))

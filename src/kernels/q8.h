@@ -9,6 +9,8 @@ inline constexpr int kQ8Width = 32;
 // in a second level cache of 512 KiB while panels of weights pass by.
 inline constexpr int kGroupRows = 64;
 
+inline constexpr int kQ8KWidth = 256;
+
 // 32 neighbours of one row of activations in 8 bits: x is q * scale, |q| at most 127. The sums
 // serve the products. Weights of 4 to 6 bits are multiplied as unsigned bytes; what that adds
 // (offset * sum of q) is taken back by starting from minus_sum * offset. Each of these is as the
@@ -17,11 +19,18 @@ inline constexpr int kGroupRows = 64;
 struct Q8Block {
   int8_t q[kQ8Width];
   float scale;
-  float scaled_sum;        // scale * sum of q
-  int32_t minus_sum;       // over all 32
-  int32_t minus_low_sum;   // over the first 16
-  int32_t minus_high_sum;  // over the others
+  float scaled_sum;  // scale * sum of q
+  int32_t minus_sum;
 };
-static_assert(sizeof(Q8Block) == 52);
+static_assert(sizeof(Q8Block) == 44);
+
+// 256 neighbours with one scale, for weights whose blocks of 256 have integer scales within.
+struct Q8KBlock {
+  int8_t q[kQ8KWidth];
+  int32_t minus_sums[16];  // of each 16, as Q8Block has it, times 32: the offset of 6-bit codes
+  int16_t sums[8];         // of each 32
+  float scale;
+};
+static_assert(sizeof(Q8KBlock) == 340);
 
 }  // namespace millrace

@@ -10,7 +10,7 @@
 namespace millrace {
 
 // Up to kGroupRows neighbouring rows. Their blocks lie together: q8 [width / 32, rows of the
-// group], q16 [width / 32, 2, rows of the group].
+// group], q16 [width / 32, 2, rows of the group], and q8_k and q16_k likewise by 256.
 struct RowGroup {
   int64_t first = 0;
   int64_t rows = 0;
@@ -33,6 +33,16 @@ inline Q8Block* q16_of(const Activations& in, const RowGroup& group) {
   return reinterpret_cast<Q8Block*>(in.q16) + group.first * 2 * (in.width / kQ8Width);
 }
 
+inline Q8KBlock* q8_k_of(const Activations& in, const RowGroup& group) {
+  if (!in.forms.q8_k) return nullptr;
+  return reinterpret_cast<Q8KBlock*>(in.q8_k) + group.first * (in.width / kQ8KWidth);
+}
+
+inline Q8KBlock* q16_k_of(const Activations& in, const RowGroup& group) {
+  if (!in.forms.q16_k) return nullptr;
+  return reinterpret_cast<Q8KBlock*>(in.q16_k) + group.first * 2 * (in.width / kQ8KWidth);
+}
+
 inline float* f32_of(const Activations& in, int64_t row) {
   return in.forms.f32 ? in.f32 + row * in.width : nullptr;
 }
@@ -49,18 +59,23 @@ inline RowNorm row_norm_of(const ops::Norm& norm) {
           .centred = norm.kind == ops::Norm::Kind::kLayer};
 }
 
-// Where a group's row `column` goes in each form, from element `first` on, a multiple of 32.
+// Where a group's row `column` goes in each form, from element `first` on, a multiple of what the
+// forms have together.
 inline RowForms forms_of_stretch(const Activations& out, const RowGroup& group, int64_t column,
                                  int64_t first) {
   RowForms forms{.f32 = f32_of(out, group.first + column),
                  .bf16 = bf16_of(out, group.first + column),
                  .q8 = q8_of(out, group),
                  .q16 = q16_of(out, group),
+                 .q8_k = q8_k_of(out, group),
+                 .q16_k = q16_k_of(out, group),
                  .group_rows = group.rows};
   if (forms.f32 != nullptr) forms.f32 += first;
   if (forms.bf16 != nullptr) forms.bf16 += first;
   if (forms.q8 != nullptr) forms.q8 += first / kQ8Width * group.rows + column;
   if (forms.q16 != nullptr) forms.q16 += 2 * first / kQ8Width * group.rows + column;
+  if (forms.q8_k != nullptr) forms.q8_k += first / kQ8KWidth * group.rows + column;
+  if (forms.q16_k != nullptr) forms.q16_k += 2 * first / kQ8KWidth * group.rows + column;
   return forms;
 }
 

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -72,15 +73,13 @@ std::vector<NormedElement> expected_norm(std::span<const float> in, const ops::N
 
 TEST_P(RowsTest, NormsAndQuantises) {
   const CpuOps ops(kernels_for(GetParam()));
-  for (const int64_t width : {1, 7, 32, 33, 576, 1055}) {
+  for (const int64_t width : {1, 7, 32, 33, 512, 576, 1055}) {
     for (const int64_t rows : {1, 5, 66}) {
       for (const NormCase& test : kNorms) {
         Floats in = random_floats(rows * width, 15, 3);
         for (float& x : in) x += rows == 5 ? 4.0F : 0.0F;
         const NormOf norm(test, width);
-        const bool blocks = width % 32 == 0;
-        const Placed out =
-            place({.f32 = true, .q8 = blocks, .q16 = blocks, .bf16 = true}, rows, width);
+        const Placed out = place(all_forms(width), rows, width);
         LanePool(3).run(
             [&](Lane& lane) { ops.norm(lane, rows_of(in, rows), norm.norm, out.view); });
         for (int64_t row = 0; row < rows; ++row) {
@@ -193,32 +192,57 @@ int sum_in(int32_t lanes, Isa isa) {
   return in_pairs ? static_cast<int16_t>(lanes & 0xffff) + (lanes >> 16) : lanes;
 }
 
+// Random ones, zeros, ones too small to count and one that leaves nothing of its neighbours.
+Floats four_blocks(int64_t width) {
+  Floats in = random_floats(4 * width, 17, 5);
+  std::fill_n(in.begin() + width, width, 0.0F);
+  std::fill_n(in.begin() + 2 * width, width, 1e-38F);
+  in[at(3 * width)] = 1e30F;
+  return in;
+}
+
+template <typename Block>
+void expect_codes(const Block& block, size_t b, const Floats& seen) {
+  constexpr size_t kWidth = sizeof block.q;
+  for (size_t k = 0; k < kWidth; ++k) {
+    const float q = block.q[k];
+    if (b != 2) {
+      EXPECT_EQ(q * block.scale, seen[b * kWidth + k]);
+    }
+    EXPECT_LE(std::fabs(q), 127);
+  }
+  if (b == 2) {
+    EXPECT_EQ(block.scale, 0);
+  }
+}
+
 TEST_P(RowsTest, QuantisedBlocksAreWhatTheDefinitionSays) {
-  Floats in = random_floats(4 * 32, 17, 5);
-  std::fill_n(in.begin() + 32, 32, 0.0F);
-  std::fill_n(in.begin() + 64, 32, 1e-38F);
-  in[96] = 1e30F;
+  const Floats in = four_blocks(32);
   const Placed placed = converted(GetParam(), {.q8 = true}, in, 1);
   const auto* blocks = reinterpret_cast<const Q8Block*>(placed.view.q8);
-  const Floats seen = as_q8(in);
   for (size_t b = 0; b < 4; ++b) {
-    int sum = 0;
-    int low = 0;
-    for (size_t k = 0; k < 32; ++k) {
-      const float q = blocks[b].q[k];
-      if (b != 2) {
-        EXPECT_EQ(q * blocks[b].scale, seen[b * 32 + k]);
-      }
-      EXPECT_LE(std::fabs(q), 127);
-      sum += blocks[b].q[k];
-      if (k < 16) low += blocks[b].q[k];
-    }
+    expect_codes(blocks[b], b, as_8_bits(in, 32));
+    const int sum = std::accumulate(blocks[b].q, blocks[b].q + 32, 0);
     EXPECT_EQ(sum_in(blocks[b].minus_sum, GetParam()), -sum);
-    EXPECT_EQ(sum_in(blocks[b].minus_low_sum, GetParam()), -low);
-    EXPECT_EQ(sum_in(blocks[b].minus_high_sum, GetParam()), low - sum);
     EXPECT_EQ(blocks[b].scaled_sum, blocks[b].scale * static_cast<float>(sum));
   }
-  EXPECT_EQ(blocks[2].scale, 0);
+}
+
+TEST_P(RowsTest, QuantisedBlocksOf256AreWhatTheDefinitionSays) {
+  const Floats in = four_blocks(256);
+  const Placed placed = converted(GetParam(), {.q8_k = true}, in, 1);
+  const auto* blocks = reinterpret_cast<const Q8KBlock*>(placed.view.q8_k);
+  for (size_t b = 0; b < 4; ++b) {
+    expect_codes(blocks[b], b, as_8_bits(in, 256));
+    for (int i = 0; i < 16; ++i) {
+      const int8_t* q = blocks[b].q + 16 * i;
+      const int sum = std::accumulate(q, q + 16, 0);
+      EXPECT_EQ(sum_in(blocks[b].minus_sums[i], GetParam()), -32 * sum);
+      if (i % 2 == 0) {
+        EXPECT_EQ(blocks[b].sums[i / 2], std::accumulate(q, q + 32, 0));
+      }
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, RowsTest, testing::ValuesIn(supported_isas()),

@@ -21,11 +21,12 @@ constexpr absl::Duration kBurst = absl::Milliseconds(3);
 }  // namespace
 
 double Roofline::peak_of(DType format, ActivationForms forms) const {
-  if ((forms.q8 || forms.q16) && is_quantised(format)) {
+  const bool compact = is_quantised(format) && forms.includes(compact_forms(format));
+  if (compact || (is_quantised(format) && forms.includes(exact_forms(format)))) {
     const double peak = format == DType::kQ8_0   ? int8_signed
                         : format == DType::kQ6_K ? int8_halves
                                                  : int8;
-    return forms.q8 ? peak : peak / 2;  // q16 takes two products of bytes
+    return compact ? peak : peak / 2;  // 16 bits take two products of bytes
   }
   return forms.bf16 && format == DType::kBF16 ? bf16 : f32;
 }

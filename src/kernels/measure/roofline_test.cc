@@ -38,7 +38,9 @@ TEST(RooflineTest, PeakIsOfTheInstructionsThatAFormatUses) {
   const Roofline roofline = {
       .int8 = 5, .int8_halves = 4, .int8_signed = 3, .bf16 = 2, .f32 = 1, .bandwidth = 6};
   EXPECT_EQ(roofline.peak_of(DType::kQ4_0, {.q8 = true}), 5);
-  EXPECT_EQ(roofline.peak_of(DType::kQ6_K, {.f32 = true, .q8 = true}), 4);
+  EXPECT_EQ(roofline.peak_of(DType::kQ6_K, {.f32 = true, .q8_k = true}), 4);
+  EXPECT_EQ(roofline.peak_of(DType::kQ6_K, {.q16_k = true}), 2);
+  EXPECT_EQ(roofline.peak_of(DType::kQ6_K, {.f32 = true, .q8 = true}), 1);
   EXPECT_EQ(roofline.peak_of(DType::kQ8_0, {.q8 = true}), 3);
   EXPECT_EQ(roofline.peak_of(DType::kBF16, {.bf16 = true}), 2);
   EXPECT_EQ(roofline.peak_of(DType::kBF16, {.f32 = true}), 1);

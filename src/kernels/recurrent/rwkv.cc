@@ -8,8 +8,8 @@
 namespace millrace::ops {
 namespace {
 
-// Channels that one piece goes through: whole blocks of the q8 form.
-constexpr int64_t kTile = 128;
+// Channels that one piece goes through: whole blocks of every form.
+constexpr int64_t kTile = 256;
 
 // Calls run(slice, first, count) for each slice and each tile of its channels, in pieces.
 template <typename Run>

@@ -141,21 +141,23 @@ TEST_P(RwkvTest, TokenShiftMixesWithTheRowBefore) {
 // Every form, and the state as it was where a shift does not advance it.
 TEST_P(RwkvTest, TokenShiftQuantisesAndMayLeaveTheState) {
   const CpuOps ops(kernels_for(GetParam()));
-  constexpr int64_t kRows = 66, kWidth = 320;
-  Floats in = random_floats(kRows * kWidth, 4);
-  const Floats weights = random_floats(kWidth, 5);
-  const Placed out = place({.f32 = true, .q8 = true, .q16 = true, .bf16 = true}, kRows, kWidth);
-  Buffer storage = Buffer::allocate(kWidth * 4).value();
-  auto* state = reinterpret_cast<float*>(storage.data());
-  std::fill_n(state, kWidth, 7.0F);
-  const ops::StateSlice slices[] = {{.row = 0, .rows = kRows, .unit = 0}};
-  const ops::TokenShift shift = {.weights = weights, .advances = false};
-  LanePool(3).run([&](Lane& lane) {
-    ops.token_shift(lane, {slices}, {storage.data(), kWidth * 4}, shift, rows_of(in, kRows),
-                    std::span(&out.view, 1));
-  });
-  EXPECT_TRUE(forms_agree(GetParam(), out.view));
-  EXPECT_TRUE(std::all_of(state, state + kWidth, [](float x) { return x == 7; }));
+  constexpr int64_t kRows = 66;
+  for (const int64_t width : {320, 512}) {
+    Floats in = random_floats(kRows * width, 4);
+    const Floats weights = random_floats(width, 5);
+    const Placed out = place(all_forms(width), kRows, width);
+    Buffer storage = Buffer::allocate(width * 4).value();
+    auto* state = reinterpret_cast<float*>(storage.data());
+    std::fill_n(state, width, 7.0F);
+    const ops::StateSlice slices[] = {{.row = 0, .rows = kRows, .unit = 0}};
+    const ops::TokenShift shift = {.weights = weights, .advances = false};
+    LanePool(3).run([&](Lane& lane) {
+      ops.token_shift(lane, {slices}, {storage.data(), width * 4}, shift, rows_of(in, kRows),
+                      std::span(&out.view, 1));
+    });
+    EXPECT_TRUE(forms_agree(GetParam(), out.view));
+    EXPECT_TRUE(std::all_of(state, state + width, [](float x) { return x == 7; }));
+  }
 }
 
 // The exponents' sums go through several orders of magnitude: decays from almost none to almost

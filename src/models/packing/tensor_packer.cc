@@ -151,8 +151,7 @@ ActivationForms LayerWeights::input_forms(DType format, InputForm form) const {
   if (mode == ActivationMode::kF32) return {.f32 = true};
   const bool compact = mode == ActivationMode::kQ8 ||
                        (mode == ActivationMode::kMixed && form == InputForm::kCompact);
-  if (is_quantised(format))
-    return compact ? ActivationForms{.q8 = true} : ActivationForms{.q16 = true};
+  if (is_quantised(format)) return compact ? compact_forms(format) : exact_forms(format);
   if (compact && format == DType::kBF16 && packer_.has_bf16_products()) return {.bf16 = true};
   return {.f32 = true};
 }

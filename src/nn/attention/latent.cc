@@ -119,9 +119,10 @@ void Latent::make_queries(Lane& lane, const BodyContext& context, const Activati
   const Ops& ops = context.ops;
   const int64_t heads = spec_.heads;
   const int64_t rotated_width = (heads - 1) * spec_.key_dim() + spec_.rotated_dim;
-  ops.head_linear(lane, query_plain_.matrices(), in, 0, spec_.plain_dim, work.plain);
-  ops.head_linear(lane, query_rotated_.matrices(), in, 0, spec_.key_dim(),
-                  columns_of(work.queries, spec_.latent_dim, rotated_width));
+  ops.head_linear(lane, query_plain_.matrices(), in_forms(in, query_plain_.input_forms()), 0,
+                  spec_.plain_dim, work.plain);
+  ops.head_linear(lane, query_rotated_.matrices(), in_forms(in, query_rotated_.input_forms()), 0,
+                  spec_.key_dim(), columns_of(work.queries, spec_.latent_dim, rotated_width));
   ops.barrier(lane);
   ops.convert(lane, work.plain, work.plain_in);
   ops.barrier(lane);

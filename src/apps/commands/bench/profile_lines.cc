@@ -5,12 +5,19 @@
 namespace millrace {
 namespace {
 
+std::string_view quantised_form(const OpSubject& subject) {
+  const bool k = compact_forms(subject.format).q8_k;
+  if (subject.in.includes(compact_forms(subject.format))) return k ? "q8_k" : "q8";
+  if (subject.in.includes(exact_forms(subject.format))) return k ? "q16_k" : "q16";
+  return "f32";
+}
+
 std::string format_of(const OpSubject& subject) {
   if (!subject.op.ends_with("linear") && !subject.op.ends_with("hidden")) {
     return subject.format == DType::kF32 ? "" : std::string(info_of(subject.format).name);
   }
-  std::string form = "f32";
-  if (is_quantised(subject.format)) form = subject.in.q8 ? "q8" : subject.in.q16 ? "q16" : "f32";
+  std::string_view form = "f32";
+  if (is_quantised(subject.format)) form = quantised_form(subject);
   if (subject.in.bf16 && subject.format == DType::kBF16) form = "bf16";
   return fmt::format("{} x {}", info_of(subject.format).name, form);
 }

@@ -12,6 +12,7 @@ static_assert(millrace::Simd::kLanes == 8);
 #include "kernels/generic/probes.inc"
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
+#include "kernels/generic/products_q8_k.inc"
 #include "kernels/generic/rows.inc"
 #include "kernels/generic/rwkv.inc"
 
@@ -19,6 +20,7 @@ namespace millrace {
 
 const Kernels kAvx2Kernels = {
     .times_q8 = times_q8_of,
+    .times_q8_k = times_q8_k_of,
     .times_f32 = times_f32_of,
     .times_bf16 = nullptr,
     .store_panel = store_panel,

@@ -170,6 +170,7 @@ struct Simd {
     return static_cast<int32_t>(static_cast<uint32_t>(second) << 16 |
                                 (static_cast<uint32_t>(first) & 0xffff));
   }
+  static Dots start_at(int32_t minus_sums) { return _mm256_set1_epi32(minus_sums); }
   template <int kOffset>
   static Dots start(int32_t minus_sums) {
     if constexpr (kOffset == 0) return _mm256_setzero_si256();
@@ -190,6 +191,18 @@ struct Simd {
                            _mm256_and_si256(wide, _mm256_set1_epi32(0xffff)));
   }
   static Int scaled_total(Dots sum, Scales scales) { return _mm256_madd_epi16(sum, scales); }
+  static Int zero_int() { return _mm256_setzero_si256(); }
+  static Int load_pairs(const uint8_t* first, const uint8_t* second) {
+    const auto wide = [](const uint8_t* p) {
+      return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    };
+    return _mm256_or_si256(wide(first), _mm256_slli_epi32(wide(second), 16));
+  }
+  static Int dot_pairs(Int sum, Int pairs, const int16_t* in) {
+    int32_t two;
+    __builtin_memcpy(&two, in, sizeof two);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi32(two)));
+  }
   template <int kOffset>
   static Int offset_back(int32_t minus_sums) {
     return _mm256_madd_epi16(_mm256_set1_epi32(minus_sums), _mm256_set1_epi16(-kOffset));

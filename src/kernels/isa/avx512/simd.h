@@ -162,6 +162,7 @@ struct Simd {
   using Four = const int8_t*;
   static Four four(const int8_t* p) { return p; }
   static int32_t lane_sums(int first, int second) { return first + second; }
+  static Dots start_at(int32_t minus_sum) { return _mm512_set1_epi32(minus_sum); }
   // A shift leaves the multipliers to the products.
   template <int kOffset>
   static Dots start(int32_t minus_sum) {
@@ -184,6 +185,18 @@ struct Simd {
     return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
   static Int scaled_total(Dots sum, Scales scales) { return _mm512_mullo_epi32(sum, scales); }
+  static Int zero_int() { return _mm512_setzero_si512(); }
+  static Int load_pairs(const uint8_t* first, const uint8_t* second) {
+    const auto wide = [](const uint8_t* p) {
+      return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    };
+    return _mm512_or_si512(wide(first), _mm512_slli_epi32(wide(second), 16));
+  }
+  static Int dot_pairs(Int sum, Int pairs, const int16_t* in) {
+    using Two = const int16_t[2];
+    asm("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(pairs), "m"(*reinterpret_cast<Two*>(in)));
+    return sum;
+  }
   template <int kOffset>
   static Int offset_back(int32_t minus_sum) {
     return _mm512_set1_epi32(-kOffset * minus_sum);

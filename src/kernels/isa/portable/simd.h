@@ -202,7 +202,8 @@ struct PortableSimd {
   // counts is that the last one fits. With offset o the weights lie in [-o, o), so 8 steps of 4 or
   // 5 bits and 4 steps of 6 bits give at most 16 * 16 * 127 and 8 * 32 * 127, both 32512. Unsigned
   // codes of 4 bits fit without (16 * 15 * 127 = 30480), of 5 bits they need the offset
-  // (offset_back undoes it). Wide sums are 32 bits, one for each row.
+  // (offset_back undoes it) or to end after 4 steps (8 * 31 * 127 = 31496). Wide sums are 32 bits,
+  // one for each row.
   static constexpr bool kWideSums = N == 16;
   static constexpr int kSums = kWideSums ? 1 : 2;
   struct Dots {
@@ -216,6 +217,12 @@ struct PortableSimd {
     if (kWideSums) return first + second;
     return static_cast<int32_t>(static_cast<uint32_t>(second) << 16 |
                                 (static_cast<uint32_t>(first) & 0xffff));
+  }
+  // minus_sums times an offset
+  static Dots start_at(int32_t minus_sums) {
+    Dots dots;
+    for (int i = 0; i < kSums * N; ++i) dots.sum[i] = lane_sum(minus_sums, i);
+    return dots;
   }
   // kOffset: 0 or a power of two.
   template <int kOffset>
@@ -250,6 +257,20 @@ struct PortableSimd {
     Int result = total(dots);
     for (int i = 0; i < N; ++i) result.lane[i] *= scales.lane[i];
     return result;
+  }
+  static Int zero_int() { return {}; }
+  // Numbers of 16 bits in pairs, one of each for each row.
+  static Int load_pairs(const uint8_t* first, const uint8_t* second) {
+    Int pairs;
+    for (int i = 0; i < N; ++i) pairs.lane[i] = first[i] | second[i] << 16;
+    return pairs;
+  }
+  // sum + the first of each pair * in[0] + the second * in[1]
+  static Int dot_pairs(Int sum, const Int& pairs, const int16_t* in) {
+    for (int i = 0; i < N; ++i) {
+      sum.lane[i] += (pairs.lane[i] & 0xffff) * in[0] + (pairs.lane[i] >> 16) * in[1];
+    }
+    return sum;
   }
   template <int kOffset>
   static Int offset_back(int32_t minus_sums) {

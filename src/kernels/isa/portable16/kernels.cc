@@ -19,6 +19,7 @@ using Pairs = PortablePairs<16>;
 #include "kernels/generic/products_bf16.inc"
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
+#include "kernels/generic/products_q8_k.inc"
 #include "kernels/generic/rows.inc"
 #include "kernels/generic/rwkv.inc"
 
@@ -26,6 +27,7 @@ namespace millrace {
 
 const Kernels kPortable16Kernels = {
     .times_q8 = times_q8_of,
+    .times_q8_k = times_q8_k_of,
     .times_f32 = times_f32_of,
     .times_bf16 = panel_times_bf16,
     .store_panel = store_panel,

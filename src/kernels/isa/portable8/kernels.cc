@@ -16,6 +16,7 @@ using Simd = PortableSimd<8>;
 #include "kernels/generic/probes.inc"
 #include "kernels/generic/products_f32.inc"
 #include "kernels/generic/products_q8.inc"
+#include "kernels/generic/products_q8_k.inc"
 #include "kernels/generic/rows.inc"
 #include "kernels/generic/rwkv.inc"
 
@@ -23,6 +24,7 @@ namespace millrace {
 
 const Kernels kPortable8Kernels = {
     .times_q8 = times_q8_of,
+    .times_q8_k = times_q8_k_of,
     .times_f32 = times_f32_of,
     .times_bf16 = nullptr,
     .store_panel = store_panel,

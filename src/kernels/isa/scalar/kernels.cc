@@ -12,25 +12,49 @@
 namespace millrace {
 namespace {
 
-void quantise_block(const float* in, Q8Block& out) {
+int sum_of(const int8_t* q, int count) {
+  int sum = 0;
+  for (int k = 0; k < count; ++k) sum += q[k];
+  return sum;
+}
+
+void put_sums(Q8Block& block) {
+  const int sum = sum_of(block.q, kQ8Width);
+  block.minus_sum = -sum;
+  block.scaled_sum = block.scale * static_cast<float>(sum);
+}
+
+void put_sums(Q8KBlock& block) {
+  for (int i = 0; i < 16; ++i) block.minus_sums[i] = -32 * sum_of(block.q + 16 * i, 16);
+  for (int i = 0; i < 8; ++i) block.sums[i] = static_cast<int16_t>(sum_of(block.q + 32 * i, 32));
+}
+
+template <typename Block>
+void quantise_block(const float* in, Block& out) {
+  constexpr int kWidth = sizeof out.q;
   float top = 0;
   bool finite = true;
-  for (int k = 0; k < kQ8Width; ++k) {
+  for (int k = 0; k < kWidth; ++k) {
     finite = finite && std::isfinite(in[k]);
     top = std::fmax(top, std::fabs(in[k]));
   }
   const bool usable = finite && top >= 1e-36F;
-  out = {};
   out.scale = usable ? top / 127.0F : finite ? 0.0F : NAN;
-  int sum = 0;
-  for (int k = 0; k < kQ8Width; ++k) {
-    const int q = usable ? static_cast<int>(std::nearbyint(in[k] * (127.0F / top))) : 0;
-    out.q[k] = static_cast<int8_t>(q);
-    sum += q;
-    (k < 16 ? out.minus_low_sum : out.minus_high_sum) -= q;
+  for (int k = 0; k < kWidth; ++k) {
+    out.q[k] = static_cast<int8_t>(usable ? std::nearbyint(in[k] * (127.0F / top)) : 0);
   }
-  out.minus_sum = -sum;
-  out.scaled_sum = out.scale * static_cast<float>(sum);
+  put_sums(out);
+}
+
+template <typename Block>
+void quantise_block_twice(const float* in, Block& first, Block& second) {
+  constexpr int kWidth = sizeof first.q;
+  quantise_block(in, first);
+  float left[kWidth];
+  for (int k = 0; k < kWidth; ++k) {
+    left[k] = std::fma(-first.scale, static_cast<float>(first.q[k]), in[k]);
+  }
+  quantise_block(left, second);
 }
 
 // Block `block` of a row that is `column` rows behind the one that `out` says.
@@ -38,13 +62,14 @@ void put_block(const float* in, const RowForms& out, int64_t block, int64_t colu
   if (out.q8 != nullptr) quantise_block(in, out.q8[block * out.group_rows + column]);
   if (out.q16 == nullptr) return;
   Q8Block& first = out.q16[2 * block * out.group_rows + column];
-  quantise_block(in, first);
-  float left[kQ8Width];
-  for (int k = 0; k < kQ8Width; ++k) {
-    const auto q = static_cast<float>(first.q[k]);
-    left[k] = std::fma(-first.scale, q, in[k]);
-  }
-  quantise_block(left, (&first)[out.group_rows]);
+  quantise_block_twice(in, first, (&first)[out.group_rows]);
+}
+
+void put_k_block(const float* in, const RowForms& out, int64_t block) {
+  const int64_t at = block * out.group_rows;
+  if (out.q8_k != nullptr) quantise_block(in, out.q8_k[at]);
+  if (out.q16_k == nullptr) return;
+  quantise_block_twice(in, out.q16_k[2 * at], out.q16_k[2 * at + out.group_rows]);
 }
 
 void convert(const float* in, int64_t width, const RowForms& out) {
@@ -52,6 +77,7 @@ void convert(const float* in, int64_t width, const RowForms& out) {
     if (out.f32 != nullptr) out.f32[k] = in[k];
     if (out.bf16 != nullptr) out.bf16[k] = bf16_of_f32(in[k]);
     if (k % kQ8Width == 0) put_block(in + k, out, k / kQ8Width);
+    if (k % kQ8KWidth == 0) put_k_block(in + k, out, k / kQ8KWidth);
   }
 }
 
@@ -80,13 +106,15 @@ class ScalarNorm {
 
 void norm(const float* in, const RowNorm& norm, int64_t width, const RowForms& out) {
   const ScalarNorm normed(in, norm, width);
-  float block[kQ8Width];
+  float stretch[kQ8KWidth];
   for (int64_t i = 0; i < width; ++i) {
     const auto value = static_cast<float>(normed[i]);
     if (out.f32 != nullptr) out.f32[i] = value;
     if (out.bf16 != nullptr) out.bf16[i] = bf16_of_f32(value);
-    block[i % kQ8Width] = value;
-    if (i % kQ8Width == kQ8Width - 1) put_block(block, out, i / kQ8Width);
+    const int64_t at = i % kQ8KWidth;
+    stretch[at] = value;
+    if (at % kQ8Width == 31) put_block(stretch + at - 31, out, i / kQ8Width);
+    if (at == kQ8KWidth - 1) put_k_block(stretch, out, i / kQ8KWidth);
   }
 }
 
@@ -230,14 +258,15 @@ void times(const std::byte* bytes, int64_t width, int64_t columns, Activation ac
   }
 }
 
-template <typename Panel, int kElements>
-void times_q8(const std::byte* panel, int64_t width, const Q8Block* in, int parts, int64_t columns,
-              float* sums) {
+template <typename Panel, int kElements, typename Block>
+void times_blocks(const std::byte* panel, int64_t width, const Block* in, int parts,
+                  int64_t columns, float* sums) {
+  constexpr int64_t kWidth = sizeof in->q;
   const auto activation = [&](int64_t k, int64_t c) {
     double sum = 0;
     for (int part = 0; part < parts; ++part) {
-      const Q8Block& block = in[(k / kQ8Width * parts + part) * columns + c];
-      sum += double{block.scale} * block.q[k % kQ8Width];
+      const Block& block = in[(k / kWidth * parts + part) * columns + c];
+      sum += double{block.scale} * block.q[k % kWidth];
     }
     return sum;
   };
@@ -263,7 +292,18 @@ PanelTimesQ8 times_q8_of(DType format) {
   switch (format) {
 #define DTYPE(name, elements, bytes, gguf) \
   case DType::k##name:                     \
-    return elements == 1 ? nullptr : times_q8<Panel##name, elements>;
+    return elements == kQ8Width ? times_blocks<Panel##name, elements, Q8Block> : nullptr;
+#include "tensor/dtypes.def"
+#undef DTYPE
+  }
+  return nullptr;
+}
+
+PanelTimesQ8K times_q8_k_of(DType format) {
+  switch (format) {
+#define DTYPE(name, elements, bytes, gguf) \
+  case DType::k##name:                     \
+    return elements == kQ8KWidth ? times_blocks<Panel##name, elements, Q8KBlock> : nullptr;
 #include "tensor/dtypes.def"
 #undef DTYPE
   }
@@ -305,6 +345,7 @@ void probe_read(const std::byte* data, int64_t bytes) {
 
 const Kernels kScalarKernels = {
     .times_q8 = times_q8_of,
+    .times_q8_k = times_q8_k_of,
     .times_f32 = times_f32_of,
     .times_bf16 = times_bf16,
     .store_panel = store_panel,

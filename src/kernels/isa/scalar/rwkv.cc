@@ -11,20 +11,22 @@ namespace {
 
 void mix(const float* base, const float* other, const float* weights, const float* added,
          int64_t count, const RowForms& out) {
-  float block[kQ8Width] = {};
-  for (int64_t first = 0; first < count; first += kQ8Width) {
-    const int64_t n = std::min<int64_t>(kQ8Width, count - first);
+  float stretch[kQ8KWidth] = {};
+  for (int64_t first = 0; first < count; first += kQ8KWidth) {
+    const int64_t n = std::min<int64_t>(kQ8KWidth, count - first);
     for (int64_t k = 0; k < n; ++k) {
       const int64_t i = first + k;
       const double weight = double{weights[i]} + (added == nullptr ? 0 : added[i]);
-      block[k] = static_cast<float>(base[i] + (double{other[i]} - base[i]) * weight);
+      stretch[k] = static_cast<float>(base[i] + (double{other[i]} - base[i]) * weight);
     }
     RowForms to = out;
     if (to.f32 != nullptr) to.f32 += first;
     if (to.bf16 != nullptr) to.bf16 += first;
     if (to.q8 != nullptr) to.q8 += first / kQ8Width * out.group_rows;
     if (to.q16 != nullptr) to.q16 += 2 * first / kQ8Width * out.group_rows;
-    kScalarKernels.convert(block, n, to);
+    if (to.q8_k != nullptr) to.q8_k += first / kQ8KWidth * out.group_rows;
+    if (to.q16_k != nullptr) to.q16_k += 2 * first / kQ8KWidth * out.group_rows;
+    kScalarKernels.convert(stretch, n, to);
   }
 }
 
