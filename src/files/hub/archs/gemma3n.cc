@@ -35,15 +35,16 @@ constexpr TensorRule kUnscaled[] = {
     {"model.layers.#.altup.correct_output_scale", "", Transform::kNone},
 };
 
-// The x that a normal number is below with this probability, above 0 and below 1.
+// The number that a normal one is below with this probability, rounded as float32 arithmetic has it
+// (sqrt(2) erfinv(2p - 1)): beside the cutoff gates of a network tell the difference.
 double normal_quantile(double probability) {
-  double low = -40, high = 40;
+  const float doubled = 2 * static_cast<float>(probability) - 1;
+  double low = -30, high = 30;
   for (int i = 0; i < 100; ++i) {
     const double middle = (low + high) / 2;
-    const double below = std::erfc(-middle / std::numbers::sqrt2) / 2;
-    (below < probability ? low : high) = middle;
+    (std::erf(middle) < doubled ? low : high) = middle;
   }
-  return high;
+  return static_cast<float>(high) * std::numbers::sqrt2_v<float>;
 }
 
 absl::Status read_gemma3n_sparsity(HubModel& model) {

@@ -14,7 +14,6 @@
 namespace millrace {
 namespace {
 
-using ::testing::DoubleNear;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -75,7 +74,7 @@ class Gemma3nFolder : public testing::Test {
 
 TEST_F(Gemma3nFolder, SaysWhatConvertersSay) {
   const auto folder = open(
-      R"("intermediate_size": [8, 8, 16], "activation_sparsity_pattern": [0.95, 0.5, 0.0],
+      R"("intermediate_size": [8, 8, 16], "activation_sparsity_pattern": [0.95, 0.99, 0.0],
          "layer_types": ["sliding_attention", "full_attention", "full_attention"],
          "altup_num_inputs": 3, "altup_active_idx": 1, "hidden_size_per_layer_input": 4,
          "final_logit_softcapping": 25.0, "altup_correct_scale": true)");
@@ -94,8 +93,7 @@ TEST_F(Gemma3nFolder, SaysWhatConvertersSay) {
   EXPECT_THAT(metadata.integers("gemma3n.feed_forward_length").value(), ElementsAre(8, 8, 16));
   EXPECT_THAT(metadata.integers("gemma3n.attention.sliding_window_pattern").value(),
               ElementsAre(1, 0, 0));
-  EXPECT_THAT(deviations_of(*folder),
-              ElementsAre(DoubleNear(1.6448536, 1e-6), DoubleNear(0, 1e-6), -INFINITY));
+  EXPECT_THAT(deviations_of(*folder), ElementsAre(1.64485359F, 2.3263483F, -INFINITY));
   const auto shape_of = [&](const char* name) {
     const TensorLayout& layout = folder->find(name)->layout;
     return std::vector<int64_t>(layout.shape.begin(), layout.shape.begin() + layout.rank);
