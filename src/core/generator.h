@@ -69,6 +69,7 @@ struct ModelCard {
   absl::Time created;        // the date that clients are told
   int32_t block_tokens = 0;  // of the cache; the engine fills it in, as the next
   bool prefix_caching = false;
+  std::vector<std::string> draft_methods;  // that a request may name
 };
 
 // A moment's use of one group of the cache.
