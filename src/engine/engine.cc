@@ -98,7 +98,8 @@ Engine::Engine(EngineOptions options, Executor& executor, const Tokenizer& token
                                    .sequences_max = options_.sequences_max,
                                    .long_prefill_rows = options_.long_prefill_rows,
                                    .draft_depth_max = options_.drafting.depth_max}),
-      strategies_(tokenizer, Drafting(options_.drafting, std::move(proposers))) {
+      strategies_(tokenizer, Drafting(options_.drafting, std::move(proposers))),
+      counters_(ledger_, options_.card.draft_methods, options_.drafting.depth_max) {
   counters_.set_runnable(options_.sequences_max);
 }
 
@@ -188,6 +189,7 @@ absl::Status Engine::deliver(const Flight& flight) {
   computed_ = clock_.now();
   mark_started(flight.plan);
   collect_prompt_scores(flight);
+  count_drafts(flight);
   collect_tokens(flight);
   collect_failures(flight);
   report(flight);
@@ -237,6 +239,7 @@ void Engine::collect_tokens(const Flight& flight) {
     collect_tokens_of(outcome, flight);
     LiveRequest& live = live_.of(*outcome.sequence);
     live.usage.generated_tokens += outcome.draws.size();
+    ++live.usage.steps;
     counters_.add_generated(outcome.draws.size());
     if (live.times.first_token == Instant::infinite_past()) {
       live.times.first_token = computed_;
@@ -247,6 +250,20 @@ void Engine::collect_tokens(const Flight& flight) {
     live.reason = outcome.finish;
     --live.unfinished;
     retire(*outcome.sequence);
+  }
+}
+
+void Engine::count_drafts(const Flight& flight) {
+  if (flight.verdict.outcomes.empty()) return;
+  for (size_t i = 0; i < flight.plan.slices.size(); ++i) {
+    const PlannedSlice& slice = flight.plan.slices[i];
+    const int64_t drafted = slice.draft.size();
+    if (drafted == 0) continue;
+    const int64_t accepted = flight.verdict.outcomes[i].kept.size();
+    RequestUsage& usage = live_.of(*slice.sequence).usage;
+    usage.drafted_tokens += drafted;
+    usage.accepted_tokens += accepted;
+    counters_.add_draft(slice.drafted_by, drafted, accepted);
   }
 }
 

@@ -95,6 +95,7 @@ class Engine final : public Generator {
   void mark_started(const Plan& plan);
   void collect_prompt_scores(const Flight& flight);
   void collect_tokens(const Flight& flight);
+  void count_drafts(const Flight& flight);
   void time_tokens(Sequence& sequence, int32_t count);
   void collect_tokens_of(const Outcome& outcome, const Flight& flight);
   void collect_failures(const Flight& flight);
@@ -133,7 +134,7 @@ class Engine final : public Generator {
   bool resting_ = true;   // there was nothing to do after the last step
   int64_t departed_ = 0;  // sequences, from the batch, since the last report
 
-  Counters counters_{ledger_};
+  Counters counters_;
   std::atomic<int64_t> requests_ever_ = 0;
   std::atomic<int64_t> open_requests_ = 0;  // submitted, and not told the end
   std::atomic<bool> healthy_ = true;

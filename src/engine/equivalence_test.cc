@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <string>
 
@@ -227,16 +228,18 @@ class Trial {
 
   static int64_t finished, failed, cancelled, preemptions, cached, copies;
   static int64_t blocks_behind, states_saved, states_copied, cached_with_state;
+  static int64_t drafted, accepted, by_ngram;
   static int64_t evictions_whole, evictions_window, evictions_state;
 
  private:
-  // Between two steps a sequence holds what its next row reads and the block that it goes to, and
-  // one state.
+  // Between two steps a sequence holds what its next row reads and the blocks of the rows that it
+  // has yet to compute, of which a draft may have stored some, and one state.
   void check_cache() const {
     const GeneratorStats stats = engine_->stats();
     for (const GroupUse& use : stats.cache) {
       EXPECT_LE(use.held, (stats.running + stats.waiting) *
-                              blocks_per_sequence(use.group, 1, world_.tokens_max));
+                              blocks_per_sequence(use.group, 1 + world_.drafting.depth_max,
+                                                  world_.tokens_max));
     }
   }
 
@@ -248,6 +251,11 @@ class Trial {
     blocks_behind += executor_.blocks_behind();
     states_saved += executor_.states_saved();
     states_copied += executor_.states_copied();
+    for (const DraftUse& use : stats.drafts) {
+      drafted += use.tokens;
+      accepted += std::accumulate(use.accepted_at.begin(), use.accepted_at.end(), int64_t{0});
+      if (use.method == "ngram") by_ngram += use.tokens;
+    }
     for (const GroupUse& use : stats.cache) {
       const bool is_state = use.group.kind == KvKind::kState;
       if (is_state) cached_with_state += stats.cached_tokens;
@@ -351,6 +359,7 @@ int64_t Trial::finished = 0, Trial::failed = 0, Trial::cancelled = 0, Trial::pre
         Trial::cached = 0, Trial::copies = 0;
 int64_t Trial::blocks_behind = 0, Trial::states_saved = 0, Trial::states_copied = 0,
         Trial::cached_with_state = 0;
+int64_t Trial::drafted = 0, Trial::accepted = 0, Trial::by_ngram = 0;
 int64_t Trial::evictions_whole = 0, Trial::evictions_window = 0, Trial::evictions_state = 0;
 
 TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
@@ -370,6 +379,9 @@ TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
   EXPECT_GT(Trial::states_saved, 1000);
   EXPECT_GT(Trial::states_copied, 100);
   EXPECT_GT(Trial::cached_with_state, 100);
+  EXPECT_GT(Trial::drafted, 2000);
+  EXPECT_GT(Trial::accepted, 500);
+  EXPECT_GT(Trial::by_ngram, 300);
   EXPECT_GT(Trial::evictions_whole, 500);
   EXPECT_GT(Trial::evictions_window, 500);
   EXPECT_GT(Trial::evictions_state, 500);

@@ -5,22 +5,24 @@
 namespace millrace {
 
 void Drafting::propose(Plan& plan) {
-  for (const auto& proposer : proposers_) {
+  for (size_t method = 0; method < proposers_.size(); ++method) {
+    Proposer& proposer = *proposers_[method];
     slots_.clear();
     slices_.clear();
     for (PlannedSlice& slice : plan.slices) {
-      if (!may_draft(slice, *proposer)) continue;
+      if (!may_draft(slice, proposer)) continue;
       slots_.push_back({.sequence = slice.sequence,
                         .nodes_max = std::min(options_.nodes_max, plan.rows_left),
                         .depth_max = depth_of(*slice.sequence)});
       slices_.push_back(&slice);
     }
     if (slots_.empty() || plan.rows_left == 0) continue;
-    proposer->propose(slots_);
+    proposer.propose(slots_);
     for (size_t i = 0; i < slots_.size(); ++i) {
       const auto begin = static_cast<int32_t>(plan.nodes.size());
       plan.nodes.insert(plan.nodes.end(), slots_[i].nodes.begin(), slots_[i].nodes.end());
       slices_[i]->draft = {begin, static_cast<int32_t>(plan.nodes.size())};
+      slices_[i]->drafted_by = static_cast<int32_t>(method);
     }
   }
 }
