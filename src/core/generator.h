@@ -72,7 +72,7 @@ struct ModelCard {
   absl::Time created;        // the date that clients are told
   int32_t block_tokens = 0;  // of the cache; the engine fills it in, as the next
   bool prefix_caching = false;
-  std::vector<std::string> draft_methods;  // that a request may name
+  std::vector<std::string> draft_methods = {};  // that a request may name
 };
 
 // A moment's use of one group of the cache.
@@ -101,7 +101,7 @@ struct GeneratorStats {
   int64_t prompt_tokens = 0;  // since start
   int64_t cached_tokens = 0;
   int64_t generated_tokens = 0;
-  std::vector<DraftUse> drafts;  // by ModelCard::draft_methods
+  std::vector<DraftUse> drafts = {};  // by ModelCard::draft_methods
   // Busy time for each sequence that left the batch lately.
   absl::Duration per_sequence = absl::ZeroDuration();
 
