@@ -160,7 +160,6 @@ void bind(CLI::App& command, ServeOptions& options) {
   bind_log(command, options);
   bind(command, options.limits);
   bind(command, options.speculation);
-  bind(command, options.speculation);
   bind(command, options.clients);
   bind_foreign_options(command);
 }
