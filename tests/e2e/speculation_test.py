@@ -75,10 +75,10 @@ class Configurations(unittest.TestCase):
                               ('{"method": "ngram", "num_speculative_tokens": 0}', "num_speculative_tokens"),
                               ('{"method": "ngram", "prompt_lookup_min": 9}', "prompt_lookup_min"), ("ngram", "--speculative-config"),
                               ("[]", "--speculative-config")):
-            code, _, error = program.run("serve", program.MODEL, "--port", "0", "--speculative-config", config)
-            self.assertNotEqual(code, 0)
-            self.assertEqual(error.strip().count("\n"), 0, error)
-            self.assertIn(named, error)
+            done = program.run("serve", program.MODEL, "--port", "0", "--speculative-config", config)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+            self.assertIn(named, done.stderr)
 
 
 if __name__ == "__main__":
