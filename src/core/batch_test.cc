@@ -51,5 +51,23 @@ TEST(Flatten, WantsThePromptRowsThatAreScored) {
   EXPECT_EQ(sequence.skippable(), 3);
 }
 
+TEST(Flatten, AddsADraftsRowsBehindTheLastKnownToken) {
+  Sequence running = sequence_of(1, {5, 6, 7}, kNoLogprobs);
+  running.computed = 2;
+  Sequence other = sequence_of(2, {8}, kNoLogprobs);
+  Plan plan;
+  plan.nodes = {{20}, {30, 0}, {21}, {31, 2}};
+  plan.slices = {{&running, 1, {0, 4}}, {&other, 1}};
+  Batch batch;
+  flatten(plan, batch);
+  EXPECT_EQ(batch.slices[0].rows, 5);
+  EXPECT_EQ(batch.slices[0].draft_rows, 4);
+  EXPECT_EQ(batch.tokens, (std::vector<TokenId>{7, 20, 30, 21, 31, 8}));
+  EXPECT_EQ(batch.positions, (std::vector<int32_t>{2, 3, 4, 3, 4, 0}));
+  EXPECT_EQ(batch.slots, (std::vector<int32_t>{2, 3, 4, 5, 6, 0}));
+  EXPECT_EQ(batch.parents, (std::vector<int32_t>{-1, 0, 1, 0, 3, -1}));
+  EXPECT_EQ(batch.wants, (std::vector<int32_t>{0, 1, 2, 3, 4, 5}));
+}
+
 }  // namespace
 }  // namespace millrace

@@ -6,6 +6,7 @@
 
 #include "base/ids.h"
 #include "core/csr.h"
+#include "core/range.h"
 
 namespace millrace {
 
@@ -25,13 +26,6 @@ struct TokenCount {
   int32_t in_output = 0;
 };
 
-// Half-open range into one of DrawOrders' flat arrays.
-struct Range {
-  int32_t begin = 0;
-  int32_t end = 0;
-  int32_t size() const { return end - begin; }
-};
-
 enum class DrawKind : uint8_t {
   kDraw,   // choose a token
   kScore,  // only log-probabilities: of `scored`, and the likeliest
@@ -48,6 +42,7 @@ struct DrawOrder {
   int32_t logprobs = -1;  // how many likeliest tokens to report; -1: not even the drawn one's
   int32_t choice = 0;     // with seed and the row's position: the random key
   uint64_t seed = 0;
+  // Of DrawOrders' flat arrays.
   Range mask =
       {};  // words of DrawOrders::mask: bit t set, token t allowed, no others; empty: all are
   Range bias = {}, counts = {}, scored = {};

@@ -11,7 +11,7 @@ namespace millrace {
 namespace {
 
 // A table is an entry for each block up to that of the slice's last row; those whose tokens no row
-// reads may be invalid. Pre: slots and the keys' positions ascend. True: all are valid.
+// reads may be invalid. True: all are valid.
 bool check_table(std::span<const BlockId> table, const KvGroup& group,
                  std::span<const int32_t> slots, int32_t first_key) {
   const int32_t slot_max = *std::ranges::max_element(slots);
@@ -27,16 +27,44 @@ bool check_table(std::span<const BlockId> table, const KvGroup& group,
   return whole;
 }
 
+// Rows stand and are stored as core/batch.h has it.
+void check_slice(const Batch& batch, const SliceHead& head) {
+  CHECK(head.draft_rows >= 0 && head.draft_rows < head.rows, "a draft of {} rows in a slice of {}",
+        head.draft_rows, head.rows);
+  CHECK(head.draft_rows == 0 || !batch.parents.empty(), "a draft without parents");
+  const int32_t draft = head.row + head.rows - head.draft_rows;  // its first row
+  const auto slot_of = [&](int32_t row) { return batch.slots[static_cast<size_t>(row)]; };
+  const auto position_of = [&](int32_t row) { return batch.positions[static_cast<size_t>(row)]; };
+  CHECK(slot_of(head.row) >= 0, "slot {}", slot_of(head.row));
+  for (int32_t row = head.row; row < head.row + head.rows; ++row) {
+    CHECK(slot_of(row) == slot_of(head.row) + row - head.row,
+          "row {} in slot {} of rows from {} on", row, slot_of(row), slot_of(head.row));
+    const int32_t parent = batch.parents.empty() ? -1 : batch.parents[static_cast<size_t>(row)];
+    if (row < draft) {
+      CHECK(parent == -1, "row {} of a known token follows row {}", row, parent);
+      CHECK(position_of(row) == slot_of(row), "position {} of a known token in slot {}",
+            position_of(row), slot_of(row));
+    } else {
+      CHECK(parent >= draft - 1 && parent < row, "row {} of a draft follows row {}", row, parent);
+      CHECK(position_of(row) == position_of(parent) + 1, "position {} of a row that follows {}",
+            position_of(row), position_of(parent));
+    }
+  }
+  CHECK(head.draft_rows == 0 || head.write_from <= slot_of(draft), "a draft in shared blocks");
+}
+
 void check_batch(const Batch& batch, const Capacity& capacity, int32_t vocab_size) {
   const int32_t rows = batch.rows();
   CHECK(rows > 0 && rows <= capacity.rows_max, "{} rows of {}", rows, capacity.rows_max);
   CHECK(std::ssize(batch.slices) <= capacity.sequences_max);
   CHECK(std::ssize(batch.positions) == rows && std::ssize(batch.slots) == rows);
+  CHECK(batch.parents.empty() || std::ssize(batch.parents) == rows);
   CHECK(batch.tables.size() == capacity.groups.size());
   for (const TokenId token : batch.tokens) {
     CHECK(token >= 0 && token < vocab_size, "token {} of {}", token, vocab_size);
   }
   for (const int32_t row : batch.wants) CHECK(row >= 0 && row < rows, "row {} of {}", row, rows);
+  CHECK(std::ranges::is_sorted(batch.wants));
   for (const BlockCopy& copy : batch.copies) {
     CHECK(copy.group >= 0 && copy.group < std::ssize(capacity.groups));
     const int64_t units = capacity.groups[static_cast<size_t>(copy.group)].units;
@@ -105,9 +133,15 @@ void LocalExecutor::prepare(const Batch& batch) {
   for (const int32_t row : batch.wants) {
     want_positions_.push_back(batch.positions[static_cast<size_t>(row)]);
   }
+  int32_t next = 0;
   for (const SliceHead& head : batch.slices) {
-    CHECK(head.row >= 0 && head.rows > 0 && head.row + head.rows <= batch.rows());
+    CHECK(head.row == next && head.rows > 0 && head.rows <= batch.rows() - next,
+          "a slice of {} rows from {} on behind {} of {}", head.rows, head.row, next, batch.rows());
+    check_slice(batch, head);
+    next += head.rows;
   }
+  CHECK(next == batch.rows(), "{} of {} rows are in slices", next, batch.rows());
+  ops::list_paths(batch.positions, batch.slots, batch.parents, paths_);
   bool has_states = false;
   for (size_t group = 0; group < slices_.size(); ++group) {
     const bool is_state = capacity_.groups[group].kind == KvKind::kState;
@@ -126,7 +160,7 @@ void LocalExecutor::prepare_tokens(const Batch& batch, size_t group) {
     const auto slots = std::span(batch.slots)
                            .subspan(static_cast<size_t>(head.row), static_cast<size_t>(head.rows));
     const auto table = batch.tables[group].row(static_cast<int32_t>(i));
-    // Positions ascend, and so do the first keys that rows read.
+    // No row stands before the first one, and none reads keys before the first of that.
     whole &= check_table(table, capacity_.groups[group], slots, keys_[group].of(head.row)[0].begin);
     slices_[group].push_back(
         {.row = head.row, .rows = head.rows, .write_from = head.write_from, .table = table});
@@ -135,7 +169,8 @@ void LocalExecutor::prepare_tokens(const Batch& batch, size_t group) {
   rows_[group] = {.slices = slices_[group],
                   .positions = batch.positions,
                   .slots = batch.slots,
-                  .keys = &keys_[group]};
+                  .keys = &keys_[group],
+                  .paths = paths_.slots.empty() ? nullptr : &paths_};
 }
 
 void LocalExecutor::fill_tables(const Batch& batch, size_t group) {
@@ -159,6 +194,7 @@ void LocalExecutor::prepare_states(const Batch& batch, size_t group) {
     written_units_.push_back(unit.value);
     return unit.value;
   };
+  CHECK(paths_.slots.empty(), "a draft of a model with states that is no chain");
   state_slices_.clear();
   saves_.clear();
   saves_.reserve(batch.saves.size());
@@ -173,8 +209,9 @@ void LocalExecutor::prepare_states(const Batch& batch, size_t group) {
          ++save) {
       const StateSave& kept = batch.saves[save];
       const int32_t least = saves_.size() > first ? saves_.back().rows : 1;
-      CHECK(kept.rows >= least && kept.rows <= head.rows, "a state after {} of {} rows", kept.rows,
-            head.rows);
+      const int32_t most = head.rows - head.draft_rows;
+      CHECK(kept.rows >= least && kept.rows <= most, "a state after {} of {} rows", kept.rows,
+            most);
       saves_.push_back({.rows = kept.rows, .unit = number_of(kept.unit)});
     }
     state_slices_.push_back({.row = head.row,

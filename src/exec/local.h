@@ -78,6 +78,7 @@ class LocalExecutor final : public Executor {
   std::vector<std::vector<ops::AttentionSlice>> slices_;  // [groups, slices]
   std::vector<std::vector<BlockId>> filled_tables_;       // [groups]
   std::vector<ops::KeyRanges> keys_;                      // [groups]
+  ops::KeyPaths paths_;                                   // of all groups
   std::vector<ops::AttentionRows> rows_;                  // [groups]
   std::vector<ops::StateSlice> state_slices_;             // [slices]
   std::vector<ops::SliceSave> saves_;                     // of the batch

@@ -353,7 +353,10 @@ TEST(LocalExecutorDeathTest, RefusesBatchesThatDoNotFit) {
   unknown_token.tokens[2] = static_cast<TokenId>(shape.vocab);
   EXPECT_DEATH(logits_of(*executor, unknown_token), "token 64 of 64");
   Batch beyond_table = batches.batch();
-  beyond_table.slots[3] = 16;
+  for (int32_t i = 0; i < 4; ++i) {
+    beyond_table.positions[static_cast<size_t>(i)] = 13 + i;
+    beyond_table.slots[static_cast<size_t>(i)] = 13 + i;
+  }
   EXPECT_DEATH(logits_of(*executor, beyond_table), "1 blocks of 16 for slot 16");
   Batch unknown_block = batches.batch();
   unknown_block.tables[0].values[0] = BlockId{1000};

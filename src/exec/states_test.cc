@@ -120,6 +120,28 @@ TEST_F(StateGroups, AStateIsZeroWhereASequenceBegins) {
   EXPECT_EQ(logits_of(*executor_, rest_of(0, 0)), first);
 }
 
+// What a draft leaves behind, the state from before it undoes.
+TEST_F(StateGroups, ASequenceGoesOnFromTheStateBeforeADraft) {
+  constexpr int32_t kKnown = 17;
+  constexpr int32_t kDrafted = 6;
+  const std::vector<float> expected = logits_of(*executor_, rest_of(1, 0));
+  std::vector<TokenId> drafted(tokens_.begin(), tokens_.begin() + kKnown);
+  for (int32_t i = 0; i < kDrafted; ++i) drafted.push_back(tokens_[static_cast<size_t>(i)]);
+  FixedSequences sequences(executor_->capacity(), kStateTokens);
+  sequences.add(0, 0, drafted, SliceWants::kAll);
+  Batch batch = sequences.batch();
+  const std::vector<float> plain = logits_of(*executor_, batch);
+  batch.slices[0].draft_rows = kDrafted;
+  batch.parents.assign(kKnown, -1);
+  for (int32_t i = 0; i < kDrafted; ++i) batch.parents.push_back(kKnown + i - 1);
+  batch.saves = {{.slice = 0, .rows = kKnown, .unit = BlockId{kStateSequences}}};
+  EXPECT_EQ(logits_of(*executor_, batch), plain);
+  Batch rest = rest_of(0, kKnown);
+  rest.copies = {
+      {.group = state_group_, .from = BlockId{kStateSequences}, .to = BlockId{0}, .tokens = 0}};
+  EXPECT_EQ(logits_of(*executor_, rest), last_rows(expected, kStateTokens - kKnown));
+}
+
 using StateGroupsDeathTest = StateGroups;
 
 TEST_F(StateGroupsDeathTest, RefusesTwoStatesInOneUnit) {

@@ -207,6 +207,10 @@ class Worker {
                  .ranges = item.keys.ranges.data(),
                  .starts = item.keys.starts.data() + item.row,
                  .positions = call.rows.positions.data() + item.row,
+                 .path_slots = call.rows.paths == nullptr ? nullptr : call.rows.paths->slots.data(),
+                 .path_starts = call.rows.paths == nullptr
+                                    ? nullptr
+                                    : call.rows.paths->starts.data() + item.row,
                  .scale = call.shape.scale,
                  .softcap = call.shape.softcap,
                  .slopes = call.shape.slopes.empty() ? nullptr
@@ -311,6 +315,7 @@ void CpuOps::attention(Lane& lane, const AttentionRows& rows, const AttentionSha
   AttentionMemory layout(shape, cache, lane.count());
   CHECK(static_cast<int64_t>(memory.size()) >= layout.bytes());
   CHECK(std::ssize(rows.keys->starts) == queries.rows + 1);
+  CHECK(rows.paths == nullptr || std::ssize(rows.paths->starts) == queries.rows + 1);
   CHECK(shape.sinks.empty() || std::ssize(shape.sinks) == shape.query_heads);
   CHECK(shape.slopes.empty() || std::ssize(shape.slopes) == shape.query_heads);
   layout.place(memory.data());

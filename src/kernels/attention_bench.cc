@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstdint>
-#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -14,8 +13,9 @@
 
 // Attention at the shape of Qwen2.5 1.5B on the best tier, and of some wider heads: one row at a
 // depth, as the bytes of the cache that it reads, beside the speed of a plain read of the same
-// memory; rows of a prompt, as floating-point operations. A step goes through layers that no cache
-// holds together, their blocks shuffled as in a server that has run for a while.
+// memory; rows of a prompt, or of a draft that is a chain or a tree, as floating-point operations.
+// A step goes through layers that no cache holds together, their blocks shuffled as in a server
+// that has run for a while.
 
 namespace millrace {
 namespace {
@@ -66,8 +66,27 @@ const Subject& subject(DType dtype, const Shape& shape, int32_t depth) {
   return made[0];
 }
 
+// Where the rows at the end of a sequence lie: one behind the other, or as a tree in which each has
+// two children.
+struct Places {
+  std::vector<int32_t> positions, slots;
+  ops::KeyRanges keys;
+  ops::KeyPaths paths;
+
+  Places(int32_t depth, int32_t rows, bool tree) {
+    std::vector<int32_t> parents;
+    for (int32_t row = 0; row < rows; ++row) {
+      parents.push_back(tree ? (row + 1) / 2 - 1 : row - 1);
+      slots.push_back(depth - rows + row);
+      positions.push_back(row == 0 ? slots[0] : positions[static_cast<size_t>(parents.back())] + 1);
+    }
+    ops::CausalPattern{}.list(positions, keys);
+    ops::list_paths(positions, slots, parents, paths);
+  }
+};
+
 void attend(benchmark::State& state, DType dtype, const Shape& heads, int32_t depth, int32_t rows,
-            int lanes) {
+            int lanes, bool tree) {
   const Subject& subject = millrace::subject(dtype, heads, depth);
   const ops::AttentionShape shape = {.query_heads = heads.query_heads,
                                      .scale = subject.config.scale};
@@ -75,10 +94,7 @@ void attend(benchmark::State& state, DType dtype, const Shape& heads, int32_t de
   const int64_t out_width = heads.query_heads * heads.values();
   std::vector<float> queries = uniform_floats(rows * width, 3);
   std::vector<float> out(static_cast<size_t>(rows * out_width));
-  std::vector<int32_t> positions(static_cast<size_t>(rows));
-  std::iota(positions.begin(), positions.end(), depth - rows);
-  ops::KeyRanges keys_read;
-  ops::CausalPattern{}.list(positions, keys_read);
+  const Places places(depth, rows, tree);
   const std::vector<ops::AttentionSlice> slices = {
       {.row = 0, .rows = rows, .write_from = 0, .table = subject.table}};
   const Buffer memory =
@@ -89,8 +105,10 @@ void attend(benchmark::State& state, DType dtype, const Shape& heads, int32_t de
   for (auto _ : state) {
     pool.run([&](Lane& lane) {
       for (size_t i = 0; i < layers; ++i) {
-        ops.attention(lane, {slices, positions, positions, &keys_read}, shape,
-                      {queries.data(), rows, width, width}, subject.layers[i],
+        ops.attention(lane,
+                      {slices, places.positions, places.slots, &places.keys,
+                       places.paths.slots.empty() ? nullptr : &places.paths},
+                      shape, {queries.data(), rows, width, width}, subject.layers[i],
                       {memory.data(), static_cast<size_t>(memory.size())},
                       {out.data(), rows, out_width, out_width});
         lane.barrier();
@@ -138,15 +156,18 @@ void add_benchmarks() {
     };
     add("memory", [lanes](benchmark::State& state) { read_memory(state, lanes); });
     const auto add_shape = [&](const std::string& name, DType dtype, Shape shape, int32_t rows,
-                               int32_t depth) {
+                               int32_t depth, bool tree = false) {
       add(fmt::format("{}{}/rows:{}/depth:{}", name, info_of(dtype).name, rows, depth),
-          [=](benchmark::State& state) { attend(state, dtype, shape, depth, rows, lanes); });
+          [=](benchmark::State& state) { attend(state, dtype, shape, depth, rows, lanes, tree); });
     };
     for (const DType dtype : {DType::kF16, DType::kBF16}) {
       for (const int32_t depth : {512, 2048, 8192, 32768}) {
         add_shape("", dtype, kShape, 1, depth);
       }
       for (const int32_t depth : {512, 8192}) add_shape("", dtype, kShape, 512, depth);
+      for (const bool tree : {false, true}) {
+        add_shape(tree ? "tree/" : "chain/", dtype, kShape, 16, 2048, tree);
+      }
     }
     for (const int32_t depth : {512, 8192}) {
       for (const int32_t rows : {1, 512}) {

@@ -69,6 +69,11 @@ struct QueryRows {
   const KeyRange* ranges;
   const int32_t* starts;     // [rows + 1]
   const int32_t* positions;  // [rows]
+  // The last keys that row i reads, its own at the end, are stored at path_slots[path_starts[i]] up
+  // to path_slots[path_starts[i + 1]]; others, and all without these arrays, at the slots that
+  // equal their positions.
+  const int32_t* path_slots;
+  const int32_t* path_starts;  // [rows + 1]
   // A score is its dot product times `scale`, then, with a softcap above 0, softcap * tanh(score /
   // softcap), then plus slope * (key's position - row's) where heads have slopes.
   float scale;

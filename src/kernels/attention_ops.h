@@ -17,7 +17,7 @@ namespace millrace::ops {
 
 using millrace::KvLayer;
 
-// One sequence's rows in the batch: [row, row + rows), positions ascending by one.
+// One sequence's rows in the batch: [row, row + rows).
 struct AttentionSlice {
   int32_t row = 0;
   int32_t rows = 0;
@@ -32,13 +32,13 @@ inline const int32_t* numbers_of(std::span<const BlockId> table) {
 }
 
 // The rows' places: positions and slots of all rows in the batch (core/batch.h), and the keys that
-// each reads, as a pattern lists them (kernels/attention_pattern.h). A key is read at the slot that
-// equals its position.
+// each reads, as a pattern lists them (kernels/attention_pattern.h), in order of their positions.
 struct AttentionRows {
   std::span<const AttentionSlice> slices;
   std::span<const int32_t> positions;
   std::span<const int32_t> slots;
   const KeyRanges* keys = nullptr;
+  const KeyPaths* paths = nullptr;  // null: all keys are stored where their positions say
 };
 
 // Rotary embedding (Su et al. 2021), in pairs of neighbours (d, d + 1) or of halves (d, d + rotated

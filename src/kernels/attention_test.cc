@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "kernels/attention_ops.h"
+#include "tests/fixtures/kernels/attention_configs.h"
 #include "tests/fixtures/kernels/attention_harness.h"
 
 namespace millrace {
@@ -95,43 +96,7 @@ double bound_of(const Config& config, double absolute) {
   return (2 * weight + 2 * scaling + 2 * 512) * 0x1p-24 + 2 * rounding;
 }
 
-constexpr Shape kShapes[] = {
-    {8, 1, 1},        {16, 4, 1},     {48, 6, 6},           {64, 9, 3},     {80, 8, 4},
-    {96, 4, 1},       {128, 8, 4},    {20, 14, 2},          {512, 2, 1},    {576, 3, 1, 512, true},
-    {192, 2, 2, 128}, {40, 8, 2, 72}, {24, 5, 1, 16, true}, {33, 2, 1, 21}, {37, 12, 1, 21, true},
-    {300, 2, 1, 7}};
 constexpr int32_t kLengths[] = {1, 2, 31, 32, 33, 511, 512, 513, 1100};
-constexpr int32_t kBlocks[] = {1, 4, 16, 32, 5};
-constexpr int32_t kWindows[] = {0, 16, 0, 100};
-constexpr int32_t kChunks[] = {0, 0, 64, 0, 1, 0, 600};
-
-// What a softmax may have besides scores: nothing, one thing, or all three.
-void add_extras(Config& config, size_t i) {
-  const bool all = i % 6 == 5;
-  if (all || i % 6 == 1) config.softcap = 1.5F;
-  const auto heads = static_cast<size_t>(config.shape.query_heads);
-  for (size_t head = 0; head < heads; ++head) {
-    const auto number = static_cast<float>(head);
-    if (all || i % 6 == 2) config.sinks.push_back(number * 0.75F - 3);
-    if (all || i % 6 == 3) config.slopes.push_back(std::exp2(-(number + 1)));
-  }
-}
-
-// One of many settings, so that every shape, length, block size, window, chunk and extra comes with
-// many others.
-Config config_of(Isa isa, DType dtype, size_t i) {
-  const Shape shape = kShapes[i % std::size(kShapes)];
-  Config config = {.isa = isa,
-                   .dtype = dtype,
-                   .shape = shape,
-                   .block_tokens = kBlocks[(i / 2) % std::size(kBlocks)],
-                   .window = kWindows[(i / 3) % std::size(kWindows)],
-                   .scale = 2 / std::sqrt(static_cast<float>(shape.head_dim)),
-                   .scattered = i % 5 > 2,
-                   .chunk = kChunks[i % std::size(kChunks)]};
-  add_extras(config, i);
-  return config;
-}
 
 TEST(Attention, MatchesItsDefinition) {
   Runner runner(2);
@@ -160,10 +125,6 @@ TEST(Attention, MatchesItsDefinition) {
       }
     }
   }
-}
-
-bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 // Rows [first, length) one chunk after another, each stored just before it is attended: what lies

@@ -48,8 +48,8 @@ class PlannerTest : public testing::Test {
     ledger_->check_integrity();
     std::vector<std::pair<int64_t, int32_t>> planned;
     for (const PlannedSlice& slice : flight_.plan.slices) {
-      planned.emplace_back(slice.sequence->id.value, slice.rows);
-      slice.sequence->advance(slice.rows);
+      planned.emplace_back(slice.sequence->id.value, slice.known_rows);
+      slice.sequence->advance(slice.known_rows);
       if (slice.sequence->pending() == 0) slice.sequence->tokens.push_back(1);
       ledger_->settle(*slice.sequence);
     }
@@ -327,7 +327,7 @@ class PlannerFuzz : public PlannerTest {
     ledger_->check_integrity();
     for (const PlannedSlice& slice : flight_.plan.slices) {
       Sequence& sequence = *slice.sequence;
-      sequence.advance(slice.rows);
+      sequence.advance(slice.known_rows);
       if (sequence.pending() == 0) sequence.tokens.push_back(static_cast<TokenId>(below(2)));
       ledger_->settle(sequence);
       if (sequence.pending() == 1 && sequence.known() < kTokens && below(8) == 0) fork(sequence);

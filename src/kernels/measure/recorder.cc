@@ -46,10 +46,15 @@ SeenKeys seen_keys(const ops::AttentionRows& rows) {
   for (const ops::AttentionSlice& slice : rows.slices) {
     int32_t counted = 0;  // of this sequence, up to here
     for (int32_t row = slice.row; row < slice.row + slice.rows; ++row) {
+      // Of its path the rows before it have counted all but its own key.
+      const int32_t path = rows.paths == nullptr ? 0 : rows.paths->length(row);
+      const int32_t shared = rows.positions[static_cast<size_t>(row)] + 1 - path;
+      seen.once += path > 0 ? 1 : 0;
       for (const KeyRange& keys : rows.keys->of(row)) {
         seen.by_rows += keys.end - keys.begin;
-        seen.once += std::max(0, keys.end - std::max(keys.begin, counted));
-        counted = std::max(counted, keys.end);
+        const int32_t end = std::min(keys.end, shared);
+        seen.once += std::max(0, end - std::max(keys.begin, counted));
+        counted = std::max(counted, end);
       }
     }
   }

@@ -157,10 +157,21 @@ TEST(RecorderTest, TellsWaitsFromBarriers) {
   EXPECT_GE(seen.barrier, absl::ZeroDuration());
 }
 
+struct SeenCase {
+  int32_t window;
+  std::vector<int32_t> parents;  // of the last slots
+  int32_t begin, end;            // rows
+  int64_t once, by_rows;
+};
+
 TEST(RecorderTest, CountsTheKeysThatRowsSee) {
   const TickingClock clock;
   const CpuOps cpu(kernels_for(Isa::kScalar));
-  for (const int32_t window : {0, 4}) {
+  const std::vector<int32_t> tree = {8, 8, 9};  // at positions 9, 9 and 10
+  for (const auto& [window, parents, begin, end, once, by_rows] :
+       {SeenCase{0, {}, 10, 12, 12, 11 + 12}, SeenCase{4, {}, 10, 12, 5, 4 + 4},
+        SeenCase{0, tree, 8, 12, 12, 9 + 10 + 10 + 11},
+        SeenCase{4, tree, 8, 12, 4 + 3, 4 + 4 + 4 + 4}}) {
     const Config config = {.isa = Isa::kScalar,
                            .dtype = DType::kF16,
                            .shape = {.head_dim = 8, .query_heads = 4, .heads = 2},
@@ -169,8 +180,9 @@ TEST(RecorderTest, CountsTheKeysThatRowsSee) {
                            .scale = 1};
     TestCache cache(config, 8);
     TestSequence sequence = make_sequence(config, 12, 3);
+    sequence.parents = parents;
     cache.place(sequence);
-    TestBatch batch(config, {{&sequence, 10, 12}});
+    TestBatch batch(config, {{&sequence, begin, end}});
     const Recorder recorder(cpu, 1, clock);
     const ops::AttentionShape shape = {.query_heads = 4, .scale = 1};
     Buffer memory = Buffer::allocate(ops::attention_memory_bytes(shape, cache.layer(), 1)).value();
@@ -181,8 +193,6 @@ TEST(RecorderTest, CountsTheKeysThatRowsSee) {
     });
     const Recording seen = recorder.recording();
     ASSERT_EQ(seen.ops.size(), 1U);
-    const int once = window == 0 ? 12 : 5;
-    const int by_rows = window == 0 ? 11 + 12 : 4 + 4;
     EXPECT_EQ(seen.ops[0].bytes, once * 2 * 2 * 16);
     EXPECT_EQ(seen.ops[0].operations, by_rows * 4 * 32);
   }

@@ -92,11 +92,17 @@ struct ScalarVector {
   double softcap;
   double slope;
   int32_t position;
+  const int32_t* path;  // slots of the last keys up to `position`
+  int32_t path_length;
   int64_t first;
   int64_t last;
 
+  int64_t slot_of(int64_t key) const {
+    const int64_t i = key - (int64_t{position} + 1 - path_length);
+    return i < 0 ? key : path[i];
+  }
   double score(int64_t key) const {
-    const double score = scale * score_at(cache, query, key);
+    const double score = scale * score_at(cache, query, slot_of(key));
     const double capped = softcap > 0 ? softcap * std::tanh(score / softcap) : score;
     return capped + slope * static_cast<double>(key - position);
   }
@@ -123,7 +129,8 @@ void attend_vector(const ScalarVector& vector, const KeyRange* begin, const KeyR
     const double weight = std::exp(vector.score(key) - top);
     any = true;
     weights += weight;
-    for (int32_t d = 0; d < cache.value_dim; ++d) mixed[d] += weight * value_at(cache, key, d);
+    const int64_t slot = vector.slot_of(key);
+    for (int32_t d = 0; d < cache.value_dim; ++d) mixed[d] += weight * value_at(cache, slot, d);
   });
   max = static_cast<float>(top);
   // The stored maximum is rounded; what it lost moves into the sums.
@@ -136,6 +143,7 @@ void attend(const KvHead& cache, const QueryRows& queries, int32_t split, float*
             const SoftmaxState& state) {
   const int64_t first = int64_t{split} * kKeySplit;
   for (int32_t row = 0; row < queries.rows; ++row) {
+    const int32_t* paths = queries.path_starts == nullptr ? nullptr : queries.path_starts + row;
     for (int32_t head = 0; head < queries.heads; ++head) {
       const int32_t i = row * queries.heads + head;
       const ScalarVector vector = {
@@ -145,6 +153,8 @@ void attend(const KvHead& cache, const QueryRows& queries, int32_t split, float*
           .softcap = queries.softcap,
           .slope = queries.slopes == nullptr ? 0 : queries.slopes[head],
           .position = queries.positions[row],
+          .path = paths == nullptr ? nullptr : queries.path_slots + paths[0],
+          .path_length = paths == nullptr ? 0 : paths[1] - paths[0],
           .first = first,
           .last = first + kKeySplit};
       attend_vector(vector, queries.ranges + queries.starts[row],
