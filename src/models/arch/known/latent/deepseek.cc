@@ -2,6 +2,7 @@
 
 #include "models/arch/arch.h"
 #include "models/arch/attention_keys.h"
+#include "models/arch/known/recurrent/recurrent_keys.h"
 #include "models/arch/rope_keys.h"
 
 namespace millrace {
@@ -19,20 +20,18 @@ absl::Status read_dimensions(ArchReader& keys, int64_t layer, LatentSpec& spec) 
         "them, are not supported: convert the model again",
         layer);
   }
-  ASSIGN_OR_RETURN(const int64_t heads, keys.integer("attention.head_count", 1, kLatentHeadsMax));
+  ASSIGN_OR_RETURN(const int64_t heads,
+                   keys.integer_of("attention.head_count", layer, 1, kLatentHeadsMax));
   ASSIGN_OR_RETURN(const int64_t latent,
                    keys.integer("attention.kv_lora_rank", 1, kLatentWidthMax));
   ASSIGN_OR_RETURN(const int64_t rotated, keys.integer("rope.dimension_count", 2, kLatentWidthMax));
   ASSIGN_OR_RETURN(const int64_t key, keys.integer(kKey, rotated + 1, kLatentWidthMax));
   ASSIGN_OR_RETURN(const int64_t value,
                    keys.integer("attention.value_length_mla", 1, kLatentWidthMax));
-  // Of the latent as all heads' one key and value.
-  for (const auto& [name, own] : {std::pair{"attention.head_count_kv", int64_t{1}},
-                                  std::pair{"attention.key_length", latent + rotated},
-                                  std::pair{"attention.value_length", latent}}) {
-    ASSIGN_OR_RETURN(const int64_t said, keys.integer_or(name, 1, kLatentWidthMax, own));
-    if (said == own) continue;
-    return invalid_argument("key '{}' is {}, but must be {} here", keys.name(name), said, own);
+  // Of the latent as all heads' one key and value, as tensors' shapes say too.
+  for (const char* shared :
+       {"attention.head_count_kv", "attention.key_length", "attention.value_length"}) {
+    keys.pass_over(shared);
   }
   if (latent + rotated > kHeadDimMax) {
     return unimplemented("keys '{}' and '{}' are {} and {}: supported are at most {} together",
@@ -50,11 +49,12 @@ absl::Status read_dimensions(ArchReader& keys, int64_t layer, LatentSpec& spec) 
 // YaRN with a multiplier of the logarithm, which files say a tenth of, stretches the scores by the
 // square of that magnitude, and not the rotations (DeepSeek-V2's code, section `yarn`).
 absl::Status read_stretch(ArchReader& keys, LatentSpec& spec) {
-  if (spec.rope.scaling.kind != RopeScaling::Kind::kYarn) return absl::OkStatus();
+  RopeSpec& rope = *spec.rope;
+  if (rope.scaling.kind != RopeScaling::Kind::kYarn) return absl::OkStatus();
   ASSIGN_OR_RETURN(const double tenth, keys.number_or("rope.scaling.yarn_log_multiplier", 0));
   ASSIGN_OR_RETURN(const double own, keys.positive_or("rope.scaling.attn_factor", 1));
-  const double factor = spec.rope.scaling.factor;
-  spec.rope.magnitude = tenth == 0 ? own * yarn_magnitude(factor) : own;
+  const double factor = rope.scaling.factor;
+  rope.magnitude = tenth == 0 ? own * yarn_magnitude(factor) : own;
   if (tenth == 0) return absl::OkStatus();
   const double stretch = yarn_magnitude(factor, 10 * tenth);
   spec.scale *= static_cast<float>(stretch * stretch);
@@ -81,15 +81,25 @@ absl::StatusOr<LatentSpec> read_latent(ArchReader& keys, const ModelSpec& model,
   spec.low_biases = has("attn_kv_a_mqa.bias");
   spec.output_bias = has("attn_output.bias");
   spec.scale = 1 / std::sqrt(static_cast<float>(spec.plain_dim + spec.rotated_dim));
-  const DecoderTraits traits = {.pairs = ops::Rope::Pairs::kNeighbours};
-  ASSIGN_OR_RETURN(spec.rope, read_rope(keys, traits, spec.rotated_dim, model.context_max));
-  RETURN_IF_ERROR(read_stretch(keys, spec));
   return spec;
 }
 
 absl::StatusOr<LayerParts> latent_parts(ArchReader& keys, const ModelSpec& model, int64_t layer) {
-  ASSIGN_OR_RETURN(const LatentSpec spec, read_latent(keys, model, layer));
+  ASSIGN_OR_RETURN(LatentSpec spec, read_latent(keys, model, layer));
+  const DecoderTraits traits = {.pairs = ops::Rope::Pairs::kNeighbours};
+  ASSIGN_OR_RETURN(spec.rope, read_rope(keys, traits, spec.rotated_dim, model.context_max));
+  RETURN_IF_ERROR(read_stretch(keys, spec));
   return LayerParts{.attention = false, .mixers = {spec}};
+}
+
+// Nothing rotates: the delta nets tell what comes first.
+absl::StatusOr<LayerParts> kimi_parts(ArchReader& keys, const ModelSpec& model, int64_t layer) {
+  keys.pass_over("rope.freq_base");
+  ASSIGN_OR_RETURN(const bool attends, has_key_heads(keys, layer));
+  ASSIGN_OR_RETURN(const LatentSpec latent, read_latent(keys, model, layer));
+  ASSIGN_OR_RETURN(const DeltaNetSpec net, read_kimi_delta_net(keys, model, layer));
+  if (attends) return LayerParts{.attention = false, .mixers = {latent}};
+  return LayerParts{.attention = false, .mixers = {net}};
 }
 
 // A head's queries are the rows of its plain part and then those of its rotated part.
@@ -133,12 +143,17 @@ absl::Status adjust_deepseek2(ArchReader& keys, ModelSpec& model) {
 }  // namespace
 
 // DeepSeek-V2 (DeepSeek-AI 2024) and its relatives: latent attention, and mixtures of experts in
-// all but the first layers. V2 chooses by softmax, the others by sigmoids with a bias.
+// all but the first layers. V2 chooses by softmax, the others by sigmoids with a bias. Kimi Linear
+// (Kimi Team 2025) has latents in every fourth layer and delta nets in the others.
 std::span<const Arch> deepseek_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "deepseek2",
        .models = "DeepSeek V2, V3 and R1, Kimi K2, GLM 4.7 Flash",
        .traits = {.moe = MoeTraits{.renormalise = false}, .parts = latent_parts},
+       .adjust = adjust_deepseek2},
+      {.name = "kimi-linear",
+       .models = "Kimi Linear",
+       .traits = {.moe = MoeTraits{.score = ops::Routing::Score::kSigmoid}, .parts = kimi_parts},
        .adjust = adjust_deepseek2},
   };
   return kArchs;
