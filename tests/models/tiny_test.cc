@@ -149,10 +149,12 @@ INSTANTIATE_TEST_SUITE_P(RecurrentFolders, Tiny,
                                          "recurrent-gemma", "rwkv4"),
                          name_of_test);
 // Random models: of transformers 5.24's KimiLinearForCausalLM, named as the published one, with
-// fewer heads in its latents than in its delta nets; of torchscale 0.3's RetNetDecoder (width 24,
-// values of 14 in heads whose keys have 8), whose logits are those of its parallel form.
+// fewer heads in its latents than in its delta nets, and MiniCPM3ForCausalLM, whose keys and values
+// are in one matrix; of torchscale 0.3's RetNetDecoder (width 24, values of 14 in heads whose keys
+// have 8), whose logits are those of its parallel form.
 INSTANTIATE_TEST_SUITE_P(OwnFolders, Tiny,
-                         testing::Values("tests/models/kimi-linear", "tests/models/retnet"),
+                         testing::Values("tests/models/kimi-linear", "tests/models/minicpm3",
+                                         "tests/models/retnet"),
                          name_of_test);
 
 }  // namespace

@@ -55,10 +55,10 @@ absl::Status Latent::load(Weights& weights) {
   RETURN_IF_ERROR(load_low(weights));
   const int64_t heads = spec_.heads;
   const int64_t query_width = spec_.query_rank > 0 ? spec_.query_rank : spec_.width;
-  RETURN_IF_ERROR(query_plain_.load(
-      weights, {"attn_q_plain", heads, spec_.plain_dim, query_width, true}, InputForm::kExact));
+  RETURN_IF_ERROR(query_plain_.load(weights, {"attn_q_plain", heads, spec_.plain_dim, query_width},
+                                    InputForm::kExact));
   RETURN_IF_ERROR(query_rotated_.load(
-      weights, {"attn_q_rotated", heads, spec_.rotated_dim, query_width, true}, InputForm::kExact));
+      weights, {"attn_q_rotated", heads, spec_.rotated_dim, query_width}, InputForm::kExact));
   RETURN_IF_ERROR(key_.load(weights, {"attn_k_b", heads, spec_.latent_dim, spec_.plain_dim},
                             InputForm::kExact));
   RETURN_IF_ERROR(value_.load(weights, {"attn_v_b", heads, spec_.value_dim, spec_.latent_dim},

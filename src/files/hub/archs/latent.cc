@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -45,13 +46,14 @@ constexpr TensorRule kHalves[] = {
 };
 
 // What all heads share is their one key, of which the latent is the value.
-absl::Status read_latent(HubModel& model) {
+absl::Status read_latent(HubModel& model, int64_t value_usual = 128) {
   HubConfig& config = model.config;
   const int64_t rotated = model.shape.head_dim;
   ASSIGN_OR_RETURN(const int64_t latent, config.integer_or("kv_lora_rank", 1, kHubSizeMax, 512));
   ASSIGN_OR_RETURN(model.shape.plain_dim,
                    config.integer_or("qk_nope_head_dim", 1, kHubSizeMax, 128));
-  ASSIGN_OR_RETURN(const int64_t value, config.integer_or("v_head_dim", 1, kHubSizeMax, 128));
+  ASSIGN_OR_RETURN(const int64_t value,
+                   config.integer_or("v_head_dim", 1, kHubSizeMax, value_usual));
   if (config.has("q_lora_rank")) {
     ASSIGN_OR_RETURN(const int64_t rank, config.integer("q_lora_rank", 1, kHubSizeMax));
     model.keys.integer("attention.q_lora_rank", rank);
@@ -241,6 +243,31 @@ absl::Status read_kimi_linear(HubModel& model) {
   return absl::OkStatus();
 }
 
+// As llama.cpp reads them, which keeps keys and values of all heads.
+constexpr TensorRule kMiniCpm3[] = {{"model.layers.#.self_attn.kv_b_proj", "blk.#.attn_kv_b"}};
+
+absl::Status read_minicpm3(HubModel& model) {
+  HubConfig& config = model.config;
+  const HubShape& shape = model.shape;
+  const int64_t value_usual = std::max<int64_t>(1, shape.width / shape.heads);
+  RETURN_IF_ERROR(read_latent(model, value_usual));
+  ASSIGN_OR_RETURN(const int64_t value,
+                   config.integer_or("v_head_dim", 1, kHubSizeMax, value_usual));
+  model.keys.integer("attention.head_count_kv", shape.heads);
+  model.keys.integer("attention.key_length", shape.plain_dim + shape.head_dim);
+  model.keys.integer("attention.value_length", value);
+  const auto width = static_cast<double>(shape.width);
+  const double depth_usual = std::sqrt(static_cast<double>(shape.layers));
+  ASSIGN_OR_RETURN(const double embedding, config.number_or("scale_emb", 1));
+  ASSIGN_OR_RETURN(const double depth, config.number_or("scale_depth", depth_usual));
+  ASSIGN_OR_RETURN(const double base_width, config.number_or("dim_model_base", width));
+  model.keys.number("embedding_scale", embedding);
+  model.keys.number("residual_scale", depth / depth_usual);
+  model.keys.number("logit_scale", base_width / width);
+  model.own_rules = kMiniCpm3;
+  return absl::OkStatus();
+}
+
 constexpr std::string_view kDeepseekBiases = "attention_bias|mlp_bias";
 // Of training, or what other keys say too.
 constexpr std::string_view kDeepseekIgnored =
@@ -254,6 +281,7 @@ constexpr HubArch kLatentArchs[] = {
      .name = "deepseek2",
      .names = kDeepseekNames,
      .head_dim = 64,
+     .rope = {.stretches_scores = true},
      .biases = kDeepseekBiases,
      .ignored = kDeepseekIgnored,
      .read = read_deepseek2,
@@ -262,6 +290,7 @@ constexpr HubArch kLatentArchs[] = {
      .name = "deepseek2",
      .names = kDeepseekNames,
      .head_dim = 64,
+     .rope = {.stretches_scores = true},
      .biases = kDeepseekBiases,
      .ignored = kDeepseekIgnored,
      .read = read_deepseek3,
@@ -279,6 +308,17 @@ constexpr HubArch kLatentArchs[] = {
      .ignored = "head_dim|qk_head_dim|num_key_value_heads|pretraining_tp|output_router_logits|"
                 "rope_theta|rope_scaling|rope_parameters",
      .read = read_kimi_linear,
+     .rules = kDeepseek},
+    {.hub = "MiniCPM3ForCausalLM",
+     .name = "minicpm3",
+     .names = kDeepseekNames,
+     .epsilon = 1e-5,
+     .tied = true,
+     .head_dim = 32,
+     .rope = {.stretches_scores = true},
+     .biases = kDeepseekBiases,
+     .ignored = kDeepseekIgnored,
+     .read = read_minicpm3,
      .rules = kDeepseek},
 };
 
