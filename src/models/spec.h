@@ -13,12 +13,13 @@
 namespace millrace {
 
 // A weight that is some rows of a tensor: of a matrix that makes queries, keys and values at once,
-// or gates and ups.
+// or gates and ups. Of a matrix for each expert or head, the same rows of each.
 struct TensorSlice {
   std::string name;    // as layers ask for it, with its last part: "attn_q.weight"
   std::string source;  // the tensor, without its layer: "attn_qkv.weight"
   int64_t first_row = 0;
   int64_t source_rows = 0;
+  bool transposed = false;  // those rows are the weight's columns; of a matrix for each head alone
 };
 
 // A model as data: everything that its forward pass depends on but the weights.

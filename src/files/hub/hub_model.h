@@ -73,6 +73,8 @@ struct HubRope {
   bool may_be_partial = false;  // with 1 too
   bool in_sections = false;     // of which text turns all alike
   bool truncates = true;        // YaRN's ramp begins and ends at whole pairs
+  // YaRN's multiplier of the logarithm is of the scores, and leaves rotations as they are.
+  bool stretches_scores = false;
 };
 
 struct HubModel;

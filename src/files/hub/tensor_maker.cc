@@ -31,7 +31,7 @@ TensorMaker::TensorMaker(const StoredTensor& stored, const HubShape& shape)
   const auto& from = stored.shape;
   if (!stored.dtype) return;
   size_ = info_of(*stored.dtype).block_bytes;
-  if (from.size() == 3) experts_ = from[0];
+  for (size_t i = 0; i + 2 < from.size(); ++i) experts_ *= from[i];
   if (!from.empty()) rows_ = from[from.size() == 1 ? 0 : from.size() - 2];
   if (from.size() > 1) width_ = from.back();
   row_bytes_ = width_ * size_;

@@ -116,9 +116,9 @@ absl::Status check_can_be_read(const StoredTensor& stored) {
     return unimplemented("tensor '{}' has element type {}, which is not supported",
                          shown_name(stored.name), stored.type);
   }
-  constexpr size_t kRankMax = 3;
+  constexpr size_t kRankMax = 4;
   if (stored.shape.size() > kRankMax || stored.bytes == 0) {
-    return not_shaped(stored, "one to three dimensions that are not 0");
+    return not_shaped(stored, "one to four dimensions that are not 0");
   }
   return absl::OkStatus();
 }

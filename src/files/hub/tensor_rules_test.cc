@@ -391,7 +391,7 @@ TEST(TensorRules, RefuseWhatDoesNotFit) {
               HasSubstr("4 heads"));
   EXPECT_THAT(error_of({{"x", {12, 2}}}, {"x", "y", Transform::kQkvInTurn}), HasSubstr("4 heads"));
   EXPECT_THAT(error_of({{"mtp.0.x", {2}}}, {"mtp.*", "", Transform::kNone}), "accepted");
-  EXPECT_THAT(error_of({{"x", {1, 2, 3, 4}}}, {"x", "y"}), HasSubstr("one to three dimensions"));
+  EXPECT_THAT(error_of({{"x", {1, 2, 3, 4, 5}}}, {"x", "y"}), HasSubstr("one to four dimensions"));
   EXPECT_THAT(error_of({{"x", {2, 0}}}, {"x", "y"}), HasSubstr("are not 0"));
   Stored stored;
   stored.add("x", {2});
