@@ -4,8 +4,8 @@
 #include <span>
 #include <vector>
 
+#include "core/csr.h"
 #include "core/draft.h"
-#include "core/range.h"
 #include "core/sequence.h"
 
 namespace millrace {

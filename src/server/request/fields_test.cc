@@ -193,7 +193,6 @@ TEST(FieldsTest, ListsOfEveryRoute) {
       {R"("return_token_ids":true,"return_tokens_as_token_ids":true,"timings":true)", nullptr},
       {R"("timings":1)", "timings"},
       {R"("speculation":{"method":"none"})", nullptr},
-      {R"("speculation":{"method":""})", "speculation"},
       {R"("speculation":{"method":"none","n":1})", "speculation"},
       {R"("speculation":"none")", "speculation"},
       {R"("response_format":{"type":"text"})", nullptr},
