@@ -6,6 +6,13 @@
 
 namespace millrace {
 
+// Half-open range into a flat array.
+struct Range {
+  int32_t begin = 0;
+  int32_t end = 0;
+  int32_t size() const { return end - begin; }
+};
+
 // Rows of different lengths in one flat array.
 template <typename T>
 struct Csr {

@@ -6,7 +6,6 @@
 
 #include "base/ids.h"
 #include "core/csr.h"
-#include "core/range.h"
 
 namespace millrace {
 

@@ -14,6 +14,7 @@ namespace millrace {
 struct DrawTarget {
   Sequence* sequence = nullptr;
   int32_t slice = 0;  // of the plan: its own, or its parent's before it is forked
+  int32_t node = -1;  // of the slice's draft, if the row is one of it
 };
 
 // One step's data from plan to verdict. Reused, so that a step allocates nothing once its vectors

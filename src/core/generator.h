@@ -34,6 +34,9 @@ struct RequestUsage {
   int64_t prompt_tokens = 0;
   int64_t cached_tokens = 0;  // of the prompt, found in the prefix cache when it was first placed
   int64_t generated_tokens = 0;  // all choices; end-of-generation tokens count
+  int64_t steps = 0;             // of a choice each, that generated some
+  int64_t drafted_tokens = 0;    // that were verified, all choices
+  int64_t accepted_tokens = 0;   // of these
 };
 
 struct RequestTimes {
@@ -69,6 +72,7 @@ struct ModelCard {
   absl::Time created;        // the date that clients are told
   int32_t block_tokens = 0;  // of the cache; the engine fills it in, as the next
   bool prefix_caching = false;
+  std::vector<std::string> draft_methods = {};  // that a request may name
 };
 
 // A moment's use of one group of the cache.
@@ -77,6 +81,15 @@ struct GroupUse {
   int64_t held = 0;       // units that sequences hold
   int64_t idle = 0;       // units kept for prompts that begin alike; a new sequence can have them
   int64_t evictions = 0;  // since start: kept units that others got
+};
+
+// What came of one method's drafts, since start.
+struct DraftUse {
+  std::string method;
+  int64_t drafts = 0;                // of a sequence and a step each
+  int64_t tokens = 0;                // in them
+  std::vector<int64_t> accepted_at;  // [depth_max] tokens that were accepted, the first after the
+                                     // last known token, the second, ...
 };
 
 // A moment's counts.
@@ -88,6 +101,7 @@ struct GeneratorStats {
   int64_t prompt_tokens = 0;  // since start
   int64_t cached_tokens = 0;
   int64_t generated_tokens = 0;
+  std::vector<DraftUse> drafts = {};  // by ModelCard::draft_methods
   // Busy time for each sequence that left the batch lately.
   absl::Duration per_sequence = absl::ZeroDuration();
 

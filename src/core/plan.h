@@ -4,8 +4,8 @@
 #include <span>
 #include <vector>
 
+#include "core/csr.h"
 #include "core/draft.h"
-#include "core/range.h"
 #include "core/sequence.h"
 
 namespace millrace {
@@ -15,7 +15,8 @@ namespace millrace {
 struct PlannedSlice {
   Sequence* sequence = nullptr;
   int32_t known_rows = 0;
-  Range draft = {};  // of Plan::nodes
+  Range draft = {};         // of Plan::nodes
+  int32_t drafted_by = -1;  // of ModelCard::draft_methods
 
   bool computes_all() const { return known_rows == sequence->pending(); }
 };

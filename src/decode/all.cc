@@ -4,8 +4,12 @@
 
 namespace millrace {
 
-Strategies::Strategies(const Tokenizer& tokenizer) {
-  all_.push_back(std::make_unique<Sampling>(tokenizer));
+Strategies::Strategies(const Tokenizer& tokenizer, Drafting drafting) {
+  all_.push_back(std::make_unique<Sampling>(tokenizer, std::move(drafting)));
+}
+
+void Strategies::propose(Flight& flight) {
+  for (const auto& strategy : all_) strategy->propose(flight);
 }
 
 void Strategies::choose(Flight& flight) {

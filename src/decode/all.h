@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "decode/propose/drafting.h"
 #include "decode/strategy.h"
 #include "text/tokenizer.h"
 
@@ -11,8 +12,9 @@ namespace millrace {
 // Every way of decoding; each finds its own sequences in a flight.
 class Strategies final : public Strategy {
  public:
-  explicit Strategies(const Tokenizer& tokenizer);
+  Strategies(const Tokenizer& tokenizer, Drafting drafting);
 
+  void propose(Flight& flight) override;
   void choose(Flight& flight) override;
   void accept(Flight& flight) override;
   void forget(SeqId sequence) override;

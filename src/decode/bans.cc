@@ -4,14 +4,23 @@
 #include <limits>
 
 namespace millrace {
+namespace {
+
+bool ends_with(std::span<const TokenId> tokens, std::span<const TokenId> end) {
+  return end.size() <= tokens.size() && std::ranges::equal(end, tokens.last(end.size()));
+}
+
+}  // namespace
 
 void forbid_banned(std::span<const std::vector<TokenId>> banned, std::span<const TokenId> generated,
-                   std::vector<TokenBias>& bias) {
+                   std::span<const TokenId> ahead, std::vector<TokenBias>& bias) {
   for (const std::vector<TokenId>& run : banned) {
     const auto begun = std::span(run).first(run.size() - 1);
-    const bool ends_with_it =
-        begun.size() <= generated.size() && std::ranges::equal(begun, generated.last(begun.size()));
-    if (ends_with_it) bias.push_back({run.back(), -std::numeric_limits<float>::infinity()});
+    const auto in_ahead = begun.last(std::min(begun.size(), ahead.size()));
+    const auto before = begun.first(begun.size() - in_ahead.size());
+    if (ends_with(ahead, in_ahead) && ends_with(generated, before)) {
+      bias.push_back({run.back(), -std::numeric_limits<float>::infinity()});
+    }
   }
 }
 

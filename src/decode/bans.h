@@ -9,9 +9,10 @@
 
 namespace millrace {
 
-// Forbids the last token of each banned run whose other tokens `generated` ends with.
+// Forbids the last token of each banned run whose other tokens `generated` and then `ahead` end
+// with.
 void forbid_banned(std::span<const std::vector<TokenId>> banned, std::span<const TokenId> generated,
-                   std::vector<TokenBias>& bias);
+                   std::span<const TokenId> ahead, std::vector<TokenBias>& bias);
 
 // The mask that allows only these tokens; of none, which allows all, no words.
 std::vector<uint32_t> mask_of(const TokenSet& allowed);

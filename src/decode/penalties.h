@@ -19,7 +19,8 @@ class TokenCounts {
   TokenCounts(const SamplingParams& params, std::span<const TokenId> prompt);
 
   void add(TokenId generated) { ++of(generated).in_output; }
-  std::span<const TokenCount> all() const { return counts_; }
+  // Appends the counts with those of `ahead` added, each token once.
+  void list(std::span<const TokenId> ahead, std::vector<TokenCount>& counts) const;
 
  private:
   TokenCount& of(TokenId token);

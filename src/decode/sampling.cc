@@ -1,13 +1,14 @@
 #include "decode/sampling.h"
 
-#include "decode/bans.h"
+#include <algorithm>
+
 #include "decode/stop.h"
 
 namespace millrace {
 namespace {
 
 template <typename T>
-int32_t count(const std::vector<T>& values) {
+int32_t size_of(const std::vector<T>& values) {
   return static_cast<int32_t>(values.size());
 }
 
@@ -18,28 +19,58 @@ Sequence& fork(Sequence& parent, Sequence& child, Flight& flight) {
   return child;
 }
 
+// Appends `value` and widens `range`, which ends where the values do or is empty.
+void append(int32_t value, std::vector<int32_t>& values, Range& range) {
+  if (range.size() == 0) range.begin = size_of(values);
+  values.push_back(value);
+  range.end = size_of(values);
+}
+
+// The tokens from a draft's root to a node.
+void list_path(std::span<const DraftNode> nodes, int32_t node, std::vector<TokenId>& path) {
+  path.clear();
+  for (; node >= 0; node = nodes[static_cast<size_t>(node)].parent) {
+    path.push_back(nodes[static_cast<size_t>(node)].token);
+  }
+  std::ranges::reverse(path);
+}
+
+// Whether a node holds what was drawn after the last one that was kept.
+bool agrees(const DraftNode& node, const Outcome& outcome, const Verdict& verdict) {
+  if (outcome.finish != FinishReason::kNone || outcome.error != RowError::kNone) return false;
+  const auto kept = verdict.kept_of(outcome);
+  const int32_t last = kept.empty() ? -1 : kept.back();
+  return node.parent == last && node.token == outcome.sequence->tokens.back();
+}
+
 }  // namespace
 
 void Sampling::choose(Flight& flight) {
   const Batch& batch = flight.batch;
   int32_t slice = 0;
-  for (int32_t want = 0; want < count(batch.wants); ++want) {
+  for (int32_t want = 0; want < size_of(batch.wants); ++want) {
     const int32_t row = batch.wants[static_cast<size_t>(want)];
     const auto holds_row = [&](const SliceHead& head) { return row < head.row + head.rows; };
     while (!holds_row(batch.slices[static_cast<size_t>(slice)])) ++slice;
-    choose_for(slice, want, batch.positions[static_cast<size_t>(row)], flight);
+    choose_for(slice, want, flight);
   }
 }
 
-void Sampling::choose_for(int32_t slice, int32_t want, int64_t position, Flight& flight) {
-  Sequence& sequence = *flight.plan.slices[static_cast<size_t>(slice)].sequence;
+void Sampling::choose_for(int32_t slice, int32_t want, Flight& flight) {
+  const PlannedSlice& planned = flight.plan.slices[static_cast<size_t>(slice)];
+  const SliceHead& head = flight.batch.slices[static_cast<size_t>(slice)];
+  Sequence& sequence = *planned.sequence;
+  const int32_t row = flight.batch.wants[static_cast<size_t>(want)];
+  const int64_t position = flight.batch.positions[static_cast<size_t>(row)];
   if (position < sequence.known() - 1) {
     score(want, position, sequence, flight.orders);
     flight.targets.push_back({&sequence, slice});
     return;
   }
+  const int32_t node = row - (head.row + planned.known_rows);
+  list_path(flight.plan.draft_of(planned), std::max(node, -1), ahead_);
   draw(want, sequence, flight.orders);
-  flight.targets.push_back({&sequence, slice});
+  flight.targets.push_back({&sequence, slice, std::max(node, -1)});
   for (Sequence& other : sequence.choices) {
     if (!other.awaits_fork()) continue;
     draw(want, other, flight.orders);
@@ -49,7 +80,7 @@ void Sampling::choose_for(int32_t slice, int32_t want, int64_t position, Flight&
 
 void Sampling::score(int32_t want, int64_t position, const Sequence& sequence,
                      DrawOrders& orders) const {
-  const int32_t begin = count(orders.scored);
+  const int32_t begin = size_of(orders.scored);
   orders.scored.push_back(sequence.tokens[static_cast<size_t>(position + 1)]);
   orders.draws.push_back({.want = want,
                           .kind = DrawKind::kScore,
@@ -72,24 +103,7 @@ void Sampling::draw(int32_t want, const Sequence& sequence, DrawOrders& orders) 
                   .logprobs = request.logprobs,
                   .choice = sequence.choice,
                   .seed = params.seed};
-  order.bias.begin = count(orders.bias);
-  for (const auto& [token, bias] : params.logit_bias) orders.bias.push_back({token, bias});
-  const int64_t generated = sequence.awaits_fork() ? 0 : sequence.generated();
-  forbid_ends(request.stop, tokenizer_.vocab(), generated, orders.bias);
-  const std::span<const TokenId> known = sequence.tokens;
-  forbid_banned(params.banned, known.last(static_cast<size_t>(generated)), orders.bias);
-  order.bias.end = count(orders.bias);
-  const Memory* memory = memory_of(sequence);
-  order.mask.begin = count(orders.mask);
-  if (memory)
-    orders.mask.insert(orders.mask.end(), memory->common->mask.begin(), memory->common->mask.end());
-  order.mask.end = count(orders.mask);
-  order.counts.begin = count(orders.counts);
-  if (memory && memory->counts) {
-    // One by one: the counts grow by one each step, and a range would get just the memory it needs.
-    for (const TokenCount& of_token : memory->counts->all()) orders.counts.push_back(of_token);
-  }
-  order.counts.end = count(orders.counts);
+  histories_.of(sequence).contribute(sequence, ahead_, order, orders);
   orders.draws.push_back(order);
 }
 
@@ -98,27 +112,33 @@ void Sampling::accept(Flight& flight) {
     slice.sequence->advance(slice.known_rows);
     flight.verdict.outcomes.push_back({.sequence = slice.sequence});
   }
-  for (int32_t draw = 0; draw < count(flight.orders.draws); ++draw) accept_draw(draw, flight);
+  for (int32_t draw = 0; draw < size_of(flight.orders.draws); ++draw) accept_draw(draw, flight);
 }
 
 void Sampling::accept_draw(int32_t draw, Flight& flight) {
   const auto i = static_cast<size_t>(draw);
   const DrawTarget& target = flight.targets[i];
-  std::vector<Outcome>& outcomes = flight.verdict.outcomes;
+  Verdict& verdict = flight.verdict;
   const auto of_slice = static_cast<size_t>(target.slice);
-  if (outcomes[of_slice].error == RowError::kNone) {
-    outcomes[of_slice].error = flight.output.drawn[i].error;
+  if (target.node >= 0) {
+    Outcome& outcome = verdict.outcomes[of_slice];
+    const auto draft = flight.plan.draft_of(flight.plan.slices[of_slice]);
+    if (!agrees(draft[static_cast<size_t>(target.node)], outcome, verdict)) return;
+    append(target.node, verdict.kept, outcome.kept);
   }
-  if (outcomes[of_slice].error != RowError::kNone) return;
+  if (verdict.outcomes[of_slice].error == RowError::kNone) {
+    verdict.outcomes[of_slice].error = flight.output.drawn[i].error;
+  }
+  if (verdict.outcomes[of_slice].error != RowError::kNone) return;
 
-  Sequence& sequence = *outcomes[of_slice].sequence;
+  Sequence& sequence = *verdict.outcomes[of_slice].sequence;
   if (flight.orders.draws[i].kind == DrawKind::kScore) {
     ++sequence.prompt_scored;
   } else if (target.sequence == &sequence) {
-    commit(draw, outcomes[of_slice], flight);
+    commit(draw, verdict.outcomes[of_slice], flight);
   } else {
-    outcomes.push_back({.sequence = &fork(sequence, *target.sequence, flight)});
-    commit(draw, outcomes.back(), flight);
+    verdict.outcomes.push_back({.sequence = &fork(sequence, *target.sequence, flight)});
+    commit(draw, verdict.outcomes.back(), flight);
   }
 }
 
@@ -126,25 +146,17 @@ void Sampling::commit(int32_t draw, Outcome& outcome, Flight& flight) {
   Sequence& sequence = *outcome.sequence;
   const StopParams& stop = sequence.request->stop;
   const TokenId token = flight.output.drawn[static_cast<size_t>(draw)].token;
-  const int32_t begin = count(flight.verdict.draws);
-  flight.verdict.draws.push_back(draw);
-  outcome.draws = {begin, begin + 1};
+  append(draw, flight.verdict.draws, outcome.draws);
   if (sequence.generated() == 0) {
     sequence.tokens.reserve(sequence.tokens.size() + static_cast<size_t>(stop.tokens_max));
   }
   sequence.tokens.push_back(token);
 
-  if (ends_sequence(stop, tokenizer_.vocab(), token)) {
+  if (ends_sequence(stop, vocab_, token)) {
     outcome.finish = FinishReason::kStop;
     return;
   }
-  if (Memory* memory = memory_of(sequence)) {
-    if (memory->counts) memory->counts->add(token);
-    if (memory->text) {
-      memory->text->push(token);
-      outcome.stop_string = memory->text->stopped();
-    }
-  }
+  outcome.stop_string = histories_.of(sequence).advance(token);
   if (outcome.stop_string >= 0) {
     outcome.finish = FinishReason::kStop;
   } else if (sequence.generated() >= stop.tokens_max) {
@@ -152,35 +164,9 @@ void Sampling::commit(int32_t draw, Outcome& outcome, Flight& flight) {
   }
 }
 
-Sampling::Memory* Sampling::memory_of(const Sequence& sequence) {
-  const Request& request = *sequence.request;
-  const bool counts = TokenCounts::needed(request.sampling);
-  if (!counts && request.stop.strings.empty() && request.sampling.allowed.empty()) return nullptr;
-  std::unique_ptr<Memory>& memory = memories_[sequence.id];
-  if (memory) return memory.get();
-  memory = std::make_unique<Memory>();
-  memory->common = common_of(sequence);
-  if (memory->common->text_begin) memory->text.emplace(*memory->common->text_begin);
-  if (counts) memory->counts.emplace(request.sampling, request.prompt);
-  return memory.get();
-}
-
-std::shared_ptr<const Sampling::Common> Sampling::common_of(const Sequence& sequence) const {
-  for (const Sequence& other : sequence.choices) {
-    const auto found = memories_.find(other.id);
-    const bool has_it = found != memories_.end() && found->second->common != nullptr;
-    if (has_it) return found->second->common;
-  }
-  const Request& request = *sequence.request;
-  auto common = std::make_shared<Common>();
-  common->mask = mask_of(request.sampling.allowed);
-  if (!request.stop.strings.empty()) {
-    common->text_begin.emplace(tokenizer_,
-                               TextStream::Options{.stops = request.stop.strings,
-                                                   .skip_special = request.stop.skip_special,
-                                                   .unheard = request.stop.tokens_min});
-  }
-  return common;
+void Sampling::forget(SeqId sequence) {
+  histories_.forget(sequence);
+  drafting_.forget(sequence);
 }
 
 }  // namespace millrace

@@ -1,50 +1,38 @@
 #pragma once
 
-#include <memory>
-#include <optional>
+#include <vector>
 
-#include <absl/container/flat_hash_map.h>
-
-#include "decode/penalties.h"
+#include "decode/history.h"
+#include "decode/propose/drafting.h"
 #include "decode/strategy.h"
-#include "text/stream.h"
 #include "text/tokenizer.h"
 
 namespace millrace {
 
-// One token at a time, drawn from the last known token's row.
+// Tokens drawn one after the other: from the last known token's row, and then from the rows of a
+// draft for as long as it holds what was drawn. Each row is drawn with its own history and random
+// key, so the tokens are those of plain decoding whatever drafted them.
 class Sampling final : public Strategy {
  public:
-  explicit Sampling(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  Sampling(const Tokenizer& tokenizer, Drafting drafting)
+      : vocab_(tokenizer.vocab()), histories_(tokenizer), drafting_(std::move(drafting)) {}
 
+  void propose(Flight& flight) override { drafting_.propose(flight.plan); }
   void choose(Flight& flight) override;
   void accept(Flight& flight) override;
-  void forget(SeqId sequence) override { memories_.erase(sequence); }
+  void forget(SeqId sequence) override;
 
  private:
-  // What all choices of a request read, made once.
-  struct Common {
-    std::vector<uint32_t> mask;            // where not every token is allowed
-    std::optional<TextStream> text_begin;  // where there are stop strings
-  };
-  // What is remembered of a sequence besides its tokens.
-  struct Memory {
-    std::shared_ptr<const Common> common;
-    std::optional<TokenCounts> counts;
-    std::optional<TextStream> text;
-  };
-
-  void choose_for(int32_t slice, int32_t want, int64_t position, Flight& flight);
+  void choose_for(int32_t slice, int32_t want, Flight& flight);
   void score(int32_t want, int64_t position, const Sequence& sequence, DrawOrders& orders) const;
   void draw(int32_t want, const Sequence& sequence, DrawOrders& orders);
   void accept_draw(int32_t draw, Flight& flight);
   void commit(int32_t draw, Outcome& outcome, Flight& flight);
-  // Null where nothing need be remembered.
-  Memory* memory_of(const Sequence& sequence);
-  std::shared_ptr<const Common> common_of(const Sequence& sequence) const;
 
-  const Tokenizer& tokenizer_;
-  absl::flat_hash_map<SeqId, std::unique_ptr<Memory>> memories_;
+  const Vocab& vocab_;
+  Histories histories_;
+  Drafting drafting_;
+  std::vector<TokenId> ahead_;  // of the row that is being chosen for: its draft's tokens
 };
 
 }  // namespace millrace

@@ -9,6 +9,9 @@ namespace millrace {
 class Strategy {
  public:
   virtual ~Strategy() = default;
+  // Adds drafts to slices that compute all that their sequences know: optional work, within
+  // Plan::rows_left, which the planner may cut.
+  virtual void propose(Flight& flight) = 0;
   // What to draw from each wanted row: while the rows are being computed.
   virtual void choose(Flight& flight) = 0;
   // What was drawn becomes known; the verdict says so.

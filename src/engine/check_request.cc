@@ -1,6 +1,9 @@
 #include "engine/check_request.h"
 
+#include <algorithm>
 #include <string_view>
+
+#include <fmt/ranges.h>
 
 namespace millrace {
 namespace {
@@ -31,6 +34,15 @@ absl::Status check_tokens(const Request& request, const ModelCard& card) {
   return absl::OkStatus();
 }
 
+absl::Status check_draft_method(const std::string& method, const ModelCard& card) {
+  const bool is_known =
+      method.empty() || method == "none" || std::ranges::count(card.draft_methods, method) > 0;
+  if (is_known) return absl::OkStatus();
+  return invalid_argument("no drafts are made by '{}' here; there are: none{}{}", method,
+                          card.draft_methods.empty() ? "" : ", ",
+                          fmt::join(card.draft_methods, ", "));
+}
+
 }  // namespace
 
 absl::Status check_request(const Request& request, const ModelCard& card) {
@@ -41,6 +53,7 @@ absl::Status check_request(const Request& request, const ModelCard& card) {
     if (stop.empty()) return invalid_argument("a stop string is empty");
   }
   RETURN_IF_ERROR(check_tokens(request, card));
+  RETURN_IF_ERROR(check_draft_method(request.draft_method, card));
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   const int64_t answer = request.stop.tokens_max;
   if (prompt <= card.context_max && answer <= card.context_max - prompt) return absl::OkStatus();

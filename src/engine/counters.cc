@@ -5,8 +5,14 @@
 
 namespace millrace {
 
-Counters::Counters(const Ledger& ledger) {
+Counters::Counters(const Ledger& ledger, std::span<const std::string> draft_methods,
+                   int32_t draft_depth_max) {
   for (const KvGroup& group : ledger.groups()) cache_.emplace_back().group = group;
+  for (const std::string& method : draft_methods) {
+    OfMethod& counts = methods_.emplace_back();
+    counts.name = method;
+    for (int32_t i = 0; i < draft_depth_max; ++i) counts.accepted_at.emplace_back(0);
+  }
 }
 
 bool Counters::enter(int64_t sequences, int64_t waiting_max) {
@@ -31,12 +37,26 @@ void Counters::add_prompt(int64_t tokens, int64_t cached) {
   cached_tokens_ += cached;
 }
 
+void Counters::add_draft(int32_t method, int64_t tokens, int64_t accepted) {
+  OfMethod& counts = methods_[static_cast<size_t>(method)];
+  ++counts.drafts;
+  counts.tokens += tokens;
+  for (int64_t i = 0; i < accepted; ++i) ++counts.accepted_at[static_cast<size_t>(i)];
+}
+
 GeneratorStats Counters::stats() const {
   const int64_t running = running_;
   const int64_t cached = cached_tokens_;
   std::vector<GroupUse> cache;
   for (const OfGroup& counts : cache_) {
     cache.push_back({counts.group, counts.held, counts.idle, counts.evictions});
+  }
+  std::vector<DraftUse> drafts;
+  for (const OfMethod& counts : methods_) {
+    drafts.push_back({counts.name,
+                      counts.drafts,
+                      counts.tokens,
+                      {counts.accepted_at.begin(), counts.accepted_at.end()}});
   }
   return {.running = running,
           .waiting = std::max<int64_t>(outstanding_ - running, 0),
@@ -45,6 +65,7 @@ GeneratorStats Counters::stats() const {
           .prompt_tokens = computed_tokens_ + cached,
           .cached_tokens = cached,
           .generated_tokens = generated_tokens_,
+          .drafts = std::move(drafts),
           .per_sequence = absl::Nanoseconds(per_sequence_ns_.load())};
 }
 

@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <span>
+#include <string>
 
 #include "core/generator.h"
 #include "kv/ledger.h"
@@ -13,7 +15,9 @@ namespace millrace {
 // also where requests come in.
 class Counters {
  public:
-  explicit Counters(const Ledger& ledger);
+  // draft_methods: those of the model's card. draft_depth_max: tokens of the longest draft.
+  Counters(const Ledger& ledger, std::span<const std::string> draft_methods,
+           int32_t draft_depth_max);
 
   // Enters `sequences`, unless as many as allowed are there already: `runnable` of them may run,
   // and `waiting_max` wait.
@@ -28,6 +32,7 @@ class Counters {
   void add_preemptions(int64_t n) { preemptions_ += n; }
   // Neither number, nor their difference, ever shrinks in stats().
   void add_prompt(int64_t tokens, int64_t cached);
+  void add_draft(int32_t method, int64_t tokens, int64_t accepted);
   void add_generated(int64_t tokens) { generated_tokens_ += tokens; }
   void set_per_sequence(absl::Duration busy) { per_sequence_ns_ = absl::ToInt64Nanoseconds(busy); }
 
@@ -39,10 +44,17 @@ class Counters {
     std::atomic<int64_t> held = 0, idle = 0, evictions = 0;
   };
 
+  struct OfMethod {
+    std::string name;
+    std::atomic<int64_t> drafts = 0, tokens = 0;
+    std::deque<std::atomic<int64_t>> accepted_at;
+  };
+
   std::atomic<int64_t> outstanding_ = 0;  // sequences submitted and not finished
   std::atomic<int64_t> runnable_ = 0;
   std::atomic<int64_t> running_ = 0;
   std::deque<OfGroup> cache_;
+  std::deque<OfMethod> methods_;
   std::atomic<int64_t> preemptions_ = 0;
   std::atomic<int64_t> computed_tokens_ = 0;  // of prompts
   std::atomic<int64_t> cached_tokens_ = 0;    // of prompts

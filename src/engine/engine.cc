@@ -48,9 +48,19 @@ int32_t preemptions(std::span<const Sequence> sequences) {
   return times;
 }
 
+// Of a draft's rows that were agreed with, the first ones, which lie in the slots of their
+// positions.
+int64_t rows_in_place(std::span<const int32_t> kept) {
+  int64_t rows = 0;
+  while (rows < std::ssize(kept) && kept[static_cast<size_t>(rows)] == rows) ++rows;
+  return rows;
+}
+
 // What is left to the executor is filled in.
-EngineOptions resolved(EngineOptions options, const Capacity& capacity) {
+EngineOptions resolved(EngineOptions options, const Capacity& capacity,
+                       const Proposers& proposers) {
   ModelCard& card = options.card;
+  for (const auto& proposer : proposers) card.draft_methods.emplace_back(proposer->method());
   card.block_tokens = block_tokens_of(capacity.groups);
   card.prefix_caching = options.prefix_caching;
   card.context_max = std::min(card.context_max, Ledger::longest_sequence(capacity.groups));
@@ -65,16 +75,19 @@ EngineOptions resolved(EngineOptions options, const Capacity& capacity) {
 absl::StatusOr<std::unique_ptr<Engine>> Engine::create(EngineOptions options, Executor& executor,
                                                        const Tokenizer& tokenizer,
                                                        const Clock& clock,
-                                                       std::vector<Observer*> observers) {
+                                                       std::vector<Observer*> observers,
+                                                       Proposers proposers) {
   RETURN_IF_ERROR(check_options(options, executor.capacity()));
   ASSIGN_OR_RETURN(auto policy, make_policy(options.policy));
   return std::unique_ptr<Engine>(new Engine(std::move(options), executor, tokenizer, clock,
-                                            std::move(observers), std::move(policy)));
+                                            std::move(observers), std::move(policy),
+                                            std::move(proposers)));
 }
 
 Engine::Engine(EngineOptions options, Executor& executor, const Tokenizer& tokenizer,
-               const Clock& clock, std::vector<Observer*> observers, std::unique_ptr<Policy> policy)
-    : options_(resolved(std::move(options), executor.capacity())),
+               const Clock& clock, std::vector<Observer*> observers, std::unique_ptr<Policy> policy,
+               Proposers proposers)
+    : options_(resolved(std::move(options), executor.capacity(), proposers)),
       executor_(executor),
       clock_(clock),
       observers_(std::move(observers)),
@@ -83,8 +96,10 @@ Engine::Engine(EngineOptions options, Executor& executor, const Tokenizer& token
                .state_snapshot_tokens = options_.state_snapshot_tokens}),
       planner_(std::move(policy), {.rows_max = options_.rows_max,
                                    .sequences_max = options_.sequences_max,
-                                   .long_prefill_rows = options_.long_prefill_rows}),
-      strategies_(tokenizer) {
+                                   .long_prefill_rows = options_.long_prefill_rows,
+                                   .draft_depth_max = options_.drafting.depth_max}),
+      strategies_(tokenizer, Drafting(options_.drafting, std::move(proposers))),
+      counters_(ledger_, options_.card.draft_methods, options_.drafting.depth_max) {
   counters_.set_runnable(options_.sequences_max);
 }
 
@@ -127,6 +142,8 @@ absl::Status Engine::step() {
   admit(inbox_.drain());
   planner_.plan(live_.sequences(), ledger_, began_, flight_);
   if (flight_.plan.slices.empty()) return deliver(flight_);
+  strategies_.propose(flight_);
+  planner_.fit(ledger_, flight_.plan);
   RETURN_IF_ERROR(executor_.start(build_batch(flight_)));
   strategies_.choose(flight_);
   RETURN_IF_ERROR(executor_.finish(flight_.orders, flight_.output));
@@ -162,7 +179,8 @@ const Batch& Engine::build_batch(Flight& flight) {
 void Engine::settle(const Flight& flight) {
   for (size_t i = 0; i < flight.plan.slices.size(); ++i) {
     const Outcome& outcome = flight.verdict.outcomes[i];
-    if (outcome.error == RowError::kNone) ledger_.settle(*outcome.sequence);
+    if (outcome.error != RowError::kNone) continue;
+    ledger_.settle(*outcome.sequence, rows_in_place(flight.verdict.kept_of(outcome)));
   }
   for (const Fork& fork : flight.verdict.forks) ledger_.fork(fork.parent, fork.child);
 }
@@ -171,6 +189,7 @@ absl::Status Engine::deliver(const Flight& flight) {
   computed_ = clock_.now();
   mark_started(flight.plan);
   collect_prompt_scores(flight);
+  count_drafts(flight);
   collect_tokens(flight);
   collect_failures(flight);
   report(flight);
@@ -220,6 +239,7 @@ void Engine::collect_tokens(const Flight& flight) {
     collect_tokens_of(outcome, flight);
     LiveRequest& live = live_.of(*outcome.sequence);
     live.usage.generated_tokens += outcome.draws.size();
+    ++live.usage.steps;
     counters_.add_generated(outcome.draws.size());
     if (live.times.first_token == Instant::infinite_past()) {
       live.times.first_token = computed_;
@@ -230,6 +250,20 @@ void Engine::collect_tokens(const Flight& flight) {
     live.reason = outcome.finish;
     --live.unfinished;
     retire(*outcome.sequence);
+  }
+}
+
+void Engine::count_drafts(const Flight& flight) {
+  if (flight.verdict.outcomes.empty()) return;
+  for (size_t i = 0; i < flight.plan.slices.size(); ++i) {
+    const PlannedSlice& slice = flight.plan.slices[i];
+    const int64_t drafted = slice.draft.size();
+    if (drafted == 0) continue;
+    const int64_t accepted = flight.verdict.outcomes[i].kept.size();
+    RequestUsage& usage = live_.of(*slice.sequence).usage;
+    usage.drafted_tokens += drafted;
+    usage.accepted_tokens += accepted;
+    counters_.add_draft(slice.drafted_by, drafted, accepted);
   }
 }
 

@@ -41,6 +41,7 @@ struct EngineOptions {
   int64_t state_snapshot_tokens = 512;  // a state is kept for prompts that begin alike every so
                                         // many; 0: only where prompts and answers end
   std::string policy = "fcfs";          // one of policy_names()
+  DraftingOptions drafting;
 };
 
 // The control wing as one Generator. Its thread runs the steps; submit, cancel, card, stats,
@@ -48,12 +49,14 @@ struct EngineOptions {
 // step() instead, as tests do.
 class Engine final : public Generator {
  public:
-  // Everything referred to outlives the engine. Errors: limits beyond the executor's, a cache
+  // Everything referred to outlives the engine. `proposers` make drafts, the first of them for
+  // requests that name none. Errors: limits beyond the executor's, a cache
   // layout or a policy that is not known.
   static absl::StatusOr<std::unique_ptr<Engine>> create(EngineOptions options, Executor& executor,
                                                         const Tokenizer& tokenizer,
                                                         const Clock& clock,
-                                                        std::vector<Observer*> observers = {});
+                                                        std::vector<Observer*> observers = {},
+                                                        Proposers proposers = {});
   ~Engine() override;  // stops
 
   absl::StatusOr<std::vector<RequestId>> submit_all(std::vector<Submission> submissions) override;
@@ -76,7 +79,7 @@ class Engine final : public Generator {
 
  private:
   Engine(EngineOptions options, Executor& executor, const Tokenizer& tokenizer, const Clock& clock,
-         std::vector<Observer*> observers, std::unique_ptr<Policy> policy);
+         std::vector<Observer*> observers, std::unique_ptr<Policy> policy, Proposers proposers);
 
   struct Failure {
     RequestId id;
@@ -92,6 +95,7 @@ class Engine final : public Generator {
   void mark_started(const Plan& plan);
   void collect_prompt_scores(const Flight& flight);
   void collect_tokens(const Flight& flight);
+  void count_drafts(const Flight& flight);
   void time_tokens(Sequence& sequence, int32_t count);
   void collect_tokens_of(const Outcome& outcome, const Flight& flight);
   void collect_failures(const Flight& flight);
@@ -130,7 +134,7 @@ class Engine final : public Generator {
   bool resting_ = true;   // there was nothing to do after the last step
   int64_t departed_ = 0;  // sequences, from the batch, since the last report
 
-  Counters counters_{ledger_};
+  Counters counters_;
   std::atomic<int64_t> requests_ever_ = 0;
   std::atomic<int64_t> open_requests_ = 0;  // submitted, and not told the end
   std::atomic<bool> healthy_ = true;

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <string>
 
 #include <gtest/gtest.h>
 
+#include "decode/propose/ngram.h"
 #include "engine/engine.h"
 #include "tests/fixtures/engine/scripted_model.h"
 
@@ -28,6 +30,45 @@ class Dice {
   std::mt19937_64 engine_;
 };
 
+// Drafts trees of random shapes, whose tokens are often what a greedy sequence says next.
+class Guesses final : public Proposer {
+ public:
+  Guesses(const ScriptedModel& model, bool chains, uint64_t seed)
+      : model_(model), chains_(chains), dice_(seed) {}
+
+  std::string_view method() const override { return "guesses"; }
+  void propose(std::span<DraftSlot> slots) override {
+    for (DraftSlot& slot : slots) {
+      const int64_t nodes = dice_.between(0, slot.nodes_max);
+      std::vector<int32_t> depths;
+      for (int64_t i = 0; i < nodes; ++i) {
+        const auto parent = static_cast<int32_t>(chains_ ? i - 1 : dice_.between(-1, i - 1));
+        depths.push_back(parent < 0 ? 1 : depths[static_cast<size_t>(parent)] + 1);
+        if (depths.back() > slot.depth_max) return;
+        slot.nodes.push_back({guess(slot, parent), parent});
+      }
+    }
+  }
+  void forget(SeqId sequence) override { (void)sequence; }
+
+ private:
+  TokenId guess(const DraftSlot& slot, int32_t parent) {
+    if (dice_.one_in(4)) return static_cast<TokenId>(dice_.between(0, model_.vocab - 1));
+    std::vector<TokenId> path;
+    for (int32_t at = parent; at >= 0; at = slot.nodes[static_cast<size_t>(at)].parent) {
+      path.push_back(slot.nodes[static_cast<size_t>(at)].token);
+    }
+    std::vector<TokenId> tokens = slot.sequence->tokens;
+    tokens.insert(tokens.end(), path.rbegin(), path.rend());
+    const std::vector<float> logits = model_.logits(model_.prefix(tokens));
+    return static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
+  }
+
+  const ScriptedModel& model_;
+  const bool chains_;
+  Dice dice_;
+};
+
 struct World {
   ScriptedModel model;
   int32_t block_tokens;
@@ -37,6 +78,7 @@ struct World {
   bool prefix_caching;
   int64_t state_snapshot_tokens;
   int64_t requests;
+  DraftingOptions drafting;
 };
 
 constexpr int64_t kContext = 64;
@@ -66,18 +108,20 @@ std::vector<KvGroup> draw_groups(Dice& dice, int32_t block_tokens) {
 
 World draw_world(Dice& dice) {
   const auto block_tokens = dice.of<int32_t>({1, 4, 16, 32});
-  World world = {.model = {.vocab = dice.of<int32_t>({3, 4, 6}),
-                           .seed = static_cast<uint64_t>(dice.between(1, 1000)),
-                           .broken_every = dice.one_in(4) ? 150U : 0U,
-                           .groups = draw_groups(dice, block_tokens)},
-                 .block_tokens = block_tokens,
-                 .tokens_max = kContext,
-                 .rows_max = dice.of<int32_t>({1, 2, 3, 7, 16, 64, 256}),
-                 .sequences_max = dice.of<int32_t>({1, 2, 3, 8}),
-                 .long_prefill_rows = dice.of<int64_t>({0, 1, 4, 100}),
-                 .prefix_caching = !dice.one_in(3),
-                 .state_snapshot_tokens = dice.of<int64_t>({0, 1, 8, 20, 512}),
-                 .requests = dice.between(1, 14)};
+  World world = {
+      .model = {.vocab = dice.of<int32_t>({3, 4, 6}),
+                .seed = static_cast<uint64_t>(dice.between(1, 1000)),
+                .broken_every = dice.one_in(4) ? 150U : 0U,
+                .groups = draw_groups(dice, block_tokens)},
+      .block_tokens = block_tokens,
+      .tokens_max = kContext,
+      .rows_max = dice.of<int32_t>({1, 2, 3, 7, 16, 64, 256}),
+      .sequences_max = dice.of<int32_t>({1, 2, 3, 8}),
+      .long_prefill_rows = dice.of<int64_t>({0, 1, 4, 100}),
+      .prefix_caching = !dice.one_in(3),
+      .state_snapshot_tokens = dice.of<int64_t>({0, 1, 8, 20, 512}),
+      .requests = dice.between(1, 14),
+      .drafting = {.depth_max = dice.of({0, 1, 2, 4, 9}), .nodes_max = dice.of({1, 3, 8, 20})}};
   for (const KvGroup& group : world.model.groups) {
     if (group.is_whole()) world.tokens_max = std::min(world.tokens_max, group.units * block_tokens);
   }
@@ -97,6 +141,7 @@ Request draw_request(Dice& dice, int32_t vocab) {
   request.logprobs = dice.of({kNoLogprobs, 0, 1, 3});
   request.prompt_logprobs = dice.one_in(4) ? static_cast<int32_t>(dice.between(0, 2)) : kNoLogprobs;
   request.cache_salt = dice.one_in(4) ? 1 : 0;
+  request.draft_method = dice.of({"", "", "guesses", "ngram", "none"});
   SamplingParams& sampling = request.sampling;
   sampling.temperature = dice.of({0.0F, 0.7F, 1.0F, 3.0F});
   sampling.top_k = dice.one_in(3) ? 2 : 0;
@@ -155,7 +200,13 @@ class Trial {
     options.long_prefill_rows = world_.long_prefill_rows;
     options.prefix_caching = world_.prefix_caching;
     options.state_snapshot_tokens = world_.state_snapshot_tokens;
-    engine_ = *Engine::create(options, executor_, *tokenizer_, clock_);
+    options.drafting = world_.drafting;
+    Proposers proposers;
+    proposers.push_back(
+        std::make_unique<Guesses>(world_.model, dice_.one_in(3), dice_.between(0, 1000)));
+    proposers.push_back(std::make_unique<NgramProposer>(
+        NgramOptions{.match_min = 1, .match_max = dice_.of({1, 2, 4})}));
+    engine_ = *Engine::create(options, executor_, *tokenizer_, clock_, {}, std::move(proposers));
   }
 
   void run() {
@@ -177,16 +228,18 @@ class Trial {
 
   static int64_t finished, failed, cancelled, preemptions, cached, copies;
   static int64_t blocks_behind, states_saved, states_copied, cached_with_state;
+  static int64_t drafted, accepted, by_ngram;
   static int64_t evictions_whole, evictions_window, evictions_state;
 
  private:
-  // Between two steps a sequence holds what its next row reads and the block that it goes to, and
-  // one state.
+  // Between two steps a sequence holds what its next row reads and the blocks of the rows that it
+  // has yet to compute, of which a draft may have stored some, and one state.
   void check_cache() const {
     const GeneratorStats stats = engine_->stats();
     for (const GroupUse& use : stats.cache) {
       EXPECT_LE(use.held, (stats.running + stats.waiting) *
-                              blocks_per_sequence(use.group, 1, world_.tokens_max));
+                              blocks_per_sequence(use.group, 1 + world_.drafting.depth_max,
+                                                  world_.tokens_max));
     }
   }
 
@@ -198,6 +251,11 @@ class Trial {
     blocks_behind += executor_.blocks_behind();
     states_saved += executor_.states_saved();
     states_copied += executor_.states_copied();
+    for (const DraftUse& use : stats.drafts) {
+      drafted += use.tokens;
+      accepted += std::accumulate(use.accepted_at.begin(), use.accepted_at.end(), int64_t{0});
+      if (use.method == "ngram") by_ngram += use.tokens;
+    }
     for (const GroupUse& use : stats.cache) {
       const bool is_state = use.group.kind == KvKind::kState;
       if (is_state) cached_with_state += stats.cached_tokens;
@@ -301,6 +359,7 @@ int64_t Trial::finished = 0, Trial::failed = 0, Trial::cancelled = 0, Trial::pre
         Trial::cached = 0, Trial::copies = 0;
 int64_t Trial::blocks_behind = 0, Trial::states_saved = 0, Trial::states_copied = 0,
         Trial::cached_with_state = 0;
+int64_t Trial::drafted = 0, Trial::accepted = 0, Trial::by_ngram = 0;
 int64_t Trial::evictions_whole = 0, Trial::evictions_window = 0, Trial::evictions_state = 0;
 
 TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
@@ -320,6 +379,9 @@ TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
   EXPECT_GT(Trial::states_saved, 1000);
   EXPECT_GT(Trial::states_copied, 100);
   EXPECT_GT(Trial::cached_with_state, 100);
+  EXPECT_GT(Trial::drafted, 2000);
+  EXPECT_GT(Trial::accepted, 500);
+  EXPECT_GT(Trial::by_ngram, 300);
   EXPECT_GT(Trial::evictions_whole, 500);
   EXPECT_GT(Trial::evictions_window, 500);
   EXPECT_GT(Trial::evictions_state, 500);

@@ -113,7 +113,12 @@ std::vector<RandomModelShape> shapes() {
   RandomModelShape hybrid;
   hybrid.architecture = "granitehybrid";
   hybrid.layers = 3;
-  return {quantised, window, qwen2, qwen3, experts, two_groups, latent, recurrent, hybrid};
+  RandomModelShape streams;
+  streams.architecture = "gemma3n";
+  streams.layers = 4;
+  streams.window = 7;
+  streams.format = DType::kQ8_0;
+  return {quantised, window, qwen2, qwen3, experts, two_groups, latent, recurrent, hybrid, streams};
 }
 
 TEST(LocalExecutor, ALogitDependsOnItsOwnSequenceAlone) {

@@ -148,7 +148,7 @@ std::vector<float> by_chunks(Runner& runner, const Config& config, int32_t lengt
 TEST(Attention, BitsDoNotDependOnChunksBlocksOrLanes) {
   Runner runners[] = {Runner(1), Runner(2), Runner(3), Runner(4)};
   for (const Isa isa : isas()) {
-    for (const size_t i : {0U, 1U, 2U, 3U, 4U, 5U, 9U, 10U, 14U, 25U}) {
+    for (const size_t i : {0U, 1U, 2U, 3U, 4U, 5U, 9U, 10U, 14U, 25U, 41U}) {
       Config config = config_of(isa, kCacheTypes[i % 3], i);
       config.window = kWindows[i % std::size(kWindows)];
       config.scattered = i == 4;
@@ -275,7 +275,7 @@ TEST(Attention, PortableTwinsGiveTheBitsOfTheirInstructionSets) {
   const std::pair<Isa, Isa> twins[] = {{Isa::kAvx2, Isa::kPortable8},
                                        {Isa::kAvx512, Isa::kPortable16}};
   for (const auto& [tier, twin] : twins) {
-    for (const size_t i : {0U, 1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 9U, 10U, 14U, 25U}) {
+    for (const size_t i : {0U, 1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 9U, 10U, 14U, 25U, 41U}) {
       const DType dtype = kCacheTypes[i % 3];
       const Isa isa = in_pairs(twin, dtype) ? Isa::kAvx512Bf16 : tier;
       if (!is_supported(isa)) continue;
@@ -297,7 +297,7 @@ TEST(Attention, KeysOutsideARowsRangesAreNotRead) {
   constexpr int32_t kLength = 1300;
   Runner runner(2);
   for (const Isa isa : isas()) {
-    for (const size_t i : {0U, 1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 10U, 14U, 25U}) {
+    for (const size_t i : {0U, 1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 10U, 14U, 25U, 41U}) {
       Config config = config_of(isa, kCacheTypes[i % 3], i);
       config.scattered = true;
       TestSequence sequence = make_sequence(config, kLength, 5);

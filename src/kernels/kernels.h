@@ -87,6 +87,10 @@ struct Kernels {
   void (*add)(const float* in, const RowNorm* norm, int64_t width, float scale, float* out);
   // row *= factor, then, with a softcap above 0, row = softcap * tanh(row / softcap). row: [width].
   void (*scale)(float* row, int64_t width, float factor, float softcap);
+  // row = max(0, row - (mean + deviations * standard deviation)). row: [width].
+  void (*keep_largest)(float* row, int64_t width, float deviations);
+  // row *= rms(like) / sqrt(max(least, mean square of row)). like, row: [width].
+  void (*match_magnitude)(const float* like, int64_t width, float least, float* row);
   // One row into its forms. in: [width].
   void (*convert)(const float* in, int64_t width, const RowForms& out);
   const AttentionKernels* attention;

@@ -80,6 +80,26 @@ class Ops {
   virtual void hidden(Lane& lane, const Hidden& hidden, const Activations& in,
                       const Activations& out) const = 0;
 
+  // Gates of a statistical top-k (nn/ffn/sparse_ffn.h): rows = max(0, rows - cutoff), each row's
+  // cutoff its mean plus so many of its standard deviations.
+  virtual void keep_largest(Lane& lane, float deviations, Rows<float> rows) const = 0;
+
+  // parts = parts * rms(like) / rms(part), whose square counts as `least` at least, with the roots
+  // of the mean squares of a row. like: [rows, width]; parts: [rows, any number * width].
+  virtual void match_magnitude(Lane& lane, Rows<const float> like, float least,
+                               Rows<float> parts) const = 0;
+
+  // Alternating updates' prediction: streams[i] += the sum over j, ascending, of coefficient [i, j]
+  // * streams[j] as they were. The active one is `active` too. modes: [rows, streams]; streams:
+  // [rows, streams * width]; active: [rows, width].
+  virtual void predict_streams(Lane& lane, const StreamUpdate& update, Rows<const float> modes,
+                               Rows<float> streams, Rows<float> active) const = 0;
+
+  // And its correction, by what the active stream has become since it was `predicted`: with d the
+  // difference streams[i] += coefficient [i] * d, and but for the active one += d.
+  virtual void correct_streams(Lane& lane, const StreamUpdate& update, Rows<const float> modes,
+                               Rows<const float> predicted, Rows<float> streams) const = 0;
+
   // The rotations of a batch's rows, once a step for all layers that share `rope`. angles: [rows,
   // rotated], the cosines of the pairs and then their sines, both times the magnitude.
   virtual void rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> positions,
@@ -220,6 +240,13 @@ class CpuOps final : public Ops {
                    int64_t out_step, Rows<float> out) const override;
   void hidden(Lane& lane, const Hidden& hidden, const Activations& in,
               const Activations& out) const override;
+  void keep_largest(Lane& lane, float deviations, Rows<float> rows) const override;
+  void match_magnitude(Lane& lane, Rows<const float> like, float least,
+                       Rows<float> parts) const override;
+  void predict_streams(Lane& lane, const StreamUpdate& update, Rows<const float> modes,
+                       Rows<float> streams, Rows<float> active) const override;
+  void correct_streams(Lane& lane, const StreamUpdate& update, Rows<const float> modes,
+                       Rows<const float> predicted, Rows<float> streams) const override;
   void rope_angles(Lane& lane, const Rope& rope, std::span<const int32_t> positions,
                    Rows<float> angles) const override;
   void rope_and_store(Lane& lane, const AttentionRows& rows, const Rotation& rotation,

@@ -77,4 +77,14 @@ struct Hidden {
   ActivationFunction function = {};
 };
 
+// How alternating updates (nn/residual/altup.h) mix the streams that a row is, side by side and
+// equally wide: each coefficient is a sum over the row's modes, of which there are as many as
+// streams.
+struct StreamUpdate {
+  std::span<const float> weights;  // [coefficients, modes]
+  int64_t active = 0;              // the stream that the layer works on
+};
+
+inline constexpr int64_t kStreamsMax = 16;
+
 }  // namespace millrace::ops

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/check.h"
 
@@ -63,13 +64,33 @@ int64_t Ledger::place(Sequence& sequence, int64_t want, const UnitCounts& spare)
   }
   table.computed = sequence.computed;
   table.prompt = sequence.prompt();
-  const int64_t rows = std::min(want, sequence.pending());
+  table.rows = grow(sequence, std::min(want, sequence.pending()), table);
+  return table.rows;
+}
+
+int64_t Ledger::grow(const Sequence& sequence, int64_t rows, SequenceTable& table) {
   const int64_t end = sequence.computed + rows;
   if (end <= table.stored) return rows;
   if (!make_writable(sequence.id, table)) return table.stored - sequence.computed;
   while (table.blocks < blocks_for(end) && add_block(table)) {
   }
   return std::min(end, table.blocks * block_tokens_) - sequence.computed;
+}
+
+int64_t Ledger::place_draft(SeqId sequence, int64_t rows) {
+  SequenceTable& table = tables_.at(sequence);
+  if (keeps_states()) {
+    table.before_draft = pools_.take(state_group_);
+    if (!table.before_draft.valid()) return 0;
+  }
+  const int64_t known = table.computed + table.rows;
+  while (table.blocks < blocks_for(known + rows) && add_block(table)) {
+  }
+  table.draft_rows = std::min(rows, table.blocks * block_tokens_ - known);
+  if (table.draft_rows == 0 && table.before_draft.valid()) {
+    pools_.let_go(state_group_, std::exchange(table.before_draft, {}));
+  }
+  return table.draft_rows;
 }
 
 bool Ledger::open(Sequence& sequence, SequenceTable& table, const UnitCounts& spare) {
@@ -84,7 +105,7 @@ bool Ledger::open(Sequence& sequence, SequenceTable& table, const UnitCounts& sp
   for (int32_t g = 0; g < group_count(); ++g) {
     if (missing(table, g, sequence.known()) + spare[g] > pools_.available(g)) return false;
   }
-  if (has_states()) {
+  if (keeps_states()) {
     begin_state(sequence.id, prefix, table);
   } else if (tree_) {
     copy_partial_block(sequence, table);
@@ -260,12 +281,24 @@ bool Ledger::has_room_without(std::span<Sequence* const> holders, const Sequence
   return true;
 }
 
-void Ledger::settle(const Sequence& sequence) {
+void Ledger::settle(Sequence& sequence, int64_t agreed) {
   SequenceTable& table = tables_.at(sequence.id);
-  table.stored = std::max(table.stored, sequence.computed);
+  keep_draft(sequence, agreed, table);
   if (tree_) publish(sequence, table);
   give_back_unused(table);
   give_back_unread(table, sequence.computed);
+}
+
+void Ledger::keep_draft(Sequence& sequence, int64_t agreed, SequenceTable& table) {
+  CHECK(agreed <= table.draft_rows, "{} of {} rows of a draft", agreed, table.draft_rows);
+  table.stored = std::max(table.stored, sequence.computed + agreed);
+  if (table.before_draft.valid()) {
+    // The state after the draft, or the one before it, is not needed any more.
+    if (agreed < table.draft_rows) std::swap(table.at(state_group_).at(0), table.before_draft);
+    pools_.let_go(state_group_, std::exchange(table.before_draft, {}));
+  }
+  if (!keeps_states() || agreed == table.draft_rows) sequence.computed += agreed;
+  table.draft_rows = 0;
 }
 
 void Ledger::give_back_unused(SequenceTable& table) {
@@ -320,6 +353,7 @@ void Ledger::release(SeqId sequence) {
   });
   SequenceTable& table = found->second;
   for (const Snapshot& snapshot : table.snapshots) pools_.let_go(state_group_, snapshot.unit);
+  if (table.before_draft.valid()) pools_.let_go(state_group_, table.before_draft);
   for (int32_t g = 0; g < group_count(); ++g) {
     // The deepest first, as the prefix tree asks.
     std::vector<BlockId>& units = table.at(g).units;
@@ -341,11 +375,13 @@ void Ledger::drain(Batch& batch) {
       rows.values.insert(rows.values.end(), units.begin(), units.end());
       rows.close_row();
     }
-    take_snapshots(slice.rows, table);
+    const int32_t known_rows = slice.rows - slice.draft_rows;
+    take_snapshots(known_rows, table);
     for (const Snapshot& snapshot : table.snapshots) {
       batch.saves.push_back(
           {i, static_cast<int32_t>(snapshot.tokens - table.computed), snapshot.unit});
     }
+    if (table.before_draft.valid()) batch.saves.push_back({i, known_rows, table.before_draft});
   }
   for (const PendingCopy& pending : copies_) {
     batch.copies.push_back(pending.copy);
@@ -365,7 +401,7 @@ bool Ledger::will_share(const Sequence& newcomer, const Sequence& running) const
   const auto end = std::ranges::mismatch(newcomer.tokens, running.tokens).in1;
   const int64_t agree = std::min(end - newcomer.tokens.begin(), newcomer.skippable());
   const int64_t findable =
-      has_states() ? rule_.last_kept(running.prompt(), agree) : rule_.last_block_end(agree);
+      keeps_states() ? rule_.last_kept(running.prompt(), agree) : rule_.last_block_end(agree);
   return findable > running.computed;
 }
 

@@ -44,6 +44,10 @@ class Ledger {
   // if everything it knows fits beside `spare` units; otherwise it holds nothing still.
   // Pre: want > 0.
   int64_t place(Sequence& sequence, int64_t want, const UnitCounts& spare = {});
+  // Makes room for up to `rows` rows of a draft behind all that the sequence knows, for which
+  // place() made room in this step; returns for how many. What is idle may be evicted. Where states
+  // are kept, a unit is taken for the state before the draft.
+  int64_t place_draft(SeqId sequence, int64_t rows);
   // Whether place(), which has just returned 0, would return more once `holders` are preempted.
   // Pre: each of them holds units, and `sequence` is none of them.
   bool has_room_without(std::span<Sequence* const> holders, const Sequence& sequence,
@@ -51,10 +55,12 @@ class Ledger {
   // Units that a holder has yet to be given for what it knows, at least one block, as it will know
   // more; of a newcomer none.
   UnitCounts reserve(const Sequence& sequence) const;
-  // After a step that computed rows of the sequence and advanced it: full blocks and the states
-  // that were kept become findable; blocks beyond what is stored, and those that no row of it reads
-  // any more, are given back.
-  void settle(const Sequence& sequence);
+  // After a step that computed rows of known tokens of the sequence and advanced it by them: full
+  // blocks and the states that were kept become findable; blocks beyond what is stored, and those
+  // that no row of it reads any more, are given back. `agreed`: so many of its draft's first rows
+  // hold, one in each slot, what it now knows. They count as computed too, but where its state went
+  // on beyond them: then it is the one before the draft again, and they are computed once more.
+  void settle(Sequence& sequence, int64_t agreed = 0);
   // The child begins with what its parent holds, and copies a block or a state before it changes
   // it. Pre: the parent was settled, the child holds nothing.
   void fork(SeqId parent, SeqId child);
@@ -74,6 +80,7 @@ class Ledger {
 
   bool holds(SeqId sequence) const { return tables_.contains(sequence); }
   int64_t sequences() const { return static_cast<int64_t>(tables_.size()); }
+  bool keeps_states() const { return state_group_ >= 0; }
   std::span<const KvGroup> groups() const { return groups_; }
   int64_t held(int32_t group) const { return pools_.held(group); }
   int64_t idle(int32_t group) const { return pools_.idle(group); }  // for what begins alike
@@ -91,10 +98,10 @@ class Ledger {
   int32_t group_count() const { return static_cast<int32_t>(groups_.size()); }
   const KvGroup& group(int32_t i) const { return groups_[static_cast<size_t>(i)]; }
   bool is_state(int32_t i) const { return i == state_group_; }
-  bool has_states() const { return state_group_ >= 0; }
   int64_t blocks_for(int64_t tokens) const { return (tokens + block_tokens_ - 1) / block_tokens_; }
 
   bool open(Sequence& sequence, SequenceTable& table, const UnitCounts& spare);
+  int64_t grow(const Sequence& sequence, int64_t rows, SequenceTable& table);
   UsablePrefix usable_prefix(const Sequence& sequence) const;
   SequenceTable table_of(const UsablePrefix& prefix) const;
   int64_t missing(const SequenceTable& table, int32_t group, int64_t tokens) const;
@@ -109,6 +116,7 @@ class Ledger {
   BlockId take_copy(SeqId sequence, int32_t group, BlockId from, int64_t tokens);
   void give_back_unread(SequenceTable& table, int64_t computed);
   void give_back_unused(SequenceTable& table);
+  void keep_draft(Sequence& sequence, int64_t agreed, SequenceTable& table);
 
   void take_snapshots(int64_t rows, SequenceTable& table);
   void take_snapshot(int64_t tokens, bool moves, SequenceTable& table);

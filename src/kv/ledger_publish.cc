@@ -7,7 +7,7 @@ namespace millrace {
 
 // The last place of a kind is worth most: there is no room for all.
 void Ledger::take_snapshots(int64_t rows, SequenceTable& table) {
-  if (!tree_ || !has_states()) return;
+  if (!tree_ || !keeps_states()) return;
   const int64_t end = table.computed + rows;
   const int64_t kept = rule_.last_kept(table.prompt, end);
   for (int64_t at = kept; at > table.computed; at = rule_.last_kept(table.prompt, at - 1)) {
@@ -61,7 +61,7 @@ void Ledger::publish(const Sequence& sequence, SequenceTable& table) {
 
 // Where only states are kept, nodes lead to snapshots and serve nothing else.
 int64_t Ledger::blocks_to_publish(const SequenceTable& table) const {
-  if (group_count() > 1 || !has_states()) return table.stored / block_tokens_;
+  if (group_count() > 1 || !keeps_states()) return table.stored / block_tokens_;
   return table.snapshots.empty() ? 0 : table.snapshots.back().tokens / block_tokens_;
 }
 
@@ -120,6 +120,7 @@ void Ledger::check_integrity() const {
       }
     }
     for (const Snapshot& snapshot : table.snapshots) count(state_group_, snapshot.unit);
+    if (table.before_draft.valid()) count(state_group_, table.before_draft);
     if (!table.tail.valid()) continue;
     const auto tail = static_cast<size_t>(table.tail.value);
     tails.resize(std::max(tails.size(), tail + 1));

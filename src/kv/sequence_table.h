@@ -35,8 +35,11 @@ struct SequenceTable {
   NodeId tail;            // the last of these nodes; invalid: none
   // Of the step that it was placed for.
   int64_t computed = 0;             // before it
+  int64_t rows = 0;                 // of known tokens that it computes
+  int64_t draft_rows = 0;           // behind them
   int64_t prompt = 0;               // tokens of the prompt
   std::vector<Snapshot> snapshots;  // that it makes, ascending
+  BlockId before_draft;             // where the state before the draft goes; invalid: nowhere
   NodeId moving;                    // where the last snapshot that moves is; invalid: nowhere
 
   GroupTable& at(int32_t group) { return groups[static_cast<size_t>(group)]; }

@@ -44,10 +44,14 @@ absl::Status load_layer_inputs(const ModelSpec& spec, Weights& weights, Network&
                                              weights);
 }
 
-absl::Status load_layer(const LayerSpec& spec, int64_t width, Weights& weights, Network& network) {
+absl::Status load_layer(const ModelSpec& model, const LayerSpec& spec, Weights& weights,
+                        Network& network) {
   Layer& layer = network.layers.emplace_back();
+  if (model.altup) {
+    RETURN_IF_ERROR(layer.altup.emplace().load(*model.altup, model.width, weights));
+  }
   for (const StageSpec& stage : spec.stages) {
-    layer.stages.emplace_back(stage, width, network.ropes);
+    layer.stages.emplace_back(stage, model.width, network.ropes);
     RETURN_IF_ERROR(layer.stages.back().load(weights));
   }
   if (spec.output_scale) {
@@ -65,9 +69,12 @@ absl::Status load_network(const ModelSpec& spec, WeightsOfLayer weights_of, Netw
   RETURN_IF_ERROR(load_embedding(spec, *ends, network));
   RETURN_IF_ERROR(load_head(spec, *ends, network));
   RETURN_IF_ERROR(load_layer_inputs(spec, *ends, network));
+  if (spec.altup) {
+    RETURN_IF_ERROR(network.altup.emplace().load(*spec.altup, spec.width, *ends));
+  }
   int32_t number = 0;
   for (const LayerSpec& layer : spec.layers) {
-    RETURN_IF_ERROR(load_layer(layer, spec.width, *weights_of(number++), network));
+    RETURN_IF_ERROR(load_layer(spec, layer, *weights_of(number++), network));
   }
   return network.ropes.load(*ends);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <span>
 #include <utility>
 
@@ -37,6 +38,12 @@ bool is_recurrent(const RandomModelShape& shape, int64_t layer) {
   return shape.architecture == "granitehybrid" && (layer + 1) % shape.attention_period != 0;
 }
 
+constexpr int64_t kStreams = 3;  // of gemma3n, and its other sizes
+constexpr int64_t kActiveStream = 1;
+constexpr int64_t kLayerInputWidth = 32;
+constexpr int64_t kLaurelRank = 32;
+constexpr int64_t kOwnCaches = 2;
+
 constexpr int64_t kConvKernel = 4;
 int64_t inner_of(const RandomModelShape& shape) { return 2 * shape.width; }
 int64_t state_heads_of(const RandomModelShape& shape) {
@@ -58,6 +65,7 @@ class MetadataWriter {
       write_attention();
     }
     if (is_recurrent(shape_, 0)) write_recurrent();
+    if (shape_.architecture == "gemma3n") write_streams();
     if (shape_.experts > 0) {
       integer("expert_count", shape_.experts);
       integer("expert_used_count", shape_.chosen);
@@ -108,6 +116,21 @@ class MetadataWriter {
     if (shape_.architecture == "gemma3") integer("attention.sliding_window_pattern", 2);
   }
 
+  void write_streams() {
+    std::vector<int64_t> windowed;
+    std::vector<double> deviations;
+    for (int64_t layer = 0; layer < shape_.layers; ++layer) {
+      windowed.push_back(layer % 2 == 0 ? 1 : 0);
+      deviations.push_back(layer % 2 == 0 ? 0.5 : -std::numeric_limits<double>::infinity());
+    }
+    metadata_.set_integers("gemma3n.attention.sliding_window_pattern", MetaType::kBool, windowed);
+    metadata_.set_numbers("gemma3n.activation_sparsity_scale", deviations);
+    integer("altup.num_inputs", kStreams);
+    integer("altup.active_idx", kActiveStream);
+    integer("embedding_length_per_layer_input", kLayerInputWidth);
+    integer("attention.shared_kv_layers", std::max<int64_t>(0, shape_.layers - kOwnCaches));
+  }
+
   void write_recurrent() {
     integer("ssm.conv_kernel", kConvKernel);
     integer("ssm.inner_size", inner_of(shape_));
@@ -134,7 +157,8 @@ class LayerPlanner {
     } else {
       plan_attention();
     }
-    if (shape_.architecture == "gemma3") {
+    if (shape_.architecture == "gemma3n") plan_streams();
+    if (shape_.architecture.starts_with("gemma3")) {
       vector("post_attention_norm.weight", shape_.width);
       vector("post_ffw_norm.weight", shape_.width);
     }
@@ -173,7 +197,7 @@ class LayerPlanner {
       vector("attn_k.bias", keys);
       vector("attn_v.bias", keys);
     }
-    if (shape_.architecture.starts_with("qwen3") || shape_.architecture == "gemma3") {
+    if (shape_.architecture.starts_with("qwen3") || shape_.architecture.starts_with("gemma3")) {
       vector("attn_q_norm.weight", shape_.head_dim);
       vector("attn_k_norm.weight", shape_.head_dim);
     }
@@ -185,6 +209,20 @@ class LayerPlanner {
       tensor("attn_q_norm.weight", DType::kF32, {shape_.heads, shape_.head_dim});
       tensor("attn_k_norm.weight", DType::kF32, {shape_.kv_heads, shape_.head_dim});
     }
+  }
+
+  void plan_streams() {
+    vector("altup_router_norm.weight", shape_.width);
+    tensor("altup_router.weight", DType::kF32, {kStreams, shape_.width});
+    tensor("altup_predict_coef.weight", DType::kF32, {kStreams * kStreams, kStreams});
+    tensor("altup_correct_coef.weight", DType::kF32, {kStreams, kStreams});
+    vector("altup_correct_scale.weight", shape_.width);
+    matrix("laurel_l", kLaurelRank, shape_.width);
+    matrix("laurel_r", shape_.width, kLaurelRank);
+    vector("laurel_post_norm.weight", shape_.width);
+    matrix("inp_gate", kLayerInputWidth, shape_.width);
+    matrix("proj", shape_.width, kLayerInputWidth);
+    vector("post_norm.weight", shape_.width);
   }
 
   void plan_latent() {
@@ -230,6 +268,15 @@ std::vector<TensorPlan> plan_tensors(const RandomModelShape& shape) {
   if (!shape.tied_embeddings) {
     plans.push_back({"output.weight", shape.format, {shape.vocab, shape.width}});
   }
+  if (shape.architecture == "gemma3n") {
+    const int64_t inputs = shape.layers * kLayerInputWidth;
+    const std::vector<int64_t> of_streams = {kStreams - 1, shape.width, shape.width};
+    plans.push_back({"per_layer_token_embd.weight", shape.format, {shape.vocab, inputs}});
+    plans.push_back({"per_layer_model_proj.weight", shape.format, {inputs, shape.width}});
+    plans.push_back({"per_layer_proj_norm.weight", DType::kF32, {kLayerInputWidth}});
+    plans.push_back({"altup_proj.weight", shape.format, of_streams});
+    plans.push_back({"altup_unembd_proj.weight", shape.format, of_streams});
+  }
   for (int32_t layer = 0; layer < shape.layers; ++layer) LayerPlanner(shape, layer, plans).plan();
   return plans;
 }
@@ -238,21 +285,27 @@ std::vector<TensorPlan> plan_tensors(const RandomModelShape& shape) {
 // far as a step's softplus of a bias makes them so.
 float mean_of(const TensorPlan& plan) {
   if (plan.name.ends_with("norm.weight") || plan.name.ends_with("ssm_d")) return 1;
+  if (plan.name.ends_with("_scale.weight")) return 1;
   if (plan.name.ends_with("ssm_a")) return -1;
   return plan.name.ends_with("ssm_dt.bias") ? -2.0F : 0.0F;
 }
 
-// The first `rows` rows of a tensor, or all of a vector. A matrix keeps the size of its input, or
-// doubles it at the embedding and the head.
+// A matrix keeps the size of its input, or doubles it at the embedding and the head. The modes of
+// streams are of a product over the width.
+float deviation_of(const TensorPlan& plan) {
+  if (plan.shape.size() < 2 || plan.shape.back() == 1) return 0.2F;
+  const float root = std::sqrt(static_cast<float>(plan.shape.back()));
+  if (plan.name.ends_with("altup_router.weight")) return root;
+  if (plan.name.ends_with("_coef.weight")) return 0.2F;
+  return (plan.name.starts_with("blk.") ? 1.0F : 2.0F) / root;
+}
+
+// The first `rows` rows of a tensor, or all of a vector.
 std::vector<std::byte> tensor_rows(const TensorPlan& plan, uint64_t seed, size_t index,
                                    int64_t rows) {
-  const bool is_matrix = plan.shape.size() > 1 && plan.shape.back() > 1;
-  const bool in_layer = plan.name.starts_with("blk.");
   const int64_t width = plan.shape.back();
-  const float deviation =
-      is_matrix ? (in_layer ? 1.0F : 2.0F) / std::sqrt(static_cast<float>(width)) : 0.2F;
   const std::vector<float> values =
-      random_values(seed, index, rows * width, mean_of(plan), deviation);
+      random_values(seed, index, rows * width, mean_of(plan), deviation_of(plan));
   const int64_t bytes_of_row = row_bytes(plan.dtype, width);
   std::vector<std::byte> bytes(static_cast<size_t>(rows * bytes_of_row));
   for (int64_t row = 0; row < rows; ++row) {

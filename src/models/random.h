@@ -20,7 +20,9 @@ struct RandomModelShape {
   // Or qwen2, qwen3; qwen3moe, olmoe or granitemoe, which have experts, as llama may; gemma3, with
   // two ropes and norms around its bodies, whose windows are in every other layer; command-r, whose
   // bodies run side by side; deepseek2, whose keys and values are latents; mamba2, all of recurrent
-  // units, and granitehybrid, of which every attention_period-th layer has attention.
+  // units, and granitehybrid, of which every attention_period-th layer has attention; gemma3n, with
+  // three streams, whose layers from the third on read the caches of the first two, and of whose
+  // networks every other one lets some of its gates through alone.
   std::string architecture = "llama";
   int64_t layers = 2;
   int64_t width = 64;

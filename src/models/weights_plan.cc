@@ -138,17 +138,20 @@ absl::StatusOr<TensorRows> WeightsPlan::find(const MatrixOrder& order, int32_t l
 absl::StatusOr<std::vector<TensorRows>> WeightsPlan::find(const ExpertOrder& order, int32_t layer) {
   const TensorSlice slice = slice_of(fmt::format("{}.weight", order.name), order.rows);
   const std::string name = tensor_name(slice.source, layer);
-  const std::array stacked = {order.experts * slice.source_rows, order.width};
-  const std::array apart = {order.experts, slice.source_rows, order.width};
+  const int64_t width = slice.transposed ? order.rows : order.width;
+  const std::array stacked = {order.experts * slice.source_rows, width};
+  const std::array apart = {order.experts, slice.source_rows, width};
+  const NamedTensor* found = checkpoint_->find(name);
+  const bool is_matrix = found != nullptr && found->layout.rank == 2;
   ASSIGN_OR_RETURN(const NamedTensor* tensor,
-                   order.stacked ? find_whole(name, stacked) : find_whole(name, apart));
-  if (slice.source_rows == order.rows && order.rows % kPanelRows == 0) {
+                   is_matrix ? find_whole(name, stacked) : find_whole(name, apart));
+  if (slice.source_rows == order.rows && order.rows % kPanelRows == 0 && !slice.transposed) {
     return std::vector<TensorRows>{{tensor, 0, order.experts * order.rows, order.width}};
   }
   std::vector<TensorRows> weights;
   for (int64_t expert = 0; expert < order.experts; ++expert) {
-    weights.push_back(
-        {tensor, expert * slice.source_rows + slice.first_row, order.rows, order.width});
+    weights.push_back({tensor, expert * slice.source_rows + slice.first_row, order.rows,
+                       order.width, slice.transposed});
   }
   return weights;
 }

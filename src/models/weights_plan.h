@@ -27,15 +27,24 @@ inline constexpr int32_t kNoLayer = -1;
 // "blk.3.attn_q.weight" for layer 3, the name itself for kNoLayer.
 std::string tensor_name(std::string_view name, int32_t layer);
 
-// Rows of a tensor that are one weight. A vector's rows are its elements.
+// Rows of a tensor that are one weight, or its columns where it is transposed. A vector's rows are
+// its elements.
 struct TensorRows {
   const NamedTensor* tensor = nullptr;
   int64_t first = 0;
   int64_t rows = 0;
   int64_t width = 1;
+  bool transposed = false;
 
-  DType format() const { return tensor->layout.dtype; }
-  int64_t bytes() const { return rows * row_bytes(format(), width); }
+  // Blocks that lie along columns are unpacked.
+  DType format() const {
+    const DType stored = tensor->layout.dtype;
+    return transposed && is_quantised(stored) ? DType::kF16 : stored;
+  }
+  int64_t stored_bytes() const {
+    return transposed ? width * row_bytes(tensor->layout.dtype, rows)
+                      : rows * row_bytes(tensor->layout.dtype, width);
+  }
 };
 
 // Finds the weights that a spec asks for, and checks type and shape, without reading them. Of two

@@ -11,7 +11,8 @@ namespace millrace {
 namespace {
 
 struct StepMemory {
-  Rows<float> residual;                       // [rows, width]
+  Rows<float> residual;                       // [rows, residual_width()]
+  Rows<float> aside;                          // [rows, width], of alternating updates
   std::array<Rows<float>, kRopesMax> angles;  // [ropes] of [rows, rotated]
   Rows<float> layer_inputs;                   // [rows, layers * width] or none
   Rows<float> step_rows;                      // [rows, step_width_of(network)]
@@ -27,7 +28,8 @@ int64_t step_width_of(const Network& network) {
 }
 
 StepMemory place_step(const Network& network, int64_t rows, WorkspaceLayout& layout) {
-  StepMemory memory = {.residual = layout.rows(rows, network.width),
+  StepMemory memory = {.residual = layout.rows(rows, network.residual_width()),
+                       .aside = layout.rows(rows, network.altup ? network.width : 0),
                        .angles = {},
                        .layer_inputs = {},
                        .step_rows = {},
@@ -44,15 +46,17 @@ StepMemory place_step(const Network& network, int64_t rows, WorkspaceLayout& lay
 }
 
 struct HeadMemory {
-  Rows<float> hidden;  // [rows, width]
-  Activations normed;  // [rows, width]
-  Rows<float> logits;  // [rows, vocab]
+  Rows<float> residual;  // [rows, residual_width()]
+  Activations normed;    // [rows, width]
+  Rows<float> logits;    // [rows, vocab]
+  std::byte* rest;       // where streams end
 };
 
 HeadMemory place_head(const Network& network, int64_t rows, WorkspaceLayout& layout) {
-  return {.hidden = layout.rows(rows, network.width),
+  return {.residual = layout.rows(rows, network.residual_width()),
           .normed = layout.activations(network.head.input_forms(), rows, network.width),
-          .logits = layout.rows(rows, network.vocab_size)};
+          .logits = layout.rows(rows, network.vocab_size),
+          .rest = layout.rest()};
 }
 
 void embed(Lane& lane, const Ops& ops, const Network& network, const ForwardInput& input,
@@ -78,14 +82,46 @@ void embed(Lane& lane, const Ops& ops, const Network& network, const ForwardInpu
   }
 }
 
+// places: of all bodies from this layer on; those of the next one on are left.
+void run_layer(Lane& lane, const Layer& layer, const BodyContext& context,
+               std::span<const KvPlace>& places, const StepMemory& step) {
+  const auto run_stage = [&](const Stage& stage, Rows<float> stream) {
+    const auto branches = static_cast<size_t>(stage.branches());
+    stage.forward(lane, context, places.first(branches), stream);
+    places = places.subspan(branches);
+  };
+  const Ops& ops = context.ops;
+  if (layer.altup) {
+    const AltUp& altup = *layer.altup;
+    altup.predict(lane, ops, step.rest, step.residual, step.aside);
+    for (const Stage& stage : std::span(layer.stages).first(layer.stages.size() - 1)) {
+      run_stage(stage, altup.active_of(step.residual));
+    }
+    altup.correct(lane, ops, step.rest, step.residual, step.aside);
+    run_stage(layer.stages.back(), step.aside);
+    altup.spread(lane, ops, step.aside, step.residual);
+  } else {
+    for (const Stage& stage : layer.stages) run_stage(stage, step.residual);
+  }
+  if (layer.output_scale.empty()) return;
+  ops.scale(lane, step.residual, layer.output_scale[0], 0);
+  ops.barrier(lane);
+}
+
 }  // namespace
 
 int64_t forward_bytes(const Network& network, int64_t rows_max) {
   WorkspaceLayout head(nullptr);
-  place_head(network, std::min<int64_t>(rows_max, kHeadRowsMax), head);
+  const int64_t head_rows = std::min<int64_t>(rows_max, kHeadRowsMax);
+  place_head(network, head_rows, head);
   int64_t rest = head.bytes();
+  if (network.altup) {
+    rest = std::max(rest + network.altup->workspace_bytes(head_rows),
+                    network.altup->workspace_bytes(rows_max));
+  }
   for (const Layer& layer : network.layers) {
     for (const Stage& stage : layer.stages) rest = std::max(rest, stage.workspace_bytes(rows_max));
+    if (layer.altup) rest = std::max(rest, layer.altup->workspace_bytes(rows_max));
   }
   if (network.layer_inputs) {
     rest = std::max(rest, network.layer_inputs->workspace_bytes(rows_max));
@@ -118,11 +154,12 @@ Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
     ops.rope_angles(lane, rope, input.positions, step.angles[i]);
     ropes[i] = {.pairs = rope.pairs, .angles = step.angles[i]};
   }
-  embed(lane, ops, network, input, memory.weights, step.residual);
+  const Rows<float> embedded = columns(step.residual, 0, network.width);
+  embed(lane, ops, network, input, memory.weights, embedded);
   if (network.layer_inputs) {
-    network.layer_inputs->forward(lane, ops, input.tokens, step.residual, step.rest,
-                                  step.layer_inputs);
+    network.layer_inputs->forward(lane, ops, input.tokens, embedded, step.rest, step.layer_inputs);
   }
+  if (network.altup) network.altup->begin(lane, ops, step.rest, step.residual);
   const BodyContext context = {.ops = ops,
                                .ropes = std::span(ropes).first(rope_count),
                                .layer_inputs = step.layer_inputs,
@@ -133,15 +170,7 @@ Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
   std::span<const KvPlace> places = input.places;
   for (const Layer& layer : network.layers) {
     if (memory.weights != nullptr) memory.weights->enter_next();
-    for (const Stage& stage : layer.stages) {
-      const auto branches = static_cast<size_t>(stage.branches());
-      stage.forward(lane, context, places.first(branches), step.residual);
-      places = places.subspan(branches);
-    }
-    if (!layer.output_scale.empty()) {
-      ops.scale(lane, step.residual, layer.output_scale[0], 0);
-      ops.barrier(lane);
-    }
+    run_layer(lane, layer, context, places, step);
   }
   return step.residual;
 }
@@ -152,12 +181,14 @@ Rows<const float> head(Lane& lane, const Ops& ops, const Network& network, Rows<
   WorkspaceLayout layout(memory.step);
   WorkspaceLayout rest(place_step(network, hidden.rows, layout).rest);
   const HeadMemory work = place_head(network, std::ssize(rows), rest);
-  ops.gather(lane, hidden, rows, work.hidden);
+  ops.gather(lane, hidden, rows, work.residual);
   ops.barrier(lane);
+  if (network.altup) network.altup->end(lane, ops, work.rest, work.residual);
+  const Rows<float> stream = columns(work.residual, 0, network.width);
   if (network.output_norm) {
-    ops.norm(lane, work.hidden, *network.output_norm, work.normed);
+    ops.norm(lane, stream, *network.output_norm, work.normed);
   } else {
-    ops.convert(lane, work.hidden, work.normed);
+    ops.convert(lane, stream, work.normed);
   }
   ops.barrier(lane);
   const PackedMatrix& matrix = network.head.matrix();

@@ -10,12 +10,14 @@
 #include "nn/embedding/layer_inputs.h"
 #include "nn/layer.h"
 #include "nn/linear.h"
+#include "nn/residual/altup.h"
 #include "nn/weight_stream.h"
 
 namespace millrace {
 
 struct Layer {
   std::vector<Stage> stages;
+  std::optional<AltUp> altup;
   std::span<const float> output_scale;  // [1] or none
 };
 
@@ -28,12 +30,16 @@ struct Network {
   std::optional<Linear> positions;  // [positions, width] learned, added to the embedding
   std::optional<ops::Norm> embedding_norm;
   std::optional<LayerInputs> layer_inputs;
+  std::optional<AltUpEnds> altup;  // with it every layer has one
   std::vector<Layer> layers;
   std::optional<ops::Norm> output_norm;
   Linear head;  // [vocab, width]; may be the embedding
   float logit_scale = 1;
   float logit_softcap = 0;  // as AttentionSpec::softcap
   RopeTable ropes;
+
+  // Of a row between embedding and head.
+  int64_t residual_width() const { return altup ? altup->streams() * width : width; }
 };
 
 // One step as the layers need it.
@@ -62,7 +68,8 @@ struct ForwardMemory {
 };
 
 // The layers of every architecture: embed; the stages of each layer in order. Every lane calls it;
-// it ends with a barrier. The residual stream behind the last layer, in `memory`: [rows, width].
+// it ends with a barrier. The residual behind the last layer, in `memory`: [rows,
+// residual_width()].
 Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
                           const ForwardInput& input, const ForwardMemory& memory);
 

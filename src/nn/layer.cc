@@ -12,8 +12,8 @@ KvSpec kv_spec(const BodySpec& body, DType cache) {
 
 Stage::Stage(const StageSpec& spec, int64_t width, RopeTable& ropes) : width_(width) {
   CHECK(!spec.empty() && spec.size() <= kStageBranchesMax, "{} branches in a stage", spec.size());
-  kept_norm_ = spec[0].kept_norm;
-  CHECK(!kept_norm_ || (spec.size() == 1 && spec[0].pre_norm), "a stream without its norm");
+  kept_ = spec[0].kept;
+  CHECK(!kept_.normed || (spec.size() == 1 && spec[0].pre_norm), "a stream without its norm");
   for (const BranchSpec& branch : spec) {
     branches_.push_back(
         {.body = std::visit([&](const auto& s) { return s.make(ropes); }, branch.body),
@@ -79,11 +79,13 @@ int64_t Stage::carried_bytes(std::span<const KvPlace> places, int lanes) const {
   return bytes;
 }
 
-void Stage::keep_normed(Lane& lane, const Ops& ops, Rows<float> residual) const {
-  ops.norm_in_place(lane, residual, *inputs_[0].norm);
-  ops.barrier(lane);
-  if (*kept_norm_ == 1) return;
-  ops.scale(lane, residual, *kept_norm_, 0);
+void Stage::keep(Lane& lane, const Ops& ops, Rows<float> residual) const {
+  if (kept_.normed) {
+    ops.norm_in_place(lane, residual, *inputs_[0].norm);
+    ops.barrier(lane);
+  }
+  if (kept_.factor == 1) return;
+  ops.scale(lane, residual, kept_.factor, 0);
   ops.barrier(lane);
 }
 
@@ -100,7 +102,7 @@ void Stage::forward(Lane& lane, const BodyContext& context, std::span<const KvPl
     }
   }
   ops.barrier(lane);
-  if (kept_norm_) keep_normed(lane, ops, residual);
+  keep(lane, ops, residual);
   for (size_t i = 0; i < branches_.size(); ++i) {
     const Branch& branch = branches_[i];
     const BodyContext own = {.ops = ops,

@@ -13,7 +13,8 @@
 #include "nn/attention/latent.h"
 #include "nn/body.h"
 #include "nn/embedding/layer_inputs.h"
-#include "nn/ffn.h"
+#include "nn/ffn/ffn.h"
+#include "nn/ffn/sparse_ffn.h"
 #include "nn/moe.h"
 #include "nn/norm.h"
 #include "nn/recurrent/delta_net.h"
@@ -26,14 +27,22 @@
 #include "nn/recurrent/rwkv/rwkv6.h"
 #include "nn/recurrent/rwkv/rwkv7.h"
 #include "nn/recurrent/short_conv.h"
+#include "nn/residual/laurel.h"
 #include "nn/workspace_layout.h"
 
 namespace millrace {
 
 using BodySpec =
-    std::variant<AttentionSpec, LatentSpec, FfnSpec, MoeSpec, LayerInputSpec, MambaSpec, Mamba2Spec,
-                 DeltaNetSpec, LinearAttentionSpec, ShortConvSpec, Rwkv4Spec, Rwkv6Spec, Rwkv7Spec,
-                 ChannelMixSpec, RgLruSpec>;
+    std::variant<AttentionSpec, LatentSpec, FfnSpec, SparseFfnSpec, MoeSpec, LaurelSpec,
+                 LayerInputSpec, MambaSpec, Mamba2Spec, DeltaNetSpec, LinearAttentionSpec,
+                 ShortConvSpec, Rwkv4Spec, Rwkv6Spec, Rwkv7Spec, ChannelMixSpec, RgLruSpec>;
+
+// What a stage keeps of the stream, to which its branches add: factor * x, or factor * pre_norm(x)
+// (MiniMax), where its branch is alone.
+struct KeptStream {
+  float factor = 1;
+  bool normed = false;
+};
 
 // One residual branch: x += scale * post_norm(body(pre_norm(x))).
 struct BranchSpec {
@@ -41,8 +50,7 @@ struct BranchSpec {
   BodySpec body;
   NormSpec post_norm;
   float scale = 1;
-  // Of a branch that is alone in its stage: x = kept_norm * pre_norm(x) + ... (MiniMax).
-  std::optional<float> kept_norm = std::nullopt;
+  KeptStream kept = {};  // by the stage that this is the first branch of
 };
 
 // Branches that all read the stream as it was before the first of them: one, or those that an
@@ -109,10 +117,10 @@ class Stage {
   size_t input_of(const NormSpec& norm);
   Workspace lay_out(WorkspaceLayout& layout, int64_t rows) const;
 
-  void keep_normed(Lane& lane, const Ops& ops, Rows<float> residual) const;
+  void keep(Lane& lane, const Ops& ops, Rows<float> residual) const;
 
   int64_t width_;
-  std::optional<float> kept_norm_;
+  KeptStream kept_;
   std::vector<Input> inputs_;
   std::vector<Branch> branches_;
 };

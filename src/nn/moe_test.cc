@@ -11,7 +11,7 @@
 
 #include "quant/format.h"
 #include "tests/fixtures/kernels/op_cases.h"
-#include "tests/fixtures/nn/made_weights.h"
+#include "tests/fixtures/nn/body_runs.h"
 
 namespace millrace {
 namespace {
@@ -187,33 +187,13 @@ std::vector<MoeSpec> specs() {
 // [rows, width] after `lanes` lanes added it to `start`.
 Floats run(const Body& moe, Isa isa, const Floats& in, int64_t rows, int lanes,
            const Floats& start) {
-  const Placed placed = converted(isa, moe.input_forms(), in, rows);
-  const Buffer memory = Buffer::allocate(std::max<int64_t>(1, moe.workspace_bytes(rows))).value();
-  const CpuOps ops(kernels_for(isa));
-  Floats out = start;
-  LanePool(lanes).run([&](Lane& lane) {
-    const BodyContext context = {.ops = ops,
-                                 .ropes = {},
-                                 .layer_inputs = {},
-                                 .place = {},
-                                 .workspace = memory.data(),
-                                 .carried = {}};
-    moe.forward(lane, context, placed.view, ops::Store::kAdd, rows_of(out, rows));
-  });
-  return out;
-}
-
-std::unique_ptr<Body> make(const MoeSpec& spec, MadeWeights& weights) {
-  RopeTable ropes;
-  std::unique_ptr<Body> moe = spec.make(ropes);
-  CHECK(moe->load(weights).ok());
-  return moe;
+  return run_body(moe, isa, in, rows, lanes, ops::Store::kAdd, start);
 }
 
 TEST(MoeTest, IsTheSumOfTheChosenExperts) {
   for (const MoeSpec& spec : specs()) {
     MadeWeights weights(DType::kF32, {.f32 = true});
-    const std::unique_ptr<Body> moe = make(spec, weights);
+    const std::unique_ptr<Body> moe = make_body(spec, weights);
     for (const int64_t rows : {1, 9}) {
       const Floats in = random_floats(rows * spec.width, 21);
       const Floats start = random_floats(rows * spec.width, 22);
@@ -237,7 +217,7 @@ TEST(MoeTest, ARowDependsOnItselfAlone) {
                                       {DType::kF16, ActivationForms{.f32 = true}}}) {
     for (const MoeSpec& spec : specs()) {
       MadeWeights weights(format, forms);
-      const std::unique_ptr<Body> moe = make(spec, weights);
+      const std::unique_ptr<Body> moe = make_body(spec, weights);
       const int64_t rows = 150;
       const Floats in = random_floats(rows * spec.width, 23);
       const Floats start(in.size());

@@ -23,13 +23,13 @@ struct MatrixOrder {
   int64_t width = 0;
 };
 
-// Matrices [rows, width] of all experts, or heads, in one tensor.
+// Matrices [rows, width] of all experts, or heads, in one tensor, which may be one matrix too:
+// theirs below each other.
 struct ExpertOrder {
   std::string_view name;
   int64_t experts = 0;
   int64_t rows = 0;
   int64_t width = 0;
-  bool stacked = false;  // the tensor is one matrix: theirs below each other
 };
 
 // Also by its last part: "attn_q.bias", "attn_norm.weight".

@@ -11,6 +11,7 @@ struct Limits {
   int32_t sequences_max = 0;      // slices
   int64_t long_prefill_rows = 0;  // a prompt with more left to compute is long, and leaves shorter
                                   // ones half of the step
+  int32_t draft_depth_max = 0;    // tokens that a draft may be ahead of what is known
 };
 
 }  // namespace millrace

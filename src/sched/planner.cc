@@ -19,6 +19,7 @@ void Planner::plan(std::span<Sequence* const> live, Ledger& ledger, Instant now,
   rank(live, ledger, now);
   share_rows(ledger);
   place(ledger, flight.plan);
+  flight.plan.rows_left = static_cast<int32_t>(rows_left_);
   CHECK(ranked_.empty() || !flight.plan.slices.empty(), "a step that computes nothing");
 }
 
@@ -55,16 +56,16 @@ void Planner::share_rows(const Ledger& ledger) {
   for (Candidate* other : prompts_) give(*other, rows_left_, ledger);
 }
 
-// A row for each, and for the first prompt, so that the sequence that ranks first always computes.
-// Collects the other prompts.
+// A row for each, or those that it was ahead by and lost, and a row for the first prompt, so that
+// the sequence that ranks first always computes. Collects the other prompts.
 Planner::Candidate* Planner::share_among_decoding(const Ledger& ledger) {
   rows_left_ = limits_.rows_max;
   sequences_left_ = limits_.sequences_max;
   prompts_.clear();
   Candidate* first = nullptr;
   for (Candidate& candidate : ranked_) {
-    if (candidate.left == 1 && ledger.holds(candidate.sequence->id)) {
-      give(candidate, 1, ledger);
+    if (decodes(candidate, ledger)) {
+      give(candidate, candidate.left, ledger);
     } else if (first == nullptr) {
       first = &candidate;
       give(candidate, 1, ledger);
@@ -74,6 +75,11 @@ Planner::Candidate* Planner::share_among_decoding(const Ledger& ledger) {
   }
   sort_by_length();
   return first;
+}
+
+bool Planner::decodes(const Candidate& candidate, const Ledger& ledger) const {
+  const int64_t rows_max = candidate.sequence->generated() > 0 ? 1 + limits_.draft_depth_max : 1;
+  return candidate.left <= rows_max && ledger.holds(candidate.sequence->id);
 }
 
 // First come, first served among prompts of about one length, and among all that are short.
@@ -96,6 +102,17 @@ void Planner::give(Candidate& candidate, int64_t rows, const Ledger& ledger) {
   if (is_new) --sequences_left_;
   candidate.rows += given;
   rows_left_ -= given;
+}
+
+void Planner::fit(Ledger& ledger, Plan& plan) const {
+  for (PlannedSlice& slice : plan.slices) {
+    const auto nodes = plan.draft_of(slice);
+    const int32_t wanted = ledger.keeps_states() ? leading_chain(nodes) : slice.draft.size();
+    const int64_t rows = std::min(wanted, plan.rows_left);
+    const int64_t placed = rows > 0 ? ledger.place_draft(slice.sequence->id, rows) : 0;
+    slice.draft.end = slice.draft.begin + static_cast<int32_t>(placed);
+    plan.rows_left -= slice.draft.size();
+  }
 }
 
 // Rows for which there is no memory go to the holders ranked below.

@@ -23,6 +23,9 @@ class Planner {
   // Post: slices by rank, each with units in the ledger for its rows; at least one if any sequence
   // has tokens.
   void plan(std::span<Sequence* const> live, Ledger& ledger, Instant now, Flight& flight);
+  // Gives the drafts that were added to the plan rows and units by rank, of what is left, and cuts
+  // what has no room. Nothing that a sequence holds is taken for a draft.
+  void fit(Ledger& ledger, Plan& plan) const;
 
  private:
   struct Candidate {
@@ -35,6 +38,7 @@ class Planner {
   void rank(std::span<Sequence* const> live, const Ledger& ledger, Instant now);
   void share_rows(const Ledger& ledger);
   Candidate* share_among_decoding(const Ledger& ledger);
+  bool decodes(const Candidate& candidate, const Ledger& ledger) const;
   void sort_by_length();
   void give(Candidate& candidate, int64_t rows, const Ledger& ledger);
   void place(Ledger& ledger, Plan& plan);

@@ -288,7 +288,8 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
   shape.vocab = kVocab;
   shape.format = DType::kQ4_0;
   shape.hidden = 96;
-  if (shape.architecture == "llama" || shape.architecture == "gemma3") shape.window = 12;
+  if (shape.architecture == "llama" || shape.architecture.starts_with("gemma3")) shape.window = 12;
+  if (shape.architecture == "gemma3n") shape.layers = 4;
   if (shape.architecture == "deepseek2") {
     shape.head_dim = 32;
     shape.latent_dim = 32;
@@ -330,8 +331,9 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, RealModel,
-                         testing::Values("llama", "qwen2", "qwen3", "gemma3", "command-r",
-                                         "qwen3moe", "deepseek2", "mamba2", "granitehybrid"));
+                         testing::Values("llama", "qwen2", "qwen3", "gemma3", "gemma3n",
+                                         "command-r", "qwen3moe", "deepseek2", "mamba2",
+                                         "granitehybrid"));
 
 }  // namespace
 }  // namespace millrace

@@ -52,20 +52,9 @@ class Reference {
     for (double& value : x) value *= double{spec_.embedding_scale};
     if (spec_.learned_positions > 0) add(row("position_embd.weight", position_), 1, x);
     x = normed(spec_.embedding_norm, x);
-    size_t body = 0;
-    for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
-      layer_ = static_cast<int32_t>(layer);
-      for (const StageSpec& stage : spec_.layers[layer].stages) {
-        const Vector in = x;
-        for (const BranchSpec& branch : stage) {
-          if (body == keys_.size()) keys_.emplace_back(), values_.emplace_back();
-          body_ = body++;
-          const Vector change = std::visit(
-              [&](const auto& s) { return apply(s, normed(branch.pre_norm, in)); }, branch.body);
-          add(normed(branch.post_norm, change), double{branch.scale}, x);
-        }
-      }
-    }
+    if (spec_.layer_inputs.width > 0) layer_inputs_ = make_layer_inputs(token, x);
+    body_ = 0;
+    x = spec_.altup ? through_streams(x) : through_layers(x);
     layer_ = kNoLayer;
     ++position_;
     Vector logits =
@@ -77,6 +66,113 @@ class Reference {
   }
 
  private:
+  Vector through_layers(Vector x) {
+    for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
+      layer_ = static_cast<int32_t>(layer);
+      for (const StageSpec& stage : spec_.layers[layer].stages) run(stage, x);
+    }
+    return x;
+  }
+
+  void run(const StageSpec& stage, Vector& x) {
+    const Vector in = x;
+    CHECK(!stage[0].kept.normed, "the reference keeps no stream that is normed");
+    for (double& value : x) value *= double{stage[0].kept.factor};
+    for (const BranchSpec& branch : stage) {
+      if (body_ == keys_.size()) keys_.emplace_back(), values_.emplace_back();
+      const Vector change = std::visit(
+          [&](const auto& s) { return apply(s, normed(branch.pre_norm, in)); }, branch.body);
+      add(normed(branch.post_norm, change), double{branch.scale}, x);
+      ++body_;
+    }
+  }
+
+  // Alternating updates (nn/residual/altup.h).
+  Vector through_streams(const Vector& x) {
+    const auto count = static_cast<size_t>(spec_.altup->streams);
+    const auto active = static_cast<size_t>(spec_.altup->active);
+    std::vector<Vector> streams = {x};
+    for (size_t i = 1; i < count; ++i) streams.push_back(projected("altup_proj", i, x, x));
+    for (size_t layer = 0; layer < spec_.layers.size(); ++layer) {
+      layer_ = static_cast<int32_t>(layer);
+      predict(streams);
+      const std::span<const StageSpec> stages = spec_.layers[layer].stages;
+      const Vector predicted = streams[active];
+      for (const StageSpec& stage : stages.first(stages.size() - 1)) run(stage, streams[active]);
+      correct(predicted, streams);
+      Vector spread = streams[active];
+      const Vector scale = floats("altup_correct_scale.weight");
+      for (size_t k = 0; k < spread.size(); ++k) spread[k] *= scale[k];
+      run(stages.back(), spread);
+      for (size_t i = 1; i < count; ++i) add(spread, 1, streams[i]);
+    }
+    layer_ = kNoLayer;
+    Vector sum = streams[0];
+    for (size_t i = 1; i < count; ++i) {
+      add(projected("altup_unembd_proj", i, streams[i], streams[0]), 1, sum);
+    }
+    for (double& value : sum) value /= static_cast<double>(count);
+    return sum;
+  }
+
+  static double mean_square(const Vector& x) {
+    double squares = 0;
+    for (const double value : x) squares += value * value / static_cast<double>(x.size());
+    return squares;
+  }
+
+  // What the matrix of stream i makes, with the magnitude of `like`.
+  Vector projected(const std::string& name, size_t i, const Vector& in, const Vector& like) const {
+    const Vector all = product(name, in);
+    const auto first = all.begin() + static_cast<std::ptrdiff_t>((i - 1) * in.size());
+    Vector out(first, first + std::ssize(in));
+    const double factor = std::sqrt(mean_square(like) / std::max(1e-5, mean_square(out)));
+    for (double& value : out) value *= factor;
+    return out;
+  }
+
+  Vector coefficients(const std::string& name, const Vector& active) const {
+    Vector modes = product("altup_router", normed(spec_.altup->router_norm, active));
+    for (double& mode : modes) mode = std::tanh(mode / static_cast<double>(spec_.width));
+    return product(name, modes);
+  }
+
+  void predict(std::vector<Vector>& streams) const {
+    const std::vector<Vector> before = streams;
+    const Vector all =
+        coefficients("altup_predict_coef", before[static_cast<size_t>(spec_.altup->active)]);
+    for (size_t i = 0; i < all.size(); ++i) {
+      add(before[i % before.size()], all[i], streams[i / before.size()]);
+    }
+  }
+
+  void correct(const Vector& predicted, std::vector<Vector>& streams) const {
+    const auto active = static_cast<size_t>(spec_.altup->active);
+    const Vector all = coefficients("altup_correct_coef", streams[active]);
+    Vector change = streams[active];
+    add(predicted, -1, change);
+    streams[active] = predicted;
+    for (size_t i = 0; i < streams.size(); ++i) add(change, 1 + all[i], streams[i]);
+  }
+
+  // [layers * width]
+  Vector make_layer_inputs(TokenId token, const Vector& embedded) {
+    const LayerInputsSpec& spec = spec_.layer_inputs;
+    const Vector all = floats("per_layer_token_embd.weight");
+    const Vector projection = product("per_layer_model_proj", embedded);
+    Vector out;
+    for (int64_t at = 0; at < spec.all_width(); at += spec.width) {
+      Vector part(projection.begin() + at, projection.begin() + at + spec.width);
+      for (double& x : part) x /= std::sqrt(static_cast<double>(spec_.width));
+      part = normed(spec.projection_norm, part);
+      const int64_t first = token * spec.all_width() + at;
+      const Vector own(all.begin() + first, all.begin() + first + spec.width);
+      add(own, double{spec.table_scale}, part);
+      for (const double x : part) out.push_back(x / std::numbers::sqrt2);
+    }
+    return out;
+  }
+
   static double capped(double x, float softcap) {
     return softcap == 0 ? x : double{softcap} * std::tanh(x / double{softcap});
   }
@@ -196,11 +292,9 @@ class Reference {
 
   Vector apply(const AttentionSpec& spec, const Vector& in) {
     Vector query = biased("attn_q", spec.biases, in, spec.query_width());
-    Vector key = biased("attn_k", spec.biases, in, spec.kv_width());
     place(spec, spec.norms.query, query);
-    place(spec, spec.norms.key, key);
-    keys_[body_].push_back(key);
-    values_[body_].push_back(biased("attn_v", spec.biases, in, spec.kv_width()));
+    const size_t kept_by = spec.keeps() ? body_ : static_cast<size_t>(spec.shared);
+    if (spec.keeps()) keep(spec, in);
     if (spec.temperature > 0) {
       const double steps = std::floor(position_ / double{1} / spec.temperature_length);
       for (double& q : query) q *= 1 + double{spec.temperature} * std::log1p(steps);
@@ -208,13 +302,25 @@ class Reference {
     const Vector sinks = spec.sinks ? floats("attn_sinks.weight") : Vector();
     Vector mixed;
     for (int32_t head = 0; head < spec.heads; ++head) {
-      const Vector out =
-          attend(spec, head, query, sinks.empty() ? nullptr : &sinks[static_cast<size_t>(head)]);
+      const Vector out = attend(spec, kept_by, head, query,
+                                sinks.empty() ? nullptr : &sinks[static_cast<size_t>(head)]);
       mixed.insert(mixed.end(), out.begin(), out.end());
     }
     Vector out = product("attn_output", normed(spec.output_norm, mixed));
     if (spec.output_bias) add(floats("attn_output.bias"), 1, out);
     return out;
+  }
+
+  void keep(const AttentionSpec& spec, const Vector& in) {
+    Vector key = biased("attn_k", spec.biases, in, spec.kv_width());
+    Vector value = biased("attn_v", spec.biases, in, spec.kv_width());
+    place(spec, spec.norms.key, key);
+    for (int64_t at = 0; at < spec.kv_width() && spec.value_norm; at += spec.head_dim) {
+      const auto first = value.begin() + at;
+      std::ranges::copy(normed(spec.value_norm, Vector(first, first + spec.head_dim)), first);
+    }
+    keys_[body_].push_back(key);
+    values_[body_].push_back(value);
   }
 
   int32_t first_key(const AttentionSpec& spec) const {
@@ -227,15 +333,16 @@ class Reference {
     return std::exp2(-double{spec.alibi_bias_max} * (head + 1) / spec.heads);
   }
 
-  Vector attend(const AttentionSpec& spec, int32_t head, const Vector& query, const double* sink) {
+  Vector attend(const AttentionSpec& spec, size_t kept_by, int32_t head, const Vector& query,
+                const double* sink) {
     const auto head_dim = static_cast<size_t>(spec.head_dim);
     const auto at = static_cast<size_t>(head) * head_dim;
     const auto shared = static_cast<size_t>(head * spec.kv_heads / spec.heads) * head_dim;
     double weights = sink == nullptr ? 0 : std::exp(*sink);
     Vector out(head_dim);
     for (int32_t p = first_key(spec); p <= position_; ++p) {
-      const Vector& key = keys_[body_][static_cast<size_t>(p)];
-      const Vector& value = values_[body_][static_cast<size_t>(p)];
+      const Vector& key = keys_[kept_by][static_cast<size_t>(p)];
+      const Vector& value = values_[kept_by][static_cast<size_t>(p)];
       double score = 0;
       for (size_t d = 0; d < head_dim; ++d) score += query[at + d] * key[shared + d];
       score = capped(score * double{spec.scale}, spec.softcap);
@@ -258,6 +365,36 @@ class Reference {
     Vector out = product("ffn_down", normed(spec.hidden_norm, hidden));
     if (spec.down_bias) add(floats("ffn_down.bias"), 1, out);
     return out;
+  }
+
+  Vector apply(const SparseFfnSpec& spec, const Vector& in) {
+    Vector hidden = product("ffn_up", in);
+    const Vector gate = product("ffn_gate", in);
+    double mean = 0;
+    for (const double x : gate) mean += x / static_cast<double>(gate.size());
+    double squares = 0;
+    for (const double x : gate) squares += (x - mean) * (x - mean);
+    const double cutoff =
+        mean + double{spec.deviations} * std::sqrt(squares / static_cast<double>(gate.size()));
+    for (size_t i = 0; i < hidden.size(); ++i) {
+      hidden[i] *= activate(spec.function, std::max(0.0, gate[i] - cutoff));
+    }
+    return product("ffn_down", hidden);
+  }
+
+  Vector apply(const LaurelSpec& spec, const Vector& in) {
+    Vector out = normed(spec.norm, product("laurel_r", product("laurel_l", in)));
+    add(in, 1, out);
+    return out;
+  }
+
+  Vector apply(const LayerInputSpec& spec, const Vector& in) {
+    Vector hidden = product("inp_gate", in);
+    for (size_t i = 0; i < hidden.size(); ++i) {
+      const auto at = static_cast<size_t>(spec.layer * spec.input_width) + i;
+      hidden[i] = activate(spec.function, hidden[i]) * layer_inputs_[at];
+    }
+    return product("proj", hidden);
   }
 
   // The matrix of one expert times a vector, with its bias.
@@ -301,6 +438,7 @@ class Reference {
   const Checkpoint& checkpoint_;
   const ModelSpec& spec_;
   std::vector<std::vector<Vector>> keys_, values_;  // [bodies, positions, kv_heads * head_dim]
+  Vector layer_inputs_;
   int32_t layer_ = kNoLayer;
   size_t body_ = 0;
   int32_t position_ = 0;

@@ -40,6 +40,14 @@ std::vector<RandomModelShape> shapes() {
   window.kv_heads = 6;
   window.head_dim = 8;
   all.push_back(window);
+  for (const DType format : {DType::kF32, DType::kBF16, DType::kQ8_0}) {
+    RandomModelShape streams;
+    streams.architecture = "gemma3n";
+    streams.format = format;
+    streams.layers = 4;
+    streams.window = 9;
+    all.push_back(streams);
+  }
   for (const DType format : {DType::kF32, DType::kQ8_0, DType::kMXFP4}) {
     RandomModelShape experts;
     experts.architecture = format == DType::kQ8_0 ? "llama" : "qwen3moe";

@@ -38,13 +38,15 @@ double worst_difference(const std::vector<float>& a, const std::vector<float>& b
   return worst;
 }
 
-// A GGUF file of models/tiny, or a Hugging Face folder of models/tiny-hf.
+// A GGUF file of models/tiny, a Hugging Face folder of models/tiny-hf, or one of this repository.
 class Tiny : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     const std::string name = GetParam();
     const bool is_file = name.ends_with(".gguf");
-    path_ = std::string(kSharedModels) + (is_file ? "tiny/" : "tiny-hf/") + name;
+    path_ = name.starts_with("tests/")
+                ? name
+                : std::string(kSharedModels) + (is_file ? "tiny/" : "tiny-hf/") + name;
     if (!std::filesystem::exists(path_)) GTEST_SKIP() << path_ << " is absent";
     const std::string beside = is_file ? path_.substr(0, path_.size() - 5) : path_;
     tokens_ = read_tokens(beside + ".tokens.json");
@@ -116,7 +118,7 @@ TEST_P(Tiny, AFileThatIsConvertedGivesTheSame) {
 std::string name_of_test(const testing::TestParamInfo<const char*>& test) {
   std::string name = test.param;
   for (char& c : name) {
-    if (c == '-' || c == '.') c = '_';
+    if (c == '-' || c == '.' || c == '/') c = '_';
   }
   return name;
 }
@@ -145,6 +147,14 @@ INSTANTIATE_TEST_SUITE_P(RecurrentFolders, Tiny,
                                          "lfm2", "lfm2-moe", "lfm3", "mamba", "mamba2", "minimax",
                                          "nemotron-h", "qwen3-5", "qwen3-5-moe", "qwen3-next",
                                          "recurrent-gemma", "rwkv4"),
+                         name_of_test);
+// Random models: of transformers 5.24's KimiLinearForCausalLM, named as the published one, with
+// fewer heads in its latents than in its delta nets, and MiniCPM3ForCausalLM, whose keys and values
+// are in one matrix; of torchscale 0.3's RetNetDecoder (width 24, values of 14 in heads whose keys
+// have 8), whose logits are those of its parallel form.
+INSTANTIATE_TEST_SUITE_P(OwnFolders, Tiny,
+                         testing::Values("tests/models/kimi-linear", "tests/models/minicpm3",
+                                         "tests/models/retnet"),
                          name_of_test);
 
 }  // namespace

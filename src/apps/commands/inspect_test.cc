@@ -146,7 +146,7 @@ TEST_F(Inspect, SaysWhyAModelWouldNotLoad) {
       {with("blk.1.ffn_up.bias", {96}), "biases of the feed-forward network"},
       {set_number("llama.attention.clamp_kqv", 8), "clamping of queries, keys and values"},
       {with("output_norm.weight", {63}), "tensor 'output_norm.weight' is 63, but"},
-      {set_string("general.architecture", "gemma3n"), "'gemma3n' is not supported yet"},
+      {set_string("general.architecture", "grok"), "'grok' is not supported yet"},
   };
   for (const auto& c : cases) {
     write_model(edited({}, c.edit).value());

@@ -146,6 +146,7 @@ void bind(CLI::App& command, RunOptions& options) {
       .add_option("--seed", options.seed, "of the random numbers; -1: a new one for each answer")
       ->group(group);
   bind(command, options.limits);
+  bind(command, options.speculation);
 }
 
 absl::Status run_run(const RunOptions& options) {
@@ -153,6 +154,7 @@ absl::Status run_run(const RunOptions& options) {
   served_options.compute = options.compute;
   served_options.vocabulary = options.vocabulary;
   served_options.limits = options.limits;
+  ASSIGN_OR_RETURN(served_options.speculation, options.speculation.config());
   served_options.chat_template = options.chat_template;
   served_options.generation_config = options.generation_config;
   absl::StatusOr<std::unique_ptr<Served>> served = build_served(served_options);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "apps/options/options.h"
+#include "apps/options/speculation.h"
 #include "base/status.h"
 
 namespace millrace {
@@ -23,8 +24,9 @@ struct RunOptions {
   ComputeOptions compute;
   VocabularyOptions vocabulary;
   EngineLimits limits = {.max_num_seqs = 1};  // one answer at a time
-  std::string prompt;                         // empty: a chat
-  bool raw = false;                           // the prompt goes to the model as it is
+  SpeculationOptions speculation;
+  std::string prompt;  // empty: a chat
+  bool raw = false;    // the prompt goes to the model as it is
   std::string system;
   std::string chat_template;  // empty: the model's own
   int64_t max_tokens = -1;    // negative: the rest of the context

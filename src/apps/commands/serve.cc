@@ -73,12 +73,13 @@ absl::StatusOr<ServerOptions> server_options(const ServeOptions& options) {
   return server;
 }
 
-ServedOptions served_options(const ServeOptions& options, Observer& observer) {
+absl::StatusOr<ServedOptions> served_options(const ServeOptions& options, Observer& observer) {
   ServedOptions served;
   served.observers.push_back(&observer);
   served.compute = options.compute;
   served.vocabulary = options.vocabulary;
   served.limits = options.limits;
+  ASSIGN_OR_RETURN(served.speculation, options.speculation.config());
   served.max_queue = options.max_queue;
   if (options.max_queue_ms > 0) served.max_queue_age = absl::Milliseconds(options.max_queue_ms);
   served.chat_template = options.chat_template;
@@ -158,6 +159,7 @@ void bind(CLI::App& command, ServeOptions& options) {
       ->group(group);
   bind_log(command, options);
   bind(command, options.limits);
+  bind(command, options.speculation);
   bind(command, options.clients);
   bind_foreign_options(command);
 }
@@ -174,7 +176,7 @@ absl::Status run_serve(const ServeOptions& options) {
     spdlog::warn("no --api-key: every client that reaches {} is served", choices.address.host);
   }
   signals.remove_at_sudden_end(options.door.uds);
-  const ServedOptions wanted = served_options(options, server.observer());
+  ASSIGN_OR_RETURN(const ServedOptions wanted, served_options(options, server.observer()));
   ASSIGN_OR_RETURN(const std::unique_ptr<Served> served, build_served(wanted));
   malloc_trim(0);  // the model file's metadata, in small pieces
   const ChatTemplate* chat_template = served->chat_template ? &*served->chat_template : nullptr;

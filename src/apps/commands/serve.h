@@ -6,6 +6,7 @@
 
 #include "apps/options/options.h"
 #include "apps/options/serving_options.h"
+#include "apps/options/speculation.h"
 #include "base/status.h"
 
 namespace millrace {
@@ -15,6 +16,7 @@ struct ServeOptions {
   ComputeOptions compute;
   VocabularyOptions vocabulary;
   EngineLimits limits;
+  SpeculationOptions speculation;
   DoorOptions door;
   ServerLimits clients;
   std::vector<std::string> served_model_name;

@@ -23,7 +23,7 @@ struct ForeignOption {
 constexpr const char* kOneProcess = "a model runs in one process on this machine's CPUs";
 constexpr const char* kNoGpu = "models run on the CPU";
 constexpr const char* kNoAdapters = "there are no LoRA adapters";
-constexpr const char* kNoSpeculation = "there is no speculative decoding";
+constexpr const char* kNoDraftModel = "no second model drafts; --speculative-config has what does";
 constexpr const char* kNoTools = "there is no parsing of tool calls or reasoning";
 constexpr const char* kOwnFormat = "weights are computed as the file stores them";
 constexpr const char* kLocalFile = "a model is a local GGUF file with its vocabulary in it";
@@ -56,10 +56,9 @@ constexpr ForeignOption kForeign[] = {
     {"--lora-modules", kValue, "", kNoAdapters},
     {"--max-loras", kValue, "", kNoAdapters},
     {"--max-lora-rank", kValue, "", kNoAdapters},
-    {"--speculative-config", kValue, "", kNoSpeculation},
-    {"--spec-method", kValue, "", kNoSpeculation},
-    {"--spec-model", kValue, "", kNoSpeculation},
-    {"--spec-tokens", kValue, "0", kNoSpeculation},
+    {"--spec-method", kValue, "", kNoDraftModel},
+    {"--spec-model", kValue, "", kNoDraftModel},
+    {"--spec-tokens", kValue, "0", kNoDraftModel},
     {"--structured-outputs-config", kValue, "", "there are no structured outputs"},
     {"--tool-call-parser", kValue, "", kNoTools},
     {"--enable-auto-tool-choice", kNothing, "false", kNoTools},
@@ -92,8 +91,8 @@ constexpr ForeignOption kForeign[] = {
     {"--jinja", kNothing, "true", "chat templates are always Jinja"},
     {"--chat-template-file", kValue, "", "--chat-template takes a file too"},
     {"--reasoning-format", kValue, "none", kNoTools},
-    {"--spec-draft-model", kValue, "", kNoSpeculation},
-    {"--spec-type", kValue, "none", kNoSpeculation},
+    {"--spec-draft-model", kValue, "", kNoDraftModel},
+    {"--spec-type", kValue, "none", kNoDraftModel},
     {"--lora", kValue, "", kNoAdapters},
     {"--pooling", kValue, "none", kNoEmbeddings},
     {"--embeddings", kNothing, "false", kNoEmbeddings},

@@ -125,6 +125,7 @@ EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec
   engine.waiting_age_max = options.max_queue_age;
   engine.prefix_caching = options.limits.prefix_caching;
   engine.state_snapshot_tokens = options.limits.state_snapshot_tokens;
+  if (!options.speculation.method.empty()) engine.drafting = options.speculation.drafting;
   return engine;
 }
 
@@ -178,7 +179,8 @@ absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& option
                    LocalExecutor::create(*served->loaded.model, *served->loaded.lanes, local));
   ASSIGN_OR_RETURN(served->engine,
                    Engine::create(engine_options(options, spec, context_max), *served->executor,
-                                  *served->tokenizer, served->clock, options.observers));
+                                  *served->tokenizer, served->clock, options.observers,
+                                  make_proposers(options.speculation)));
   served->context_why =
       options.limits.max_model_len > 0 ? "--max-model-len" : "what the model was made for";
   if (const int64_t held = served->generator().card().context_max; held < context_max) {

@@ -13,6 +13,7 @@
 #include "chat/chat.h"
 #include "core/answer_defaults.h"
 #include "core/observer.h"
+#include "decode/propose/all.h"
 #include "engine/engine.h"
 #include "exec/local.h"
 #include "text/tokenizer.h"
@@ -23,6 +24,7 @@ struct ServedOptions {
   ComputeOptions compute;
   VocabularyOptions vocabulary;
   EngineLimits limits;
+  SpeculationConfig speculation;
   int64_t max_queue = 1024;  // sequences that may wait besides those running
   absl::Duration max_queue_age = absl::InfiniteDuration();  // of one that never ran
   std::string name;                                         // empty: the file's stem

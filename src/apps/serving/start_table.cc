@@ -93,6 +93,11 @@ std::string start_table(const ServedOptions& options, const Served& served) {
                 "--max-num-seqs, --max-queue");
   table += line("step", grouped(limits.max_num_batched_tokens) + " tokens",
                 "--max-num-batched-tokens; longer prompts take several");
+  if (const SpeculationConfig& drafts = options.speculation; !drafts.method.empty()) {
+    table += line("drafts",
+                  fmt::format("by {}, up to {} tokens", drafts.method, drafts.drafting.nodes_max),
+                  "--speculative-config; what is drafted changes no answer");
+  }
   table += line("step's memory", bytes_text(served.executor->working_bytes()),
                 "touched as far as steps need it");
   return table;

@@ -145,6 +145,8 @@ bool HubConfig::is_text(std::string_view keys, std::string_view text) {
   return node.is_string() && node.string().value() == text;
 }
 
+bool HubConfig::is_list(std::string_view keys) { return find(keys).is_array(); }
+
 absl::StatusOr<int64_t> HubConfig::integer(std::string_view keys, int64_t min, int64_t max) {
   const absl::StatusOr<int64_t> value = find(keys).integer(min, max);
   if (!value.ok()) return about(value.status());

@@ -23,6 +23,7 @@ class HubConfig {
 
   bool has(std::string_view keys) { return !find(keys).is_null(); }
   bool is_text(std::string_view keys, std::string_view text);
+  bool is_list(std::string_view keys);
   absl::StatusOr<int64_t> integer(std::string_view keys, int64_t min, int64_t max);
   absl::StatusOr<int64_t> integer_or(std::string_view keys, int64_t min, int64_t max,
                                      int64_t fallback);

@@ -256,6 +256,21 @@ TEST_F(EditedFolderTest, KindsOfLayersAreReadAsPublishedFoldersSayThem) {
   EXPECT_THAT(open_with(R"("use_sliding_window": true)"), HasSubstr("windows of attention"));
 }
 
+TEST_F(EditedFolderTest, KimiLinearNamesEachLayerOnce) {
+  take(std::filesystem::absolute("tests/models/kimi-linear").string());
+  constexpr std::string_view kFull = "full_attn_layers\": [\n   2,\n   4\n  ]";
+  EXPECT_EQ(open_with("{", "{"), "opened");
+  EXPECT_THAT(open_with(kFull, "full_attn_layers\": [2]"),
+              HasSubstr("linear_attn_config.full_attn_layers and kda_layers do not name each"));
+  EXPECT_THAT(open_with(kFull, "full_attn_layers\": [2, 3, 4]"), HasSubstr("do not name each"));
+  EXPECT_THAT(open_with(kFull, "full_attn_layers\": [2, 5]"), HasSubstr("has 5 with 4 layers"));
+  EXPECT_THAT(open_with(R"("layer_types": ["full_attention"])"), HasSubstr("1 elements for 4"));
+  EXPECT_THAT(open_with(R"("mla_use_nope": true)", R"("mla_use_nope": false)"),
+              HasSubstr("mla_use_nope"));
+  EXPECT_THAT(open_with("\"sigmoid\"", "\"softmax\""),
+              HasSubstr("moe_router_activation_func is not 'sigmoid'"));
+}
+
 // Python's writer has a word for infinity that is no JSON, newer ones an object.
 TEST_F(EditedFolderTest, LimitsMayBeInfinite) {
   take("mamba2");

@@ -184,9 +184,10 @@ absl::Status read_hub_model(HubModel& model) {
 std::span<const HubArch> all_hub_archs() {
   static const std::vector<HubArch> archs = [] {
     std::vector<HubArch> all;
-    for (const auto& list : {llama_like_archs(), expert_archs(), other_archs(), state_space_archs(),
-                             hybrid_archs(), linear_attention_archs(), short_conv_archs(),
-                             retnet_archs(), rwkv_archs(), latent_archs(), gemma_4_archs()}) {
+    for (const auto& list :
+         {llama_like_archs(), expert_archs(), other_archs(), state_space_archs(), hybrid_archs(),
+          linear_attention_archs(), short_conv_archs(), retnet_archs(), rwkv_archs(),
+          latent_archs(), gemma_3n_archs(), gemma_4_archs()}) {
       all.insert(all.end(), list.begin(), list.end());
     }
     return all;

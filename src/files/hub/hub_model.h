@@ -73,6 +73,8 @@ struct HubRope {
   bool may_be_partial = false;  // with 1 too
   bool in_sections = false;     // of which text turns all alike
   bool truncates = true;        // YaRN's ramp begins and ends at whole pairs
+  // YaRN's multiplier of the logarithm is of the scores, and leaves rotations as they are.
+  bool stretches_scores = false;
 };
 
 struct HubModel;
@@ -127,6 +129,7 @@ std::span<const HubArch> short_conv_archs();
 std::span<const HubArch> retnet_archs();
 std::span<const HubArch> rwkv_archs();
 std::span<const HubArch> latent_archs();
+std::span<const HubArch> gemma_3n_archs();
 std::span<const HubArch> gemma_4_archs();
 // All of them.
 std::span<const HubArch> all_hub_archs();

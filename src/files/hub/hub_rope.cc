@@ -91,8 +91,7 @@ absl::Status read_yarn(HubConfig& rope, HubModel& model) {
     magnitude = yarn_magnitude(factor, scale) / yarn_magnitude(factor, scale_all);
   }
   ASSIGN_OR_RETURN(magnitude, rope.number_or("attention_factor", magnitude));
-  if (model.arch.name == "deepseek2") {
-    // There the multiplier is of the scores, and leaves rotations as they are.
+  if (model.arch.rope.stretches_scores) {
     if (scale_all != 0) {
       model.keys.number("rope.scaling.yarn_log_multiplier", 0.1 * scale_all);
     } else {
@@ -154,7 +153,7 @@ absl::Status read_scaling(HubConfig& rope, double base, int64_t rotated, HubMode
     return absl::OkStatus();
   }
   if (type == "dynamic") {  // stretches only what is beyond the context
-    if (model.arch.name == "deepseek2" && rope.has("mscale_all_dim")) {
+    if (model.arch.rope.stretches_scores && rope.has("mscale_all_dim")) {
       return rope.not_done("mscale_all_dim", "stretches scores: supported with 'yarn' alone");
     }
     rope.pass_over(

@@ -31,7 +31,7 @@ TensorMaker::TensorMaker(const StoredTensor& stored, const HubShape& shape)
   const auto& from = stored.shape;
   if (!stored.dtype) return;
   size_ = info_of(*stored.dtype).block_bytes;
-  if (from.size() == 3) experts_ = from[0];
+  for (size_t i = 0; i + 2 < from.size(); ++i) experts_ *= from[i];
   if (!from.empty()) rows_ = from[from.size() == 1 ? 0 : from.size() - 2];
   if (from.size() > 1) width_ = from.back();
   row_bytes_ = width_ * size_;
@@ -114,6 +114,15 @@ absl::Status TensorMaker::every_other(int64_t first) {
   const bool is_vector = stored_.shape.size() == 1;
   const int64_t lines = is_vector ? 1 : rows_;
   add(first * size_, 1, {{lines, row_bytes_}, {made_.shape.back(), 2 * size_}});
+  return absl::OkStatus();
+}
+
+absl::Status TensorMaker::row_of_each_token() {
+  if (stored_.shape.size() != 2) return not_shaped(stored_, "two dimensions");
+  const int64_t own = std::min(rows_, shape_.vocab);
+  made_.shape[0] = shape_.vocab;
+  add(0, own * width_, {});
+  if (own < shape_.vocab) add(0, width_, {{shape_.vocab - own, 0}});
   return absl::OkStatus();
 }
 
@@ -341,6 +350,9 @@ absl::StatusOr<MadeTensor> TensorMaker::make(Transform transform, int32_t factor
       if (stored_.shape.size() != 2 || rows_ < 3) return not_shaped(stored_, "more than two rows");
       made_.shape[0] = rows_ - 2;
       add(2 * row_bytes_, (rows_ - 2) * width_, {});
+      break;
+    case Transform::kRowOfEachToken:
+      status = row_of_each_token();
       break;
     case Transform::kMxfp4:
     case Transform::kMxfp4EvenRows:

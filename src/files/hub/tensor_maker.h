@@ -41,6 +41,7 @@ class TensorMaker {
   absl::Status half(int64_t which);
   absl::Status swap(int64_t first, int64_t count, int64_t step);
   absl::Status every_other(int64_t first);
+  absl::Status row_of_each_token();
   absl::Status of_latents(bool keys);
   absl::Status turned(int64_t heads);
   absl::Status make_recurrent(Transform transform, int32_t factor);

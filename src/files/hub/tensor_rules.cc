@@ -116,9 +116,9 @@ absl::Status check_can_be_read(const StoredTensor& stored) {
     return unimplemented("tensor '{}' has element type {}, which is not supported",
                          shown_name(stored.name), stored.type);
   }
-  constexpr size_t kRankMax = 3;
+  constexpr size_t kRankMax = 4;
   if (stored.shape.size() > kRankMax || stored.bytes == 0) {
-    return not_shaped(stored, "one to three dimensions that are not 0");
+    return not_shaped(stored, "one to four dimensions that are not 0");
   }
   return absl::OkStatus();
 }
@@ -206,6 +206,7 @@ bool is_always_f32(std::string_view name, size_t rank) {
   return rank <= 1 || !name.ends_with(".weight") || name.ends_with("_norm.weight") ||
          name.find("ffn_gate_inp") != std::string_view::npos ||
          name.find("conv1d") != std::string_view::npos ||
+         name.find("altup_router") != std::string_view::npos || name.ends_with("_coef.weight") ||
          name.find("_lerp_") != std::string_view::npos || name.ends_with("shortconv.conv.weight") ||
          name == "position_embd.weight";
 }

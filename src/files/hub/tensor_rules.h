@@ -30,6 +30,7 @@ enum class Transform : uint8_t {
   kEven,  // every other of the last dimension
   kOdd,
   kWithoutTwoRows,  // the first two rows are never used
+  kRowOfEachToken,  // rows for the vocabulary; tokens without one have the first one's
   kSqueezed,        // without a middle dimension of 1: kernels of a convolution
   kColumn,          // with a dimension of 1 behind the last one
   kNegatedExp,      // of each value x -e^x
@@ -77,6 +78,7 @@ struct HubShape {
   std::vector<float> factors = {};
   int64_t plain_dim = 0;   // of keys that are made of latents, without what rotates
   int64_t predictors = 0;  // layers behind the last one that are not read
+  int64_t vocab = 0;       // of kRowOfEachToken
 };
 
 // What GGUF files hold as F32, whatever the rest of a model is: vectors, norms, routers, positions.

@@ -84,7 +84,8 @@ const HubShape kShape = {.layers = 1,
                          .state_dim = 3,
                          .inner = 8,
                          .factors = {2, 1, 10, 100, 3, 5},
-                         .plain_dim = 3};
+                         .plain_dim = 3,
+                         .vocab = 5};
 
 // Each element's number in the stored tensor. Pieces of any size, from any place, are the same.
 std::vector<float> made(const std::vector<int64_t>& stored_shape, Transform transform,
@@ -205,6 +206,10 @@ TEST(TensorRules, MoveRowsAndElements) {
               })));
   EXPECT_THAT(shape, ::testing::ElementsAre(4, 2, 2));
   EXPECT_THAT(made({4, 2}, Transform::kWithoutTwoRows), ::testing::ElementsAre(4, 5, 6, 7));
+  EXPECT_THAT(made({3, 2}, Transform::kRowOfEachToken, &shape),
+              ::testing::ElementsAre(0, 1, 2, 3, 4, 5, 0, 1, 0, 1));
+  EXPECT_THAT(shape, ::testing::ElementsAre(5, 2));
+  EXPECT_THAT(made({6, 1}, Transform::kRowOfEachToken), ::testing::ElementsAre(0, 1, 2, 3, 4));
 }
 
 // Two key heads of 3, each of which two value heads of 2 read.
@@ -376,6 +381,8 @@ TEST(TensorRules, RefuseWhatDoesNotFit) {
   EXPECT_THAT(error_of({{"x", {3}}}, {"x", "y", Transform::kSwapped}), HasSubstr("two dimensions"));
   EXPECT_THAT(error_of({{"x", {2, 3}}}, {"x", "y", Transform::kWithoutTwoRows}),
               HasSubstr("more than two rows"));
+  EXPECT_THAT(error_of({{"x", {3}}}, {"x", "y", Transform::kRowOfEachToken}),
+              HasSubstr("two dimensions"));
   EXPECT_THAT(error_of({{"x", {3}}}, {"x", "y", Transform::kGroups}), HasSubstr("multiple of 2"));
   EXPECT_THAT(error_of({{"x", {31, 2}}}, {"x", "y", Transform::kMambaIn, 1}), HasSubstr("32 rows"));
   EXPECT_THAT(error_of({{"x", {27, 2}}}, {"x", "y", Transform::kJoinedQkv}), HasSubstr("28 rows"));
@@ -384,7 +391,7 @@ TEST(TensorRules, RefuseWhatDoesNotFit) {
               HasSubstr("4 heads"));
   EXPECT_THAT(error_of({{"x", {12, 2}}}, {"x", "y", Transform::kQkvInTurn}), HasSubstr("4 heads"));
   EXPECT_THAT(error_of({{"mtp.0.x", {2}}}, {"mtp.*", "", Transform::kNone}), "accepted");
-  EXPECT_THAT(error_of({{"x", {1, 2, 3, 4}}}, {"x", "y"}), HasSubstr("one to three dimensions"));
+  EXPECT_THAT(error_of({{"x", {1, 2, 3, 4, 5}}}, {"x", "y"}), HasSubstr("one to four dimensions"));
   EXPECT_THAT(error_of({{"x", {2, 0}}}, {"x", "y"}), HasSubstr("are not 0"));
   Stored stored;
   stored.add("x", {2});

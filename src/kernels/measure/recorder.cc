@@ -239,6 +239,29 @@ void Recorder::hidden(Lane& lane, const ops::Hidden& hidden, const Activations& 
   note(lane, subject, bytes, operations, [&] { ops_.hidden(lane, hidden, in, out); });
 }
 
+void Recorder::keep_largest(Lane& lane, float deviations, Rows<float> rows) const {
+  note(lane, on_rows("keep_largest", rows.rows, rows.width), 0, 0,
+       [&] { ops_.keep_largest(lane, deviations, rows); });
+}
+
+void Recorder::match_magnitude(Lane& lane, Rows<const float> like, float least,
+                               Rows<float> parts) const {
+  note(lane, on_rows("match_magnitude", parts.rows, parts.width), 0, 0,
+       [&] { ops_.match_magnitude(lane, like, least, parts); });
+}
+
+void Recorder::predict_streams(Lane& lane, const ops::StreamUpdate& update, Rows<const float> modes,
+                               Rows<float> streams, Rows<float> active) const {
+  note(lane, on_rows("predict_streams", streams.rows, streams.width), 0, 0,
+       [&] { ops_.predict_streams(lane, update, modes, streams, active); });
+}
+
+void Recorder::correct_streams(Lane& lane, const ops::StreamUpdate& update, Rows<const float> modes,
+                               Rows<const float> predicted, Rows<float> streams) const {
+  note(lane, on_rows("correct_streams", streams.rows, streams.width), 0, 0,
+       [&] { ops_.correct_streams(lane, update, modes, predicted, streams); });
+}
+
 void Recorder::rope_angles(Lane& lane, const ops::Rope& rope, std::span<const int32_t> positions,
                            Rows<float> angles) const {
   const OpSubject subject = {.op = "rope_angles",

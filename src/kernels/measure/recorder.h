@@ -72,6 +72,13 @@ class Recorder final : public Ops {
                    int64_t in_step, int64_t out_step, Rows<float> out) const override;
   void hidden(Lane& lane, const ops::Hidden& hidden, const Activations& in,
               const Activations& out) const override;
+  void keep_largest(Lane& lane, float deviations, Rows<float> rows) const override;
+  void match_magnitude(Lane& lane, Rows<const float> like, float least,
+                       Rows<float> parts) const override;
+  void predict_streams(Lane& lane, const ops::StreamUpdate& update, Rows<const float> modes,
+                       Rows<float> streams, Rows<float> active) const override;
+  void correct_streams(Lane& lane, const ops::StreamUpdate& update, Rows<const float> modes,
+                       Rows<const float> predicted, Rows<float> streams) const override;
   void rope_angles(Lane& lane, const ops::Rope& rope, std::span<const int32_t> positions,
                    Rows<float> angles) const override;
   void rope_and_store(Lane& lane, const ops::AttentionRows& rows, const ops::Rotation& rotation,

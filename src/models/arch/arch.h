@@ -36,6 +36,7 @@ std::span<const Arch> cohere_archs();
 std::span<const Arch> deepseek_archs();
 std::span<const Arch> exaone_archs();
 std::span<const Arch> falcon_archs();
+std::span<const Arch> gemma3n_archs();
 std::span<const Arch> gemma4_archs();
 std::span<const Arch> gemma_archs();
 std::span<const Arch> glm_archs();

@@ -15,6 +15,7 @@ std::span<const Arch> all_archs() {
                                deepseek_archs(),
                                exaone_archs(),
                                falcon_archs(),
+                               gemma3n_archs(),
                                gemma4_archs(),
                                gemma_archs(),
                                glm_archs(),

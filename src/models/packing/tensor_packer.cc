@@ -65,8 +65,10 @@ absl::Status TensorPacker::pack_rows(const TensorRows& weight, WorkRange rows, i
       const int64_t count = std::min(piece_rows, end - row);
       const auto bytes = static_cast<size_t>(count * row_size);
       if (piece.size() < bytes) piece.resize(bytes);
-      results[index] = checkpoint_->read(*weight.tensor, (weight.first + row) * row_size,
-                                         std::span(piece).first(bytes));
+      results[index] = weight.transposed
+                           ? read_columns(weight, row, count, std::span(piece).first(bytes))
+                           : checkpoint_->read(*weight.tensor, (weight.first + row) * row_size,
+                                               std::span(piece).first(bytes));
       if (!results[index].ok()) return;
       provide_pages(matrix, first_row + row, count);
       const TensorView view{{format, 2, {count, width, 1, 1}}, piece.data()};
@@ -74,6 +76,25 @@ absl::Status TensorPacker::pack_rows(const TensorRows& weight, WorkRange rows, i
     }
   });
   for (const absl::Status& result : results) RETURN_IF_ERROR(result);
+  return absl::OkStatus();
+}
+
+absl::Status TensorPacker::read_columns(const TensorRows& weight, int64_t first, int64_t count,
+                                        std::span<std::byte> out) const {
+  const DType stored = weight.tensor->layout.dtype;
+  const int64_t stored_row = row_bytes(stored, weight.rows);
+  std::vector<std::byte> bytes(static_cast<size_t>(weight.width * stored_row));
+  RETURN_IF_ERROR(checkpoint_->read(*weight.tensor, weight.first * stored_row, bytes));
+  std::vector<float> row(static_cast<size_t>(weight.rows));
+  std::vector<float> columns(static_cast<size_t>(count * weight.width));
+  for (int64_t i = 0; i < weight.width; ++i) {
+    unpack_row(stored, bytes.data() + i * stored_row, weight.rows, row.data());
+    for (int64_t column = 0; column < count; ++column) {
+      columns[static_cast<size_t>(column * weight.width + i)] =
+          row[static_cast<size_t>(first + column)];
+    }
+  }
+  pack_row(weight.format(), columns.data(), count * weight.width, out.data());
   return absl::OkStatus();
 }
 
@@ -114,7 +135,7 @@ std::byte* TensorPacker::take(std::span<std::byte>& memory, int64_t bytes) {
 }
 
 void TensorPacker::done_with(const TensorRows& weight) {
-  bytes_done_ += weight.bytes();
+  bytes_done_ += weight.stored_bytes();
   if (options_->progress) {
     options_->progress(static_cast<double>(bytes_done_) / static_cast<double>(plan_.file_bytes()));
   }

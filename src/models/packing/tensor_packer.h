@@ -61,6 +61,9 @@ class TensorPacker {
   // Packs `rows` of a weight; its first row is `first_row` of the matrix.
   absl::Status pack_rows(const TensorRows& weight, WorkRange rows, int64_t first_row,
                          PackedMatrix& matrix);
+  // Rows [first, first + count) of a transposed weight, in its format.
+  absl::Status read_columns(const TensorRows& weight, int64_t first, int64_t count,
+                            std::span<std::byte> out) const;
   void provide_pages(const PackedMatrix& matrix, int64_t row, int64_t rows) const;
   absl::Status pack_weight(const TensorRows& weight, int64_t first_row, PackedMatrix& matrix);
   // The next place in memory, of which the rest is left.

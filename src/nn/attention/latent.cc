@@ -28,8 +28,9 @@ std::unique_ptr<Body> LatentSpec::make(RopeTable& ropes) const {
   return std::make_unique<Latent>(*this, ropes);
 }
 
-Latent::Latent(const LatentSpec& spec, RopeTable& ropes)
-    : spec_(spec), rope_(ropes.add(spec.rope)) {}
+Latent::Latent(const LatentSpec& spec, RopeTable& ropes) : spec_(spec) {
+  if (spec.rope) rope_ = ropes.add(*spec.rope);
+}
 
 // What is made of the stream.
 absl::Status Latent::load_low(Weights& weights) {
@@ -54,10 +55,10 @@ absl::Status Latent::load(Weights& weights) {
   RETURN_IF_ERROR(load_low(weights));
   const int64_t heads = spec_.heads;
   const int64_t query_width = spec_.query_rank > 0 ? spec_.query_rank : spec_.width;
-  RETURN_IF_ERROR(query_plain_.load(
-      weights, {"attn_q_plain", heads, spec_.plain_dim, query_width, true}, InputForm::kExact));
+  RETURN_IF_ERROR(query_plain_.load(weights, {"attn_q_plain", heads, spec_.plain_dim, query_width},
+                                    InputForm::kExact));
   RETURN_IF_ERROR(query_rotated_.load(
-      weights, {"attn_q_rotated", heads, spec_.rotated_dim, query_width, true}, InputForm::kExact));
+      weights, {"attn_q_rotated", heads, spec_.rotated_dim, query_width}, InputForm::kExact));
   RETURN_IF_ERROR(key_.load(weights, {"attn_k_b", heads, spec_.latent_dim, spec_.plain_dim},
                             InputForm::kExact));
   RETURN_IF_ERROR(value_.load(weights, {"attn_v_b", heads, spec_.value_dim, spec_.latent_dim},
@@ -119,9 +120,10 @@ void Latent::make_queries(Lane& lane, const BodyContext& context, const Activati
   const Ops& ops = context.ops;
   const int64_t heads = spec_.heads;
   const int64_t rotated_width = (heads - 1) * spec_.key_dim() + spec_.rotated_dim;
-  ops.head_linear(lane, query_plain_.matrices(), in, 0, spec_.plain_dim, work.plain);
-  ops.head_linear(lane, query_rotated_.matrices(), in, 0, spec_.key_dim(),
-                  columns_of(work.queries, spec_.latent_dim, rotated_width));
+  ops.head_linear(lane, query_plain_.matrices(), in_forms(in, query_plain_.input_forms()), 0,
+                  spec_.plain_dim, work.plain);
+  ops.head_linear(lane, query_rotated_.matrices(), in_forms(in, query_rotated_.input_forms()), 0,
+                  spec_.key_dim(), columns_of(work.queries, spec_.latent_dim, rotated_width));
   ops.barrier(lane);
   ops.convert(lane, work.plain, work.plain_in);
   ops.barrier(lane);
@@ -137,7 +139,12 @@ void Latent::forward(Lane& lane, const BodyContext& context, const Activations& 
   const Ops& ops = context.ops;
   const ops::AttentionRows& placed = *context.place.rows;
   const KvLayer cache = cache_of(context.place);
-  const RopeAngles& rope = context.ropes[static_cast<size_t>(rope_)];
+  ops::Rotation rotation = {.first = spec_.latent_dim};
+  if (rope_ >= 0) {
+    const RopeAngles& rope = context.ropes[static_cast<size_t>(rope_)];
+    rotation.pairs = rope.pairs;
+    rotation.angles = rope.angles;
+  }
   const Rows<float> key = columns_of(work.low, spec_.query_rank, spec_.key_dim());
 
   low_.forward(lane, ops, in, ops::Store::kSet, work.low);
@@ -148,9 +155,7 @@ void Latent::forward(Lane& lane, const BodyContext& context, const Activations& 
   }
   ops.barrier(lane);
   make_queries(lane, context, query_norm_ ? work.query_in : in, work);
-  ops.rope_and_store(lane, placed,
-                     {.pairs = rope.pairs, .angles = rope.angles, .first = spec_.latent_dim},
-                     work.queries, key, {nullptr, in.rows, 0, 0}, cache);
+  ops.rope_and_store(lane, placed, rotation, work.queries, key, {nullptr, in.rows, 0, 0}, cache);
   ops.barrier(lane);
   ops.attention(lane, placed, shape(), work.queries, cache, context.carried, work.mixed);
   ops.barrier(lane);

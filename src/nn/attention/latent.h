@@ -21,10 +21,10 @@ struct LatentSpec {
   int64_t query_rank = 0;  // queries come from a projection of so many elements; 0: from the stream
   int32_t latent_dim = 0;  // of what keys and values of all heads are made of
   int32_t plain_dim = 0;   // of a head's queries and keys that are not rotated
-  int32_t rotated_dim = 0;  // of those that are; all heads share the key's
+  int32_t rotated_dim = 0;  // of those that are, if there is a rope; all heads share the key's
   int32_t value_dim = 0;    // of a head
   float scale = 0;          // of the scores
-  RopeSpec rope = {};
+  std::optional<RopeSpec> rope = std::nullopt;
   NormSpec query_norm = {};  // of the queries' projection
   NormSpec latent_norm = {};
   bool low_biases = false;  // of the projections that make these two
@@ -76,8 +76,8 @@ class Latent final : public Body {
                     const Workspace& work) const;
 
   LatentSpec spec_;
-  int32_t rope_;  // in the model's table
-  Linear low_;    // [query_rank + key_dim, width]
+  int32_t rope_ = -1;  // in the model's table
+  Linear low_;         // [query_rank + key_dim, width]
   std::optional<ops::Norm> query_norm_;
   std::optional<ops::Norm> latent_norm_;
   ExpertLinear query_plain_;    // of each head: [plain_dim, query_rank or width]

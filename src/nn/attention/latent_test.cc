@@ -101,7 +101,7 @@ LatentSpec latent_spec(int64_t query_rank) {
                      .rotated_dim = 8,
                      .value_dim = 32,
                      .scale = 0.2F,
-                     .rope = {.rotated = 8, .scaling = {}, .factors = {}},
+                     .rope = RopeSpec{.rotated = 8, .scaling = {}, .factors = {}},
                      .query_norm = norm,
                      .latent_norm = norm};
   spec.latent_norm.name = "attn_kv_a_norm";

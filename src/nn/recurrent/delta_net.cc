@@ -33,6 +33,7 @@ absl::Status DeltaNet::load_inputs(Weights& weights) {
   const int64_t width = spec_.width;
   const int64_t heads = spec_.heads;
   std::vector<MatrixOrder> orders;
+  GateRows gates = {spec_.conv_channels(), spec_.values_width()};
   switch (spec_.tensors) {
     case DeltaNetSpec::Tensors::kJoined:
       orders = {{"attn_qkv", spec_.conv_channels(), width},
@@ -49,13 +50,14 @@ absl::Status DeltaNet::load_inputs(Weights& weights) {
       orders = {{"attn_q", spec_.keys_width(), width},   {"attn_k", spec_.keys_width(), width},
                 {"attn_v", spec_.values_width(), width}, {"ssm_beta", heads, width},
                 {"ssm_f_a", spec_.rank, width},          {"ssm_g_a", spec_.rank, width}};
+      gates = {spec_.conv_channels() + heads + spec_.rank, spec_.rank};
       RETURN_IF_ERROR(
           low_decays_.load(weights, {"ssm_f_b", decays_width(), spec_.rank}, InputForm::kExact));
       RETURN_IF_ERROR(low_gates_.load(weights, {"ssm_g_b", spec_.values_width(), spec_.rank},
-                                      InputForm::kExact));
+                                      InputForm::kCompact));
       break;
   }
-  return in_.load(weights, orders, InputForm::kExact);
+  return in_.load(weights, orders, InputForm::kExact, {}, gates);
 }
 
 absl::Status DeltaNet::load_conv(Weights& weights) {

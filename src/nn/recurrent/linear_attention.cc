@@ -62,14 +62,16 @@ LinearAttention::LinearAttention(const LinearAttentionSpec& spec, RopeTable& rop
 absl::Status LinearAttention::load(Weights& weights) {
   RETURN_IF_ERROR(check_state_rows(spec_.key_dim));
   const int64_t width = spec_.width;
+  GateRows gates;
   std::vector<MatrixOrder> orders = {{"attn_q", spec_.keys_width(), width},
                                      {"attn_k", spec_.keys_width(), width},
                                      {"attn_v", spec_.values_width(), width}};
   if (spec_.joined) orders = {{"attn_qkv", qkv_width(), width}};
   if (spec_.gate != LinearAttentionSpec::Gate::kNone) {
     orders.push_back({"attn_gate", spec_.values_width(), width});
+    gates = {qkv_width(), spec_.values_width()};
   }
-  RETURN_IF_ERROR(in_.load(weights, orders, InputForm::kExact));
+  RETURN_IF_ERROR(in_.load(weights, orders, InputForm::kExact, {}, gates));
   if (spec_.norm) {
     const int64_t normed = spec_.norm_heads ? spec_.value_dim : spec_.values_width();
     ASSIGN_OR_RETURN(norm_, load_norm(spec_.norm, normed, weights));

@@ -40,7 +40,8 @@ absl::Status Mamba::load(Weights& weights) {
   const VectorOrder conv = {"ssm_conv1d.weight", spec_.conv_kernel, inner};
   const VectorOrder conv_bias = {"ssm_conv1d.bias", inner};
   const size_t biases = spec_.biases ? 1 : 0;
-  RETURN_IF_ERROR(in_.load(weights, {&in, 1}, InputForm::kExact, std::span(&in_bias, biases)));
+  RETURN_IF_ERROR(
+      in_.load(weights, {&in, 1}, InputForm::kExact, std::span(&in_bias, biases), {inner, inner}));
   RETURN_IF_ERROR(conv_.load(weights, {&conv, 1}, std::span(&conv_bias, spec_.conv_bias ? 1 : 0)));
   RETURN_IF_ERROR(low_.load(weights, {"ssm_x", rank + 2 * state_dim, inner}, InputForm::kExact));
   RETURN_IF_ERROR(load_norms(weights));

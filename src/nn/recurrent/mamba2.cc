@@ -28,7 +28,7 @@ absl::Status Mamba2::load(Weights& weights) {
   const VectorOrder conv = {"ssm_conv1d.weight", spec_.conv_kernel, channels};
   const VectorOrder conv_bias = {"ssm_conv1d.bias", channels};
   RETURN_IF_ERROR(in_.load(weights, {&in, 1}, InputForm::kExact,
-                           std::span(&in_bias, spec_.input_bias ? 1 : 0)));
+                           std::span(&in_bias, spec_.input_bias ? 1 : 0), {0, inner}));
   RETURN_IF_ERROR(conv_.load(weights, {&conv, 1}, std::span(&conv_bias, spec_.conv_bias ? 1 : 0)));
   ASSIGN_OR_RETURN(step_bias_, weights.vector({"ssm_dt.bias", heads}));
   ASSIGN_OR_RETURN(rates_, weights.vector({"ssm_a", 1, heads}));

@@ -19,7 +19,8 @@ absl::Status ShortConv::load(Weights& weights) {
   const VectorOrder conv = {"shortconv.conv.weight", spec_.conv_kernel, width};
   const VectorOrder conv_bias = {"shortconv.conv.bias", width};
   const size_t biases = spec_.biases ? 1 : 0;
-  RETURN_IF_ERROR(in_.load(weights, {&in, 1}, InputForm::kExact, std::span(&in_bias, biases)));
+  RETURN_IF_ERROR(
+      in_.load(weights, {&in, 1}, InputForm::kExact, std::span(&in_bias, biases), {width, width}));
   RETURN_IF_ERROR(conv_.load(weights, {&conv, 1}, std::span(&conv_bias, biases)));
   return out_.load(weights, {&out, 1}, InputForm::kCompact, std::span(&out_bias, biases));
 }

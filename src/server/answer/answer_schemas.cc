@@ -24,7 +24,9 @@ constexpr AnswerSchema kSchemas[] = {
        "prompt_ms": {"type": "number"}, "prompt_per_token_ms": {"type": "number"},
        "prompt_per_second": {"type": "number"}, "predicted_n": {"type": "integer"},
        "predicted_ms": {"type": "number"}, "predicted_per_token_ms": {"type": "number"},
-       "predicted_per_second": {"type": "number"}, "queue_ms": {"type": "number"}}})"},
+       "predicted_per_second": {"type": "number"}, "steps": {"type": "integer"},
+       "draft_n": {"type": "integer"}, "draft_n_accepted": {"type": "integer"},
+       "queue_ms": {"type": "number"}}})"},
 
     {"ChatAnswer", R"({"type": "object",
       "required": ["id", "object", "created", "model", "system_fingerprint", "choices", "usage"],

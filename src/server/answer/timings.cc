@@ -24,6 +24,9 @@ Json timings_json(const RequestUsage& usage, const RequestTimes& times) {
   add_phase("prompt", usage.prompt_tokens - usage.cached_tokens, times.first_token - times.started,
             timings);
   add_phase("predicted", usage.generated_tokens, times.finished - times.first_token, timings);
+  timings["steps"] = usage.steps;
+  timings["draft_n"] = usage.drafted_tokens;
+  timings["draft_n_accepted"] = usage.accepted_tokens;
   timings["queue_ms"] = std::max(absl::ToDoubleMilliseconds(times.started - times.arrived), 0.0);
   return timings;
 }

@@ -5,7 +5,7 @@
 
 namespace millrace {
 
-// llama-server's `timings`, and the time in the queue.
+// llama-server's `timings`, the steps that generated tokens, and the time in the queue.
 Json timings_json(const RequestUsage& usage, const RequestTimes& times);
 
 }  // namespace millrace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <numeric>
 #include <span>
 #include <utility>
 
@@ -16,7 +17,7 @@ using prometheus::MetricFamily;
 using prometheus::MetricType;
 
 // Names, types, labels and buckets are vLLM's, so that its dashboards, routers and benchmarks read
-// ours. What we have nothing of (sleep, multimodal caches, drafts) is absent.
+// ours. What we have nothing of (sleep, multimodal caches) is absent.
 
 struct Moment {
   GeneratorStats stats;
@@ -113,6 +114,56 @@ MetricLabels group_labels(MetricLabels labels, size_t number, const KvGroup& gro
                                                           : "window"});
   labels.push_back({"window", std::to_string(group.window)});
   return labels;
+}
+
+MetricLabels with(MetricLabels labels, const char* name, std::string value) {
+  labels.push_back({name, std::move(value)});
+  return labels;
+}
+
+int64_t accepted_of(const DraftUse& use) {
+  return std::accumulate(use.accepted_at.begin(), use.accepted_at.end(), int64_t{0});
+}
+
+// Of each way to make drafts.
+struct DraftSeries {
+  const char* name;
+  const char* help;
+  int64_t (*read)(const DraftUse&);
+};
+const DraftSeries kDraftSeries[] = {
+    {"vllm:spec_decode_num_drafts_total",
+     "Drafts that were verified, of a sequence and a step each.",
+     [](const DraftUse& use) { return use.drafts; }},
+    {"vllm:spec_decode_num_draft_tokens_total", "Tokens in drafts that were verified.",
+     [](const DraftUse& use) { return use.tokens; }},
+    {"vllm:spec_decode_num_accepted_tokens_total", "Tokens of drafts that were accepted.",
+     accepted_of},
+};
+
+void collect_drafts(const std::vector<DraftUse>& drafts, const MetricLabels& labels,
+                    std::vector<MetricFamily>& families) {
+  if (drafts.empty()) return;
+  for (const DraftSeries& series : kDraftSeries) {
+    MetricFamily& family =
+        families.emplace_back(MetricFamily{series.name, series.help, MetricType::Counter, {}});
+    for (const DraftUse& use : drafts) {
+      family.metric.push_back(
+          metric_of(static_cast<double>(series.read(use)), with(labels, "method", use.method)));
+    }
+  }
+  MetricFamily& places = families.emplace_back(
+      MetricFamily{"vllm:spec_decode_num_accepted_tokens_per_pos_total",
+                   "Tokens of drafts that were accepted, by how far ahead: 0 is the first.",
+                   MetricType::Counter,
+                   {}});
+  for (const DraftUse& use : drafts) {
+    for (size_t at = 0; at < use.accepted_at.size(); ++at) {
+      places.metric.push_back(
+          metric_of(static_cast<double>(use.accepted_at[at]),
+                    with(with(labels, "method", use.method), "position", std::to_string(at))));
+    }
+  }
 }
 
 // Of the groups that keep all tokens, the fewest; of all groups where none does.
@@ -213,11 +264,6 @@ std::vector<double> decades_to(int64_t max) {
   return buckets;
 }
 
-MetricLabels with(MetricLabels labels, const char* name, std::string value) {
-  labels.push_back({name, std::move(value)});
-  return labels;
-}
-
 }  // namespace
 
 EngineMetrics::EngineMetrics(const Generator& generator, std::string model_name)
@@ -302,6 +348,7 @@ void EngineMetrics::collect(std::vector<MetricFamily>& families) const {
           metric_of(static_cast<double>(series.read(use)), group_labels(labels_, g, use.group)));
     }
   }
+  collect_drafts(moment.stats.drafts, labels_, families);
   collect_infos(families);
   MetricFamily& reasons =
       families.emplace_back(MetricFamily{"vllm:request_success_total",

@@ -57,6 +57,10 @@ constexpr Field kAnswerFields[] = {
      "Only the type `text` is supported."},
     {"cache_salt", ShapedField{read_cache_salt, kCacheSaltSchema},
      "Cached prompts are shared only among requests with the same salt."},
+    {"speculation", ShapedField{read_speculation, kSpeculationSchema},
+     "`method`: how drafts are made for this answer, one of those that the server was started "
+     "with, "
+     "or `none`. The answer is the same either way."},
     {"request_id", ShapedField{read_request_id, kRequestIdSchema},
      "Becomes part of the answer's `id` and of the log. Default: `X-Request-Id`."},
 

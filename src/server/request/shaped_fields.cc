@@ -201,6 +201,17 @@ absl::Status read_cache_salt(const Json& value, const ReadContext& /*context*/,
   return absl::OkStatus();
 }
 
+absl::Status read_speculation(const Json& value, const ReadContext& /*context*/,
+                              ApiRequest& request) {
+  if (value.is_null()) return absl::OkStatus();
+  const auto method = value.find("method");
+  const bool fits = value.is_object() && value.size() == 1 && method != value.end() &&
+                    method->is_string() && !method->get_ref<const std::string&>().empty();
+  if (!fits) return invalid_argument("speculation must be an object with a method, a string");
+  request.generation.draft_method = method->get_ref<const std::string&>();
+  return absl::OkStatus();
+}
+
 absl::Status read_response_format(const Json& value, const ReadContext& /*context*/,
                                   ApiRequest& /*request*/) {
   if (value.is_null()) return absl::OkStatus();

@@ -46,6 +46,11 @@ inline constexpr std::string_view kStreamOptionsSchema =
 absl::Status read_cache_salt(const Json& value, const ReadContext& context, ApiRequest& request);
 inline constexpr std::string_view kCacheSaltSchema = R"({"type": "string", "minLength": 1})";
 
+absl::Status read_speculation(const Json& value, const ReadContext& context, ApiRequest& request);
+inline constexpr std::string_view kSpeculationSchema =
+    R"({"type": "object", "properties": {"method": {"type": "string", "minLength": 1}},
+        "required": ["method"], "additionalProperties": false})";
+
 absl::Status read_request_id(const Json& value, const ReadContext& context, ApiRequest& request);
 inline constexpr std::string_view kRequestIdSchema =
     R"({"type": "string", "pattern": "^[!#-\\[\\]-~]{1,128}$"})";

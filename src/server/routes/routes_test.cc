@@ -266,7 +266,8 @@ TEST_F(RoutesTest, TimingsWhereAClientAsks) {
   const std::string expected =
       R"({"cache_n":1,"prompt_n":4,"prompt_ms":20.0,"prompt_per_token_ms":5.0,)"
       R"("prompt_per_second":200.0,"predicted_n":10,"predicted_ms":100.0,)"
-      R"("predicted_per_token_ms":10.0,"predicted_per_second":100.0,"queue_ms":5.0})";
+      R"("predicted_per_token_ms":10.0,"predicted_per_second":100.0,"steps":0,"draft_n":0,)"
+      R"("draft_n_accepted":0,"queue_ms":5.0})";
   EXPECT_EQ(ask_completion(body).json()["timings"].dump(), expected);
   body["stream"] = true;
   std::vector<std::string> events = events_of(ask_completion(body));

@@ -6,32 +6,6 @@ namespace {
 constexpr TensorRule kMixtral[] = {
     {"model.layers.#.self_attn.q_proj", "blk.#.attn_q", Transform::kQueryRows},
     {"model.layers.#.self_attn.k_proj", "blk.#.attn_k", Transform::kKeyRows},
-    {"model.layers.#.block_sparse_moe.gate", "blk.#.ffn_gate_inp"},
-    {"model.layers.#.block_sparse_moe.experts.@.w1", "blk.#.ffn_gate_exps"},
-    {"model.layers.#.block_sparse_moe.experts.@.w2", "blk.#.ffn_down_exps"},
-    {"model.layers.#.block_sparse_moe.experts.@.w3", "blk.#.ffn_up_exps"},
-};
-
-constexpr TensorRule kPhimoe[] = {
-    {"model.layers.#.block_sparse_moe.gate", "blk.#.ffn_gate_inp"},
-    {"model.layers.#.block_sparse_moe.experts.@.w1", "blk.#.ffn_gate_exps"},
-    {"model.layers.#.block_sparse_moe.experts.@.w2", "blk.#.ffn_down_exps"},
-    {"model.layers.#.block_sparse_moe.experts.@.w3", "blk.#.ffn_up_exps"},
-};
-
-constexpr TensorRule kQwenMoe[] = {
-    {"model.layers.#.mlp.gate", "blk.#.ffn_gate_inp"},
-    {"model.layers.#.mlp.experts.@.gate_proj", "blk.#.ffn_gate_exps"},
-    {"model.layers.#.mlp.experts.@.up_proj", "blk.#.ffn_up_exps"},
-    {"model.layers.#.mlp.experts.@.down_proj", "blk.#.ffn_down_exps"},
-    {"model.layers.#.mlp.experts.gate_up_proj", "blk.#.ffn_gate_exps.weight",
-     Transform::kFirstHalf},
-    {"model.layers.#.mlp.experts.gate_up_proj", "blk.#.ffn_up_exps.weight", Transform::kSecondHalf},
-    {"model.layers.#.mlp.experts.down_proj", "blk.#.ffn_down_exps.weight"},
-    {"model.layers.#.mlp.shared_expert_gate", "blk.#.ffn_gate_inp_shexp"},
-    {"model.layers.#.mlp.shared_expert.gate_proj", "blk.#.ffn_gate_shexp"},
-    {"model.layers.#.mlp.shared_expert.up_proj", "blk.#.ffn_up_shexp"},
-    {"model.layers.#.mlp.shared_expert.down_proj", "blk.#.ffn_down_shexp"},
 };
 
 constexpr TensorRule kGraniteMoe[] = {
@@ -47,14 +21,7 @@ constexpr TensorRule kGraniteMoe[] = {
 };
 
 constexpr TensorRule kErnieMoe[] = {
-    {"model.layers.#.mlp.gate", "blk.#.ffn_gate_inp"},
     {"model.layers.#.mlp.moe_statics.e_score_correction_bias", "blk.#.exp_probs_b.bias"},
-    {"model.layers.#.mlp.experts.@.gate_proj", "blk.#.ffn_gate_exps"},
-    {"model.layers.#.mlp.experts.@.up_proj", "blk.#.ffn_up_exps"},
-    {"model.layers.#.mlp.experts.@.down_proj", "blk.#.ffn_down_exps"},
-    {"model.layers.#.mlp.shared_experts.gate_proj", "blk.#.ffn_gate_shexp"},
-    {"model.layers.#.mlp.shared_experts.up_proj", "blk.#.ffn_up_shexp"},
-    {"model.layers.#.mlp.shared_experts.down_proj", "blk.#.ffn_down_shexp"},
 };
 
 constexpr TensorRule kGptOss[] = {
@@ -226,7 +193,7 @@ constexpr HubArch kExpertArchs[] = {
      .name = "granite",
      .biases = "attention_bias|mlp_bias",
      .read = read_granite,
-     .rules = std::span(kMixtral).first(2)},
+     .rules = kMixtral},
     {.hub = "MixtralForCausalLM",
      .name = "llama",
      .epsilon = 1e-5,
@@ -239,20 +206,17 @@ constexpr HubArch kExpertArchs[] = {
      .name = "qwen2moe",
      .window = HubWindow::kSwitched,
      .biases = "qkv_bias|attention_bias",
-     .read = read_qwen_moe,
-     .rules = kQwenMoe},
+     .read = read_qwen_moe},
     {.hub = "Qwen3MoeForCausalLM",
      .name = "qwen3moe",
      .window = HubWindow::kUniformSwitched,
      .biases = "attention_bias",
-     .read = read_qwen_moe,
-     .rules = kQwenMoe},
+     .read = read_qwen_moe},
     {.hub = "OlmoeForCausalLM",
      .name = "olmoe",
      .epsilon = 1e-5,
      .biases = "attention_bias",
-     .read = read_olmoe,
-     .rules = kQwenMoe},
+     .read = read_olmoe},
     {.hub = "GraniteMoeForCausalLM|GraniteMoeSharedForCausalLM",
      .name = "granitemoe",
      .biases = "attention_bias",
@@ -266,8 +230,7 @@ constexpr HubArch kExpertArchs[] = {
      .window = HubWindow::kUniform,
      .biases = "attention_bias|lm_head_bias",
      .ignored = "input_jitter_noise",
-     .read = read_phimoe,
-     .rules = kPhimoe},
+     .read = read_phimoe},
     {.hub = "Ernie4_5_MoeForCausalLM",
      .name = "ernie4_5-moe",
      .epsilon = 1e-5,

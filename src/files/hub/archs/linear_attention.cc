@@ -21,18 +21,6 @@ constexpr TensorRule kQwen3Next[] = {
     {"model.layers.#.linear_attn.A_log", "blk.#.ssm_a", Transform::kNegatedExp},
     {"model.layers.#.linear_attn.norm", "blk.#.ssm_norm"},
     {"model.layers.#.linear_attn.out_proj", "blk.#.ssm_out"},
-    {"model.layers.#.mlp.gate", "blk.#.ffn_gate_inp"},
-    {"model.layers.#.mlp.experts.@.gate_proj", "blk.#.ffn_gate_exps"},
-    {"model.layers.#.mlp.experts.@.up_proj", "blk.#.ffn_up_exps"},
-    {"model.layers.#.mlp.experts.@.down_proj", "blk.#.ffn_down_exps"},
-    {"model.layers.#.mlp.experts.gate_up_proj", "blk.#.ffn_gate_exps.weight",
-     Transform::kFirstHalf},
-    {"model.layers.#.mlp.experts.gate_up_proj", "blk.#.ffn_up_exps.weight", Transform::kSecondHalf},
-    {"model.layers.#.mlp.experts.down_proj", "blk.#.ffn_down_exps.weight"},
-    {"model.layers.#.mlp.shared_expert_gate", "blk.#.ffn_gate_inp_shexp"},
-    {"model.layers.#.mlp.shared_expert.gate_proj", "blk.#.ffn_gate_shexp"},
-    {"model.layers.#.mlp.shared_expert.up_proj", "blk.#.ffn_up_shexp"},
-    {"model.layers.#.mlp.shared_expert.down_proj", "blk.#.ffn_down_shexp"},
     {"model.norm", "output_norm", Transform::kPlusOne},
     {"mtp.*", "", Transform::kNone},  // predicts further tokens
 };
@@ -59,15 +47,6 @@ constexpr TensorRule kMiniMax[] = {
     {"model.layers.#.self_attn.query_decay", "", Transform::kNone},
     {"model.layers.#.self_attn.key_decay", "", Transform::kNone},
     {"model.layers.#.self_attn.diagonal_decay", "", Transform::kNone},
-    {"model.layers.#.block_sparse_moe.gate", "blk.#.ffn_gate_inp"},
-    {"model.layers.#.block_sparse_moe.experts.@.w1", "blk.#.ffn_gate_exps"},
-    {"model.layers.#.block_sparse_moe.experts.@.w2", "blk.#.ffn_down_exps"},
-    {"model.layers.#.block_sparse_moe.experts.@.w3", "blk.#.ffn_up_exps"},
-    {"model.layers.#.mlp.gate", "blk.#.ffn_gate_inp"},
-    {"model.layers.#.mlp.experts.gate_up_proj", "blk.#.ffn_gate_exps.weight",
-     Transform::kFirstHalf},
-    {"model.layers.#.mlp.experts.gate_up_proj", "blk.#.ffn_up_exps.weight", Transform::kSecondHalf},
-    {"model.layers.#.mlp.experts.down_proj", "blk.#.ffn_down_exps.weight"},
 };
 
 constexpr std::string_view kTypes = "layer_types";

@@ -400,6 +400,27 @@ std::span<const TensorRule> shared_rules() {
       {"model.layers.#.mlp.down_proj", "blk.#.ffn_down"},
       {"model.norm", "output_norm"},
       {"lm_head", "output"},
+      // Mixtures of experts, as most have them.
+      {"model.layers.#.mlp.gate", "blk.#.ffn_gate_inp"},
+      {"model.layers.#.mlp.experts.@.gate_proj", "blk.#.ffn_gate_exps"},
+      {"model.layers.#.mlp.experts.@.up_proj", "blk.#.ffn_up_exps"},
+      {"model.layers.#.mlp.experts.@.down_proj", "blk.#.ffn_down_exps"},
+      {"model.layers.#.mlp.experts.gate_up_proj", "blk.#.ffn_gate_exps.weight",
+       Transform::kFirstHalf},
+      {"model.layers.#.mlp.experts.gate_up_proj", "blk.#.ffn_up_exps.weight",
+       Transform::kSecondHalf},
+      {"model.layers.#.mlp.experts.down_proj", "blk.#.ffn_down_exps.weight"},
+      {"model.layers.#.mlp.shared_expert_gate", "blk.#.ffn_gate_inp_shexp"},
+      {"model.layers.#.mlp.shared_expert.gate_proj", "blk.#.ffn_gate_shexp"},
+      {"model.layers.#.mlp.shared_expert.up_proj", "blk.#.ffn_up_shexp"},
+      {"model.layers.#.mlp.shared_expert.down_proj", "blk.#.ffn_down_shexp"},
+      {"model.layers.#.mlp.shared_experts.gate_proj", "blk.#.ffn_gate_shexp"},
+      {"model.layers.#.mlp.shared_experts.up_proj", "blk.#.ffn_up_shexp"},
+      {"model.layers.#.mlp.shared_experts.down_proj", "blk.#.ffn_down_shexp"},
+      {"model.layers.#.block_sparse_moe.gate", "blk.#.ffn_gate_inp"},
+      {"model.layers.#.block_sparse_moe.experts.@.w1", "blk.#.ffn_gate_exps"},
+      {"model.layers.#.block_sparse_moe.experts.@.w2", "blk.#.ffn_down_exps"},
+      {"model.layers.#.block_sparse_moe.experts.@.w3", "blk.#.ffn_up_exps"},
   };
   return kRules;
 }

@@ -15,6 +15,7 @@ constexpr int kSumsMax = 24;
 namespace millrace {
 namespace {
 using Bf16Codec = PlainCodec<Bf16Number>;
+using Bf16LatentCodec = LatentCodec<Bf16Number>;
 }  // namespace
 }  // namespace millrace
 

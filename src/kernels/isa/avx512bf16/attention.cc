@@ -12,10 +12,12 @@ constexpr int kSumsMax = 24;
 #include "kernels/generic/kv_codecs.inc"
 #include "kernels/generic/kv_latents.inc"
 #include "kernels/generic/kv_pairs.inc"
+#include "kernels/generic/kv_pairs_latents.inc"
 
 namespace millrace {
 namespace {
 using Bf16Codec = PairsCodec;
+using Bf16LatentCodec = LatentPairsCodec;
 }  // namespace
 }  // namespace millrace
 

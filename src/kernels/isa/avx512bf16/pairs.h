@@ -19,6 +19,14 @@ struct Pairs {
   static Pair last_weights(const uint16_t* even) { return reinterpret_cast<Pair>(wide(even)); }
   static Pair load(const uint16_t* p) { return reinterpret_cast<Pair>(_mm512_loadu_si512(p)); }
   static void store(uint16_t* p, Pair v) { _mm512_storeu_si512(p, reinterpret_cast<__m512i>(v)); }
+  static void transpose(Pair (&rows)[16]) {
+    Simd::Float pairs[16];
+    MILLRACE_UNROLL
+    for (int i = 0; i < 16; ++i) pairs[i] = reinterpret_cast<Simd::Float>(rows[i]);
+    Simd::transpose(pairs);
+    MILLRACE_UNROLL
+    for (int i = 0; i < 16; ++i) rows[i] = reinterpret_cast<Pair>(pairs[i]);
+  }
   static Pair input(const uint16_t* p) {
     int32_t pair;
     __builtin_memcpy(&pair, p, sizeof pair);

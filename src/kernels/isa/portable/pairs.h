@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "kernels/isa/portable/simd.h"
 
@@ -33,6 +34,14 @@ struct PortablePairs {
     return pair;
   }
   static void store(uint16_t* p, const Pair& v) { std::memcpy(p, v.bits, sizeof v.bits); }
+  // Pair i of row j becomes pair j of row i.
+  static void transpose(Pair (&rows)[N]) {
+    for (int j = 0; j < N; ++j) {
+      for (int i = 0; i < j; ++i) {
+        for (int k = 0; k < 2; ++k) std::swap(rows[j].bits[2 * i + k], rows[i].bits[2 * j + k]);
+      }
+    }
+  }
   // The same two neighbours for all lanes.
   static Pair input(const uint16_t* p) {
     return make([&](int, int j) { return p[j]; });

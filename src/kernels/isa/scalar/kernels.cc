@@ -108,6 +108,29 @@ void scale(float* row, int64_t width, float factor, float softcap) {
   }
 }
 
+double mean_square_of(const float* row, int64_t width, double mean) {
+  double squares = 0;
+  for (int64_t i = 0; i < width; ++i) squares += (row[i] - mean) * (row[i] - mean);
+  return squares / static_cast<double>(width);
+}
+
+void keep_largest(float* row, int64_t width, float deviations) {
+  double mean = 0;
+  for (int64_t i = 0; i < width; ++i) mean += row[i] / static_cast<double>(width);
+  const double cutoff = mean + deviations * std::sqrt(mean_square_of(row, width, mean));
+  for (int64_t i = 0; i < width; ++i) {
+    const double above = row[i] - cutoff;
+    row[i] = static_cast<float>(above < 0 ? 0 : above);
+  }
+}
+
+void match_magnitude(const float* like, int64_t width, float least, float* row) {
+  const double own = mean_square_of(row, width, 0);
+  const double factor =
+      std::sqrt(mean_square_of(like, width, 0)) / std::sqrt(own < least ? least : own);
+  for (int64_t i = 0; i < width; ++i) row[i] = static_cast<float>(row[i] * factor);
+}
+
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 double xielu(const ActivationFunction& function, double x) {
@@ -289,6 +312,8 @@ const Kernels kScalarKernels = {
     .norm = norm,
     .add = add,
     .scale = scale,
+    .keep_largest = keep_largest,
+    .match_magnitude = match_magnitude,
     .convert = convert,
     .attention = &kScalarAttention,
     .rwkv = &kScalarRwkv,

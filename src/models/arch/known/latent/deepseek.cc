@@ -2,6 +2,7 @@
 
 #include "models/arch/arch.h"
 #include "models/arch/attention_keys.h"
+#include "models/arch/known/recurrent/recurrent_keys.h"
 #include "models/arch/rope_keys.h"
 
 namespace millrace {
@@ -10,29 +11,25 @@ namespace {
 constexpr int64_t kLatentHeadsMax = 4096;
 constexpr int64_t kLatentWidthMax = 1 << 20;
 
-// Of a head, and what all heads share.
+// Of a head, and what all heads share. Files that keep keys and values of all heads have one name
+// less for their lengths.
 absl::Status read_dimensions(ArchReader& keys, int64_t layer, LatentSpec& spec) {
-  constexpr std::string_view kKey = "attention.key_length_mla";
-  if (!keys.has(kKey) && keys.find_tensor("attn_kv_b.weight", layer) != nullptr) {
-    return unimplemented(
-        "tensor 'blk.{}.attn_kv_b.weight': keys and values in one matrix, as older files have "
-        "them, are not supported: convert the model again",
-        layer);
-  }
-  ASSIGN_OR_RETURN(const int64_t heads, keys.integer("attention.head_count", 1, kLatentHeadsMax));
+  ASSIGN_OR_RETURN(const int64_t heads,
+                   keys.integer_of("attention.head_count", layer, 1, kLatentHeadsMax));
   ASSIGN_OR_RETURN(const int64_t latent,
                    keys.integer("attention.kv_lora_rank", 1, kLatentWidthMax));
   ASSIGN_OR_RETURN(const int64_t rotated, keys.integer("rope.dimension_count", 2, kLatentWidthMax));
-  ASSIGN_OR_RETURN(const int64_t key, keys.integer(kKey, rotated + 1, kLatentWidthMax));
+  ASSIGN_OR_RETURN(const int64_t key,
+                   keys.integer(keys.has("attention.key_length_mla") ? "attention.key_length_mla"
+                                                                     : "attention.key_length",
+                                rotated + 1, kLatentWidthMax));
+  ASSIGN_OR_RETURN(const int64_t usual, keys.integer_or("attention.value_length", 1,
+                                                        kLatentWidthMax, spec.width / heads));
   ASSIGN_OR_RETURN(const int64_t value,
-                   keys.integer("attention.value_length_mla", 1, kLatentWidthMax));
-  // Of the latent as all heads' one key and value.
-  for (const auto& [name, own] : {std::pair{"attention.head_count_kv", int64_t{1}},
-                                  std::pair{"attention.key_length", latent + rotated},
-                                  std::pair{"attention.value_length", latent}}) {
-    ASSIGN_OR_RETURN(const int64_t said, keys.integer_or(name, 1, kLatentWidthMax, own));
-    if (said == own) continue;
-    return invalid_argument("key '{}' is {}, but must be {} here", keys.name(name), said, own);
+                   keys.integer_or("attention.value_length_mla", 1, kLatentWidthMax, usual));
+  // Of the latent as all heads' one key and value, as tensors' shapes say too.
+  for (const char* shared : {"attention.head_count_kv", "attention.key_length"}) {
+    keys.pass_over(shared);
   }
   if (latent + rotated > kHeadDimMax) {
     return unimplemented("keys '{}' and '{}' are {} and {}: supported are at most {} together",
@@ -50,11 +47,12 @@ absl::Status read_dimensions(ArchReader& keys, int64_t layer, LatentSpec& spec) 
 // YaRN with a multiplier of the logarithm, which files say a tenth of, stretches the scores by the
 // square of that magnitude, and not the rotations (DeepSeek-V2's code, section `yarn`).
 absl::Status read_stretch(ArchReader& keys, LatentSpec& spec) {
-  if (spec.rope.scaling.kind != RopeScaling::Kind::kYarn) return absl::OkStatus();
+  RopeSpec& rope = *spec.rope;
+  if (rope.scaling.kind != RopeScaling::Kind::kYarn) return absl::OkStatus();
   ASSIGN_OR_RETURN(const double tenth, keys.number_or("rope.scaling.yarn_log_multiplier", 0));
   ASSIGN_OR_RETURN(const double own, keys.positive_or("rope.scaling.attn_factor", 1));
-  const double factor = spec.rope.scaling.factor;
-  spec.rope.magnitude = tenth == 0 ? own * yarn_magnitude(factor) : own;
+  const double factor = rope.scaling.factor;
+  rope.magnitude = tenth == 0 ? own * yarn_magnitude(factor) : own;
   if (tenth == 0) return absl::OkStatus();
   const double stretch = yarn_magnitude(factor, 10 * tenth);
   spec.scale *= static_cast<float>(stretch * stretch);
@@ -81,24 +79,43 @@ absl::StatusOr<LatentSpec> read_latent(ArchReader& keys, const ModelSpec& model,
   spec.low_biases = has("attn_kv_a_mqa.bias");
   spec.output_bias = has("attn_output.bias");
   spec.scale = 1 / std::sqrt(static_cast<float>(spec.plain_dim + spec.rotated_dim));
-  const DecoderTraits traits = {.pairs = ops::Rope::Pairs::kNeighbours};
-  ASSIGN_OR_RETURN(spec.rope, read_rope(keys, traits, spec.rotated_dim, model.context_max));
-  RETURN_IF_ERROR(read_stretch(keys, spec));
   return spec;
 }
 
-absl::StatusOr<LayerParts> latent_parts(ArchReader& keys, const ModelSpec& model, int64_t layer) {
-  ASSIGN_OR_RETURN(const LatentSpec spec, read_latent(keys, model, layer));
+template <ops::Rope::Pairs kPairs>
+absl::StatusOr<LayerParts> rotated_parts(ArchReader& keys, const ModelSpec& model, int64_t layer) {
+  ASSIGN_OR_RETURN(LatentSpec spec, read_latent(keys, model, layer));
+  const DecoderTraits traits = {.pairs = kPairs};
+  ASSIGN_OR_RETURN(spec.rope, read_rope(keys, traits, spec.rotated_dim, model.context_max));
+  RETURN_IF_ERROR(read_stretch(keys, spec));
   return LayerParts{.attention = false, .mixers = {spec}};
 }
 
-// A head's queries are the rows of its plain part and then those of its rotated part.
-void slice_queries(ModelSpec& model) {
+// Nothing rotates: the delta nets tell what comes first.
+absl::StatusOr<LayerParts> kimi_parts(ArchReader& keys, const ModelSpec& model, int64_t layer) {
+  keys.pass_over("rope.freq_base");
+  ASSIGN_OR_RETURN(const bool attends, has_key_heads(keys, layer));
+  ASSIGN_OR_RETURN(const LatentSpec latent, read_latent(keys, model, layer));
+  ASSIGN_OR_RETURN(const DeltaNetSpec net, read_kimi_delta_net(keys, model, layer));
+  if (attends) return LayerParts{.attention = false, .mixers = {latent}};
+  return LayerParts{.attention = false, .mixers = {net}};
+}
+
+// A head's queries are the rows of its plain part and then those of its rotated part; where keys
+// and values are in one matrix, its rows are those of a key and then those of a value.
+void slice_heads(ArchReader& keys, ModelSpec& model) {
+  constexpr const char* kBoth = "attn_kv_b.weight";
+  const bool is_joined = keys.find_tensor(kBoth, keys.first_layer_with(kBoth)) != nullptr;
   for_each<LatentSpec>(model, [&](const LatentSpec& latent) {
     if (!model.slices.empty() && model.slices.back().name == "attn_q_rotated.weight") return;
     const std::string source = latent.query_rank > 0 ? "attn_q_b.weight" : "attn_q.weight";
     const int64_t rows = int64_t{latent.plain_dim} + latent.rotated_dim;
     model.slices.push_back({"attn_q_plain.weight", source, 0, rows});
+    if (is_joined) {
+      const int64_t both = int64_t{latent.plain_dim} + latent.value_dim;
+      model.slices.push_back({"attn_k_b.weight", kBoth, 0, both, true});
+      model.slices.push_back({"attn_v_b.weight", kBoth, latent.plain_dim, both});
+    }
     model.slices.push_back({"attn_q_rotated.weight", source, latent.plain_dim, rows});
   });
 }
@@ -126,20 +143,45 @@ absl::Status adjust_deepseek2(ArchReader& keys, ModelSpec& model) {
     moe.routing.groups_by_two = moe.routing.score == ops::Routing::Score::kSigmoid;
   });
   if (!has_experts) pass_over_experts(keys);
-  slice_queries(model);
+  slice_heads(keys, model);
+  return absl::OkStatus();
+}
+
+// What files of llama.cpp's converters leave to the reader.
+absl::Status adjust_minicpm3(ArchReader& keys, ModelSpec& model) {
+  constexpr float kEmbedding = 12, kDepth = 1.4F, kBaseWidth = 256;
+  if (!keys.has("embedding_scale")) model.embedding_scale = kEmbedding;
+  if (!keys.has("logit_scale")) model.logit_scale = kBaseWidth / static_cast<float>(model.width);
+  const auto layers = static_cast<float>(model.layers.size());
+  for (LayerSpec& layer : model.layers) {
+    if (keys.has("residual_scale")) break;
+    for (StageSpec& stage : layer.stages) stage[0].scale = kDepth / std::sqrt(layers);
+  }
+  slice_heads(keys, model);
   return absl::OkStatus();
 }
 
 }  // namespace
 
 // DeepSeek-V2 (DeepSeek-AI 2024) and its relatives: latent attention, and mixtures of experts in
-// all but the first layers. V2 chooses by softmax, the others by sigmoids with a bias.
+// all but the first layers. V2 chooses by softmax, the others by sigmoids with a bias. Kimi Linear
+// (Kimi Team 2025) has latents in every fourth layer and delta nets in the others, MiniCPM3
+// (OpenBMB 2024) no mixtures.
 std::span<const Arch> deepseek_archs() {
   static constexpr Arch kArchs[] = {
       {.name = "deepseek2",
        .models = "DeepSeek V2, V3 and R1, Kimi K2, GLM 4.7 Flash",
-       .traits = {.moe = MoeTraits{.renormalise = false}, .parts = latent_parts},
+       .traits = {.moe = MoeTraits{.renormalise = false},
+                  .parts = rotated_parts<ops::Rope::Pairs::kNeighbours>},
        .adjust = adjust_deepseek2},
+      {.name = "kimi-linear",
+       .models = "Kimi Linear",
+       .traits = {.moe = MoeTraits{.score = ops::Routing::Score::kSigmoid}, .parts = kimi_parts},
+       .adjust = adjust_deepseek2},
+      {.name = "minicpm3",
+       .models = "MiniCPM3",
+       .traits = {.parts = rotated_parts<ops::Rope::Pairs::kHalves>},
+       .adjust = adjust_minicpm3},
   };
   return kArchs;
 }

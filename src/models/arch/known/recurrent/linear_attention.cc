@@ -63,7 +63,7 @@ absl::Status adjust_minimax(ArchReader& keys, ModelSpec& model) {
       const size_t kind = std::holds_alternative<AttentionSpec>(branch.body)         ? 0
                           : std::holds_alternative<LinearAttentionSpec>(branch.body) ? 1
                                                                                      : 2;
-      branch.kept_norm = static_cast<float>(factors[kind]);
+      branch.kept = {.factor = static_cast<float>(factors[kind]), .normed = true};
       branch.scale = static_cast<float>(factors[kind + 3]);
     }
   }

@@ -108,6 +108,20 @@ absl::StatusOr<DeltaNetSpec> read_delta_net(ArchReader& keys, const ModelSpec& m
   return spec;
 }
 
+absl::StatusOr<DeltaNetSpec> read_kimi_delta_net(ArchReader& keys, const ModelSpec& model,
+                                                 int64_t layer) {
+  DeltaNetSpec spec = {.tensors = DeltaNetSpec::Tensors::kLowRank, .width = model.width};
+  ASSIGN_OR_RETURN(spec.heads,
+                   keys.integer_of("attention.head_count", layer, 1, kRecurrentHeadsMax));
+  ASSIGN_OR_RETURN(spec.key_dim, keys.integer("kda.head_dim", 1, kStateRowsMax));
+  ASSIGN_OR_RETURN(spec.conv_kernel, read_kernel(keys));
+  spec.key_heads = spec.heads;
+  spec.value_dim = spec.rank = spec.key_dim;
+  spec.norm = rms("ssm_norm", model.output_norm.epsilon);
+  spec.gate = {.kind = ops::ElementFunction::Kind::kSigmoid};
+  return spec;
+}
+
 absl::StatusOr<bool> has_key_heads(ArchReader& keys, int64_t layer) {
   ASSIGN_OR_RETURN(const int64_t heads,
                    keys.integer_of("attention.head_count_kv", layer, 0, kRecurrentHeadsMax));

@@ -17,6 +17,9 @@ namespace millrace {
 absl::StatusOr<MambaSpec> read_mamba(ArchReader& keys, const ModelSpec& model);
 absl::StatusOr<Mamba2Spec> read_mamba2(ArchReader& keys, const ModelSpec& model);
 absl::StatusOr<DeltaNetSpec> read_delta_net(ArchReader& keys, const ModelSpec& model);
+// Kimi delta attention, whose heads may be others in each layer.
+absl::StatusOr<DeltaNetSpec> read_kimi_delta_net(ArchReader& keys, const ModelSpec& model,
+                                                 int64_t layer);
 
 // Whether a layer has attention where those that have none say that they have no keys' heads.
 absl::StatusOr<bool> has_key_heads(ArchReader& keys, int64_t layer);

@@ -2,37 +2,12 @@
 
 #include "models/arch/arch.h"
 #include "models/arch/attention_keys.h"
+#include "models/arch/gemma_keys.h"
 
 namespace millrace {
 namespace {
 
-constexpr int64_t kInputWidthMax = 1 << 16;
 constexpr int64_t kSharedHiddenMax = 1 << 22;
-
-AttentionSpec* attention_of(LayerSpec& layer) {
-  return std::get_if<AttentionSpec>(&layer.stages[0][0].body);
-}
-
-NormSpec rms_norm(const ModelSpec& model, std::string_view name) {
-  return {.kind = NormSpec::Kind::kRms, .name = name, .epsilon = model.output_norm.epsilon};
-}
-
-// Each layer ends with what it makes of its own input of the token.
-void add_layer_inputs(int64_t width, ModelSpec& model) {
-  model.layer_inputs = {.layers = std::ssize(model.layers),
-                        .width = width,
-                        .table_scale = std::sqrt(static_cast<float>(width)),
-                        .projection_norm = rms_norm(model, "per_layer_proj_norm")};
-  int64_t number = 0;
-  for (LayerSpec& layer : model.layers) {
-    const LayerInputSpec body = {.width = model.width,
-                                 .input_width = width,
-                                 .layer = number++,
-                                 .function = {.kind = ops::ActivationFunction::Kind::kGeluTanh}};
-    layer.stages.push_back(
-        {{.pre_norm = {}, .body = body, .post_norm = rms_norm(model, "post_norm")}});
-  }
-}
 
 // Heads of layers with a window have dimensions and a rotation of their own.
 absl::Status read_windowed_heads(ArchReader& keys, AttentionSpec& attention) {
@@ -55,40 +30,10 @@ absl::Status read_windowed_heads(ArchReader& keys, AttentionSpec& attention) {
 }
 
 absl::Status adjust_attention(ArchReader& keys, int64_t layer, bool has_window, ModelSpec& model) {
-  AttentionSpec& attention = *attention_of(model.layers[static_cast<size_t>(layer)]);
-  if (!keys.has("attention.scale")) attention.scale = 1;
-  attention.norms.scope = QueryKeyNormSpec::Scope::kHeads;
-  attention.value_norm = rms_norm(model, "");
-  attention.value_norm.has_weight = false;
+  AttentionSpec& attention = attention_of_layer(model, layer);
+  set_gemma_attention(keys, model, attention);
   attention.values_are_keys = keys.find_tensor("attn_v.weight", layer) == nullptr;
   return has_window ? read_windowed_heads(keys, attention) : absl::OkStatus();
-}
-
-// A layer that reads what the last one before `first_shared` of its kind keeps, and keeps nothing,
-// though files may hold tensors for that.
-absl::Status share(int64_t layer, int64_t first_shared, const std::vector<bool>& windowed,
-                   ModelSpec& model) {
-  const auto kind = [&](int64_t i) { return windowed[static_cast<size_t>(i)]; };
-  int64_t source = first_shared - 1;
-  while (source >= 0 && kind(source) != kind(layer)) --source;
-  if (source < 0) {
-    return invalid_argument(
-        "layer {} reads the keys and values of an earlier layer with {} window, but there is none",
-        layer, kind(layer) ? "a" : "no");
-  }
-  AttentionSpec& own = *attention_of(model.layers[static_cast<size_t>(layer)]);
-  const AttentionSpec& other = *attention_of(model.layers[static_cast<size_t>(source)]);
-  if (own.kv_heads != other.kv_heads) {
-    return invalid_argument("layer {} has {} key heads, but reads those of layer {}, which has {}",
-                            layer, own.kv_heads, source, other.kv_heads);
-  }
-  own.shared = 0;
-  for_each_body(std::span(model.layers).first(static_cast<size_t>(source)),
-                [&](const BodySpec&) { ++own.shared; });
-  for (const char* name : {"attn_k", "attn_v", "attn_k_norm"}) {
-    model.unused.push_back(fmt::format("blk.{}.{}.weight", layer, name));
-  }
-  return absl::OkStatus();
 }
 
 // Experts stand beside the feed-forward network, which is their shared expert here.
@@ -100,10 +45,10 @@ absl::Status adjust_experts(ArchReader& keys, int64_t layer, ModelSpec& model) {
                    keys.integer_of("feed_forward_length", layer, 1, kSharedHiddenMax));
   moe->expert_scales = keys.find_tensor("ffn_down_exps.scale", layer) != nullptr;
   moe->part_norms = {.router_epsilon = model.output_norm.epsilon,
-                     .experts = rms_norm(model, "pre_ffw_norm_2"),
-                     .after_experts = rms_norm(model, "post_ffw_norm_2"),
+                     .experts = model_rms_norm(model, "pre_ffw_norm_2"),
+                     .after_experts = model_rms_norm(model, "post_ffw_norm_2"),
                      .shared = branch.pre_norm,
-                     .after_shared = rms_norm(model, "post_ffw_norm_1")};
+                     .after_shared = model_rms_norm(model, "post_ffw_norm_1")};
   branch.pre_norm = {};
   if (!model.slices.empty() && model.slices.back().name == "ffn_down_shexp.weight") {
     return absl::OkStatus();
@@ -122,21 +67,18 @@ absl::Status adjust_gemma4(ArchReader& keys, ModelSpec& model) {
   ASSIGN_OR_RETURN(const int64_t shared,
                    keys.integer_or("attention.shared_kv_layers", 0, layers - 1, 0));
   ASSIGN_OR_RETURN(const int64_t input_width,
-                   keys.integer_or("embedding_length_per_layer_input", 0, kInputWidthMax, 0));
+                   keys.integer_or("embedding_length_per_layer_input", 0, kLayerInputWidthMax, 0));
   // Whatever the window is, which may be longer than the context.
   ASSIGN_OR_RETURN(const std::vector<bool> windowed,
                    read_windowed_layers(keys, {.window_period = 6}, layers, 1));
-  if (input_width > 0) add_layer_inputs(input_width, model);
+  if (input_width > 0) add_layer_inputs(input_width, {}, model);
   for (int64_t layer = 0; layer < layers; ++layer) {
     model.layers[static_cast<size_t>(layer)].output_scale =
         keys.find_tensor("layer_output_scale.weight", layer) != nullptr;
     RETURN_IF_ERROR(adjust_attention(keys, layer, windowed[static_cast<size_t>(layer)], model));
     RETURN_IF_ERROR(adjust_experts(keys, layer, model));
   }
-  for (int64_t layer = layers - shared; layer < layers; ++layer) {
-    RETURN_IF_ERROR(share(layer, layers - shared, windowed, model));
-  }
-  return absl::OkStatus();
+  return share_caches(shared, windowed, model);
 }
 
 }  // namespace

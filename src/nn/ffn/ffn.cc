@@ -1,4 +1,4 @@
-#include "nn/ffn.h"
+#include "nn/ffn/ffn.h"
 
 namespace millrace {
 

@@ -1,0 +1,44 @@
+#include "decode/propose/all.h"
+
+#include <array>
+#include <iterator>
+#include <memory>
+
+#include "base/check.h"
+
+namespace millrace {
+namespace {
+
+struct Method {
+  std::string_view name;
+  std::unique_ptr<Proposer> (*make)(const SpeculationConfig&);
+};
+
+constexpr Method kMethods[] = {
+    {"ngram",
+     [](const SpeculationConfig& config) -> std::unique_ptr<Proposer> {
+       return std::make_unique<NgramProposer>(config.ngram);
+     }},
+};
+
+constexpr auto kNames = [] {
+  std::array<std::string_view, std::size(kMethods)> names;
+  for (size_t i = 0; i < names.size(); ++i) names[i] = kMethods[i].name;
+  return names;
+}();
+
+}  // namespace
+
+std::span<const std::string_view> draft_method_names() { return kNames; }
+
+Proposers make_proposers(const SpeculationConfig& config) {
+  Proposers proposers;
+  if (config.method.empty()) return proposers;
+  for (const Method& method : kMethods) {
+    if (method.name == config.method) proposers.push_back(method.make(config));
+  }
+  CHECK(!proposers.empty(), "no method is called {}", config.method);
+  return proposers;
+}
+
+}  // namespace millrace

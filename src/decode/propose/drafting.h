@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/plan.h"
+#include "decode/propose/proposer.h"
+
+namespace millrace {
+
+struct DraftingOptions {
+  int32_t depth_max = 0;  // tokens that a sequence may be ahead of what it knows
+  int32_t nodes_max = 0;  // of one draft
+};
+
+// Which proposer drafts for which sequence: the one that its request names, or the first.
+class Drafting {
+ public:
+  // Without proposers nothing is drafted.
+  Drafting(const DraftingOptions& options, Proposers proposers)
+      : options_(options), proposers_(std::move(proposers)) {}
+
+  // Adds drafts to slices of sequences that have said something and compute all that they know.
+  void propose(Plan& plan);
+  void forget(SeqId sequence);
+
+ private:
+  bool may_draft(const PlannedSlice& slice, const Proposer& proposer) const;
+  int32_t depth_of(const Sequence& sequence) const;
+
+  DraftingOptions options_;
+  Proposers proposers_;
+  std::vector<DraftSlot> slots_;
+  std::vector<PlannedSlice*> slices_;  // [slots]
+};
+
+}  // namespace millrace

@@ -1,0 +1,85 @@
+"""Drafts over HTTP: more than one token a step, and the very answers of plain decoding."""
+
+import concurrent.futures
+import unittest
+
+import program
+from serving import Server
+
+CHAT = "/v1/chat/completions"
+LIST = "red, green, blue, white, black, brown, grey, pink"
+
+
+def asked(number):
+    ask = f"Repeat this list {number % 3 + 2} times, word for word: {LIST}." if number % 2 else f"Tell me about the number {number}."
+    return {"messages": [{"role": "user", "content": ask}], "max_tokens": 48, "seed": number, "logprobs": True, "top_logprobs": 2,
+            "temperature": 0.8 if number % 3 == 0 else 0, "timings": True, "presence_penalty": 0.4 if number % 5 == 0 else 0,
+            "stop": ["pink, pink"] if number % 4 == 0 else [], "min_tokens": 5}
+
+
+class Speculation(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        program.need_model()
+        cls.server = Server("--max-model-len", "2K", "--speculative-config", '{"method": "ngram", "num_speculative_tokens": 6}')
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    def ask(self, body):
+        answer = self.server.post(CHAT, body)
+        return answer["choices"], answer["timings"]
+
+    def test_sixteen_clients_get_what_plain_decoding_gives_each_alone(self):
+        bodies = [asked(i) for i in range(16)]
+        plain = [self.ask({**body, "speculation": {"method": "none"}}) for body in bodies]
+        with concurrent.futures.ThreadPoolExecutor(16) as clients:
+            drafted = list(clients.map(self.ask, bodies))
+        for (one, _), (other, _) in zip(plain, drafted):
+            self.assertEqual(one, other)
+        for _, timings in plain:
+            self.assertEqual((timings["steps"], timings["draft_n"]), (timings["predicted_n"], 0))
+        self.assertGreater(sum(timings["draft_n_accepted"] for _, timings in drafted), 50)
+        for _, timings in drafted:
+            self.assertLessEqual(timings["predicted_n"], timings["steps"] + timings["draft_n_accepted"])
+
+    def test_streams_have_every_token(self):
+        body = {**asked(1), "timings": False}
+        (plain,) = self.ask({**body, "timings": True})[0]
+        chunks = [chunk["choices"][0] for chunk in self.server.stream(CHAT, body) if chunk["choices"]]
+        self.assertEqual("".join(chunk["delta"].get("content", "") for chunk in chunks), plain["message"]["content"])
+        scores = [entry for chunk in chunks if chunk.get("logprobs") for entry in chunk["logprobs"]["content"]]
+        self.assertEqual(scores, plain["logprobs"]["content"])
+
+    def test_metrics_and_the_start_table_say_how(self):
+        self.ask(asked(1))
+        text = self.server.request("GET", "/metrics")[2].decode()
+        (drafts,) = [line for line in text.splitlines() if line.startswith("vllm:spec_decode_num_drafts_total")]
+        self.assertIn('method="ngram"', drafts)
+        self.assertGreater(float(drafts.split()[-1]), 0)
+        self.assertIn('position="5"', text)
+        self.assertIn("ngram", self.server.table["drafts"])
+
+    def test_a_method_that_is_not_there_is_refused_by_name(self):
+        status, _, body = self.server.request("POST", CHAT, {**asked(1), "speculation": {"method": "medusa"}})
+        self.assertEqual(status, 400)
+        self.assertIn(b"'medusa'", body)
+        for wrong in ("ngram", {"method": 1}, {"method": "ngram", "n": 2}, {}):
+            self.assertEqual(self.server.request("POST", CHAT, {**asked(1), "speculation": wrong})[0], 400)
+
+
+class Configurations(unittest.TestCase):
+    def test_faults_are_one_line_that_names_the_field(self):
+        for config, named in (('{"method": "medusa"}', "medusa"), ("{}", "method"), ('{"method": "ngram", "tokens": 3}', "tokens"),
+                              ('{"method": "ngram", "num_speculative_tokens": 0}', "num_speculative_tokens"),
+                              ('{"method": "ngram", "prompt_lookup_min": 9}', "prompt_lookup_min"), ("ngram", "--speculative-config"),
+                              ("[]", "--speculative-config")):
+            done = program.run("serve", program.MODEL, "--port", "0", "--speculative-config", config)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+            self.assertIn(named, done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
