@@ -82,4 +82,4 @@ class Configurations(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    program.main()
