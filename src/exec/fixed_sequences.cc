@@ -60,4 +60,19 @@ void FixedSequences::add(int32_t sequence, int32_t position, std::span<const Tok
   }
 }
 
+void FixedSequences::repeat(int32_t filled, int32_t tokens) {
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    const KvGroup& group = groups_[g];
+    if (group.kind == KvKind::kState) continue;
+    const int32_t blocks = filled / group.block_tokens;
+    CHECK(blocks > 0, "{} tokens fill no block of {}", filled, group.block_tokens);
+    for (int32_t i = blocks; i < units_of(group, tokens); ++i) {
+      batch_.copies.push_back({.group = static_cast<int32_t>(g),
+                               .from = BlockId{i % blocks * sequences_},
+                               .to = BlockId{i * sequences_},
+                               .tokens = group.block_tokens});
+    }
+  }
+}
+
 }  // namespace millrace

@@ -71,7 +71,14 @@ TokenId BenchRig::random_token(int32_t i) const {
 absl::Status BenchRig::fill_below(int32_t depth) {
   const auto keeps_tokens = [](const KvGroup& group) { return group.kind == KvKind::kTokens; };
   if (std::ranges::none_of(executor_->capacity().groups, keeps_tokens)) return absl::OkStatus();
-  return compute_prompt(0, depth);
+  const int32_t computed = std::min(depth, kBenchRows);
+  RETURN_IF_ERROR(compute_prompt(0, computed));
+  if (computed == depth) return absl::OkStatus();
+  const TokenId first = random_token(0);
+  sequences_.clear();
+  sequences_.add(0, 0, {&first, 1}, SliceWants::kLast);
+  sequences_.repeat(computed, depth);
+  return step();
 }
 
 absl::Status BenchRig::compute_prompt(int32_t from, int32_t tokens) {

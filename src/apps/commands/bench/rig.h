@@ -36,8 +36,8 @@ class BenchRig {
                                                           const std::vector<BenchTest>& tests,
                                                           const Ops* ops);
 
-  // Fills the cache of the first sequence with random tokens. Where it keeps a state alone nothing
-  // is computed: a step costs the same whatever the state is.
+  // Fills the cache of the first sequence: with what a chunk of random tokens leaves there, over and
+  // over, as a step costs the same whatever it reads. Where it keeps a state alone nothing is done.
   absl::Status fill_below(int32_t depth);
   // The whole test. What lies in the cache below its depth is left as it is.
   absl::Status run(const BenchTest& test);
