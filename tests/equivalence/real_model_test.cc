@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -14,7 +15,7 @@
 #include "models/random.h"
 
 // The promise of ARCHITECTURE.md on real kernels: an answer does not depend, bit for bit, on what
-// runs beside it, how its prompt was chunked, the threads, the cache or preemption.
+// runs beside it, how its prompt was chunked, the threads, the cache, preemption or drafts.
 
 namespace millrace {
 namespace {
@@ -232,6 +233,46 @@ Request draw_request(Dice& dice) {
   return request;
 }
 
+// Drafts trees of random shapes, whose tokens are often those of the naive answer.
+class Guesses final : public Proposer {
+ public:
+  Guesses(const std::vector<Request>& requests, const std::vector<Recorder>& naive, int64_t seed)
+      : requests_(requests), naive_(naive), dice_(static_cast<uint64_t>(seed)) {}
+
+  std::string_view method() const override { return "guesses"; }
+  void propose(std::span<DraftSlot> slots) override {
+    for (DraftSlot& slot : slots) {
+      std::vector<int32_t> depths;
+      for (int64_t i = dice_.below(slot.nodes_max + 1); i > 0; --i) {
+        const auto nodes = std::ssize(slot.nodes);
+        const auto parent =
+            static_cast<int32_t>(nodes - 1 - dice_.below(std::min<int64_t>(nodes + 1, 3)));
+        const int32_t depth = parent < 0 ? 0 : depths[static_cast<size_t>(parent)] + 1;
+        if (depth == slot.depth_max) break;
+        depths.push_back(depth);
+        slot.nodes.push_back({guess(*slot.sequence, depth), parent});
+      }
+    }
+  }
+  void forget(SeqId /*sequence*/) override {}
+
+ private:
+  TokenId guess(const Sequence& sequence, int32_t depth) {
+    const size_t known = dice_.below(8) > 0 ? requests_.size() : 0;
+    for (size_t i = 0; i < known; ++i) {
+      if (requests_[i].prompt != sequence.request->prompt) continue;
+      const auto& answer = naive_[i].choices[static_cast<size_t>(sequence.choice)];
+      const auto at = static_cast<size_t>(sequence.generated() + depth);
+      if (at < answer.size()) return answer[at].token;
+    }
+    return static_cast<TokenId>(dice_.below(kVocab));
+  }
+
+  const std::vector<Request>& requests_;
+  const std::vector<Recorder>& naive_;
+  Dice dice_;
+};
+
 struct Sent {
   const Request* request;
   const Recorder* naive;
@@ -307,7 +348,7 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
     requests.push_back(draw_request(dice));
     naive.push_back(loop.answer(requests.back()));
   }
-  int64_t preemptions = 0, cached = 0;
+  int64_t preemptions = 0, cached = 0, drafted = 0, accepted = 0;
   for (int32_t round = 0; round < 8; ++round) {
     SCOPED_TRACE(testing::Message() << "round " << round);
     const Rig rig = draw_rig(dice, shape, round);
@@ -319,13 +360,22 @@ TEST_P(RealModel, GivesEveryRequestWhatItWouldGetAlone) {
     options.sequences_max = rig.sequences_max;
     options.prefix_caching = rig.prefix_caching;
     const RealClock clock;
-    const auto engine = *Engine::create(options, *machine.executor, *words, clock);
+    options.drafting = {.depth_max = dice.of<int32_t>({1, 4, 8}), .nodes_max = 10};
+    Proposers proposers;
+    proposers.push_back(std::make_unique<Guesses>(requests, naive, round));
+    const auto engine =
+        *Engine::create(options, *machine.executor, *words, clock, {}, std::move(proposers));
     drive(*engine, dice, requests, naive);
     if (HasFatalFailure()) return;
     EXPECT_EQ(engine->stats().cache_use(), 0);
     preemptions += engine->stats().preemptions;
     cached += engine->stats().cached_tokens;
+    const DraftUse drafts = engine->stats().drafts.front();
+    drafted += drafts.tokens;
+    accepted += std::accumulate(drafts.accepted_at.begin(), drafts.accepted_at.end(), int64_t{0});
   }
+  EXPECT_GT(drafted, 100);
+  EXPECT_GT(accepted, 30);
   EXPECT_GT(preemptions, 0);
   EXPECT_GT(cached, 0);
 }
