@@ -36,8 +36,9 @@ class BenchRig {
                                                           const std::vector<BenchTest>& tests,
                                                           const Ops* ops);
 
-  // Fills the cache of the first sequence: with what a chunk of random tokens leaves there, over and
-  // over, as a step costs the same whatever it reads. Where it keeps a state alone nothing is done.
+  // Fills the cache of the first sequence: with what a chunk of random tokens leaves there, over
+  // and over, as a step costs the same whatever it reads. Where it keeps a state alone nothing is
+  // done.
   absl::Status fill_below(int32_t depth);
   // The whole test. What lies in the cache below its depth is left as it is.
   absl::Status run(const BenchTest& test);
