@@ -66,6 +66,10 @@ class Model {
   }
   // Whether they move from small into huge pages, which the system gives slowly.
   bool moves_to_huge_pages() const { return traffic_.pages != nullptr && traffic_.pages->moves(); }
+  // Returns when those that could be moved lie in huge pages.
+  void await_huge_pages() const {
+    if (traffic_.pages != nullptr) traffic_.pages->await_moved();
+  }
   // Whether they are read from a pack.
   bool is_from_pack() const { return traffic_.pending != nullptr || traffic_.streamed != nullptr; }
   // What passes must go through, as they need weights that are not in memory; null: all are.

@@ -82,12 +82,13 @@ void FreshPages::move_pages() const {
   for (size_t i = 0; i < provided_.size() && !stop_; ++i) {
     const int64_t start = clock_();
     if (!advise(page(i), kCollapse)) continue;
-    const int64_t sleep = (kMovingShare - 1) * (clock_() - start);
+    const int64_t sleep = rests_ ? (kMovingShare - 1) * (clock_() - start) : 0;
     std::this_thread::sleep_for(std::chrono::nanoseconds(sleep));
   }
 }
 
 void FreshPages::await_moved() {
+  rests_ = false;
   if (thread_.joinable()) thread_.join();
 }
 

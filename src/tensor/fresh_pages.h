@@ -32,7 +32,7 @@ class FreshPages {
   void start_moving();
   // Whether some of it lay on small pages when all had been provided.
   bool moves() const { return has_small_; }
-  // Returns when nothing is left to be moved.
+  // Moves without rests, and returns when nothing is left to be moved.
   void await_moved();
 
  private:
@@ -54,6 +54,7 @@ class FreshPages {
   std::atomic<bool> has_small_ = false;
   std::atomic<int> slow_small_ = 0;
   std::atomic<bool> stop_ = false;
+  std::atomic<bool> rests_ = true;
   std::thread thread_;
 };
 

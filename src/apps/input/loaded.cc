@@ -30,6 +30,7 @@ absl::StatusOr<std::unique_ptr<LocalExecutor>> make_executor(const Loaded& loade
                                                              int32_t rows_max, const Ops* ops) {
   RETURN_IF_ERROR(loaded.model->await_weights(*loaded.lanes));
   loaded.model->await_pack();
+  loaded.model->await_huge_pages();
   LocalOptions options;
   options.isa = loaded.isa;
   options.ops = ops;

@@ -23,9 +23,9 @@ struct Loaded {
 // Shows a progress bar on a terminal meanwhile.
 absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptions& compute);
 
-// Waits until the model has its weights and their pack is written. An executor whose cache holds
-// `sequences` sequences of `tokens_max` tokens (FixedSequences). ops: what computes in place of the
-// tier's own, or null.
+// Waits until the model has its weights, in huge pages, and their pack is written. An executor
+// whose cache holds `sequences` sequences of `tokens_max` tokens (FixedSequences). ops: what
+// computes in place of the tier's own, or null.
 absl::StatusOr<std::unique_ptr<LocalExecutor>> make_executor(const Loaded& loaded,
                                                              const ComputeOptions& compute,
                                                              int32_t sequences, int32_t tokens_max,
