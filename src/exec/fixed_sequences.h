@@ -27,8 +27,8 @@ class FixedSequences {
   void clear() { batch_.clear(); }
   // Adds a slice that computes `tokens` at positions `position` and up; what is before is stored.
   void add(int32_t sequence, int32_t position, std::span<const TokenId> tokens, SliceWants wants);
-  // Before the rows are computed, the first sequence's whole blocks of its first `filled` tokens are
-  // copied behind themselves, over and over, up to `tokens`. Pre: filled fills a block.
+  // Before the rows are computed, the first sequence's whole blocks of its first `filled` tokens
+  // are copied behind themselves, over and over, up to `tokens`. Pre: filled fills a block.
   void repeat(int32_t filled, int32_t tokens);
   const Batch& batch() const { return batch_; }
 
