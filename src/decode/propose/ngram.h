@@ -13,7 +13,7 @@
 namespace millrace {
 
 struct NgramOptions {
-  int32_t match_min = 2;  // tokens at the end that must have come before
+  int32_t match_min = 3;  // tokens at the end that must have come before
   int32_t match_max = 5;
 };
 
