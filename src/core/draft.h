@@ -12,6 +12,7 @@ namespace millrace {
 struct DraftNode {
   TokenId token = 0;
   int32_t parent = -1;  // index of an earlier node; -1: it follows the last known token
+  int32_t method = 0;   // that proposed it, of ModelCard::draft_methods
 };
 
 // Leading nodes that each follow the one before.

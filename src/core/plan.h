@@ -15,8 +15,7 @@ namespace millrace {
 struct PlannedSlice {
   Sequence* sequence = nullptr;
   int32_t known_rows = 0;
-  Range draft = {};         // of Plan::nodes
-  int32_t drafted_by = -1;  // of ModelCard::draft_methods
+  Range draft = {};  // of Plan::nodes
 
   bool computes_all() const { return known_rows == sequence->pending(); }
 };

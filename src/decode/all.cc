@@ -20,7 +20,7 @@ void Strategies::accept(Flight& flight) {
   for (const auto& strategy : all_) strategy->accept(flight);
 }
 
-void Strategies::forget(SeqId sequence) {
+void Strategies::forget(const Sequence& sequence) {
   for (const auto& strategy : all_) strategy->forget(sequence);
 }
 

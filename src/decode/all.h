@@ -3,7 +3,7 @@
 #include <memory>
 #include <vector>
 
-#include "decode/propose/drafting.h"
+#include "decode/drafting/drafting.h"
 #include "decode/strategy.h"
 #include "text/tokenizer.h"
 
@@ -17,7 +17,7 @@ class Strategies final : public Strategy {
   void propose(Flight& flight) override;
   void choose(Flight& flight) override;
   void accept(Flight& flight) override;
-  void forget(SeqId sequence) override;
+  void forget(const Sequence& sequence) override;
 
  private:
   std::vector<std::unique_ptr<Strategy>> all_;

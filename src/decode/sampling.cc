@@ -164,8 +164,8 @@ void Sampling::commit(int32_t draw, Outcome& outcome, Flight& flight) {
   }
 }
 
-void Sampling::forget(SeqId sequence) {
-  histories_.forget(sequence);
+void Sampling::forget(const Sequence& sequence) {
+  histories_.forget(sequence.id);
   drafting_.forget(sequence);
 }
 

@@ -2,8 +2,8 @@
 
 #include <vector>
 
+#include "decode/drafting/drafting.h"
 #include "decode/history.h"
-#include "decode/propose/drafting.h"
 #include "decode/strategy.h"
 #include "text/tokenizer.h"
 
@@ -20,7 +20,7 @@ class Sampling final : public Strategy {
   void propose(Flight& flight) override { drafting_.propose(flight.plan); }
   void choose(Flight& flight) override;
   void accept(Flight& flight) override;
-  void forget(SeqId sequence) override;
+  void forget(const Sequence& sequence) override;
 
  private:
   void choose_for(int32_t slice, int32_t want, Flight& flight);

@@ -223,7 +223,7 @@ TEST_F(SamplingTest, FindsStringsInSpecialTokensWhereTheyAreText) {
     open(std::move(request));
     EXPECT_EQ(after(kA).finish, FinishReason::kNone);
     EXPECT_EQ(after(kEnd).stop_string, skips ? -1 : 0);
-    for (const Sequence& sequence : sequences_) strategies_.forget(sequence.id);
+    for (const Sequence& sequence : sequences_) strategies_.forget(sequence);
     sequences_.clear();
   }
 }

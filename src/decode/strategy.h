@@ -17,7 +17,7 @@ class Strategy {
   // What was drawn becomes known; the verdict says so.
   virtual void accept(Flight& flight) = 0;
   // The sequence has left.
-  virtual void forget(SeqId sequence) = 0;
+  virtual void forget(const Sequence& sequence) = 0;
 };
 
 }  // namespace millrace

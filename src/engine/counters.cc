@@ -37,11 +37,16 @@ void Counters::add_prompt(int64_t tokens, int64_t cached) {
   cached_tokens_ += cached;
 }
 
-void Counters::add_draft(int32_t method, int64_t tokens, int64_t accepted) {
-  OfMethod& counts = methods_[static_cast<size_t>(method)];
-  ++counts.drafts;
-  counts.tokens += tokens;
-  for (int64_t i = 0; i < accepted; ++i) ++counts.accepted_at[static_cast<size_t>(i)];
+void Counters::add_draft(std::span<const DraftNode> nodes, std::span<const int32_t> kept) {
+  for (size_t method = 0; method < methods_.size(); ++method) {
+    const auto tokens = std::ranges::count(nodes, static_cast<int32_t>(method), &DraftNode::method);
+    methods_[method].tokens += tokens;
+    if (tokens > 0) ++methods_[method].drafts;
+  }
+  for (size_t at = 0; at < kept.size(); ++at) {
+    const DraftNode& node = nodes[static_cast<size_t>(kept[at])];
+    ++methods_[static_cast<size_t>(node.method)].accepted_at[at];
+  }
 }
 
 GeneratorStats Counters::stats() const {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "core/draft.h"
 #include "core/generator.h"
 #include "kv/ledger.h"
 
@@ -32,7 +33,8 @@ class Counters {
   void add_preemptions(int64_t n) { preemptions_ += n; }
   // Neither number, nor their difference, ever shrinks in stats().
   void add_prompt(int64_t tokens, int64_t cached);
-  void add_draft(int32_t method, int64_t tokens, int64_t accepted);
+  // `kept`: the path of nodes that was agreed with.
+  void add_draft(std::span<const DraftNode> nodes, std::span<const int32_t> kept);
   void add_generated(int64_t tokens) { generated_tokens_ += tokens; }
   void set_per_sequence(absl::Duration busy) { per_sequence_ns_ = absl::ToInt64Nanoseconds(busy); }
 

@@ -263,7 +263,8 @@ void Engine::count_drafts(const Flight& flight) {
     RequestUsage& usage = live_.of(*slice.sequence).usage;
     usage.drafted_tokens += drafted;
     usage.accepted_tokens += accepted;
-    counters_.add_draft(slice.drafted_by, drafted, accepted);
+    counters_.add_draft(flight.plan.draft_of(slice),
+                        flight.verdict.kept_of(flight.verdict.outcomes[i]));
   }
 }
 
@@ -335,7 +336,7 @@ void Engine::retire(Sequence& sequence) {
   if (!live_.finish(sequence)) return;
   if (ledger_.holds(sequence.id)) ++departed_;
   ledger_.release(sequence.id);
-  strategies_.forget(sequence.id);
+  strategies_.forget(sequence);
   counters_.leave(1);
 }
 

@@ -45,11 +45,11 @@ class Guesses final : public Proposer {
         const auto parent = static_cast<int32_t>(chains_ ? i - 1 : dice_.between(-1, i - 1));
         depths.push_back(parent < 0 ? 1 : depths[static_cast<size_t>(parent)] + 1);
         if (depths.back() > slot.depth_max) return;
-        slot.nodes.push_back({guess(slot, parent), parent});
+        slot.add(guess(slot, parent), parent, 0.5F);
       }
     }
   }
-  void forget(SeqId sequence) override { (void)sequence; }
+  void forget(const Sequence& /*sequence*/) override {}
 
  private:
   TokenId guess(const DraftSlot& slot, int32_t parent) {

@@ -250,11 +250,11 @@ class Guesses final : public Proposer {
         const int32_t depth = parent < 0 ? 0 : depths[static_cast<size_t>(parent)] + 1;
         if (depth == slot.depth_max) break;
         depths.push_back(depth);
-        slot.nodes.push_back({guess(*slot.sequence, depth), parent});
+        slot.add(guess(*slot.sequence, depth), parent, 0.5F);
       }
     }
   }
-  void forget(SeqId /*sequence*/) override {}
+  void forget(const Sequence& /*sequence*/) override {}
 
  private:
   TokenId guess(const Sequence& sequence, int32_t depth) {

@@ -38,7 +38,7 @@ constexpr Key kKeys[] = {
     {"method",
      [](const JsonNode& value, Config& config) {
        ASSIGN_OR_RETURN(const std::string_view method, value.string());
-       config.method = method;
+       config.methods = {std::string(method)};
        return check_method(method);
      }},
     {"num_speculative_tokens",
@@ -61,7 +61,7 @@ absl::Status read(const JsonNode& json, Config& config) {
   }));
   // A chain has as many nodes as it is deep.
   if (!has_nodes) config.drafting.nodes_max = config.drafting.depth_max;
-  if (config.method.empty()) return invalid_argument("method is missing");
+  if (config.methods.empty()) return invalid_argument("method is missing");
   if (config.ngram.match_min > config.ngram.match_max) {
     return invalid_argument("prompt_lookup_min is {}, prompt_lookup_max only {}",
                             config.ngram.match_min, config.ngram.match_max);

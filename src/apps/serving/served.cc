@@ -125,7 +125,7 @@ EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec
   engine.waiting_age_max = options.max_queue_age;
   engine.prefix_caching = options.limits.prefix_caching;
   engine.state_snapshot_tokens = options.limits.state_snapshot_tokens;
-  if (!options.speculation.method.empty()) engine.drafting = options.speculation.drafting;
+  if (!options.speculation.methods.empty()) engine.drafting = options.speculation.drafting;
   return engine;
 }
 

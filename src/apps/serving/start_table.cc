@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "apps/terminal/amounts.h"
 #include "apps/terminal/one_line.h"
@@ -93,9 +94,10 @@ std::string start_table(const ServedOptions& options, const Served& served) {
                 "--max-num-seqs, --max-queue");
   table += line("step", grouped(limits.max_num_batched_tokens) + " tokens",
                 "--max-num-batched-tokens; longer prompts take several");
-  if (const SpeculationConfig& drafts = options.speculation; !drafts.method.empty()) {
+  if (const SpeculationConfig& drafts = options.speculation; !drafts.methods.empty()) {
     table += line("drafts",
-                  fmt::format("by {}, up to {} tokens", drafts.method, drafts.drafting.nodes_max),
+                  fmt::format("by {}, up to {} tokens", fmt::join(drafts.methods, ", "),
+                              drafts.drafting.nodes_max),
                   "--speculative-config; what is drafted changes no answer");
   }
   table += line("step's memory", bytes_text(served.executor->working_bytes()),

@@ -1,5 +1,6 @@
 #include "decode/propose/all.h"
 
+#include <algorithm>
 #include <array>
 #include <iterator>
 #include <memory>
@@ -33,11 +34,11 @@ std::span<const std::string_view> draft_method_names() { return kNames; }
 
 Proposers make_proposers(const SpeculationConfig& config) {
   Proposers proposers;
-  if (config.method.empty()) return proposers;
-  for (const Method& method : kMethods) {
-    if (method.name == config.method) proposers.push_back(method.make(config));
+  for (const std::string& name : config.methods) {
+    const auto method = std::ranges::find(kMethods, name, &Method::name);
+    CHECK(method != std::end(kMethods), "no method is called {}", name);
+    proposers.push_back(method->make(config));
   }
-  CHECK(!proposers.empty(), "no method is called {}", config.method);
   return proposers;
 }
 

@@ -28,6 +28,8 @@ class NgramIndex {
   // How many tokens came before the latest earlier place at which the longest run of last tokens
   // ended; -1: not even the shortest came before.
   int64_t continuation() const { return continuation_; }
+  // The length of that run.
+  int32_t matched() const { return matched_; }
 
  private:
   void add(std::span<const TokenId> tokens);
@@ -35,6 +37,7 @@ class NgramIndex {
   const NgramOptions options_;
   int64_t indexed_ = 0;  // tokens
   int64_t continuation_ = -1;
+  int32_t matched_ = 0;
   std::vector<absl::flat_hash_map<uint64_t, int64_t>> ends_;  // [lengths] by hash of a run: tokens
                                                               // up to its last end
 };
@@ -48,7 +51,7 @@ class NgramProposer final : public Proposer {
 
   std::string_view method() const override { return "ngram"; }
   void propose(std::span<DraftSlot> slots) override;
-  void forget(SeqId sequence) override { indices_.erase(sequence); }
+  void forget(const Sequence& sequence) override { indices_.erase(sequence.id); }
 
  private:
   const NgramOptions options_;

@@ -12,12 +12,31 @@
 
 namespace millrace {
 
+// Of every draft.
+struct DraftingOptions {
+  int32_t depth_max = 0;  // tokens that a sequence may be ahead of what it knows
+  int32_t nodes_max = 0;
+};
+
 // A sequence that could use a draft in this step.
 struct DraftSlot {
   const Sequence* sequence = nullptr;
   int32_t nodes_max = 0;              // at least 1
   int32_t depth_max = 0;              // of the longest path; at least 1
   std::vector<DraftNode> nodes = {};  // what was proposed: empty on entry
+  std::vector<float> chances = {};  // [nodes] how likely, in the proposer's own account, the token
+                                    // comes where its parent's did
+
+  void add(TokenId token, int32_t parent, float chance) {
+    nodes.push_back({.token = token, .parent = parent});
+    chances.push_back(chance);
+  }
+};
+
+// What guessing costs beside the step that verifies.
+struct DraftCost {
+  double ms = 0;           // in each step
+  double catch_up_ms = 0;  // once, for tokens that the proposer has yet to read
 };
 
 // A way to guess what sequences will say next. Guesses are verified, so they cost time when they
@@ -27,10 +46,13 @@ class Proposer {
   virtual ~Proposer() = default;
   // What requests and options call it.
   virtual std::string_view method() const = 0;
-  // Fills `nodes` of the slots for which it has a guess, the likeliest first.
+  // Fills `nodes` and `chances` of the slots for which it has a guess. Once in a step.
   virtual void propose(std::span<DraftSlot> slots) = 0;
-  // The sequence has left.
-  virtual void forget(SeqId sequence) = 0;
+  // What propose() would take of these slots, as learned from earlier calls; 0 before the first,
+  // and of what is nothing beside a step.
+  virtual DraftCost cost_of(std::span<const DraftSlot> /*slots*/) const { return {}; }
+  // The sequence has left, and will say nothing more.
+  virtual void forget(const Sequence& sequence) = 0;
 };
 
 using Proposers = std::vector<std::unique_ptr<Proposer>>;

@@ -10,11 +10,6 @@
 
 namespace millrace {
 
-struct DraftingOptions {
-  int32_t depth_max = 0;  // tokens that a sequence may be ahead of what it knows
-  int32_t nodes_max = 0;  // of one draft
-};
-
 // Which proposer drafts for which sequence: the one that its request names, or the first.
 class Drafting {
  public:
@@ -24,7 +19,7 @@ class Drafting {
 
   // Adds drafts to slices of sequences that have said something and compute all that they know.
   void propose(Plan& plan);
-  void forget(SeqId sequence);
+  void forget(const Sequence& sequence);
 
  private:
   bool may_draft(const PlannedSlice& slice, const Proposer& proposer) const;

@@ -1,4 +1,4 @@
-#include "decode/propose/drafting.h"
+#include "decode/drafting/drafting.h"
 
 #include <algorithm>
 
@@ -19,10 +19,10 @@ void Drafting::propose(Plan& plan) {
     if (slots_.empty() || plan.rows_left == 0) continue;
     proposer.propose(slots_);
     for (size_t i = 0; i < slots_.size(); ++i) {
+      for (DraftNode& node : slots_[i].nodes) node.method = static_cast<int32_t>(method);
       const auto begin = static_cast<int32_t>(plan.nodes.size());
       plan.nodes.insert(plan.nodes.end(), slots_[i].nodes.begin(), slots_[i].nodes.end());
       slices_[i]->draft = {begin, static_cast<int32_t>(plan.nodes.size())};
-      slices_[i]->drafted_by = static_cast<int32_t>(method);
     }
   }
 }
@@ -42,7 +42,7 @@ int32_t Drafting::depth_of(const Sequence& sequence) const {
   return static_cast<int32_t>(std::min<int64_t>(options_.depth_max, left));
 }
 
-void Drafting::forget(SeqId sequence) {
+void Drafting::forget(const Sequence& sequence) {
   for (const auto& proposer : proposers_) proposer->forget(sequence);
 }
 
