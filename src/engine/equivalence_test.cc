@@ -69,6 +69,27 @@ class Guesses final : public Proposer {
   Dice dice_;
 };
 
+// Takes time by the clock, for each step and for each row, so that drafts have a price.
+class Priced final : public Executor {
+ public:
+  Priced(Executor& executor, ManualClock& clock, int64_t step_us, int64_t row_us)
+      : executor_(executor), clock_(clock), step_us_(step_us), row_us_(row_us) {}
+
+  const Capacity& capacity() const override { return executor_.capacity(); }
+  absl::Status start(const Batch& batch) override {
+    clock_.advance(absl::Microseconds(step_us_ + row_us_ * batch.rows()));
+    return executor_.start(batch);
+  }
+  absl::Status finish(const DrawOrders& orders, StepOutput& output) override {
+    return executor_.finish(orders, output);
+  }
+
+ private:
+  Executor& executor_;
+  ManualClock& clock_;
+  const int64_t step_us_, row_us_;
+};
+
 struct World {
   ScriptedModel model;
   int32_t block_tokens;
@@ -108,27 +129,28 @@ std::vector<KvGroup> draw_groups(Dice& dice, int32_t block_tokens) {
 
 World draw_world(Dice& dice) {
   const auto block_tokens = dice.of<int32_t>({1, 4, 16, 32});
-  World world = {
-      .model = {.vocab = dice.of<int32_t>({3, 4, 6}),
-                .seed = static_cast<uint64_t>(dice.between(1, 1000)),
-                .broken_every = dice.one_in(4) ? 150U : 0U,
-                .groups = draw_groups(dice, block_tokens)},
-      .block_tokens = block_tokens,
-      .tokens_max = kContext,
-      .rows_max = dice.of<int32_t>({1, 2, 3, 7, 16, 64, 256}),
-      .sequences_max = dice.of<int32_t>({1, 2, 3, 8}),
-      .long_prefill_rows = dice.of<int64_t>({0, 1, 4, 100}),
-      .prefix_caching = !dice.one_in(3),
-      .state_snapshot_tokens = dice.of<int64_t>({0, 1, 8, 20, 512}),
-      .requests = dice.between(1, 14),
-      .drafting = {.depth_max = dice.of({0, 1, 2, 4, 9}), .nodes_max = dice.of({1, 3, 8, 20})}};
+  World world = {.model = {.vocab = dice.of<int32_t>({3, 4, 6}),
+                           .seed = static_cast<uint64_t>(dice.between(1, 1000)),
+                           .broken_every = dice.one_in(4) ? 150U : 0U,
+                           .groups = draw_groups(dice, block_tokens)},
+                 .block_tokens = block_tokens,
+                 .tokens_max = kContext,
+                 .rows_max = dice.of<int32_t>({1, 2, 3, 7, 16, 64, 256}),
+                 .sequences_max = dice.of<int32_t>({1, 2, 3, 8}),
+                 .long_prefill_rows = dice.of<int64_t>({0, 1, 4, 100}),
+                 .prefix_caching = !dice.one_in(3),
+                 .state_snapshot_tokens = dice.of<int64_t>({0, 1, 8, 20, 512}),
+                 .requests = dice.between(1, 14),
+                 .drafting = {.depth_max = dice.of({0, 1, 2, 4, 9}),
+                              .nodes_max = dice.of({1, 3, 8, 20}),
+                              .automatic = dice.one_in(2)}};
   for (const KvGroup& group : world.model.groups) {
     if (group.is_whole()) world.tokens_max = std::min(world.tokens_max, group.units * block_tokens);
   }
   return world;
 }
 
-Request draw_request(Dice& dice, int32_t vocab) {
+Request draw_request(Dice& dice, int32_t vocab, bool automatic) {
   Request request;
   const auto token = [&] { return static_cast<TokenId>(dice.between(1, vocab - 1)); };
   const int64_t prompt = dice.of<int64_t>({1, 2, 5, 17, 33, 40});
@@ -142,6 +164,7 @@ Request draw_request(Dice& dice, int32_t vocab) {
   request.prompt_logprobs = dice.one_in(4) ? static_cast<int32_t>(dice.between(0, 2)) : kNoLogprobs;
   request.cache_salt = dice.one_in(4) ? 1 : 0;
   request.draft_method = dice.of({"", "", "guesses", "ngram", "none"});
+  if (automatic && dice.one_in(4)) request.draft_method = "auto";
   SamplingParams& sampling = request.sampling;
   sampling.temperature = dice.of({0.0F, 0.7F, 1.0F, 3.0F});
   sampling.top_k = dice.one_in(3) ? 2 : 0;
@@ -191,7 +214,8 @@ class Trial {
       : dice_(seed),
         world_(draw_world(dice_)),
         tokenizer_(letters(world_.model.vocab)),
-        executor_(world_.model, world_.block_tokens, 0, world_.rows_max, world_.sequences_max) {
+        executor_(world_.model, world_.block_tokens, 0, world_.rows_max, world_.sequences_max),
+        priced_(executor_, clock_, dice_.of({0, 10, 1000}), dice_.of({0, 10, 400})) {
     EngineOptions options;
     options.card.context_max = kContext;
     options.card.vocab_size = world_.model.vocab;
@@ -206,7 +230,7 @@ class Trial {
         std::make_unique<Guesses>(world_.model, dice_.one_in(3), dice_.between(0, 1000)));
     proposers.push_back(std::make_unique<NgramProposer>(
         NgramOptions{.match_min = 1, .match_max = dice_.of({1, 2, 4})}));
-    engine_ = *Engine::create(options, executor_, *tokenizer_, clock_, {}, std::move(proposers));
+    engine_ = *Engine::create(options, priced_, *tokenizer_, clock_, {}, std::move(proposers));
   }
 
   void run() {
@@ -267,7 +291,7 @@ class Trial {
 
   void send() {
     Sent& sent = sent_.emplace_back();
-    sent.request = draw_request(dice_, world_.model.vocab);
+    sent.request = draw_request(dice_, world_.model.vocab, world_.drafting.automatic);
     if (sent_.size() > 1 && dice_.one_in(3)) follow_up(sent.request);
     const int64_t left = engine_->card().context_max - std::ssize(sent.request.prompt);
     if (left > 0 && dice_.one_in(6)) sent.request.stop.tokens_max = left;
@@ -349,6 +373,7 @@ class Trial {
   std::unique_ptr<const Tokenizer> tokenizer_;
   ScriptedExecutor executor_;
   ManualClock clock_;
+  Priced priced_;
   std::unique_ptr<Engine> engine_;
   std::vector<Sent> sent_;
   int64_t refused_ = 0;

@@ -15,10 +15,29 @@ constexpr int64_t kTokensMax = 1024;  // of a draft, and of a run that is looked
 
 using Config = SpeculationConfig;
 
-absl::Status check_method(std::string_view method) {
+absl::Status add_method(const JsonNode& value, Config& config) {
+  ASSIGN_OR_RETURN(const std::string_view method, value.string());
   const auto names = draft_method_names();
-  if (std::ranges::count(names, method) > 0) return absl::OkStatus();
-  return invalid_argument("method '{}' is none of: {}", method, fmt::join(names, ", "));
+  if (std::ranges::count(names, method) == 0) {
+    return invalid_argument("method '{}' is none of: auto, {}", method, fmt::join(names, ", "));
+  }
+  if (std::ranges::count(config.methods, method) > 0) {
+    return invalid_argument("method '{}' is named twice", method);
+  }
+  config.methods.emplace_back(method);
+  return absl::OkStatus();
+}
+
+// Of a list with no names in it nothing can be made; without a method all compete.
+absl::Status fill_methods(const JsonNode& json, Config& config) {
+  ASSIGN_OR_RETURN(const JsonNode method, json.at("method"));
+  if (method.is_array() && config.methods.empty()) {
+    return invalid_argument("method is an empty list");
+  }
+  config.drafting.automatic = config.methods.empty();
+  if (!config.drafting.automatic) return absl::OkStatus();
+  for (const std::string_view name : draft_method_names()) config.methods.emplace_back(name);
+  return absl::OkStatus();
 }
 
 // Takes an integer of at least 1 into `field`.
@@ -37,9 +56,12 @@ struct Key {
 constexpr Key kKeys[] = {
     {"method",
      [](const JsonNode& value, Config& config) {
+       if (value.is_array()) {
+         return value.for_each_element(
+             [&](int64_t /*index*/, const JsonNode& name) { return add_method(name, config); });
+       }
        ASSIGN_OR_RETURN(const std::string_view method, value.string());
-       config.methods = {std::string(method)};
-       return check_method(method);
+       return method == "auto" ? absl::OkStatus() : add_method(value, config);
      }},
     {"num_speculative_tokens",
      [](const JsonNode& value, Config& config) { return take(value, config.drafting.depth_max); }},
@@ -61,7 +83,7 @@ absl::Status read(const JsonNode& json, Config& config) {
   }));
   // A chain has as many nodes as it is deep.
   if (!has_nodes) config.drafting.nodes_max = config.drafting.depth_max;
-  if (config.methods.empty()) return invalid_argument("method is missing");
+  RETURN_IF_ERROR(fill_methods(json, config));
   if (config.ngram.match_min > config.ngram.match_max) {
     return invalid_argument("prompt_lookup_min is {}, prompt_lookup_max only {}",
                             config.ngram.match_min, config.ngram.match_max);
