@@ -312,7 +312,7 @@ TEST(Suffix, ASaltWithinItsShareLosesNothingToOthers) {
        {SuffixOptions{.answers_max = 100}, SuffixOptions{.bytes_max = kMiB}}) {
     SuffixProposer proposer(options);
     answer(proposer, {1, 2, 3, 4}, 5);
-    for (const uint64_t salts : {1, 10}) {
+    for (const uint64_t salts : {1U, 10U}) {
       for (int i = 0; i < 500; ++i) answer(proposer, drawn(dice, 200), 6 + dice() % salts);
       EXPECT_FALSE(drafted_for(proposer, Asked({50}, {1, 2}, 5), 8, 8).nodes.empty());
     }

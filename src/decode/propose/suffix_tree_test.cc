@@ -78,8 +78,8 @@ void expect_same(const SuffixTree& tree, int32_t root, const CountedTexts& count
     const std::map<TokenId, int32_t> expected = continued(runs, run);
     ASSERT_EQ(given, expected);
     EXPECT_TRUE(std::ranges::is_sorted(next, std::greater(), &SuffixTree::Continuation::count));
-    const bool ends_a_label =
-        std::ranges::all_of(expected, [&](const auto& one) { return one.second < count; });
+    bool ends_a_label = true;
+    for (const auto& [token, further] : expected) ends_a_label &= further < count;
     if (ends_a_label) ++nodes;
   }
   EXPECT_EQ(tree.nodes(), nodes + other_nodes);
@@ -216,7 +216,7 @@ TEST(SuffixTree, KnowsWhichContinuationCameLast) {
 // What repeats itself takes a node for each of its lengths, and what does not, two a token at most.
 TEST(SuffixTree, TakesTwoNodesATokenAtMost) {
   std::mt19937_64 dice(13);
-  for (const uint64_t letters : {1, 2, 10, 1000}) {
+  for (const uint64_t letters : {1U, 2U, 10U, 1000U}) {
     SuffixTree tree(24);
     const int32_t root = tree.add_root();
     for (int i = 0; i < 10; ++i) {
