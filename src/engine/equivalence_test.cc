@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "decode/propose/ngram.h"
+#include "decode/propose/suffix.h"
 #include "engine/engine.h"
 #include "tests/fixtures/engine/scripted_model.h"
 
@@ -163,7 +164,7 @@ Request draw_request(Dice& dice, int32_t vocab, bool automatic) {
   request.logprobs = dice.of({kNoLogprobs, 0, 1, 3});
   request.prompt_logprobs = dice.one_in(4) ? static_cast<int32_t>(dice.between(0, 2)) : kNoLogprobs;
   request.cache_salt = dice.one_in(4) ? 1 : 0;
-  request.draft_method = dice.of({"", "", "guesses", "ngram", "none"});
+  request.draft_method = dice.of({"", "", "guesses", "ngram", "suffix", "suffix", "none"});
   if (automatic && dice.one_in(4)) request.draft_method = "auto";
   SamplingParams& sampling = request.sampling;
   sampling.temperature = dice.of({0.0F, 0.7F, 1.0F, 3.0F});
@@ -230,6 +231,12 @@ class Trial {
         std::make_unique<Guesses>(world_.model, dice_.one_in(3), dice_.between(0, 1000)));
     proposers.push_back(std::make_unique<NgramProposer>(
         NgramOptions{.match_min = 1, .match_max = dice_.of({1, 2, 4})}));
+    proposers.push_back(std::make_unique<SuffixProposer>(
+        SuffixOptions{.tree_depth = dice_.of({2, 5, 24}),
+                      .answers_max = dice_.of<int64_t>({0, 1, 100}),
+                      .bytes_max = 1 << 20,
+                      .nodes_per_match = dice_.of({1.0, 4.0}),
+                      .chance_min = dice_.of({0.0, 0.1, 0.5})}));
     engine_ = *Engine::create(options, priced_, *tokenizer_, clock_, {}, std::move(proposers));
   }
 
@@ -252,7 +259,7 @@ class Trial {
 
   static int64_t finished, failed, cancelled, preemptions, cached, copies;
   static int64_t blocks_behind, states_saved, states_copied, cached_with_state;
-  static int64_t drafted, accepted, by_ngram;
+  static int64_t drafted, accepted, by_ngram, by_suffix;
   static int64_t evictions_whole, evictions_window, evictions_state;
 
  private:
@@ -279,6 +286,7 @@ class Trial {
       drafted += use.tokens;
       accepted += std::accumulate(use.accepted_at.begin(), use.accepted_at.end(), int64_t{0});
       if (use.method == "ngram") by_ngram += use.tokens;
+      if (use.method == "suffix") by_suffix += use.tokens;
     }
     for (const GroupUse& use : stats.cache) {
       const bool is_state = use.group.kind == KvKind::kState;
@@ -384,7 +392,7 @@ int64_t Trial::finished = 0, Trial::failed = 0, Trial::cancelled = 0, Trial::pre
         Trial::cached = 0, Trial::copies = 0;
 int64_t Trial::blocks_behind = 0, Trial::states_saved = 0, Trial::states_copied = 0,
         Trial::cached_with_state = 0;
-int64_t Trial::drafted = 0, Trial::accepted = 0, Trial::by_ngram = 0;
+int64_t Trial::drafted = 0, Trial::accepted = 0, Trial::by_ngram = 0, Trial::by_suffix = 0;
 int64_t Trial::evictions_whole = 0, Trial::evictions_window = 0, Trial::evictions_state = 0;
 
 TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
@@ -407,6 +415,7 @@ TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
   EXPECT_GT(Trial::drafted, 2000);
   EXPECT_GT(Trial::accepted, 500);
   EXPECT_GT(Trial::by_ngram, 300);
+  EXPECT_GT(Trial::by_suffix, 300);
   EXPECT_GT(Trial::evictions_whole, 500);
   EXPECT_GT(Trial::evictions_window, 500);
   EXPECT_GT(Trial::evictions_state, 500);

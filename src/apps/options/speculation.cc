@@ -12,6 +12,10 @@ namespace millrace {
 namespace {
 
 constexpr int64_t kTokensMax = 1024;  // of a draft, and of a run that is looked for
+constexpr int64_t kTreeDepthMin = 2;  // a token that is looked for, and one that is guessed
+constexpr int64_t kAnswersMax = int64_t{1} << 30;
+constexpr int64_t kAnswerBytesMin = int64_t{1} << 20;
+constexpr int64_t kAnswerBytesMax = int64_t{1} << 36;
 
 using Config = SpeculationConfig;
 
@@ -40,12 +44,22 @@ absl::Status fill_methods(const JsonNode& json, Config& config) {
   return absl::OkStatus();
 }
 
-// Takes an integer of at least 1 into `field`.
+// Takes an integer into `field`.
 template <typename T>
-absl::Status take(const JsonNode& value, T& field) {
-  ASSIGN_OR_RETURN(const int64_t number, value.integer(1, kTokensMax));
+absl::Status take(const JsonNode& value, T& field, int64_t min = 1, int64_t max = kTokensMax) {
+  ASSIGN_OR_RETURN(const int64_t number, value.integer(min, max));
   field = static_cast<T>(number);
   return absl::OkStatus();
+}
+
+absl::Status take_factor(const JsonNode& value, double& field) {
+  ASSIGN_OR_RETURN(field, value.number());
+  return field > 0 ? absl::OkStatus() : value.error("must be more than 0");
+}
+
+absl::Status take_probability(const JsonNode& value, double& field) {
+  ASSIGN_OR_RETURN(field, value.number());
+  return field >= 0 && field <= 1 ? absl::OkStatus() : value.error("must be from 0 to 1");
 }
 
 struct Key {
@@ -71,6 +85,26 @@ constexpr Key kKeys[] = {
      [](const JsonNode& value, Config& config) { return take(value, config.ngram.match_min); }},
     {"prompt_lookup_max",
      [](const JsonNode& value, Config& config) { return take(value, config.ngram.match_max); }},
+    {"suffix_decoding_max_tree_depth",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.suffix.tree_depth, kTreeDepthMin);
+     }},
+    {"suffix_decoding_max_cached_requests",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.suffix.answers_max, 0, kAnswersMax);
+     }},
+    {"suffix_decoding_max_cached_bytes",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.suffix.bytes_max, kAnswerBytesMin, kAnswerBytesMax);
+     }},
+    {"suffix_decoding_max_spec_factor",
+     [](const JsonNode& value, Config& config) {
+       return take_factor(value, config.suffix.nodes_per_match);
+     }},
+    {"suffix_decoding_min_token_prob",
+     [](const JsonNode& value, Config& config) {
+       return take_probability(value, config.suffix.chance_min);
+     }},
 };
 
 absl::Status read(const JsonNode& json, Config& config) {
