@@ -44,13 +44,16 @@ class Speculation(unittest.TestCase):
         for _, timings in drafted:
             self.assertLessEqual(timings["predicted_n"], timings["steps"] + timings["draft_n_accepted"])
 
-    def test_streams_have_every_token(self):
+    def test_streams_have_every_token_and_an_event_for_each_step(self):
         body = {**asked(1), "timings": False}
-        (plain,) = self.ask({**body, "timings": True})[0]
+        (plain,), timings = self.ask({**body, "timings": True})
         chunks = [chunk["choices"][0] for chunk in self.server.stream(CHAT, body) if chunk["choices"]]
         self.assertEqual("".join(chunk["delta"].get("content", "") for chunk in chunks), plain["message"]["content"])
         scores = [entry for chunk in chunks if chunk.get("logprobs") for entry in chunk["logprobs"]["content"]]
         self.assertEqual(scores, plain["logprobs"]["content"])
+        said = [chunk for chunk in chunks if chunk.get("logprobs")]
+        self.assertEqual(len(said), timings["steps"])
+        self.assertLess(len(said), len(scores))
 
     def test_metrics_and_the_start_table_say_how(self):
         self.ask(asked(1))
