@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/ranges.h>
 
+#include "apps/options/check_speculation.h"
+#include "apps/terminal/one_line.h"
 #include "base/json/json_node.h"
 
 namespace millrace {
@@ -15,10 +17,10 @@ constexpr int64_t kTokensMax = 1024;  // of a draft, and of a run that is looked
 
 using Config = SpeculationConfig;
 
-absl::Status check_method(std::string_view method) {
-  const auto names = draft_method_names();
-  if (std::ranges::count(names, method) > 0) return absl::OkStatus();
-  return invalid_argument("method '{}' is none of: {}", method, fmt::join(names, ", "));
+// Escaped, as what was given may have any characters.
+absl::Status is_no_method(const JsonNode& value, std::string_view method) {
+  return value.error(
+      fmt::format("is '{}', none of: {}", one_line(method), fmt::join(draft_method_names(), ", ")));
 }
 
 // Takes an integer of at least 1 into `field`.
@@ -38,8 +40,11 @@ constexpr Key kKeys[] = {
     {"method",
      [](const JsonNode& value, Config& config) {
        ASSIGN_OR_RETURN(const std::string_view method, value.string());
+       if (std::ranges::count(draft_method_names(), method) == 0) {
+         return is_no_method(value, method);
+       }
        config.methods = {std::string(method)};
-       return check_method(method);
+       return absl::OkStatus();
      }},
     {"num_speculative_tokens",
      [](const JsonNode& value, Config& config) { return take(value, config.drafting.depth_max); }},
@@ -71,12 +76,14 @@ absl::Status read(const JsonNode& json, Config& config) {
 
 }  // namespace
 
-absl::StatusOr<SpeculationConfig> SpeculationOptions::config() const {
+absl::StatusOr<SpeculationConfig> SpeculationOptions::config(const EngineLimits& limits) const {
   SpeculationConfig config;
   if (json.empty()) return config;
   ASSIGN_OR_RETURN(const JsonNode node, JsonNode::parse(json, "--speculative-config"));
   if (!node.is_object()) return node.error("must be an object such as {\"method\": \"ngram\"}");
-  if (const absl::Status status = read(node, config); !status.ok()) {
+  absl::Status status = read(node, config);
+  if (status.ok()) status = check_speculation(node, limits.max_num_batched_tokens, config);
+  if (!status.ok()) {
     return invalid_argument("--speculative-config: {}", message_of(status));
   }
   return config;
@@ -89,6 +96,7 @@ void bind(CLI::App& command, SpeculationOptions& options) {
           "guess tokens ahead and verify several in one step, with the same answers: a JSON "
           "object such as {\"method\": \"ngram\", \"num_speculative_tokens\": 8}; see "
           "docs/decoding.md")
+      ->check(not_empty())
       ->type_name("JSON")
       ->group("Speculation");
 }
