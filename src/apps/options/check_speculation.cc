@@ -11,6 +11,7 @@ constexpr struct {
   std::string_view key, method;
 } kOwners[] = {
     {"prompt_lookup_", "ngram"},
+    {"suffix_decoding_", "suffix"},
 };
 
 absl::Status check_owner(std::string_view key, const SpeculationConfig& config) {
