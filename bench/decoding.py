@@ -70,7 +70,7 @@ class Millrace(Served):
     def __init__(self, options, name, config):
         port = free_port()
         command = [options.binary, "serve", options.model, "--port", port, "--max-num-seqs", 16, "--max-model-len", options.context,
-                   "--log-level", "error", "--speculative-config", json.dumps(config)]
+                   "--kv-cache-memory-bytes", options.cache, "--log-level", "error", "--speculative-config", json.dumps(config)]
         super().__init__(command + (["--threads", options.threads] if options.threads else []), port, name)
         # Earlier answers are drafts of some methods: to them each round is new.
         self.remembers = bool({"suffix", "auto"} & set(listed(config.get("method", "auto"))))
@@ -175,6 +175,7 @@ def parser_of(text):
     parser.add_argument("--tokens", type=int, default=128, help="the most of an answer")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--context", type=int, default=4096)
+    parser.add_argument("--cache", default="1500M", help="memory for the cache of each of Millrace's servers; a batch's prompts and answers must fit")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--binary", default=str(peer_results.ROOT / "build/release/millrace"))
     parser.add_argument("--append", type=pathlib.Path, help="add the table to this file too")
