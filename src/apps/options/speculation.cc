@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/ranges.h>
 
+#include "apps/options/check_speculation.h"
+#include "apps/terminal/one_line.h"
 #include "base/json/json_node.h"
 
 namespace millrace {
@@ -19,14 +21,16 @@ constexpr int64_t kAnswerBytesMax = int64_t{1} << 36;
 
 using Config = SpeculationConfig;
 
+// Escaped, as what was given may have any characters.
 absl::Status add_method(const JsonNode& value, Config& config) {
   ASSIGN_OR_RETURN(const std::string_view method, value.string());
   const auto names = draft_method_names();
   if (std::ranges::count(names, method) == 0) {
-    return invalid_argument("method '{}' is none of: auto, {}", method, fmt::join(names, ", "));
+    return value.error(
+        fmt::format("is '{}', none of: auto, {}", one_line(method), fmt::join(names, ", ")));
   }
   if (std::ranges::count(config.methods, method) > 0) {
-    return invalid_argument("method '{}' is named twice", method);
+    return value.error(fmt::format("is '{}' once more", method));
   }
   config.methods.emplace_back(method);
   return absl::OkStatus();
@@ -115,9 +119,10 @@ absl::Status read(const JsonNode& json, Config& config) {
     has_nodes |= name == "max_draft_tokens";
     return found->read(value, config);
   }));
-  // A chain has as many nodes as it is deep.
-  if (!has_nodes) config.drafting.nodes_max = config.drafting.depth_max;
   RETURN_IF_ERROR(fill_methods(json, config));
+  // A chain has as many nodes as it is deep; what several methods propose is seldom one chain.
+  const int32_t paths = config.methods.size() > 1 ? 2 : 1;
+  if (!has_nodes) config.drafting.nodes_max = paths * config.drafting.depth_max;
   if (config.ngram.match_min > config.ngram.match_max) {
     return invalid_argument("prompt_lookup_min is {}, prompt_lookup_max only {}",
                             config.ngram.match_min, config.ngram.match_max);
@@ -127,12 +132,14 @@ absl::Status read(const JsonNode& json, Config& config) {
 
 }  // namespace
 
-absl::StatusOr<SpeculationConfig> SpeculationOptions::config() const {
+absl::StatusOr<SpeculationConfig> SpeculationOptions::config(const EngineLimits& limits) const {
   SpeculationConfig config;
   if (json.empty()) return config;
   ASSIGN_OR_RETURN(const JsonNode node, JsonNode::parse(json, "--speculative-config"));
   if (!node.is_object()) return node.error("must be an object such as {\"method\": \"ngram\"}");
-  if (const absl::Status status = read(node, config); !status.ok()) {
+  absl::Status status = read(node, config);
+  if (status.ok()) status = check_speculation(node, limits.max_num_batched_tokens, config);
+  if (!status.ok()) {
     return invalid_argument("--speculative-config: {}", message_of(status));
   }
   return config;
@@ -145,6 +152,7 @@ void bind(CLI::App& command, SpeculationOptions& options) {
           "guess tokens ahead and verify several in one step, with the same answers: a JSON "
           "object such as {\"method\": \"ngram\", \"num_speculative_tokens\": 8}; see "
           "docs/decoding.md")
+      ->check(not_empty())
       ->type_name("JSON")
       ->group("Speculation");
 }

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "apps/options/cli.h"
+#include "apps/options/options.h"
 #include "base/status.h"
 #include "decode/propose/all.h"
 
@@ -12,8 +12,8 @@ namespace millrace {
 struct SpeculationOptions {
   std::string json;  // empty: nothing is drafted
 
-  // The error says which field is at fault.
-  absl::StatusOr<SpeculationConfig> config() const;
+  // For an engine of these limits. The error says which field is at fault.
+  absl::StatusOr<SpeculationConfig> config(const EngineLimits& limits) const;
 };
 void bind(CLI::App& command, SpeculationOptions& options);
 
