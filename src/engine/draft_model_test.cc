@@ -288,6 +288,15 @@ TEST(DraftModel, EndsWhereATokenIsLessLikelyThanAsked) {
   EXPECT_GT(nodes, 20);
 }
 
+TEST(DraftModel, WhatIsTooShortOrTooLongForItGoesWithout) {
+  Drafter deep({}, {.depth_min = 3});
+  EXPECT_EQ(deep.propose(deep.arrive({1, 2}), 3, 3).nodes.size(), 3U);
+  EXPECT_TRUE(deep.propose(deep.arrive({1, 2}), 2, 3).nodes.empty());
+  Drafter narrow({}, {.context_max = 6});
+  EXPECT_EQ(narrow.propose(narrow.arrive({1, 2, 3}), 3, 3).nodes.size(), 3U);
+  EXPECT_TRUE(narrow.propose(narrow.arrive({1, 2, 3, 4}), 3, 3).nodes.empty());
+}
+
 TEST(DraftModel, AnExecutorThatFailsDraftsNoMore) {
   Drafter drafter({});
   drafter.executor_.break_after(2);

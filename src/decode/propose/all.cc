@@ -34,6 +34,10 @@ constexpr auto kNames = [] {
 
 std::span<const std::string_view> draft_method_names() { return kNames; }
 
+bool drafts_by_model(const SpeculationConfig& config) {
+  return std::ranges::count(config.methods, DraftModelProposer::kMethod) > 0;
+}
+
 Proposers make_proposers(const SpeculationConfig& config, std::unique_ptr<Proposer> draft_model) {
   Proposers proposers;
   for (const std::string& name : config.methods) {

@@ -19,6 +19,7 @@ struct DraftModelConfig {
   int32_t head_rows = 0;   // tokens that it can draft, the first of the vocabulary; 0: all
   int32_t tree_width = 1;  // as DraftModelOptions::tree_width
   float chance_min = 0;
+  int32_t depth_min = 0;
 };
 
 // How an engine drafts (vLLM's --speculative-config).
@@ -30,6 +31,7 @@ struct SpeculationConfig {
 };
 
 std::span<const std::string_view> draft_method_names();
+bool drafts_by_model(const SpeculationConfig& config);
 
 // What drafts under `config`, in the order of its methods. Pre: each is one of the names, and
 // `draft_model` is there where it is among them.

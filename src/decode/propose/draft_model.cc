@@ -50,7 +50,9 @@ void DraftModelProposer::propose(std::span<DraftSlot> slots) {
   for (int32_t level = 1; level < levels; ++level) {
     if (const absl::Status status = grow(); !status.ok()) return fail(status);
   }
-  for (const Growth& growth : growths_) growth.tree.give(*growth.slot);
+  for (const Growth& growth : growths_) {
+    if (growth.tree.depth() >= options_.depth_min) growth.tree.give(*growth.slot);
+  }
 }
 
 void DraftModelProposer::fail(const absl::Status& status) {
@@ -100,7 +102,8 @@ void DraftModelProposer::follow(const Sequence& sequence, Mirror& mirror) {
 absl::Status DraftModelProposer::catch_up() {
   std::vector<Growth*> order;
   for (Growth& growth : growths_) {
-    if (growth.mirror->is_readable) order.push_back(&growth);
+    const int64_t longest = growth.slot->sequence->known() + growth.slot->depth_max;
+    if (growth.mirror->is_readable && longest <= options_.context_max) order.push_back(&growth);
   }
   std::ranges::stable_sort(order, {},
                            [](const Growth* growth) { return growth->mirror->sequence.pending(); });

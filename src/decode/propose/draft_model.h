@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -23,6 +24,8 @@ struct DraftModelOptions {
   float chance_min = 0;      // a token that is less likely is not drafted
   int32_t vocab_size = 0;    // tokens that the draft model can read
   int32_t tokens_known = 0;  // that the target knows: others are not drafted
+  int64_t context_max = std::numeric_limits<int64_t>::max();  // of the draft model
+  int32_t depth_min = 0;  // a draft that is not so deep is not made
   bool prefix_caching = true;
 };
 

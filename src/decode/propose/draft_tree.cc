@@ -39,6 +39,12 @@ std::vector<int32_t> DraftTree::best() const {
   return order;
 }
 
+int32_t DraftTree::depth() const {
+  int32_t depth = 0;
+  for (const int32_t i : best()) depth = std::max(depth, node(i).depth);
+  return depth;
+}
+
 std::span<const int32_t> DraftTree::frontier(int32_t count) {
   frontier_.clear();
   const std::vector<int32_t> kept = best();

@@ -33,6 +33,7 @@ class DraftTree {
   // The best `nodes_max`: the likeliest path first, then by joint probability.
   void give(DraftSlot& slot) const;
 
+  int32_t depth() const;
   const Node& node(int32_t i) const { return nodes_[static_cast<size_t>(i)]; }
   // From the root's child down to the node itself.
   std::vector<int32_t> path_to(int32_t node) const;
