@@ -16,22 +16,59 @@ namespace {
 constexpr int64_t kTokensMax = 1024;  // of a draft, and of a run that is looked for
 constexpr int32_t kModelDepth = 4;    // of a draft that a model alone makes
 
+constexpr int64_t kTreeDepthMin = 2;  // a token that is looked for, and one that is guessed
+constexpr int64_t kAnswersMax = int64_t{1} << 30;
+constexpr int64_t kAnswerBytesMin = int64_t{1} << 20;
+constexpr int64_t kAnswerBytesMax = int64_t{1} << 36;
+
 using Config = SpeculationConfig;
 
 const std::vector<std::string> kModelAlone = {std::string(DraftModelProposer::kMethod)};
 
-absl::Status check_method(std::string_view method) {
+absl::Status add_method(const JsonNode& value, Config& config) {
+  ASSIGN_OR_RETURN(const std::string_view method, value.string());
   const auto names = draft_method_names();
-  if (std::ranges::count(names, method) > 0) return absl::OkStatus();
-  return invalid_argument("method '{}' is none of: {}", method, fmt::join(names, ", "));
+  if (std::ranges::count(names, method) == 0) {
+    return invalid_argument("method '{}' is none of: auto, {}", method, fmt::join(names, ", "));
+  }
+  if (std::ranges::count(config.methods, method) > 0) {
+    return invalid_argument("method '{}' is named twice", method);
+  }
+  config.methods.emplace_back(method);
+  return absl::OkStatus();
 }
 
-// Takes an integer of at least 1 into `field`.
+// Of a list with no names in it nothing can be made; without a method all compete.
+absl::Status fill_methods(const JsonNode& json, Config& config) {
+  ASSIGN_OR_RETURN(const JsonNode method, json.at("method"));
+  if (method.is_array() && config.methods.empty()) {
+    return invalid_argument("method is an empty list");
+  }
+  config.drafting.automatic = config.methods.empty();
+  if (!config.drafting.automatic) return absl::OkStatus();
+  const bool has_model = !config.draft_model.path.empty();
+  for (const std::string_view name : draft_method_names()) {
+    if (name != DraftModelProposer::kMethod || has_model) config.methods.emplace_back(name);
+  }
+  return absl::OkStatus();
+}
+
+// Takes an integer into `field`.
 template <typename T>
-absl::Status take(const JsonNode& value, T& field) {
-  ASSIGN_OR_RETURN(const int64_t number, value.integer(1, kTokensMax));
+absl::Status take(const JsonNode& value, T& field, int64_t min = 1, int64_t max = kTokensMax) {
+  ASSIGN_OR_RETURN(const int64_t number, value.integer(min, max));
   field = static_cast<T>(number);
   return absl::OkStatus();
+}
+
+absl::Status take_factor(const JsonNode& value, double& field) {
+  ASSIGN_OR_RETURN(field, value.number());
+  return field > 0 ? absl::OkStatus() : value.error("must be more than 0");
+}
+
+absl::Status take_probability(const JsonNode& value, double& field) {
+  ASSIGN_OR_RETURN(field, value.number());
+  return field >= 0 && field <= 1 ? absl::OkStatus() : value.error("must be from 0 to 1");
 }
 
 absl::Status check_draft_model(const std::filesystem::path& path, std::string_view field) {
@@ -47,9 +84,12 @@ struct Key {
 constexpr Key kKeys[] = {
     {"method",
      [](const JsonNode& value, Config& config) {
+       if (value.is_array()) {
+         return value.for_each_element(
+             [&](int64_t /*index*/, const JsonNode& name) { return add_method(name, config); });
+       }
        ASSIGN_OR_RETURN(const std::string_view method, value.string());
-       config.methods = {std::string(method)};
-       return check_method(method);
+       return method == "auto" ? absl::OkStatus() : add_method(value, config);
      }},
     {"num_speculative_tokens",
      [](const JsonNode& value, Config& config) { return take(value, config.drafting.depth_max); }},
@@ -59,6 +99,26 @@ constexpr Key kKeys[] = {
      [](const JsonNode& value, Config& config) { return take(value, config.ngram.match_min); }},
     {"prompt_lookup_max",
      [](const JsonNode& value, Config& config) { return take(value, config.ngram.match_max); }},
+    {"suffix_decoding_max_tree_depth",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.suffix.tree_depth, kTreeDepthMin);
+     }},
+    {"suffix_decoding_max_cached_requests",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.suffix.answers_max, 0, kAnswersMax);
+     }},
+    {"suffix_decoding_max_cached_bytes",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.suffix.bytes_max, kAnswerBytesMin, kAnswerBytesMax);
+     }},
+    {"suffix_decoding_max_spec_factor",
+     [](const JsonNode& value, Config& config) {
+       return take_factor(value, config.suffix.nodes_per_match);
+     }},
+    {"suffix_decoding_min_token_prob",
+     [](const JsonNode& value, Config& config) {
+       return take_probability(value, config.suffix.chance_min);
+     }},
     {"model",
      [](const JsonNode& value, Config& config) {
        ASSIGN_OR_RETURN(const std::string_view path, value.string());
@@ -76,11 +136,8 @@ constexpr Key kKeys[] = {
     {"min_draft_tokens", [](const JsonNode& value,
                             Config& config) { return take(value, config.draft_model.depth_min); }},
     {"draft_p_min",
-     [](const JsonNode& value, Config& config) -> absl::Status {
-       ASSIGN_OR_RETURN(const double chance, value.number());
-       if (chance < 0 || chance > 1) return value.error("must be between 0 and 1");
-       config.draft_model.chance_min = static_cast<float>(chance);
-       return absl::OkStatus();
+     [](const JsonNode& value, Config& config) {
+       return take_probability(value, config.draft_model.chance_min);
      }},
 };
 
@@ -94,12 +151,14 @@ absl::Status read(const JsonNode& json, Config& config) {
     has_depth |= name == "num_speculative_tokens";
     return found->read(value, config);
   }));
-  if (config.methods.empty()) return invalid_argument("method is missing");
+  RETURN_IF_ERROR(fill_methods(json, config));
   if (!has_depth && config.methods == kModelAlone) config.drafting.depth_max = kModelDepth;
   // A chain has as many nodes as it is deep.
   if (!has_nodes) config.drafting.nodes_max = config.drafting.depth_max;
-  if (drafts_by_model(config) && config.draft_model.path.empty()) {
-    return invalid_argument("model is missing, which is the path of a model that drafts");
+  if (drafts_by_model(config) != !config.draft_model.path.empty()) {
+    return invalid_argument(drafts_by_model(config)
+                                ? "model is missing, which is the path of a model that drafts"
+                                : "model is of the method draft_model, which is not named");
   }
   if (config.ngram.match_min > config.ngram.match_max) {
     return invalid_argument("prompt_lookup_min is {}, prompt_lookup_max only {}",

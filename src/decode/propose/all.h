@@ -10,6 +10,7 @@
 #include "decode/propose/draft_model.h"
 #include "decode/propose/ngram.h"
 #include "decode/propose/proposer.h"
+#include "decode/propose/suffix.h"
 
 namespace millrace {
 
@@ -18,7 +19,7 @@ struct DraftModelConfig {
   std::string path;        // a file or a folder
   int32_t head_rows = 0;   // tokens that it can draft, the first of the vocabulary; 0: all
   int32_t tree_width = 1;  // as DraftModelOptions::tree_width
-  float chance_min = 0;
+  double chance_min = 0;
   int32_t depth_min = 0;
 };
 
@@ -27,6 +28,7 @@ struct SpeculationConfig {
   std::vector<std::string> methods;  // of draft_method_names(); empty: nothing is drafted
   DraftingOptions drafting = {.depth_max = 8, .nodes_max = 8};
   NgramOptions ngram;
+  SuffixOptions suffix;
   DraftModelConfig draft_model;
 };
 

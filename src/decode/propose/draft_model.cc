@@ -15,7 +15,7 @@ int64_t agreed(std::span<const TokenId> a, std::span<const TokenId> b) {
 }
 
 // Leading nodes that all paths of the tree to `nodes` go through. Pre: at least one.
-std::vector<int32_t> shared_path(const DraftTree& tree, std::span<const int32_t> nodes) {
+std::vector<int32_t> shared_path(const GrowingTree& tree, std::span<const int32_t> nodes) {
   std::vector<int32_t> shared = tree.path_to(nodes[0]);
   for (const int32_t node : nodes.subspan(1)) {
     const std::vector<int32_t> path = tree.path_to(node);
@@ -120,7 +120,7 @@ absl::Status DraftModelProposer::catch_up() {
     if (rows == own.pending()) {
       growth->can_grow = true;
       questions_.push_back({.growth = growth,
-                            .node = DraftTree::kRoot,
+                            .node = GrowingTree::kRoot,
                             .slice = static_cast<int32_t>(plan_.slices.size()),
                             .row = static_cast<int32_t>(rows) - 1});
     }
@@ -196,7 +196,7 @@ absl::Status DraftModelProposer::grow() {
 // The mirror takes in the path that all of the frontier shares, as if it were known; only what
 // branches off behind it is computed as a draft.
 void DraftModelProposer::plan_growth(Growth& growth, std::span<const int32_t> frontier) {
-  const DraftTree& tree = growth.tree;
+  const GrowingTree& tree = growth.tree;
   Sequence& own = growth.mirror->sequence;
   const std::vector<int32_t> shared = shared_path(tree, frontier);
   std::vector<TokenId> tokens = growth.slot->sequence->tokens;
@@ -226,7 +226,7 @@ void DraftModelProposer::plan_growth(Growth& growth, std::span<const int32_t> fr
 
 // Adds the paths to the frontier behind what they share, the likeliest first, and asks for what
 // follows them. Returns how many nodes those are.
-int32_t DraftModelProposer::add_draft(const DraftTree& tree, size_t shared,
+int32_t DraftModelProposer::add_draft(const GrowingTree& tree, size_t shared,
                                       std::span<const int32_t> frontier, Growth& growth) {
   const int32_t rows = static_cast<int32_t>(growth.mirror->sequence.pending());
   const auto slice = static_cast<int32_t>(plan_.slices.size());

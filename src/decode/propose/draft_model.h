@@ -13,7 +13,7 @@
 #include "core/cost/cost_model.h"
 #include "core/executor.h"
 #include "core/plan.h"
-#include "decode/propose/draft_tree.h"
+#include "decode/propose/growing_tree.h"
 #include "decode/propose/proposer.h"
 #include "kv/ledger.h"
 
@@ -21,7 +21,7 @@ namespace millrace {
 
 struct DraftModelOptions {
   int32_t tree_width = 1;    // children of a node, and nodes that grow at once; 1: chains
-  float chance_min = 0;      // a token that is less likely is not drafted
+  double chance_min = 0;     // a token that is less likely is not drafted
   int32_t vocab_size = 0;    // tokens that the draft model can read
   int32_t tokens_known = 0;  // that the target knows: others are not drafted
   int64_t context_max = std::numeric_limits<int64_t>::max();  // of the draft model
@@ -61,7 +61,7 @@ class DraftModelProposer final : public Proposer {
   struct Growth {
     DraftSlot* slot = nullptr;
     Mirror* mirror = nullptr;
-    DraftTree tree = {};
+    GrowingTree tree = {};
     bool can_grow = false;  // the mirror has caught up, and there was room so far
   };
   // A row of the batch whose likeliest tokens are asked for.
@@ -82,7 +82,7 @@ class DraftModelProposer final : public Proposer {
   // Lets every tree that can grow by a level of its frontier.
   absl::Status grow();
   void plan_growth(Growth& growth, std::span<const int32_t> frontier);
-  int32_t add_draft(const DraftTree& tree, size_t shared, std::span<const int32_t> frontier,
+  int32_t add_draft(const GrowingTree& tree, size_t shared, std::span<const int32_t> frontier,
                     Growth& growth);
   absl::Status run_step();
   void order_draws();

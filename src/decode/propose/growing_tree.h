@@ -11,7 +11,7 @@ namespace millrace {
 
 // A draft that grows from a model's likeliest tokens by the joint probability of paths (EAGLE-2, Li
 // et al. 2024). A child is never likelier than its parent, so the best nodes of a tree are a tree.
-class DraftTree {
+class GrowingTree {
  public:
   static constexpr int32_t kRoot = -1;  // the last known token
 

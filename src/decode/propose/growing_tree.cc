@@ -1,4 +1,4 @@
-#include "decode/propose/draft_tree.h"
+#include "decode/propose/growing_tree.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,13 +7,13 @@
 
 namespace millrace {
 
-void DraftTree::begin(int32_t nodes_max, int32_t depth_max) {
+void GrowingTree::begin(int32_t nodes_max, int32_t depth_max) {
   nodes_max_ = nodes_max;
   depth_max_ = depth_max;
   nodes_.clear();
 }
 
-void DraftTree::grow(int32_t node, std::span<const TokenLogprob> children) {
+void GrowingTree::grow(int32_t node, std::span<const TokenLogprob> children) {
   const int32_t depth = node == kRoot ? 1 : this->node(node).depth + 1;
   if (node != kRoot) {
     Node& parent = nodes_[static_cast<size_t>(node)];
@@ -31,7 +31,7 @@ void DraftTree::grow(int32_t node, std::span<const TokenLogprob> children) {
 }
 
 // By joint probability; of equals the earlier, so that parents precede their children.
-std::vector<int32_t> DraftTree::best() const {
+std::vector<int32_t> GrowingTree::best() const {
   std::vector<int32_t> order(nodes_.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
   std::ranges::stable_sort(order, [&](int32_t a, int32_t b) { return joint_of(a) > joint_of(b); });
@@ -39,13 +39,13 @@ std::vector<int32_t> DraftTree::best() const {
   return order;
 }
 
-int32_t DraftTree::depth() const {
+int32_t GrowingTree::depth() const {
   int32_t depth = 0;
   for (const int32_t i : best()) depth = std::max(depth, node(i).depth);
   return depth;
 }
 
-std::span<const int32_t> DraftTree::frontier(int32_t count) {
+std::span<const int32_t> GrowingTree::frontier(int32_t count) {
   frontier_.clear();
   const std::vector<int32_t> kept = best();
   const bool is_full = std::ssize(kept) == nodes_max_;
@@ -57,14 +57,14 @@ std::span<const int32_t> DraftTree::frontier(int32_t count) {
   return frontier_;
 }
 
-std::vector<int32_t> DraftTree::path_to(int32_t node) const {
+std::vector<int32_t> GrowingTree::path_to(int32_t node) const {
   std::vector<int32_t> path;
   for (; node != kRoot; node = this->node(node).parent) path.push_back(node);
   std::ranges::reverse(path);
   return path;
 }
 
-void DraftTree::put_likeliest_path_first(std::vector<int32_t>& kept) const {
+void GrowingTree::put_likeliest_path_first(std::vector<int32_t>& kept) const {
   std::vector<bool> on_path(nodes_.size());
   int32_t last = kRoot;
   for (const int32_t i : kept) {  // a node's first child here is its likeliest
@@ -75,7 +75,7 @@ void DraftTree::put_likeliest_path_first(std::vector<int32_t>& kept) const {
   std::ranges::stable_partition(kept, [&](int32_t i) { return on_path[static_cast<size_t>(i)]; });
 }
 
-void DraftTree::give(DraftSlot& slot) const {
+void GrowingTree::give(DraftSlot& slot) const {
   std::vector<int32_t> kept = best();
   put_likeliest_path_first(kept);
   std::vector<int32_t> place(nodes_.size(), kRoot);
