@@ -1,145 +1,210 @@
 #!/usr/bin/env python3
 """Measures ways to draft beside plain decoding, in turns in one run, and prints a Markdown table.
 
-    bench/decoding.py MODEL.gguf --chat spec-bench.jsonl --config '{"method": "ngram", "num_speculative_tokens": 8}'
+    bench/decoding.py MODEL.gguf --chat spec-bench.jsonl --append bench/results/decoding.md \\
+        --config 'ngram={"method": "ngram"}' --config 'both={"method": ["ngram", "suffix"], "num_speculative_tokens": 6}'
 
-Each --config has a server of its own; plain decoding is a request with `speculation: none` to the first of them. Texts: `edits`, a source file of this
-project and a change to make to it; `chat` and `summaries`, the first turns of a file in the form of Spec-Bench's questions; `random`, words drawn by
-lot. A round sends a text's prompts to each server in turn, so many at once as --batch says; prompts are in the prefix cache after the first, which
-does not count.
+Each --config, a name and what --speculative-config takes, has a server of its own; plain decoding is a request with `speculation: none` to the first.
+Texts: `edits`, a source file of this project and a change to make to it; `code`, functions from their descriptions; `chat` and `summaries`, the first
+turns of a file in the form of Spec-Bench's questions; `random`, words drawn by lot. In a round each server answers a text's prompts in turn, so many
+at once as --batch says, after a few tokens of each that do not count and leave the prompts in its prefix cache. Every answer must be plain decoding's.
+"To plain" is the median of the ratios to plain decoding in the same round; "drafting" is the share of the time that proposers took.
 """
 
 import argparse
 import concurrent.futures
 import contextlib
+import datetime
 import json
 import pathlib
-import random
+import re
+import shlex
 import socket
 import statistics
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-EDITED = ("src/core/csr.h", "src/sched/limits.h", "src/kv/snapshot_rule.h", "src/decode/stop.cc")
-CHANGES = ("Rename the namespace to `mill`.", "Write every comment in capital letters.", "Use `int` in place of `int32_t`.",
-           "Put the word `inline` before every function.")
-SUMMARIES = {"summarization", "rag"}
+import peer_results
+import peers
+from decoding_texts import SAMPLED, TEXTS, prompts_of, texts_of
+
+WARM_TOKENS = 4  # the first is the prompt's own, and not drafted for
+HEAD = ("text", "at once", "drafts", "tokens/s", "to plain", "accepted", "tokens a step", "drafting")
+COUNTS = ("predicted_n", "steps", "draft_n", "draft_n_accepted")
 
 
-def edits(_):
-    for name in EDITED:
-        for change in CHANGES:
-            yield f"```cpp\n{(ROOT / name).read_text()}```\n{change} Answer with the whole changed file and nothing else."
+def free_port():
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return door.getsockname()[1]
 
 
-def questions(path, wanted):
-    for line in pathlib.Path(path).read_text().splitlines():
-        entry = json.loads(line)
-        if (entry["category"] in SUMMARIES) == wanted:
-            yield entry["turns"][0]
+def post(url, body):
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    return json.load(urllib.request.urlopen(request, timeout=3600))
 
 
-def words(_):
-    dice = random.Random(7)
-    syllables = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
-    for _ in range(16):
-        yield " ".join("".join(dice.choices(syllables, k=dice.randint(1, 4))) for _ in range(150))
+class Served:
+    """A server's process, from when it answers to the end of the block."""
 
+    def __init__(self, command, port, name):
+        self.url, self.name = f"http://127.0.0.1:{port}", name
+        self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
 
-TEXTS = {"edits": edits, "chat": lambda path: questions(path, False), "summaries": lambda path: questions(path, True), "random": words}
-
-
-class Server:
-    def __init__(self, options, config):
-        with socket.socket() as door:
-            door.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{door.getsockname()[1]}"
-            port = door.getsockname()[1]
-        command = [options.binary, "serve", options.model, "--port", str(port), "--max-num-seqs", "16", "--max-model-len", str(options.context),
-                   "--log-level", "error", "--speculative-config", config]
-        self.process = subprocess.Popen(command + (["--threads", str(options.threads)] if options.threads else []), stdout=subprocess.DEVNULL)
-        self.method = json.loads(config)["method"]
+    def __enter__(self):
         while self.process.poll() is None:
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(self.url + "/health", timeout=5).read()
-                return
+                return self
             time.sleep(0.1)
-        sys.exit(f"the server with {config} did not start")
+        sys.exit(f"the server of {self.name} did not start")
 
-    def ask(self, prompt, options, method, sampled):
-        body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": options.tokens, "temperature": 1 if sampled else 0, "seed": 1,
-                "timings": True, "speculation": {"method": method}}
-        request = urllib.request.Request(self.url + "/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
-        answer = json.load(urllib.request.urlopen(request, timeout=3600))
-        return answer["choices"][0]["message"]["content"], answer["timings"]
-
-    def stop(self):
+    def __exit__(self, *_):
         self.process.terminate()
         self.process.wait()
 
 
-def measure(server, prompts, options, method, batch, sampled):
-    """Tokens per second over all prompts, their answers, and what was drafted."""
-    began = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(batch) as pool:
-        answers = list(pool.map(lambda prompt: server.ask(prompt, options, method, sampled), prompts))
-    took = time.monotonic() - began
-    total = {key: sum(timings[key] for _, timings in answers) for key in ("predicted_n", "steps", "draft_n", "draft_n_accepted")}
-    return total["predicted_n"] / took, [text for text, _ in answers], total
+class Millrace(Served):
+    def __init__(self, options, name, config):
+        port = free_port()
+        command = [options.binary, "serve", options.model, "--port", port, "--max-num-seqs", 16, "--max-model-len", options.context,
+                   "--kv-cache-memory-bytes", options.cache, "--log-level", "error", "--speculative-config", json.dumps(config)]
+        super().__init__(command + (["--threads", options.threads] if options.threads else []), port, name)
+        # Earlier answers are drafts of some methods: to them each round is new.
+        self.remembers = bool({"suffix", "auto"} & set(listed(config.get("method", "auto"))))
+
+    def draft_seconds(self):
+        """Since its start; None where it does not tell."""
+        text = urllib.request.urlopen(self.url + "/metrics", timeout=60).read().decode()
+        found = re.findall(r"^millrace:draft_seconds_total\S* (\S+)$", text, re.M)
+        return sum(map(float, found)) if found else None
 
 
-def row(text, batch, name, speeds, plain, total):
-    ratio = [a / b for a, b in zip(speeds, plain)]
-    accepted = f"{total['draft_n_accepted'] / total['draft_n']:.0%}" if total["draft_n"] else ""
-    per_step = total["predicted_n"] / total["steps"]
-    return (f"| {text} | {batch} | {name} | {statistics.median(speeds):.1f} | {statistics.median(ratio):.2f} | {accepted} | {per_step:.2f} |")
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+class Run:
+    """A way to decode: plain, or a server's own."""
+
+    def __init__(self, name, server, drafts):
+        self.name, self.server, self.drafts = name, server, drafts
+        self.speeds, self.shares, self.total = [], [], None
+
+    def ask(self, prompt, tokens, sampled, salt):
+        body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": tokens, "temperature": 1 if sampled else 0, "seed": 1,
+                "timings": True, "cache_salt": salt} | ({} if self.drafts else {"speculation": {"method": "none"}})
+        answer = post(self.server.url + "/v1/chat/completions", body)
+        return answer["choices"][0]["message"]["content"], answer["timings"]
+
+    def answers(self, prompts, tokens, batch, sampled, salt):
+        with concurrent.futures.ThreadPoolExecutor(batch) as pool:
+            return list(pool.map(lambda prompt: self.ask(prompt, tokens, sampled, salt), prompts))
+
+    def measure(self, prompts, options, batch, sampled, turn):
+        """A round's answers."""
+        salt = f"{self.name} {batch} {turn}" if self.server.remembers and self.drafts else self.name
+        self.answers(prompts, WARM_TOKENS, batch, sampled, salt)
+        drafting, began = self.server.draft_seconds(), time.monotonic()
+        answers = self.answers(prompts, options.tokens, batch, sampled, salt)
+        took = time.monotonic() - began
+        self.total = {key: sum(timings[key] for _, timings in answers) for key in COUNTS}
+        self.speeds.append(self.total["predicted_n"] / took)
+        if drafting is not None and self.drafts:
+            self.shares.append((self.server.draft_seconds() - drafting) / took)
+        return [text for text, _ in answers]
+
+    def row(self, text, batch, plain):
+        ratio = statistics.median(a / b for a, b in zip(self.speeds, plain.speeds))
+        total = self.total
+        accepted = f"{total['draft_n_accepted'] / total['draft_n']:.0%}" if total["draft_n"] else ""
+        drafting = f"{statistics.median(self.shares):.1%}" if self.shares else ""
+        return line([text, batch, self.name, f"{statistics.median(self.speeds):.1f}", f"{ratio:.2f}", accepted,
+                     f"{total['predicted_n'] / total['steps']:.2f}", drafting])
+
+
+def line(cells):
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def say(text):
+    print(text, file=sys.stderr, flush=True)
 
 
 def compare(servers, text, batch, options):
-    """One row for plain decoding and one for each method; every answer must be plain decoding's."""
-    prompts = [prompt for prompt, _ in zip(TEXTS[text](options.chat), range(max(batch, options.prompts)))]
-    runs = [("plain", servers[0], "none")] + [(server.method, server, server.method) for server in servers]
-    speeds, totals, expected = [[] for _ in runs], [None] * len(runs), None
-    for turn in range(options.rounds + 1):
-        for i, (name, server, method) in enumerate(runs):
-            speed, answers, totals[i] = measure(server, prompts, options, method, batch, text == "random")
+    """The rows of plain decoding and of each server."""
+    prompts = prompts_of(text, max(batch, options.prompts), options.chat)
+    runs = [Run("plain", servers[0], False)] + [Run(server.name, server, True) for server in servers]
+    expected = None
+    for turn in range(options.rounds):
+        for run in runs if turn % 2 == 0 else reversed(runs):
+            say(f"{text}, {batch} at once: round {turn + 1} of {options.rounds}, {run.name}")
+            answers = run.measure(prompts, options, batch, text in SAMPLED, turn)
             expected = expected or answers
             if answers != expected:
-                sys.exit(f"{name} answered {text} otherwise than plain decoding")
-            if turn > 0:
-                speeds[i].append(speed)
-    for i, (name, _, _) in enumerate(runs):
-        print(row(text, batch, name, speeds[i], speeds[0], totals[i]), flush=True)
+                sys.exit(f"{run.name} answered {text}, {batch} at once, otherwise than {runs[0].name}")
+    return [run.row(text, batch, runs[0]) for run in runs]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def heading():
+    command = [re.sub(r'[^\s"=]*/', "", argument) for argument in sys.argv[1:]]
+    return (f"{peers.machine()}, {datetime.date.today().isoformat()}, commit {peers.commit()}, medians of rounds in turns, in one run:\n\n"
+            f"```sh\nbench/{pathlib.Path(sys.argv[0]).name} {shlex.join(command)}\n```\n")
+
+
+def named_config(text):
+    """NAME={...}"""
+    name, _, config = text.partition("=")
+    try:
+        read = json.loads(config)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+    if not isinstance(read, dict):
+        raise argparse.ArgumentTypeError(f"{text}: a name, = and a JSON object")
+    return name, read
+
+
+def parser_of(text):
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("--config", action="append", help="as of --speculative-config; may be given several times")
     parser.add_argument("--chat", help="questions, a JSON object a line; without it chat and summaries are left out")
     parser.add_argument("--texts", default=",".join(TEXTS))
-    parser.add_argument("--batch", default="1,4,16")
     parser.add_argument("--prompts", type=int, default=4, help="of each text; at least as many as the batch")
     parser.add_argument("--tokens", type=int, default=128, help="the most of an answer")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--context", type=int, default=4096)
+    parser.add_argument("--cache", default="1500M", help="memory for the cache of each of Millrace's servers; a batch's prompts and answers must fit")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--binary", default=str(ROOT / "build/release/millrace"))
+    parser.add_argument("--binary", default=str(peer_results.ROOT / "build/release/millrace"))
+    parser.add_argument("--append", type=pathlib.Path, help="add the table to this file too")
+    return parser
+
+
+def publish(rows, head, append):
+    """The table on standard output as its rows come, and the whole of it in a file."""
+    table = [line(head), "|" + "---|" * len(head)]
+    print("\n".join(table), flush=True)
+    for row in rows:
+        print(row, flush=True)
+        table.append(row)
+    if append:
+        with append.open("a") as file:
+            file.write(f"\n{heading()}\n" + "\n".join(table) + "\n")
+
+
+def main():
+    parser = parser_of(__doc__)
+    parser.add_argument("--config", action="append", type=named_config, metavar="NAME={...}", help="may be given several times")
+    parser.add_argument("--batch", default="1,4,16")
     options = parser.parse_args()
-    texts = [text for text in options.texts.split(",") if options.chat or text in ("edits", "random")]
-    servers = [Server(options, config) for config in options.config or ['{"method": "ngram"}']]
-    print("| text | at once | drafts | tokens/s | to plain | accepted | tokens a step |\n|---|---|---|---|---|---|---|", flush=True)
-    try:
-        for text in texts:
-            for batch in options.batch.split(","):
-                compare(servers, text, int(batch), options)
-    finally:
-        for server in servers:
-            server.stop()
+    configs = options.config or [("ngram", {"method": "ngram"})]
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(Millrace(options, name, config)) for name, config in configs]
+        rows = (row for text in texts_of(options.texts, options.chat) for batch in map(int, options.batch.split(","))
+                for row in compare(servers, text, batch, options))
+        publish(rows, HEAD, options.append)
 
 
 if __name__ == "__main__":

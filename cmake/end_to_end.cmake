@@ -33,7 +33,7 @@ foreach(script ${scripts})
   set_tests_properties(e2e.${name} PROPERTIES LABELS e2e)
 endforeach()
 # These run a model on all cores.
-set_tests_properties(e2e.chat e2e.cli e2e.options e2e.peers e2e.perplexity e2e.serve e2e.speculation
+set_tests_properties(e2e.chat e2e.cli e2e.decoding_bench e2e.options e2e.peers e2e.perplexity e2e.serve e2e.speculation
                      e2e.transport PROPERTIES RUN_SERIAL ON)
 
 # Each tests/clients/*_test.py drives it with a client from PyPI. `./mill clients` runs them: installing the clients takes minutes.

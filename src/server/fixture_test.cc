@@ -174,13 +174,13 @@ void EchoGenerator::work() {
   }
 }
 
-TokenEvent EchoGenerator::next_event(Running& running, size_t choice) const {
+TokenEvent EchoGenerator::next_event(Running& running, size_t choice, size_t at) const {
   const Request& request = running.request;
   const std::vector<TokenId>& tokens = running.scripts[choice];
   TokenEvent event;
   event.choice = static_cast<int32_t>(choice);
-  event.position = static_cast<int32_t>(request.prompt.size() + running.at);
-  event.token = tokens[running.at];
+  event.position = static_cast<int32_t>(request.prompt.size() + at);
+  event.token = tokens[at];
   event.logprob = -0.5F;
   event.top = likeliest(event.token, std::max(request.logprobs, 0));
   const bool end = request.stop.tokens.contains(event.token) ||
@@ -190,7 +190,7 @@ TokenEvent EchoGenerator::next_event(Running& running, size_t choice) const {
   const auto tokens_max = std::min<int64_t>(std::ssize(tokens), request.stop.tokens_max);
   if (end || event.stop_string >= 0) {
     event.finish = FinishReason::kStop;
-  } else if (std::cmp_equal(running.at + 1, tokens_max)) {
+  } else if (std::cmp_equal(at + 1, tokens_max)) {
     event.finish = FinishReason::kLength;
   }
   return event;
@@ -212,13 +212,14 @@ void EchoGenerator::round(Running& running) {
   }
   bool all_done = true;
   for (size_t i = 0; i < running.scripts.size(); ++i) {
-    if (running.done[i]) continue;
-    events.push_back(next_event(running, i));
-    ++running.generated;
-    running.done[i] = events.back().finish != FinishReason::kNone;
+    for (size_t k = 0; k < round_tokens && !running.done[i]; ++k) {
+      events.push_back(next_event(running, i, running.at + k));
+      ++running.generated;
+      running.done[i] = events.back().finish != FinishReason::kNone;
+    }
     all_done = all_done && running.done[i];
   }
-  ++running.at;
+  running.at += round_tokens;
   const bool wanted = running.sink->tokens(events);
   const std::lock_guard lock(mutex_);
   if (running.ended) return;

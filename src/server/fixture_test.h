@@ -22,8 +22,8 @@
 // What the room's tests share; the bodies are in fixture_test.cc.
 namespace millrace {
 
-// Answers each request with a script, on a thread of its own as the engine does: a token for every
-// running choice in each round.
+// Answers each request with a script, on a thread of its own as the engine does: `round_tokens` for
+// every running choice in each round.
 class EchoGenerator final : public Generator {
  public:
   // The tokens of one choice's answer; by default the prompt again and again.
@@ -43,6 +43,7 @@ class EchoGenerator final : public Generator {
   Script script;
   int64_t queue_max = 1 << 20;
   absl::Duration round_delay;
+  size_t round_tokens = 1;
   RequestTimes times;           // of every request
   absl::Duration per_sequence;  // in stats()
   absl::Status failure;         // ends every request after its first round
@@ -57,7 +58,7 @@ class EchoGenerator final : public Generator {
   RequestId begin(Submission submission);
   void work();
   void round(Running& running);
-  TokenEvent next_event(Running& running, size_t choice) const;
+  TokenEvent next_event(Running& running, size_t choice, size_t at) const;
 
   const Tokenizer& tokenizer_;
   ModelCard card_;

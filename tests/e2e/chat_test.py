@@ -330,6 +330,16 @@ class Chat(unittest.TestCase):
         chat.wait_for_prompt()
         chat.say("Hello")
 
+    def test_timings_tell_of_drafts(self):
+        chat = self.chat("--speculative-config", '{"method": "ngram"}', "--max-tokens", 60, model=MODEL)
+        chat.wait_for_prompt()
+        chat.say("Repeat this list four times, word for word: red, green, blue, white, black, brown.")
+        chat.wait_for(" drafted tokens accepted]")
+        counts = re.search(r"(\d+) tokens in [^,]+, (\d+) steps, (\d+) of \d+ drafted", chat.all)
+        tokens, steps, accepted = map(int, counts.groups())
+        self.assertEqual(tokens, steps + accepted)
+        self.assertGreater(accepted, 0)
+
 
 if __name__ == "__main__":
     program.main()

@@ -47,13 +47,33 @@ class Speculation(unittest.TestCase):
         for _, timings in drafted:
             self.assertLessEqual(timings["predicted_n"], timings["steps"] + timings["draft_n_accepted"])
 
-    def test_streams_have_every_token(self):
+    def test_streams_have_every_token_and_an_event_for_each_step(self):
         body = {**asked(1), "timings": False}
-        (plain,) = self.ask({**body, "timings": True})[0]
+        (plain,), timings = self.ask({**body, "timings": True})
         chunks = [chunk["choices"][0] for chunk in self.server.stream(CHAT, body) if chunk["choices"]]
         self.assertEqual("".join(chunk["delta"].get("content", "") for chunk in chunks), plain["message"]["content"])
         scores = [entry for chunk in chunks if chunk.get("logprobs") for entry in chunk["logprobs"]["content"]]
         self.assertEqual(scores, plain["logprobs"]["content"])
+        said = [chunk for chunk in chunks if chunk.get("logprobs")]
+        self.assertEqual(len(said), timings["steps"])
+        self.assertLess(len(said), len(scores))
+
+    def test_choices_are_streamed_each_in_its_own_events(self):
+        body = {"prompt": f"The list: {LIST}. Again: {LIST}. Again: red,", "n": 2, "max_tokens": 40, "temperature": 0.5, "seed": 3, "logprobs": 1,
+                "stop": ["brown, grey, pink. Again"]}
+        plain = self.server.post("/v1/completions", body)
+        chunks = self.server.stream("/v1/completions", {**body, "stream_options": {"include_usage": True}})
+        self.assertEqual(chunks[-1]["usage"]["completion_tokens"], plain["usage"]["completion_tokens"])
+        several = 0
+        for whole in plain["choices"]:
+            parts = [chunk["choices"][0] for chunk in chunks if chunk["choices"] and chunk["choices"][0]["index"] == whole["index"]]
+            self.assertEqual("".join(part["text"] for part in parts), whole["text"])
+            self.assertEqual(parts[-1]["finish_reason"], whole["finish_reason"])
+            scores = [part["logprobs"] for part in parts if part["logprobs"]]
+            for name, values in whole["logprobs"].items():
+                self.assertEqual([value for part in scores for value in part[name]], values)
+            several += sum(len(part["tokens"]) > 1 for part in scores)
+        self.assertGreater(several, 0)
 
     def test_metrics_and_the_start_table_say_how(self):
         self.ask(asked(1))
@@ -211,6 +231,13 @@ class Configurations(unittest.TestCase):
             self.assertNotEqual(done.returncode, 0)
             self.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
             self.assertIn(named, done.stderr)
+
+    def test_a_step_must_hold_the_draft(self):
+        config = '{"method": "ngram", "num_speculative_tokens": 64}'
+        for arguments in (["serve", program.MODEL, "--port", "0"], ["run", program.MODEL, "Hello"]):
+            done = program.run(*arguments, "--max-num-batched-tokens", 64, "--speculative-config", config)
+            self.assertEqual(done.returncode, 2)
+            self.assertRegex(done.stderr, r"^[^\n]*num_speculative_tokens is 64, [^\n]*--max-num-batched-tokens[^\n]*63\n$")
 
 
 if __name__ == "__main__":

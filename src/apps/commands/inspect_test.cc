@@ -14,6 +14,7 @@
 #include "apps/terminal/one_line.h"
 #include "models/random.h"
 #include "tests/fixtures/models/edited_model.h"
+#include "tests/fixtures/text/tiny_vocab.h"
 
 namespace millrace {
 namespace {
@@ -123,6 +124,38 @@ TEST_F(Inspect, ShowsWhatAChatTemplateCanDo) {
   EXPECT_THAT(report(options), HasSubstr("told with the first user's message"));
   options.chat_template = "nothing";
   EXPECT_TRUE(absl::IsNotFound(run_inspect(options, stdout)));
+}
+
+TEST_F(Inspect, SaysWhatAModelCanBeDraftedBy) {
+  const auto draftable = [this](const std::string& architecture) {
+    const TinyVocab vocab = tiny_bpe();
+    RandomModelShape shape;
+    shape.architecture = architecture;
+    shape.vocab = std::ssize(vocab.tokens);
+    const Metadata text = vocab.metadata("gpt2", "default");
+    write_model(edited(shape, {.metadata =
+                                   [&text](Metadata& m) {
+                                     for (const auto& [key, value] : text.entries())
+                                       EXPECT_TRUE(m.add(key, value).ok());
+                                   }})
+                    .value());
+    return shape.vocab;
+  };
+  InspectOptions options;
+  options.json = true;
+  for (const auto& [architecture, trees] :
+       {std::pair("llama", true), {"gemma3", true}, {"mamba2", false}, {"granitehybrid", false}}) {
+    const int64_t tokens = draftable(architecture);
+    const auto drafts = nlohmann::json::parse(report(options))["drafts"];
+    EXPECT_THAT(drafts["methods"], ::testing::Contains("ngram"));
+    EXPECT_EQ(drafts["trees"], trees) << architecture;
+    EXPECT_EQ(drafts["vocabulary"], (nlohmann::json{{"kind", "gpt2"}, {"tokens", tokens}}));
+    EXPECT_THAT(report(), HasSubstr(trees ? "form         trees\n" : "chains alone"));
+    EXPECT_THAT(report(), HasSubstr(fmt::format("the same vocabulary: gpt2, {} tokens", tokens)));
+  }
+  write_model(random_model({}).value());  // without a vocabulary it cannot be run
+  EXPECT_TRUE(nlohmann::json::parse(report(options))["drafts"].is_null());
+  EXPECT_THAT(report(), ::testing::Not(HasSubstr("\nDrafts")));
 }
 
 TEST_F(Inspect, NamesWhatItCannotRead) {

@@ -154,7 +154,7 @@ absl::Status run_run(const RunOptions& options) {
   served_options.compute = options.compute;
   served_options.vocabulary = options.vocabulary;
   served_options.limits = options.limits;
-  ASSIGN_OR_RETURN(served_options.speculation, options.speculation.config());
+  ASSIGN_OR_RETURN(served_options.speculation, options.speculation.config(options.limits));
   served_options.chat_template = options.chat_template;
   served_options.generation_config = options.generation_config;
   absl::StatusOr<std::unique_ptr<Served>> served = build_served(served_options);

@@ -79,7 +79,7 @@ absl::StatusOr<ServedOptions> served_options(const ServeOptions& options, Observ
   served.compute = options.compute;
   served.vocabulary = options.vocabulary;
   served.limits = options.limits;
-  ASSIGN_OR_RETURN(served.speculation, options.speculation.config());
+  ASSIGN_OR_RETURN(served.speculation, options.speculation.config(options.limits));
   served.max_queue = options.max_queue;
   if (options.max_queue_ms > 0) served.max_queue_age = absl::Milliseconds(options.max_queue_ms);
   served.chat_template = options.chat_template;

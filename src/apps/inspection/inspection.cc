@@ -88,6 +88,20 @@ void note_tensors(const Checkpoint& checkpoint, Inspection& inspection) {
   }
 }
 
+// Pre: the cache is known.
+absl::StatusOr<DraftSupport> draft_support(const Checkpoint& checkpoint, const ModelText& text,
+                                           const CacheNeed& cache) {
+  DraftSupport drafts = {
+      .trees = std::ranges::none_of(
+          cache.groups, [](const GroupNeed& need) { return need.group.kind == KvKind::kState; }),
+      .vocabulary_kind = "tokenizer.json",
+      .vocabulary_tokens = text.tokenizer->vocab().size()};
+  if (!text.is_folders) {
+    ASSIGN_OR_RETURN(drafts.vocabulary_kind, checkpoint.metadata().string("tokenizer.ggml.model"));
+  }
+  return drafts;
+}
+
 absl::Status note_text(const Checkpoint& checkpoint, const InspectedLoad& load,
                        Inspection& inspection) {
   const NamedTensor* embedding = checkpoint.find("token_embd.weight");
@@ -99,6 +113,9 @@ absl::Status note_text(const Checkpoint& checkpoint, const InspectedLoad& load,
     return absl::OkStatus();
   }
   if (!text.ok()) inspection.obstacles.push_back(one_line(message_of(text.status())));
+  if (inspection.obstacles.empty()) {
+    ASSIGN_OR_RETURN(inspection.drafts, draft_support(checkpoint, *text, *inspection.cache));
+  }
   const Metadata& metadata = text.ok() ? text->chat_metadata(checkpoint) : checkpoint.metadata();
   constexpr bool kBeginsWithBos = false;  // changes nothing that is shown
   const auto chat = chosen_chat_template(metadata, kBeginsWithBos, load.chat_template);

@@ -46,11 +46,19 @@ struct CacheNeed {
   int64_t token_bytes() const;  // in all groups together, while a sequence is short
 };
 
+// How a model can be drafted for.
+struct DraftSupport {
+  bool trees = false;           // false: chains alone, as it keeps states
+  std::string vocabulary_kind;  // a GGUF file's tokenizer.ggml.model, or tokenizer.json
+  int64_t vocabulary_tokens = 0;
+};
+
 // What can be said about a model file without loading it.
 struct Inspection {
   std::vector<TypeTotal> totals;         // most bytes first; tensors of unknown types have none
   int64_t weight_bytes = 0;              // in the form that the kernels read
   std::optional<CacheNeed> cache;        // absent where the architecture is not understood
+  std::optional<DraftSupport> drafts;    // absent where the model cannot be run
   std::optional<ChatCapabilities> chat;  // of the chat template; absent where there is none
   std::vector<std::string> obstacles;    // why it cannot be run, a line each
   std::vector<std::string> remarks;      // what else a user should know

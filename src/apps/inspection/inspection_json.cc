@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/inspection/inspection_text.h"
+#include "decode/propose/all.h"
 #include "files/gguf_types.h"
 
 namespace millrace {
@@ -137,6 +138,14 @@ Json chat_json(const std::optional<ChatCapabilities>& chat) {
           {"alternating_roles", chat->alternating}};
 }
 
+Json drafts_json(const std::optional<DraftSupport>& drafts) {
+  if (!drafts) return nullptr;
+  return {
+      {"methods", draft_method_names()},
+      {"trees", drafts->trees},
+      {"vocabulary", {{"kind", drafts->vocabulary_kind}, {"tokens", drafts->vocabulary_tokens}}}};
+}
+
 }  // namespace
 
 std::string inspection_json(const Checkpoint& checkpoint, const InspectedLoad& load,
@@ -151,6 +160,7 @@ std::string inspection_json(const Checkpoint& checkpoint, const InspectedLoad& l
                        {"tensors", tensors_json(checkpoint)},
                        {"types", std::move(types)},
                        {"memory", memory_json(load, inspection)},
+                       {"drafts", drafts_json(inspection.drafts)},
                        {"chat", chat_json(inspection.chat)},
                        {"remarks", inspection.remarks},
                        {"cannot_run", inspection.obstacles}};

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <iterator>
 
+#include <fmt/ranges.h>
+
 #include "apps/serving/cache_size.h"
 #include "apps/terminal/amounts.h"
 #include "apps/terminal/one_line.h"
+#include "decode/propose/all.h"
 #include "files/gguf_types.h"
 
 namespace millrace {
@@ -154,6 +157,17 @@ void print_memory(const InspectedLoad& load, const Inspection& inspection, std::
   table.print(out);
 }
 
+void print_drafts(const DraftSupport& drafts, std::string& out) {
+  out += "\nDrafts\n";
+  Table table;
+  table.row({"methods", fmt::format("{}", fmt::join(draft_method_names(), ", "))});
+  table.row({"form", drafts.trees ? "trees" : "chains alone: it keeps states"});
+  table.row({"draft model",
+             fmt::format("one of the same vocabulary: {}, {} tokens",
+                         one_line(drafts.vocabulary_kind), grouped(drafts.vocabulary_tokens))});
+  table.print(out);
+}
+
 std::string forms_text(const ContentForms& forms, std::string_view absent) {
   if (!forms.any()) return std::string(absent);
   if (!forms.parts) return "text";
@@ -204,6 +218,7 @@ std::string inspection_text(const Checkpoint& checkpoint, const InspectedLoad& l
   print_metadata(checkpoint.metadata(), out);
   print_tensors(checkpoint, inspection, out);
   print_memory(load, inspection, out);
+  if (inspection.drafts) print_drafts(*inspection.drafts, out);
   if (inspection.chat) print_chat(*inspection.chat, out);
   print_lines("Remarks", inspection.remarks, out);
   print_lines("Cannot be run", inspection.obstacles, out);

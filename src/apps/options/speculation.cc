@@ -8,6 +8,8 @@
 #include <CLI/CLI.hpp>
 #include <fmt/ranges.h>
 
+#include "apps/options/check_speculation.h"
+#include "apps/terminal/one_line.h"
 #include "base/json/json_node.h"
 
 namespace millrace {
@@ -26,14 +28,16 @@ using Config = SpeculationConfig;
 
 const std::vector<std::string> kModelAlone = {std::string(DraftModelProposer::kMethod)};
 
+// Escaped, as what was given may have any characters.
 absl::Status add_method(const JsonNode& value, Config& config) {
   ASSIGN_OR_RETURN(const std::string_view method, value.string());
   const auto names = draft_method_names();
   if (std::ranges::count(names, method) == 0) {
-    return invalid_argument("method '{}' is none of: auto, {}", method, fmt::join(names, ", "));
+    return value.error(
+        fmt::format("is '{}', none of: auto, {}", one_line(method), fmt::join(names, ", ")));
   }
   if (std::ranges::count(config.methods, method) > 0) {
-    return invalid_argument("method '{}' is named twice", method);
+    return value.error(fmt::format("is '{}' once more", method));
   }
   config.methods.emplace_back(method);
   return absl::OkStatus();
@@ -156,8 +160,9 @@ absl::Status read(const JsonNode& json, Config& config) {
   }));
   RETURN_IF_ERROR(fill_methods(json, config));
   if (!has_depth && config.methods == kModelAlone) config.drafting.depth_max = kModelDepth;
-  // A chain has as many nodes as it is deep.
-  if (!has_nodes) config.drafting.nodes_max = config.drafting.depth_max;
+  // A chain has as many nodes as it is deep; what several methods propose is seldom one chain.
+  const int32_t paths = config.methods.size() > 1 || config.draft_model.tree_width > 1 ? 2 : 1;
+  if (!has_nodes) config.drafting.nodes_max = paths * config.drafting.depth_max;
   const bool has_model = !config.draft_model.path.empty();
   if (drafts_by_model(config) && !has_model) {
     return invalid_argument("model is missing, which is the path of a model that drafts");
@@ -174,7 +179,7 @@ absl::Status read(const JsonNode& json, Config& config) {
 
 }  // namespace
 
-absl::StatusOr<SpeculationConfig> SpeculationOptions::config() const {
+absl::StatusOr<SpeculationConfig> SpeculationOptions::config(const EngineLimits& limits) const {
   SpeculationConfig config;
   const std::string& other = draft.first_given;
   if (!json.empty() && !other.empty()) {
@@ -185,7 +190,9 @@ absl::StatusOr<SpeculationConfig> SpeculationOptions::config() const {
   if (text.empty()) return config;
   ASSIGN_OR_RETURN(const JsonNode node, JsonNode::parse(text, name));
   if (!node.is_object()) return node.error("must be an object such as {\"method\": \"ngram\"}");
-  if (const absl::Status status = read(node, config); !status.ok()) {
+  absl::Status status = read(node, config);
+  if (status.ok()) status = check_speculation(node, limits.max_num_batched_tokens, config);
+  if (!status.ok()) {
     return invalid_argument("{}: {}", name, message_of(status));
   }
   return config;
@@ -198,6 +205,7 @@ void bind(CLI::App& command, SpeculationOptions& options) {
           "guess tokens ahead and verify several in one step, with the same answers: a JSON "
           "object such as {\"method\": \"ngram\", \"num_speculative_tokens\": 8}; see "
           "docs/decoding.md")
+      ->check(not_empty())
       ->type_name("JSON")
       ->group("Speculation");
   bind(command, options.draft);

@@ -2,8 +2,8 @@
 
 #include <string>
 
-#include "apps/options/cli.h"
 #include "apps/options/draft_options.h"
+#include "apps/options/options.h"
 #include "base/status.h"
 #include "decode/propose/all.h"
 
@@ -14,8 +14,8 @@ struct SpeculationOptions {
   std::string json;  // empty: nothing is drafted
   DraftOptions draft;
 
-  // The error says which option and field is at fault.
-  absl::StatusOr<SpeculationConfig> config() const;
+  // For an engine of these limits. The error says which option and field is at fault.
+  absl::StatusOr<SpeculationConfig> config(const EngineLimits& limits) const;
 };
 void bind(CLI::App& command, SpeculationOptions& options);
 

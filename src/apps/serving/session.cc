@@ -152,6 +152,10 @@ std::string Session::timings() const {
     line += fmt::format(", {} tokens in {}", usage.generated_tokens,
                         rate(usage.generated_tokens - 1, decode));
   }
+  if (usage.drafted_tokens > 0) {
+    line += fmt::format(", {} steps, {} of {} drafted tokens accepted", usage.steps,
+                        usage.accepted_tokens, usage.drafted_tokens);
+  }
   return line;
 }
 

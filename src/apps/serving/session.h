@@ -29,7 +29,7 @@ class Session {
   absl::StatusOr<std::string> reply(const nlohmann::ordered_json& messages);
 
   // How long the last answer took: "12 prompt tokens in 0.05 s (240/s), 80 tokens in 0.62 s
-  // (129/s)".
+  // (129/s)"; where tokens were drafted, the steps and how many were accepted.
   std::string timings() const;
   // Whether the last answer ended because the context, or the cache, holds no more.
   bool context_is_full() const;

@@ -162,7 +162,8 @@ absl::Status JsonNode::not_done(std::string_view what) const {
   return unimplemented("{} {}", path(), shortened(what));
 }
 absl::Status JsonNode::is_not(std::string_view type) const {
-  return error(fmt::format("is {}, not {}", is_null() ? "missing" : value_->type_name(), type));
+  return error(
+      fmt::format("is {}, not {}", value_ == nullptr ? "missing" : value_->type_name(), type));
 }
 
 absl::StatusOr<std::string_view> JsonNode::string() const {

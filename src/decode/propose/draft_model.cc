@@ -298,13 +298,18 @@ void DraftModelProposer::read_answers() {
   }
 }
 
-int64_t DraftModelProposer::unread(const Sequence& sequence) const {
-  const auto found = mirrors_.find(sequence.id);
-  return sequence.known() - (found == mirrors_.end() ? 0 : found->second->sequence.computed);
+// A mirror that holds nothing could begin with what the prefix cache has.
+int64_t DraftModelProposer::unread(const Sequence& sequence) {
+  Mirror& mirror = mirror_of(sequence);
+  Sequence& own = mirror.sequence;
+  if (ledger_.holds(own.id)) return sequence.known() - own.computed;
+  follow(sequence, mirror);
+  ledger_.look_up(own);
+  return sequence.known() - own.findable;
 }
 
 // More than a draft's worth is read once; a step reads what came since the last one.
-DraftCost DraftModelProposer::cost_of(std::span<const DraftSlot> slots) const {
+DraftCost DraftModelProposer::cost_of(std::span<const DraftSlot> slots) {
   DraftCost cost;
   if (is_broken_ || !cost_.knows()) return cost;
   StepShape behind;

@@ -43,7 +43,7 @@ class DraftModelProposer final : public Proposer {
 
   std::string_view method() const override { return kMethod; }
   void propose(std::span<DraftSlot> slots) override;
-  DraftCost cost_of(std::span<const DraftSlot> slots) const override;
+  DraftCost cost_of(std::span<const DraftSlot> slots) override;
   void forget(const Sequence& sequence) override;
 
   const Ledger& ledger() const { return ledger_; }
@@ -89,7 +89,7 @@ class DraftModelProposer final : public Proposer {
   void order_draws();
   void read_answers();
   void fail(const absl::Status& status);
-  int64_t unread(const Sequence& sequence) const;
+  int64_t unread(const Sequence& sequence);
   StepShape shape_of_level(std::span<const DraftSlot> slots, int32_t level) const;
 
   const DraftModelOptions options_;

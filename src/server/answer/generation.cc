@@ -174,7 +174,13 @@ void Generation::accept(const Delivery& delivery, AnswerPart& part) {
   } else if (delivery.token.of_prompt) {
     accept_prompt_token(prompt, scored_token(delivery.token));
   } else {
-    accept_token(delivery.prompt * choices_each_ + delivery.token.choice, delivery.token, part);
+    const int32_t index = delivery.prompt * choices_each_ + delivery.token.choice;
+    accept_token(index, delivery.token, part);
+    if (!stream_) {
+      check_held(part);
+    } else if (!delivery.more) {
+      send_gathered(index, part);
+    }
   }
 }
 
@@ -265,30 +271,30 @@ void Generation::accept_token(int32_t index, const TokenEvent& token, AnswerPart
   if (answer_.token_ids) choice.token_ids.push_back(token.token);
   // What ended the answer, unless it was a stop string, has no text of its own.
   const bool silent = token.finish == FinishReason::kStop && token.stop_string < 0;
-  std::string text;
-  if (!silent || answer_.include_stop) text = choice.text.push(token.token);
-  const bool finished = token.finish != FinishReason::kNone;
-  if (finished) {
-    text += choice.text.finish();
-    choice.ending = ending_of(token);
-    report_.reason = token.finish;
-  }
-  if (!stream_) {
-    choice.gathered += text;
-    if (score_bytes_ > score_bytes_max_) {
-      fail(unavailable("the answer's log-probabilities are more than {} bytes: ask for fewer "
-                       "tokens, or for a stream",
-                       score_bytes_max_),
-           part);
-    }
-    return;
-  }
-  if (!text.empty() || !choice.scores.empty() || !choice.token_ids.empty()) {
+  if (!silent || answer_.include_stop) choice.gathered += choice.text.push(token.token);
+  if (token.finish == FinishReason::kNone) return;
+  choice.gathered += choice.text.finish();
+  choice.ending = ending_of(token);
+  report_.reason = choice.finish = token.finish;
+}
+
+void Generation::check_held(AnswerPart& part) {
+  if (score_bytes_ <= score_bytes_max_) return;
+  fail(unavailable("the answer's log-probabilities are more than {} bytes: ask for fewer "
+                   "tokens, or for a stream",
+                   score_bytes_max_),
+       part);
+}
+
+// One chunk for all tokens that a step has made known.
+void Generation::send_gathered(int32_t index, AnswerPart& part) {
+  Choice& choice = this->choice(index);
+  if (!choice.gathered.empty() || !choice.scores.empty() || !choice.token_ids.empty()) {
     const std::string logprobs = logprobs_of(std::exchange(choice.scores, {}));
-    send_choice(index, shape_.delta(index, text, logprobs), part);
+    send_choice(index, shape_.delta(index, std::exchange(choice.gathered, {}), logprobs), part);
   }
   const bool by_itself =
-      token.finish == FinishReason::kStop || token.finish == FinishReason::kLength;
+      choice.finish == FinishReason::kStop || choice.finish == FinishReason::kLength;
   if (by_itself) send_choice(index, shape_.closing(index, choice.ending), part);
 }
 

@@ -45,9 +45,10 @@ class Generation final : public AnswerSource {
     std::vector<TokenId> token_ids;      // where asked for; in a stream, not yet sent
     bool opened = false;
     bool sent = false;  // a chunk of it
+    FinishReason finish = FinishReason::kNone;
     Ending ending;
-    std::string gathered;  // of an answer that is given whole
-    ScoreText scores;      // the same; in a stream, not yet sent
+    std::string gathered;  // text; in a stream, not yet sent
+    ScoreText scores;      // the same
   };
   // What its choices repeat is made once.
   struct PromptState {
@@ -74,6 +75,8 @@ class Generation final : public AnswerSource {
   void accept(const Delivery& delivery, AnswerPart& part);
   void accept_prompt_token(PromptState& prompt, ScoredToken token) const;
   void accept_token(int32_t index, const TokenEvent& token, AnswerPart& part);
+  void check_held(AnswerPart& part);
+  void send_gathered(int32_t index, AnswerPart& part);
   void score(Choice& choice, const TokenEvent& token);
   void open(int32_t index, AnswerPart& part);
   void accept_finish(PromptState& prompt, const FinishEvent& finish, AnswerPart& part);

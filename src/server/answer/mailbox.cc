@@ -10,9 +10,11 @@ bool Mailbox::put(int32_t prompt, std::span<const TokenEvent> events) {
   // One call may bring much, as a prompt's log-probabilities are; only what it finds counts.
   overflowed_ = bytes_ > bytes_max_;
   if (overflowed_) return false;
-  for (const TokenEvent& event : events) {
+  for (size_t i = 0; i < events.size(); ++i) {
+    const TokenEvent& event = events[i];
     bytes_ += static_cast<int64_t>(sizeof(Delivery) + event.top.size() * sizeof(TokenLogprob));
-    deliveries_.push_back({prompt, event, std::nullopt});
+    const bool more = i + 1 < events.size() && events[i + 1].choice == event.choice;
+    deliveries_.push_back({.prompt = prompt, .token = event, .more = more, .finish = {}});
   }
   notify();
   return true;
@@ -21,7 +23,7 @@ bool Mailbox::put(int32_t prompt, std::span<const TokenEvent> events) {
 void Mailbox::put(int32_t prompt, const FinishEvent& finish) {
   const std::lock_guard lock(mutex_);
   if (closed_) return;
-  deliveries_.push_back({prompt, {}, finish});
+  deliveries_.push_back({.prompt = prompt, .token = {}, .finish = finish});
   notify();
 }
 

@@ -14,6 +14,7 @@ namespace millrace {
 struct Delivery {
   int32_t prompt = 0;
   TokenEvent token;
+  bool more = false;                  // the next one is of the same choice and step
   std::optional<FinishEvent> finish;  // then there is no token
 };
 

@@ -33,6 +33,19 @@ TEST(MailboxTest, WhatWaitsBeyondTheBoundEndsIt) {
   EXPECT_FALSE(mailbox.put(0, tokens(1, 0)));  // there is a hole before it
 }
 
+TEST(MailboxTest, TokensOfOneChoiceAndStepBelongTogether) {
+  Mailbox mailbox(1 << 20);
+  std::vector<TokenEvent> step(5);
+  step[2].choice = step[3].choice = 1;
+  mailbox.put(0, step);
+  mailbox.put(0, std::span(step).last(1));
+  std::vector<Delivery> taken;
+  EXPECT_TRUE(mailbox.take(taken));
+  std::vector<bool> more;
+  for (const Delivery& delivery : taken) more.push_back(delivery.more);
+  EXPECT_EQ(more, (std::vector<bool>{true, false, true, false, false, false}));
+}
+
 TEST(MailboxTest, WakesOnceForWhatGathers) {
   Mailbox mailbox(1 << 20);
   std::vector<Delivery> taken;
