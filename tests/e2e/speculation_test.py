@@ -248,6 +248,7 @@ class Configurations(unittest.TestCase):
         refuse(self, config(), "model")
         refuse(self, config(model="/nowhere/x.gguf"), "model", "/nowhere/x.gguf")
         refuse(self, config(model=model, tree_width=0), "tree_width")
+        refuse(self, config(model=model, tree_width=33), "tree_width")
         refuse(self, config(model=model, draft_vocab=10**8), "draft_vocab")
         refuse(self, config(model=model, draft_p_min=1.5), "draft_p_min")
         refuse(self, ["--speculative-config", json.dumps({"method": "ngram", "model": model})], "model", "draft_model")

@@ -16,7 +16,8 @@ namespace millrace {
 namespace {
 
 constexpr int64_t kTokensMax = 1024;  // of a draft, and of a run that is looked for
-constexpr int32_t kModelDepth = 4;    // of a draft that a model alone makes
+constexpr int64_t kTreeWidthMax = 32;
+constexpr int32_t kModelDepth = 4;  // of a draft that a model alone makes
 
 constexpr int64_t kTreeDepthMin = 2;  // a token that is looked for, and one that is guessed
 constexpr int64_t kAnswersMax = int64_t{1} << 30;
@@ -135,8 +136,10 @@ constexpr Key kKeys[] = {
        config.draft_model.head_rows = static_cast<int32_t>(rows);
        return absl::OkStatus();
      }},
-    {"tree_width", [](const JsonNode& value,
-                      Config& config) { return take(value, config.draft_model.tree_width); }},
+    {"tree_width",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.draft_model.tree_width, 1, kTreeWidthMax);
+     }},
     {"min_draft_tokens", [](const JsonNode& value,
                             Config& config) { return take(value, config.draft_model.depth_min); }},
     {"draft_p_min",
@@ -160,8 +163,12 @@ absl::Status read(const JsonNode& json, Config& config) {
   // A chain has as many nodes as it is deep; what several methods propose is seldom one chain.
   const int32_t paths = config.methods.size() > 1 || config.draft_model.tree_width > 1 ? 2 : 1;
   if (!has_nodes) config.drafting.nodes_max = paths * config.drafting.depth_max;
-  if (drafts_by_model(config) && config.draft_model.path.empty()) {
+  const bool has_model = !config.draft_model.path.empty();
+  if (drafts_by_model(config) && !has_model) {
     return invalid_argument("model is missing, which is the path of a model that drafts");
+  }
+  if (has_model && !drafts_by_model(config)) {
+    return invalid_argument("model is of the method draft_model, which is not named");
   }
   if (config.ngram.match_min > config.ngram.match_max) {
     return invalid_argument("prompt_lookup_min is {}, prompt_lookup_max only {}",
