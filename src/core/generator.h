@@ -73,6 +73,7 @@ struct ModelCard {
   int32_t block_tokens = 0;  // of the cache; the engine fills it in, as the next
   bool prefix_caching = false;
   std::vector<std::string> draft_methods = {};  // that a request may name
+  bool drafts_automatically = false;  // a request may name "auto", and does where it names none
 };
 
 // A moment's use of one group of the cache.
@@ -86,8 +87,9 @@ struct GroupUse {
 // What came of one method's drafts, since start.
 struct DraftUse {
   std::string method;
-  int64_t drafts = 0;                // of a sequence and a step each
-  int64_t tokens = 0;                // in them
+  int64_t drafts = 0;                          // of a sequence and a step each
+  int64_t tokens = 0;                          // in them
+  absl::Duration took = absl::ZeroDuration();  // to propose them
   std::vector<int64_t> accepted_at;  // [depth_max] tokens that were accepted, the first after the
                                      // last known token, the second, ...
 };
@@ -104,6 +106,7 @@ struct GeneratorStats {
   std::vector<DraftUse> drafts = {};  // by ModelCard::draft_methods
   // Busy time for each sequence that left the batch lately.
   absl::Duration per_sequence = absl::ZeroDuration();
+  double cost_error = 0;  // how far the expected time of a step was off lately, as a share of it
 
   // The share of the cache's bytes that sequences hold.
   double cache_use() const {

@@ -4,6 +4,8 @@
 #include <span>
 #include <vector>
 
+#include <absl/time/time.h>
+
 #include "core/csr.h"
 #include "core/draft.h"
 #include "core/sequence.h"
@@ -22,9 +24,10 @@ struct PlannedSlice {
 
 // Which sequences compute how many rows in one step.
 struct Plan {
-  std::vector<PlannedSlice> slices;  // by rank
-  std::vector<DraftNode> nodes;      // of all drafts
-  int32_t rows_left = 0;             // that the step could compute besides
+  std::vector<PlannedSlice> slices;         // by rank
+  std::vector<DraftNode> nodes;             // of all drafts
+  std::vector<absl::Duration> draft_times;  // [methods] that proposing took; empty: nothing was
+  int32_t rows_left = 0;                    // that the step could compute besides
   int32_t preempted = 0;
   bool short_of_memory = false;  // a sequence got no blocks for its rows, or those of another
 
@@ -35,6 +38,7 @@ struct Plan {
   void clear() {
     slices.clear();
     nodes.clear();
+    draft_times.clear();
     rows_left = 0;
     preempted = 0;
     short_of_memory = false;

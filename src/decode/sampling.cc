@@ -113,6 +113,7 @@ void Sampling::accept(Flight& flight) {
     flight.verdict.outcomes.push_back({.sequence = slice.sequence});
   }
   for (int32_t draw = 0; draw < size_of(flight.orders.draws); ++draw) accept_draw(draw, flight);
+  drafting_.learn(flight);
 }
 
 void Sampling::accept_draw(int32_t draw, Flight& flight) {

@@ -65,7 +65,9 @@ class SamplingTest : public testing::Test {
   }
 
   std::unique_ptr<const Tokenizer> tokenizer_ = end_a_b();
-  Strategies strategies_{*tokenizer_, Drafting({}, {})};
+  ManualClock clock_;
+  CostModel cost_;
+  Strategies strategies_{*tokenizer_, Drafting({}, {}, cost_, clock_)};
   std::shared_ptr<const Request> request_;
   std::vector<Sequence> sequences_;
   Flight flight_;

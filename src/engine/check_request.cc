@@ -35,12 +35,12 @@ absl::Status check_tokens(const Request& request, const ModelCard& card) {
 }
 
 absl::Status check_draft_method(const std::string& method, const ModelCard& card) {
-  const bool is_known =
-      method.empty() || method == "none" || std::ranges::count(card.draft_methods, method) > 0;
-  if (is_known) return absl::OkStatus();
-  return invalid_argument("no drafts are made by '{}' here; there are: none{}{}", method,
-                          card.draft_methods.empty() ? "" : ", ",
-                          fmt::join(card.draft_methods, ", "));
+  std::vector<std::string> known = {"none"};
+  if (card.drafts_automatically) known.emplace_back("auto");
+  known.insert(known.end(), card.draft_methods.begin(), card.draft_methods.end());
+  if (method.empty() || std::ranges::count(known, method) > 0) return absl::OkStatus();
+  return invalid_argument("no drafts are made by '{}' here; there are: {}", method,
+                          fmt::join(known, ", "));
 }
 
 }  // namespace

@@ -49,6 +49,12 @@ void Counters::add_draft(std::span<const DraftNode> nodes, std::span<const int32
   }
 }
 
+void Counters::add_draft_times(std::span<const absl::Duration> of_methods) {
+  for (size_t method = 0; method < of_methods.size(); ++method) {
+    methods_[method].ns += absl::ToInt64Nanoseconds(of_methods[method]);
+  }
+}
+
 GeneratorStats Counters::stats() const {
   const int64_t running = running_;
   const int64_t cached = cached_tokens_;
@@ -61,6 +67,7 @@ GeneratorStats Counters::stats() const {
     drafts.push_back({counts.name,
                       counts.drafts,
                       counts.tokens,
+                      absl::Nanoseconds(counts.ns.load()),
                       {counts.accepted_at.begin(), counts.accepted_at.end()}});
   }
   return {.running = running,
@@ -71,7 +78,8 @@ GeneratorStats Counters::stats() const {
           .cached_tokens = cached,
           .generated_tokens = generated_tokens_,
           .drafts = std::move(drafts),
-          .per_sequence = absl::Nanoseconds(per_sequence_ns_.load())};
+          .per_sequence = absl::Nanoseconds(per_sequence_ns_.load()),
+          .cost_error = cost_error_};
 }
 
 }  // namespace millrace

@@ -35,6 +35,8 @@ class Counters {
   void add_prompt(int64_t tokens, int64_t cached);
   // `kept`: the path of nodes that was agreed with.
   void add_draft(std::span<const DraftNode> nodes, std::span<const int32_t> kept);
+  void add_draft_times(std::span<const absl::Duration> of_methods);
+  void set_cost_error(double share) { cost_error_ = share; }
   void add_generated(int64_t tokens) { generated_tokens_ += tokens; }
   void set_per_sequence(absl::Duration busy) { per_sequence_ns_ = absl::ToInt64Nanoseconds(busy); }
 
@@ -48,7 +50,7 @@ class Counters {
 
   struct OfMethod {
     std::string name;
-    std::atomic<int64_t> drafts = 0, tokens = 0;
+    std::atomic<int64_t> drafts = 0, tokens = 0, ns = 0;
     std::deque<std::atomic<int64_t>> accepted_at;
   };
 
@@ -62,6 +64,7 @@ class Counters {
   std::atomic<int64_t> cached_tokens_ = 0;    // of prompts
   std::atomic<int64_t> generated_tokens_ = 0;
   std::atomic<int64_t> per_sequence_ns_ = 0;
+  std::atomic<double> cost_error_ = 0;
 };
 
 }  // namespace millrace

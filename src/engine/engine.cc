@@ -56,11 +56,18 @@ int64_t rows_in_place(std::span<const int32_t> kept) {
   return rows;
 }
 
+DraftingOptions drafting_of(const EngineOptions& options, const Ledger& ledger) {
+  DraftingOptions drafting = options.drafting;
+  drafting.chains_only |= ledger.keeps_states();
+  return drafting;
+}
+
 // What is left to the executor is filled in.
 EngineOptions resolved(EngineOptions options, const Capacity& capacity,
                        const Proposers& proposers) {
   ModelCard& card = options.card;
   for (const auto& proposer : proposers) card.draft_methods.emplace_back(proposer->method());
+  card.drafts_automatically = !proposers.empty() && options.drafting.automatic;
   card.block_tokens = block_tokens_of(capacity.groups);
   card.prefix_caching = options.prefix_caching;
   card.context_max = std::min(card.context_max, Ledger::longest_sequence(capacity.groups));
@@ -98,7 +105,8 @@ Engine::Engine(EngineOptions options, Executor& executor, const Tokenizer& token
                                    .sequences_max = options_.sequences_max,
                                    .long_prefill_rows = options_.long_prefill_rows,
                                    .draft_depth_max = options_.drafting.depth_max}),
-      strategies_(tokenizer, Drafting(options_.drafting, std::move(proposers))),
+      strategies_(tokenizer,
+                  Drafting(drafting_of(options_, ledger_), std::move(proposers), cost_, clock_)),
       counters_(ledger_, options_.card.draft_methods, options_.drafting.depth_max) {
   counters_.set_runnable(options_.sequences_max);
 }
@@ -137,16 +145,18 @@ absl::StatusOr<std::vector<RequestId>> Engine::submit_all(std::vector<Submission
 void Engine::cancel(RequestId id) { inbox_.cancel(id); }
 
 absl::Status Engine::step() {
-  began_ = clock_.now();
+  began_ = computed_ = clock_.now();
   if (resting_) busy_since_ = began_;
   admit(inbox_.drain());
   planner_.plan(live_.sequences(), ledger_, began_, flight_);
   if (flight_.plan.slices.empty()) return deliver(flight_);
   strategies_.propose(flight_);
   planner_.fit(ledger_, flight_.plan);
+  started_ = clock_.now();
   RETURN_IF_ERROR(executor_.start(build_batch(flight_)));
   strategies_.choose(flight_);
   RETURN_IF_ERROR(executor_.finish(flight_.orders, flight_.output));
+  computed_ = clock_.now();
   strategies_.accept(flight_);
   settle(flight_);
   return deliver(flight_);
@@ -183,10 +193,11 @@ void Engine::settle(const Flight& flight) {
     ledger_.settle(*outcome.sequence, rows_in_place(flight.verdict.kept_of(outcome)));
   }
   for (const Fork& fork : flight.verdict.forks) ledger_.fork(fork.parent, fork.child);
+  const double ms = absl::ToDoubleMilliseconds(computed_ - started_);
+  if (ms > 0) cost_.observe(shape_of(flight.batch), ms);
 }
 
 absl::Status Engine::deliver(const Flight& flight) {
-  computed_ = clock_.now();
   mark_started(flight.plan);
   collect_prompt_scores(flight);
   count_drafts(flight);
@@ -254,6 +265,7 @@ void Engine::collect_tokens(const Flight& flight) {
 }
 
 void Engine::count_drafts(const Flight& flight) {
+  counters_.add_draft_times(flight.plan.draft_times);
   if (flight.verdict.outcomes.empty()) return;
   for (size_t i = 0; i < flight.plan.slices.size(); ++i) {
     const PlannedSlice& slice = flight.plan.slices[i];
@@ -307,6 +319,7 @@ void Engine::report(const Flight& flight) {
   counters_.add_preemptions(plan.preempted);
   service_rate_.add(computed_ - busy_since_, std::exchange(departed_, 0));
   busy_since_ = computed_;
+  counters_.set_cost_error(cost_.error());
   counters_.set_per_sequence(service_rate_.per_sequence());
   counters_.set_runnable(plan.short_of_memory ? ledger_.sequences() : options_.sequences_max);
   count();

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "core/cost/cost_model.h"
 #include "core/executor.h"
 #include "core/flight.h"
 #include "core/generator.h"
@@ -118,6 +119,7 @@ class Engine final : public Generator {
   Inbox inbox_;
   Ledger ledger_;
   Planner planner_;
+  CostModel cost_;  // of steps, without what proposing takes
   Strategies strategies_;
   Flight flight_;
   LiveRequests live_;
@@ -125,6 +127,7 @@ class Engine final : public Generator {
   std::vector<const LiveRequest*> late_;
   std::vector<Failure> failures_;  // of this step
   Instant began_;                  // when this step did
+  Instant started_;                // when its batch went to the executor
   Instant computed_;               // when its tokens were there
   std::vector<TokenGap> gaps_;     // that its tokens ended
   std::vector<absl::Duration> first_tokens_;

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "decode/propose/ngram.h"
+#include "decode/propose/suffix.h"
 #include "engine/engine.h"
 #include "tests/fixtures/engine/scripted_model.h"
 
@@ -69,6 +70,27 @@ class Guesses final : public Proposer {
   Dice dice_;
 };
 
+// Takes time by the clock, for each step and for each row, so that drafts have a price.
+class Priced final : public Executor {
+ public:
+  Priced(Executor& executor, ManualClock& clock, int64_t step_us, int64_t row_us)
+      : executor_(executor), clock_(clock), step_us_(step_us), row_us_(row_us) {}
+
+  const Capacity& capacity() const override { return executor_.capacity(); }
+  absl::Status start(const Batch& batch) override {
+    clock_.advance(absl::Microseconds(step_us_ + row_us_ * batch.rows()));
+    return executor_.start(batch);
+  }
+  absl::Status finish(const DrawOrders& orders, StepOutput& output) override {
+    return executor_.finish(orders, output);
+  }
+
+ private:
+  Executor& executor_;
+  ManualClock& clock_;
+  const int64_t step_us_, row_us_;
+};
+
 struct World {
   ScriptedModel model;
   int32_t block_tokens;
@@ -108,27 +130,28 @@ std::vector<KvGroup> draw_groups(Dice& dice, int32_t block_tokens) {
 
 World draw_world(Dice& dice) {
   const auto block_tokens = dice.of<int32_t>({1, 4, 16, 32});
-  World world = {
-      .model = {.vocab = dice.of<int32_t>({3, 4, 6}),
-                .seed = static_cast<uint64_t>(dice.between(1, 1000)),
-                .broken_every = dice.one_in(4) ? 150U : 0U,
-                .groups = draw_groups(dice, block_tokens)},
-      .block_tokens = block_tokens,
-      .tokens_max = kContext,
-      .rows_max = dice.of<int32_t>({1, 2, 3, 7, 16, 64, 256}),
-      .sequences_max = dice.of<int32_t>({1, 2, 3, 8}),
-      .long_prefill_rows = dice.of<int64_t>({0, 1, 4, 100}),
-      .prefix_caching = !dice.one_in(3),
-      .state_snapshot_tokens = dice.of<int64_t>({0, 1, 8, 20, 512}),
-      .requests = dice.between(1, 14),
-      .drafting = {.depth_max = dice.of({0, 1, 2, 4, 9}), .nodes_max = dice.of({1, 3, 8, 20})}};
+  World world = {.model = {.vocab = dice.of<int32_t>({3, 4, 6}),
+                           .seed = static_cast<uint64_t>(dice.between(1, 1000)),
+                           .broken_every = dice.one_in(4) ? 150U : 0U,
+                           .groups = draw_groups(dice, block_tokens)},
+                 .block_tokens = block_tokens,
+                 .tokens_max = kContext,
+                 .rows_max = dice.of<int32_t>({1, 2, 3, 7, 16, 64, 256}),
+                 .sequences_max = dice.of<int32_t>({1, 2, 3, 8}),
+                 .long_prefill_rows = dice.of<int64_t>({0, 1, 4, 100}),
+                 .prefix_caching = !dice.one_in(3),
+                 .state_snapshot_tokens = dice.of<int64_t>({0, 1, 8, 20, 512}),
+                 .requests = dice.between(1, 14),
+                 .drafting = {.depth_max = dice.of({0, 1, 2, 4, 9}),
+                              .nodes_max = dice.of({1, 3, 8, 20}),
+                              .automatic = dice.one_in(2)}};
   for (const KvGroup& group : world.model.groups) {
     if (group.is_whole()) world.tokens_max = std::min(world.tokens_max, group.units * block_tokens);
   }
   return world;
 }
 
-Request draw_request(Dice& dice, int32_t vocab) {
+Request draw_request(Dice& dice, int32_t vocab, bool automatic) {
   Request request;
   const auto token = [&] { return static_cast<TokenId>(dice.between(1, vocab - 1)); };
   const int64_t prompt = dice.of<int64_t>({1, 2, 5, 17, 33, 40});
@@ -141,7 +164,8 @@ Request draw_request(Dice& dice, int32_t vocab) {
   request.logprobs = dice.of({kNoLogprobs, 0, 1, 3});
   request.prompt_logprobs = dice.one_in(4) ? static_cast<int32_t>(dice.between(0, 2)) : kNoLogprobs;
   request.cache_salt = dice.one_in(4) ? 1 : 0;
-  request.draft_method = dice.of({"", "", "guesses", "ngram", "none"});
+  request.draft_method = dice.of({"", "", "guesses", "ngram", "suffix", "suffix", "none"});
+  if (automatic && dice.one_in(4)) request.draft_method = "auto";
   SamplingParams& sampling = request.sampling;
   sampling.temperature = dice.of({0.0F, 0.7F, 1.0F, 3.0F});
   sampling.top_k = dice.one_in(3) ? 2 : 0;
@@ -191,7 +215,8 @@ class Trial {
       : dice_(seed),
         world_(draw_world(dice_)),
         tokenizer_(letters(world_.model.vocab)),
-        executor_(world_.model, world_.block_tokens, 0, world_.rows_max, world_.sequences_max) {
+        executor_(world_.model, world_.block_tokens, 0, world_.rows_max, world_.sequences_max),
+        priced_(executor_, clock_, dice_.of({0, 10, 1000}), dice_.of({0, 10, 400})) {
     EngineOptions options;
     options.card.context_max = kContext;
     options.card.vocab_size = world_.model.vocab;
@@ -206,7 +231,13 @@ class Trial {
         std::make_unique<Guesses>(world_.model, dice_.one_in(3), dice_.between(0, 1000)));
     proposers.push_back(std::make_unique<NgramProposer>(
         NgramOptions{.match_min = 1, .match_max = dice_.of({1, 2, 4})}));
-    engine_ = *Engine::create(options, executor_, *tokenizer_, clock_, {}, std::move(proposers));
+    proposers.push_back(std::make_unique<SuffixProposer>(
+        SuffixOptions{.tree_depth = dice_.of({2, 5, 24}),
+                      .answers_max = dice_.of<int64_t>({0, 1, 100}),
+                      .bytes_max = 1 << 20,
+                      .nodes_per_match = dice_.of({1.0, 4.0}),
+                      .chance_min = dice_.of({0.0, 0.1, 0.5})}));
+    engine_ = *Engine::create(options, priced_, *tokenizer_, clock_, {}, std::move(proposers));
   }
 
   void run() {
@@ -228,7 +259,7 @@ class Trial {
 
   static int64_t finished, failed, cancelled, preemptions, cached, copies;
   static int64_t blocks_behind, states_saved, states_copied, cached_with_state;
-  static int64_t drafted, accepted, by_ngram;
+  static int64_t drafted, accepted, by_ngram, by_suffix;
   static int64_t evictions_whole, evictions_window, evictions_state;
 
  private:
@@ -255,6 +286,7 @@ class Trial {
       drafted += use.tokens;
       accepted += std::accumulate(use.accepted_at.begin(), use.accepted_at.end(), int64_t{0});
       if (use.method == "ngram") by_ngram += use.tokens;
+      if (use.method == "suffix") by_suffix += use.tokens;
     }
     for (const GroupUse& use : stats.cache) {
       const bool is_state = use.group.kind == KvKind::kState;
@@ -267,7 +299,7 @@ class Trial {
 
   void send() {
     Sent& sent = sent_.emplace_back();
-    sent.request = draw_request(dice_, world_.model.vocab);
+    sent.request = draw_request(dice_, world_.model.vocab, world_.drafting.automatic);
     if (sent_.size() > 1 && dice_.one_in(3)) follow_up(sent.request);
     const int64_t left = engine_->card().context_max - std::ssize(sent.request.prompt);
     if (left > 0 && dice_.one_in(6)) sent.request.stop.tokens_max = left;
@@ -349,6 +381,7 @@ class Trial {
   std::unique_ptr<const Tokenizer> tokenizer_;
   ScriptedExecutor executor_;
   ManualClock clock_;
+  Priced priced_;
   std::unique_ptr<Engine> engine_;
   std::vector<Sent> sent_;
   int64_t refused_ = 0;
@@ -359,7 +392,7 @@ int64_t Trial::finished = 0, Trial::failed = 0, Trial::cancelled = 0, Trial::pre
         Trial::cached = 0, Trial::copies = 0;
 int64_t Trial::blocks_behind = 0, Trial::states_saved = 0, Trial::states_copied = 0,
         Trial::cached_with_state = 0;
-int64_t Trial::drafted = 0, Trial::accepted = 0, Trial::by_ngram = 0;
+int64_t Trial::drafted = 0, Trial::accepted = 0, Trial::by_ngram = 0, Trial::by_suffix = 0;
 int64_t Trial::evictions_whole = 0, Trial::evictions_window = 0, Trial::evictions_state = 0;
 
 TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
@@ -382,6 +415,7 @@ TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
   EXPECT_GT(Trial::drafted, 2000);
   EXPECT_GT(Trial::accepted, 500);
   EXPECT_GT(Trial::by_ngram, 300);
+  EXPECT_GT(Trial::by_suffix, 300);
   EXPECT_GT(Trial::evictions_whole, 500);
   EXPECT_GT(Trial::evictions_window, 500);
   EXPECT_GT(Trial::evictions_state, 500);

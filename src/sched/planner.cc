@@ -19,7 +19,7 @@ void Planner::plan(std::span<Sequence* const> live, Ledger& ledger, Instant now,
   rank(live, ledger, now);
   share_rows(ledger);
   place(ledger, flight.plan);
-  flight.plan.rows_left = static_cast<int32_t>(rows_left_);
+  flight.plan.rows_left = static_cast<int32_t>(rows_left_ + rows_kept_);
   CHECK(ranked_.empty() || !flight.plan.slices.empty(), "a step that computes nothing");
 }
 
@@ -41,18 +41,33 @@ void Planner::rank(std::span<Sequence* const> live, const Ledger& ledger, Instan
 void Planner::share_rows(const Ledger& ledger) {
   Candidate* first = share_among_decoding(ledger);
   if (first == nullptr) return;
-  const bool is_long = first->left > limits_.long_prefill_rows;
+  rows_kept_ = rows_for_drafts(ledger);
+  rows_left_ -= rows_kept_;
+  share_among_prompts(*first, ledger);
+}
+
+// Prompts leave an eighth of a step to the drafts of the sequences that decode in it, as far as
+// these can use so much.
+int64_t Planner::rows_for_drafts(const Ledger& ledger) const {
+  const auto decoding = std::ranges::count_if(ranked_, [&](const Candidate& candidate) {
+    return candidate.sequence->generated() > 0 && decodes(candidate, ledger);
+  });
+  return std::min({decoding * limits_.draft_depth_max, int64_t{limits_.rows_max / 8}, rows_left_});
+}
+
+void Planner::share_among_prompts(Candidate& first, const Ledger& ledger) {
+  const bool is_long = first.left > limits_.long_prefill_rows;
   if (is_long) {
-    give(*first, rows_left_ / 2, ledger);
+    give(first, rows_left_ / 2, ledger);
     for (Candidate* other : prompts_) {
       if (rows_left_ == 0) break;
       const bool is_shorter =
-          other->rank.level == first->rank.level && other->left <= first->left / 2;
-      if (!is_shorter || ledger.will_share(*other->sequence, *first->sequence)) continue;
+          other->rank.level == first.rank.level && other->left <= first.left / 2;
+      if (!is_shorter || ledger.will_share(*other->sequence, *first.sequence)) continue;
       give(*other, rows_left_, ledger);
     }
   }
-  give(*first, rows_left_, ledger);
+  give(first, rows_left_, ledger);
   for (Candidate* other : prompts_) give(*other, rows_left_, ledger);
 }
 
@@ -60,6 +75,7 @@ void Planner::share_rows(const Ledger& ledger) {
 // the sequence that ranks first always computes. Collects the other prompts.
 Planner::Candidate* Planner::share_among_decoding(const Ledger& ledger) {
   rows_left_ = limits_.rows_max;
+  rows_kept_ = 0;
   sequences_left_ = limits_.sequences_max;
   prompts_.clear();
   Candidate* first = nullptr;

@@ -37,6 +37,8 @@ class Planner {
 
   void rank(std::span<Sequence* const> live, const Ledger& ledger, Instant now);
   void share_rows(const Ledger& ledger);
+  void share_among_prompts(Candidate& first, const Ledger& ledger);
+  int64_t rows_for_drafts(const Ledger& ledger) const;
   Candidate* share_among_decoding(const Ledger& ledger);
   bool decodes(const Candidate& candidate, const Ledger& ledger) const;
   void sort_by_length();
@@ -52,6 +54,7 @@ class Planner {
   std::vector<Candidate*> prompts_;  // of ranked_, but the first prompt: shortest first
   std::vector<Sequence*> victims_;   // to preempt
   int64_t rows_left_ = 0;            // of this step
+  int64_t rows_kept_ = 0;            // of this step, for drafts
   int64_t sequences_left_ = 0;
 };
 

@@ -370,5 +370,18 @@ TEST_F(PlannerFuzz, NoneWaitsForEver) {
   EXPECT_GT(preempted, 500);
 }
 
+TEST_F(PlannerTest, PromptsLeaveRowsToTheDraftsOfWhatDecodes) {
+  open({.rows_max = 64, .sequences_max = 4, .draft_depth_max = 3}, 4, 1000);
+  arrive(1);
+  step();
+  arrive(200);
+  EXPECT_EQ(step(), (Planned{{1, 1}, {2, 60}}));
+  EXPECT_EQ(flight_.plan.rows_left, 3);
+  for (int i = 0; i < 3; ++i) step();
+  arrive(200);
+  EXPECT_EQ(step(), (Planned{{1, 1}, {2, 1}, {3, 56}}));  // an eighth of the step is 8
+  EXPECT_EQ(flight_.plan.rows_left, 6);
+}
+
 }  // namespace
 }  // namespace millrace

@@ -89,11 +89,60 @@ class Speculation(unittest.TestCase):
             self.assertEqual(self.server.request("POST", CHAT, {**asked(1), "speculation": wrong})[0], 400)
 
 
+class EarlierAnswers(unittest.TestCase):
+    """Suffix decoding, which learns from what a server said before."""
+
+    @classmethod
+    def setUpClass(cls):
+        program.need_model()
+        config = '{"method": "suffix", "num_speculative_tokens": 6, "max_draft_tokens": 10, "suffix_decoding_max_spec_factor": 2.0}'
+        cls.server = Server("--max-model-len", "2K", "--speculative-config", config)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    def ask(self, body):
+        answer = self.server.post(CHAT, body)
+        return answer["choices"], answer["timings"]
+
+    def test_sixteen_clients_get_what_plain_decoding_gives_each_alone(self):
+        bodies = [asked(i) for i in range(16)]
+        plain = [self.ask({**body, "speculation": {"method": "none"}})[0] for body in bodies]
+        with concurrent.futures.ThreadPoolExecutor(16) as clients:
+            drafted = list(clients.map(self.ask, bodies))
+        self.assertEqual(plain, [choices for choices, _ in drafted])
+        self.assertGreater(sum(timings["draft_n_accepted"] for _, timings in drafted), 50)
+
+    def test_an_answer_comes_faster_again_but_under_its_own_salt_alone(self):
+        body = {"messages": [{"role": "user", "content": "Write a short poem about a mill and its river."}], "max_tokens": 48, "temperature": 0,
+                "timings": True, "speculation": {"method": "suffix"}, "cache_salt": "one"}
+        (first, fresh), (again, repeated) = self.ask(body), self.ask(body)
+        (other, apart) = self.ask({**body, "cache_salt": "two"})
+        self.assertEqual(first, again)
+        self.assertEqual(first, other)
+        self.assertLess(repeated["steps"], fresh["steps"] / 2)
+        self.assertEqual(apart["steps"], fresh["steps"])
+
+    def test_metrics_say_its_name(self):
+        self.ask(asked(1))
+        text = self.server.request("GET", "/metrics")[2].decode()
+        (drafts,) = [line for line in text.splitlines() if line.startswith("vllm:spec_decode_num_drafts_total")]
+        self.assertIn('method="suffix"', drafts)
+        self.assertIn("suffix", self.server.table["drafts"])
+
+
 class Configurations(unittest.TestCase):
     def test_faults_are_one_line_that_names_the_field(self):
-        for config, named in (('{"method": "medusa"}', "medusa"), ("{}", "method"), ('{"method": "ngram", "tokens": 3}', "tokens"),
+        for config, named in (('{"method": "medusa"}', "medusa"), ('{"method": ["ngram", "ngram"]}', "method"), ('{"method": "ngram", "tokens": 3}', "tokens"),
                               ('{"method": "ngram", "num_speculative_tokens": 0}', "num_speculative_tokens"),
                               ('{"method": "ngram", "prompt_lookup_min": 9}', "prompt_lookup_min"), ("ngram", "--speculative-config"),
+                              ('{"method": "suffix", "suffix_decoding_max_tree_depth": 1}', "suffix_decoding_max_tree_depth"),
+                              ('{"method": "suffix", "suffix_decoding_max_cached_requests": -1}', "suffix_decoding_max_cached_requests"),
+                              ('{"method": "suffix", "suffix_decoding_max_cached_bytes": 9}', "suffix_decoding_max_cached_bytes"),
+                              ('{"method": "suffix", "suffix_decoding_max_spec_factor": 0}', "suffix_decoding_max_spec_factor"),
+                              ('{"method": "suffix", "suffix_decoding_max_spec_factor": "2"}', "suffix_decoding_max_spec_factor"),
+                              ('{"method": "suffix", "suffix_decoding_min_token_prob": 1.5}', "suffix_decoding_min_token_prob"),
                               ("[]", "--speculative-config")):
             done = program.run("serve", program.MODEL, "--port", "0", "--speculative-config", config)
             self.assertNotEqual(done.returncode, 0)

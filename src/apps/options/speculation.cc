@@ -14,21 +14,56 @@ namespace millrace {
 namespace {
 
 constexpr int64_t kTokensMax = 1024;  // of a draft, and of a run that is looked for
+constexpr int64_t kTreeDepthMin = 2;  // a token that is looked for, and one that is guessed
+constexpr int64_t kAnswersMax = int64_t{1} << 30;
+constexpr int64_t kAnswerBytesMin = int64_t{1} << 20;
+constexpr int64_t kAnswerBytesMax = int64_t{1} << 36;
 
 using Config = SpeculationConfig;
 
-// Escaped, as what was given may have any characters.
-absl::Status is_no_method(const JsonNode& value, std::string_view method) {
-  return value.error(
-      fmt::format("is '{}', none of: {}", one_line(method), fmt::join(draft_method_names(), ", ")));
+absl::Status add_method(const JsonNode& value, Config& config) {
+  ASSIGN_OR_RETURN(const std::string_view method, value.string());
+  if (method == "auto") return value.error("is 'auto', which stands alone");
+  const auto names = draft_method_names();
+  if (std::ranges::count(names, method) == 0) {
+    return value.error(
+        fmt::format("is '{}', none of: auto, {}", one_line(method), fmt::join(names, ", ")));
+  }
+  if (std::ranges::count(config.methods, method) > 0) {
+    return value.error(fmt::format("names '{}' again", method));
+  }
+  config.methods.emplace_back(method);
+  return absl::OkStatus();
 }
 
-// Takes an integer of at least 1 into `field`.
+// Of a list with no names in it nothing can be made; without a method all compete.
+absl::Status fill_methods(const JsonNode& json, Config& config) {
+  ASSIGN_OR_RETURN(const JsonNode method, json.at("method"));
+  if (method.is_array() && config.methods.empty()) {
+    return invalid_argument("method is an empty list");
+  }
+  config.drafting.automatic = config.methods.empty();
+  if (!config.drafting.automatic) return absl::OkStatus();
+  for (const std::string_view name : draft_method_names()) config.methods.emplace_back(name);
+  return absl::OkStatus();
+}
+
+// Takes an integer into `field`.
 template <typename T>
-absl::Status take(const JsonNode& value, T& field) {
-  ASSIGN_OR_RETURN(const int64_t number, value.integer(1, kTokensMax));
+absl::Status take(const JsonNode& value, T& field, int64_t min = 1, int64_t max = kTokensMax) {
+  ASSIGN_OR_RETURN(const int64_t number, value.integer(min, max));
   field = static_cast<T>(number);
   return absl::OkStatus();
+}
+
+absl::Status take_factor(const JsonNode& value, double& field) {
+  ASSIGN_OR_RETURN(field, value.number());
+  return field > 0 ? absl::OkStatus() : value.error("must be more than 0");
+}
+
+absl::Status take_probability(const JsonNode& value, double& field) {
+  ASSIGN_OR_RETURN(field, value.number());
+  return field >= 0 && field <= 1 ? absl::OkStatus() : value.error("must be from 0 to 1");
 }
 
 struct Key {
@@ -39,12 +74,12 @@ struct Key {
 constexpr Key kKeys[] = {
     {"method",
      [](const JsonNode& value, Config& config) {
-       ASSIGN_OR_RETURN(const std::string_view method, value.string());
-       if (std::ranges::count(draft_method_names(), method) == 0) {
-         return is_no_method(value, method);
+       if (value.is_array()) {
+         return value.for_each_element(
+             [&](int64_t /*index*/, const JsonNode& name) { return add_method(name, config); });
        }
-       config.methods = {std::string(method)};
-       return absl::OkStatus();
+       ASSIGN_OR_RETURN(const std::string_view method, value.string());
+       return method == "auto" ? absl::OkStatus() : add_method(value, config);
      }},
     {"num_speculative_tokens",
      [](const JsonNode& value, Config& config) { return take(value, config.drafting.depth_max); }},
@@ -54,6 +89,26 @@ constexpr Key kKeys[] = {
      [](const JsonNode& value, Config& config) { return take(value, config.ngram.match_min); }},
     {"prompt_lookup_max",
      [](const JsonNode& value, Config& config) { return take(value, config.ngram.match_max); }},
+    {"suffix_decoding_max_tree_depth",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.suffix.tree_depth, kTreeDepthMin);
+     }},
+    {"suffix_decoding_max_cached_requests",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.suffix.answers_max, 0, kAnswersMax);
+     }},
+    {"suffix_decoding_max_cached_bytes",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.suffix.bytes_max, kAnswerBytesMin, kAnswerBytesMax);
+     }},
+    {"suffix_decoding_max_spec_factor",
+     [](const JsonNode& value, Config& config) {
+       return take_factor(value, config.suffix.nodes_per_match);
+     }},
+    {"suffix_decoding_min_token_prob",
+     [](const JsonNode& value, Config& config) {
+       return take_probability(value, config.suffix.chance_min);
+     }},
 };
 
 absl::Status read(const JsonNode& json, Config& config) {
@@ -66,7 +121,7 @@ absl::Status read(const JsonNode& json, Config& config) {
   }));
   // A chain has as many nodes as it is deep.
   if (!has_nodes) config.drafting.nodes_max = config.drafting.depth_max;
-  if (config.methods.empty()) return invalid_argument("method is missing");
+  RETURN_IF_ERROR(fill_methods(json, config));
   if (config.ngram.match_min > config.ngram.match_max) {
     return invalid_argument("prompt_lookup_min is {}, prompt_lookup_max only {}",
                             config.ngram.match_min, config.ngram.match_max);

@@ -11,8 +11,8 @@ namespace millrace {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
 using ::testing::StartsWith;
 
 absl::StatusOr<SpeculationConfig> config_of(const std::string& json, int64_t step_rows = 512) {
@@ -70,7 +70,7 @@ TEST(Speculation, KeysAreKnownAndGivenOnce) {
 }
 
 TEST(Speculation, MethodsAreNames) {
-  expect_faults({{R"({"method": "medusa"})", "method is 'medusa', none of: "},
+  expect_faults({{R"({"method": "medusa"})", "method is 'medusa', none of: auto, ngram"},
                  {R"({"method": "Ngram"})", "method is 'Ngram'"},
                  {R"({"method": ""})", "method is ''"},
                  {R"({"method": "a\nb"})", R"(method is 'a\nb')"},
@@ -79,6 +79,38 @@ TEST(Speculation, MethodsAreNames) {
                  {R"({"method": 1})", "method is number"},
                  {R"({"method": {}})", "method is object"},
                  {R"({"method": true})", "method is boolean"}});
+}
+
+TEST(Speculation, AListMergesMethods) {
+  EXPECT_THAT(config_of(R"({"method": ["suffix", "ngram"]})")->methods,
+              ElementsAre("suffix", "ngram"));
+  EXPECT_FALSE(config_of(R"({"method": ["ngram"]})")->drafting.automatic);
+  expect_faults({{R"({"method": []})", "method is an empty list"},
+                 {R"({"method": ["ngram", "medusa"]})", "method[1] is 'medusa', none of: "},
+                 {R"({"method": ["ngram", "ngram"]})", "method[1] names 'ngram' again"},
+                 {R"({"method": ["auto"]})", "method[0] is 'auto', which stands alone"},
+                 {R"({"method": ["ngram", "auto"]})", "method[1] is 'auto'"},
+                 {R"({"method": ["ngram", null]})", "method[1] is null"},
+                 {R"({"method": [["ngram"]]})", "method[0] is array"},
+                 {R"({"method": [1]})", "method[0] is number"}});
+}
+
+TEST(Speculation, WithoutAMethodAllCompete) {
+  for (const char* json : {"{}", R"({"method": "auto"})", R"({"prompt_lookup_min": 2})"}) {
+    const auto config = config_of(json);
+    ASSERT_TRUE(config.ok()) << config.status();
+    EXPECT_TRUE(config->drafting.automatic);
+    EXPECT_THAT(config->methods, IsSupersetOf({"ngram", "suffix"}));
+  }
+}
+
+// An option that changes nothing is a mistake.
+TEST(Speculation, KeysAreOfMethodsThatDraft) {
+  expect_faults({{R"({"method": "suffix", "prompt_lookup_max": 4})",
+                  "prompt_lookup_max is of method ngram, which is not chosen"},
+                 {R"({"suffix_decoding_max_tree_depth": 9, "method": ["ngram"]})",
+                  "suffix_decoding_max_tree_depth is of method suffix"}});
+  EXPECT_TRUE(config_of(R"({"method": ["ngram", "suffix"], "prompt_lookup_max": 4})").ok());
 }
 
 TEST(Speculation, SizesAreIntegersWithinBounds) {
@@ -90,6 +122,20 @@ TEST(Speculation, SizesAreIntegersWithinBounds) {
           {{fmt::format(R"({{"method": "ngram", "{}": {}}})", field, value), field + " is "}});
     }
   }
+}
+
+TEST(Speculation, SuffixKeysAreWithinBounds) {
+  const auto fault = [](const std::string& key, const std::string& value) {
+    const std::string field = "suffix_decoding_" + key;
+    expect_faults(
+        {{fmt::format(R"({{"method": "suffix", "{}": {}}})", field, value), field + " "}});
+  };
+  for (const char* value : {"0", "-1", "1", "1025", "2.5", "null"}) fault("max_tree_depth", value);
+  for (const char* value : {"-1", "1e3", "null", "[]"}) fault("max_cached_requests", value);
+  for (const char* value : {"0", "9", "99999999999999"}) fault("max_cached_bytes", value);
+  for (const char* value : {"0", "-1", R"("2")", "null"}) fault("max_spec_factor", value);
+  for (const char* value : {"1.5", "-0.1", "true", "null"}) fault("min_token_prob", value);
+  expect_faults({{R"({"method": "suffix", "suffix_decoding_max_spec_factor": 1e999})", ""}});
 }
 
 TEST(Speculation, BoundsAreInOrder) {

@@ -95,10 +95,11 @@ std::string start_table(const ServedOptions& options, const Served& served) {
   table += line("step", grouped(limits.max_num_batched_tokens) + " tokens",
                 "--max-num-batched-tokens; longer prompts take several");
   if (const SpeculationConfig& drafts = options.speculation; !drafts.methods.empty()) {
-    table += line("drafts",
-                  fmt::format("by {}, up to {} tokens", fmt::join(drafts.methods, ", "),
-                              drafts.drafting.nodes_max),
-                  "--speculative-config; what is drafted changes no answer");
+    table += line(
+        "drafts",
+        fmt::format("{} {}, up to {} tokens", drafts.drafting.automatic ? "whatever pays of" : "by",
+                    fmt::join(drafts.methods, ", "), drafts.drafting.nodes_max),
+        "--speculative-config; what is drafted changes no answer");
   }
   table += line("step's memory", bytes_text(served.executor->working_bytes()),
                 "touched as far as steps need it");

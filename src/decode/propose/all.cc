@@ -20,6 +20,10 @@ constexpr Method kMethods[] = {
      [](const SpeculationConfig& config) -> std::unique_ptr<Proposer> {
        return std::make_unique<NgramProposer>(config.ngram);
      }},
+    {"suffix",
+     [](const SpeculationConfig& config) -> std::unique_ptr<Proposer> {
+       return std::make_unique<SuffixProposer>(config.suffix);
+     }},
 };
 
 constexpr auto kNames = [] {

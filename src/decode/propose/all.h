@@ -8,6 +8,7 @@
 
 #include "decode/propose/ngram.h"
 #include "decode/propose/proposer.h"
+#include "decode/propose/suffix.h"
 
 namespace millrace {
 
@@ -16,6 +17,7 @@ struct SpeculationConfig {
   std::vector<std::string> methods;  // of draft_method_names(); empty: nothing is drafted
   DraftingOptions drafting = {.depth_max = 8, .nodes_max = 8};
   NgramOptions ngram;
+  SuffixOptions suffix;
 };
 
 std::span<const std::string_view> draft_method_names();

@@ -16,6 +16,8 @@ namespace millrace {
 struct DraftingOptions {
   int32_t depth_max = 0;  // tokens that a sequence may be ahead of what it knows
   int32_t nodes_max = 0;
+  bool automatic = false;    // requests that name no method get drafts only where these pay
+  bool chains_only = false;  // of a tree only one path can be used
 };
 
 // A sequence that could use a draft in this step.

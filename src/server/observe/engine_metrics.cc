@@ -46,6 +46,7 @@ constexpr auto kPreemptions = count_of<&GeneratorStats::preemptions>;
 constexpr auto kPromptTokens = count_of<&GeneratorStats::prompt_tokens>;
 constexpr auto kCachedTokens = count_of<&GeneratorStats::cached_tokens>;
 constexpr auto kGeneratedTokens = count_of<&GeneratorStats::generated_tokens>;
+double cost_error_of(const Moment& moment) { return moment.stats.cost_error; }
 
 double computed_tokens(const Moment& moment) {
   return kPromptTokens(moment) - kCachedTokens(moment);
@@ -81,6 +82,10 @@ const ReadSeries kReadSeries[] = {
     {"vllm:prompt_tokens_cached_total", MetricType::Counter,
      "Prompt tokens of requests that were begun whose keys and values were cached.", kCachedTokens},
     {"vllm:generation_tokens_total", MetricType::Counter, "Tokens generated.", kGeneratedTokens},
+    {"millrace:step_cost_error", MetricType::Gauge,
+     "How far the expected time of a step, by which drafts are chosen, was off lately, as a share "
+     "of it.",
+     cost_error_of},
 };
 
 // Of each group of the cache.
@@ -121,24 +126,26 @@ MetricLabels with(MetricLabels labels, const char* name, std::string value) {
   return labels;
 }
 
-int64_t accepted_of(const DraftUse& use) {
-  return std::accumulate(use.accepted_at.begin(), use.accepted_at.end(), int64_t{0});
+double accepted_of(const DraftUse& use) {
+  return std::accumulate(use.accepted_at.begin(), use.accepted_at.end(), 0.0);
 }
 
 // Of each way to make drafts.
 struct DraftSeries {
   const char* name;
   const char* help;
-  int64_t (*read)(const DraftUse&);
+  double (*read)(const DraftUse&);
 };
 const DraftSeries kDraftSeries[] = {
     {"vllm:spec_decode_num_drafts_total",
      "Drafts that were verified, of a sequence and a step each.",
-     [](const DraftUse& use) { return use.drafts; }},
+     [](const DraftUse& use) { return static_cast<double>(use.drafts); }},
     {"vllm:spec_decode_num_draft_tokens_total", "Tokens in drafts that were verified.",
-     [](const DraftUse& use) { return use.tokens; }},
+     [](const DraftUse& use) { return static_cast<double>(use.tokens); }},
     {"vllm:spec_decode_num_accepted_tokens_total", "Tokens of drafts that were accepted.",
      accepted_of},
+    {"millrace:draft_seconds_total", "Time that proposing drafts took, beside the steps.",
+     [](const DraftUse& use) { return absl::ToDoubleSeconds(use.took); }},
 };
 
 void collect_drafts(const std::vector<DraftUse>& drafts, const MetricLabels& labels,
@@ -148,8 +155,7 @@ void collect_drafts(const std::vector<DraftUse>& drafts, const MetricLabels& lab
     MetricFamily& family =
         families.emplace_back(MetricFamily{series.name, series.help, MetricType::Counter, {}});
     for (const DraftUse& use : drafts) {
-      family.metric.push_back(
-          metric_of(static_cast<double>(series.read(use)), with(labels, "method", use.method)));
+      family.metric.push_back(metric_of(series.read(use), with(labels, "method", use.method)));
     }
   }
   MetricFamily& places = families.emplace_back(

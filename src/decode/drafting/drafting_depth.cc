@@ -1,0 +1,89 @@
+// How far a proposer that takes time guesses ahead, where drafts have to pay.
+
+#include <algorithm>
+
+#include "decode/drafting/drafting.h"
+
+namespace millrace {
+namespace {
+
+constexpr double kMargin = 1.03;      // by which guessing must promise more than going without
+constexpr int64_t kLeastToCome = 16;  // tokens that a sequence is expected to say still
+
+// As many as it has said.
+double tokens_to_come(const Sequence& sequence) {
+  const int64_t left = sequence.request->stop.tokens_max - sequence.generated();
+  return static_cast<double>(std::clamp(sequence.generated(), std::min(kLeastToCome, left), left));
+}
+
+}  // namespace
+
+// Of the method's likeliest guesses, one a depth.
+Drafting::Yield Drafting::expected_of(size_t method, const Work& work, int32_t depth) const {
+  Yield yield{.rows = depth, .keys = depth * work.sequence->known()};
+  double survival = 1;
+  for (int32_t at = 1; at <= depth; ++at) {
+    survival *= acceptance_.before(work.sequence->id, static_cast<int32_t>(method), at);
+    yield.tokens += survival;
+  }
+  return yield;
+}
+
+// What the trees yield as they are.
+std::vector<Drafting::Yield> Drafting::yields(int32_t rows_left, const StepPrice& price) {
+  std::vector<Yield> of_works(work_count_);
+  const size_t best = choose_best(rows_left, price);
+  for (const Candidate& candidate : std::span(candidates_).first(best)) {
+    of_works[candidate.tree].add({candidate.survival, 1, candidate.keys});
+  }
+  return of_works;
+}
+
+// Tries each depth: slots whose sequences would gain by it, what they have yet to read included,
+// are asked for so much. Those that would not, and all if no depth pays, get a depth of 0.
+void Drafting::limit_depths(size_t method, int32_t rows_left, const StepPrice& price) {
+  Asked& asked = asked_[method];
+  const Proposer& proposer = *proposers_[method];
+  if (proposer.cost_of(asked.slots).ms == 0) return;
+  const std::vector<Yield> without = yields(rows_left, price);
+  Yield sum{.tokens = price.tokens()};
+  for (const Yield& yield : without) sum.add(yield);
+  const double ms_a_token = price.ms(sum.rows, sum.keys) / sum.tokens;
+
+  std::vector<double> catch_up_ms;  // [slots] for each token to come
+  for (const DraftSlot& slot : asked.slots) {
+    catch_up_ms.push_back(proposer.cost_of({&slot, 1}).catch_up_ms /
+                          tokens_to_come(*slot.sequence));
+  }
+  double least_ms = ms_a_token / kMargin;
+  std::vector<int32_t> best(asked.slots.size());
+  for (int32_t depth = 1; depth <= options_.depth_max; ++depth) {
+    Yield with = sum;
+    double extra_ms = 0;
+    for (size_t i = 0; i < asked.slots.size(); ++i) {
+      const Work& work = works_[asked.works[i]];
+      if (!work.is_auto) continue;
+      const int32_t reach = std::min(depth, work.depth_max);
+      const Yield own = expected_of(method, work, reach);
+      const Yield& replaced = without[asked.works[i]];
+      const double reading_ms = catch_up_ms[i] * (1 + own.tokens);
+      const bool gains = (own.tokens - replaced.tokens) * ms_a_token > reading_ms;
+      asked.slots[i].depth_max = gains ? reach : 0;
+      if (!gains) continue;
+      with.add(own);
+      with.take(replaced);
+      extra_ms += reading_ms;
+    }
+    const double ms =
+        (price.ms(with.rows, with.keys) + proposer.cost_of(asked.slots).ms + extra_ms) /
+        with.tokens;
+    if (ms >= least_ms) continue;
+    least_ms = ms;
+    for (size_t i = 0; i < best.size(); ++i) best[i] = asked.slots[i].depth_max;
+  }
+  for (size_t i = 0; i < best.size(); ++i) {
+    if (works_[asked.works[i]].is_auto) asked.slots[i].depth_max = best[i];
+  }
+}
+
+}  // namespace millrace
