@@ -21,6 +21,7 @@ constexpr int64_t kAnswerBytesMax = int64_t{1} << 36;
 
 using Config = SpeculationConfig;
 
+// Escaped, as what was given may have any characters.
 absl::Status add_method(const JsonNode& value, Config& config) {
   ASSIGN_OR_RETURN(const std::string_view method, value.string());
   if (method == "auto") return value.error("is 'auto', which stands alone");
@@ -30,7 +31,7 @@ absl::Status add_method(const JsonNode& value, Config& config) {
         fmt::format("is '{}', none of: auto, {}", one_line(method), fmt::join(names, ", ")));
   }
   if (std::ranges::count(config.methods, method) > 0) {
-    return value.error(fmt::format("names '{}' again", method));
+    return value.error(fmt::format("is '{}' once more", method));
   }
   config.methods.emplace_back(method);
   return absl::OkStatus();
@@ -119,9 +120,10 @@ absl::Status read(const JsonNode& json, Config& config) {
     has_nodes |= name == "max_draft_tokens";
     return found->read(value, config);
   }));
-  // A chain has as many nodes as it is deep.
-  if (!has_nodes) config.drafting.nodes_max = config.drafting.depth_max;
   RETURN_IF_ERROR(fill_methods(json, config));
+  // A chain has as many nodes as it is deep; what several methods propose is seldom one chain.
+  const int32_t paths = config.methods.size() > 1 ? 2 : 1;
+  if (!has_nodes) config.drafting.nodes_max = paths * config.drafting.depth_max;
   if (config.ngram.match_min > config.ngram.match_max) {
     return invalid_argument("prompt_lookup_min is {}, prompt_lookup_max only {}",
                             config.ngram.match_min, config.ngram.match_max);

@@ -28,6 +28,7 @@ CostModel::Terms CostModel::terms_of(const StepShape& shape) {
   return {1,
           (rows - 1) / kRowsThatDouble,
           beyond(4),
+          beyond(8),
           beyond(16),
           beyond(64),
           shape.wants / kRowsThatDouble,

@@ -32,7 +32,7 @@ class CostModel {
   double error() const { return error_; }
 
  private:
-  static constexpr int kTerms = 7;
+  static constexpr int kTerms = 8;
   using Terms = std::array<double, kTerms>;
 
   static Terms terms_of(const StepShape& shape);
