@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "decode/propose/draft_model.h"
 #include "decode/propose/ngram.h"
 #include "decode/propose/suffix.h"
 #include "engine/engine.h"
@@ -151,6 +152,15 @@ World draw_world(Dice& dice) {
   return world;
 }
 
+// One that often says what the target does, in a cache of its own.
+ScriptedModel draw_draft_model(Dice& dice, ScriptedModel model) {
+  if (dice.one_in(3)) ++model.seed;
+  std::erase_if(model.groups, [](const KvGroup& group) { return group.kind == KvKind::kState; });
+  if (model.groups.empty()) model.groups.resize(1);
+  for (KvGroup& group : model.groups) group.units = dice.of<int64_t>({6, 80, 200, 1000});
+  return model;
+}
+
 Request draw_request(Dice& dice, int32_t vocab, bool automatic) {
   Request request;
   const auto token = [&] { return static_cast<TokenId>(dice.between(1, vocab - 1)); };
@@ -164,7 +174,8 @@ Request draw_request(Dice& dice, int32_t vocab, bool automatic) {
   request.logprobs = dice.of({kNoLogprobs, 0, 1, 3});
   request.prompt_logprobs = dice.one_in(4) ? static_cast<int32_t>(dice.between(0, 2)) : kNoLogprobs;
   request.cache_salt = dice.one_in(4) ? 1 : 0;
-  request.draft_method = dice.of({"", "", "guesses", "ngram", "suffix", "suffix", "none"});
+  request.draft_method = dice.of(
+      {"", "", "guesses", "ngram", "suffix", "suffix", "draft_model", "draft_model", "none"});
   if (automatic && dice.one_in(4)) request.draft_method = "auto";
   SamplingParams& sampling = request.sampling;
   sampling.temperature = dice.of({0.0F, 0.7F, 1.0F, 3.0F});
@@ -216,7 +227,10 @@ class Trial {
         world_(draw_world(dice_)),
         tokenizer_(letters(world_.model.vocab)),
         executor_(world_.model, world_.block_tokens, 0, world_.rows_max, world_.sequences_max),
-        priced_(executor_, clock_, dice_.of({0, 10, 1000}), dice_.of({0, 10, 400})) {
+        draft_executor_(draw_draft_model(dice_, world_.model), dice_.of({1, 4, 8}), 0,
+                        dice_.of({2, 40, 64}), dice_.of({1, 8, 8})),
+        priced_(executor_, clock_, dice_.of({0, 10, 1000}), dice_.of({0, 10, 400})),
+        priced_draft_(draft_executor_, clock_, dice_.of({0, 10, 200}), dice_.of({0, 10, 50})) {
     EngineOptions options;
     options.card.context_max = kContext;
     options.card.vocab_size = world_.model.vocab;
@@ -237,6 +251,14 @@ class Trial {
                       .bytes_max = 1 << 20,
                       .nodes_per_match = dice_.of({1.0, 4.0}),
                       .chance_min = dice_.of({0.0, 0.1, 0.5})}));
+    auto draft_model =
+        std::make_unique<DraftModelProposer>(DraftModelOptions{.tree_width = dice_.of({1, 1, 2, 3}),
+                                                               .vocab_size = world_.model.vocab,
+                                                               .tokens_known = world_.model.vocab,
+                                                               .prefix_caching = !dice_.one_in(4)},
+                                             priced_draft_, clock_);
+    drafts_of_model_ = &draft_model->ledger();
+    proposers.push_back(std::move(draft_model));
     engine_ = *Engine::create(options, priced_, *tokenizer_, clock_, {}, std::move(proposers));
   }
 
@@ -246,6 +268,7 @@ class Trial {
       if (!sent_.empty() && dice_.one_in(12)) cancel_one();
       ASSERT_TRUE(engine_->step().ok());
       engine_->check_integrity();
+      drafts_of_model_->check_integrity();
       check_cache();
       clock_.advance(absl::Milliseconds(1));
       ASSERT_LT(++steps_, 20000) << "no end in sight";
@@ -253,13 +276,14 @@ class Trial {
     EXPECT_EQ(engine_->stats().cache_use(), 0);
     EXPECT_EQ(engine_->stats().running, 0);
     EXPECT_EQ(engine_->stats().waiting, 0);
+    EXPECT_EQ(drafts_of_model_->sequences(), 0);
     for (const Sent& sent : sent_) judge(sent);
     count();
   }
 
   static int64_t finished, failed, cancelled, preemptions, cached, copies;
   static int64_t blocks_behind, states_saved, states_copied, cached_with_state;
-  static int64_t drafted, accepted, by_ngram, by_suffix;
+  static int64_t drafted, accepted, by_ngram, by_suffix, by_model, accepted_of_model;
   static int64_t evictions_whole, evictions_window, evictions_state;
 
  private:
@@ -284,9 +308,14 @@ class Trial {
     states_copied += executor_.states_copied();
     for (const DraftUse& use : stats.drafts) {
       drafted += use.tokens;
-      accepted += std::accumulate(use.accepted_at.begin(), use.accepted_at.end(), int64_t{0});
+      const int64_t came =
+          std::accumulate(use.accepted_at.begin(), use.accepted_at.end(), int64_t{0});
+      accepted += came;
       if (use.method == "ngram") by_ngram += use.tokens;
       if (use.method == "suffix") by_suffix += use.tokens;
+      if (use.method != "draft_model") continue;
+      by_model += use.tokens;
+      accepted_of_model += came;
     }
     for (const GroupUse& use : stats.cache) {
       const bool is_state = use.group.kind == KvKind::kState;
@@ -379,9 +408,10 @@ class Trial {
   Dice dice_;
   const World world_;
   std::unique_ptr<const Tokenizer> tokenizer_;
-  ScriptedExecutor executor_;
+  ScriptedExecutor executor_, draft_executor_;
   ManualClock clock_;
-  Priced priced_;
+  const Ledger* drafts_of_model_ = nullptr;
+  Priced priced_, priced_draft_;
   std::unique_ptr<Engine> engine_;
   std::vector<Sent> sent_;
   int64_t refused_ = 0;
@@ -392,7 +422,8 @@ int64_t Trial::finished = 0, Trial::failed = 0, Trial::cancelled = 0, Trial::pre
         Trial::cached = 0, Trial::copies = 0;
 int64_t Trial::blocks_behind = 0, Trial::states_saved = 0, Trial::states_copied = 0,
         Trial::cached_with_state = 0;
-int64_t Trial::drafted = 0, Trial::accepted = 0, Trial::by_ngram = 0, Trial::by_suffix = 0;
+int64_t Trial::drafted = 0, Trial::accepted = 0, Trial::by_ngram = 0, Trial::by_suffix = 0,
+        Trial::by_model = 0, Trial::accepted_of_model = 0;
 int64_t Trial::evictions_whole = 0, Trial::evictions_window = 0, Trial::evictions_state = 0;
 
 TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
@@ -416,6 +447,8 @@ TEST(Equivalence, EveryRequestGetsWhatItWouldGetAlone) {
   EXPECT_GT(Trial::accepted, 500);
   EXPECT_GT(Trial::by_ngram, 300);
   EXPECT_GT(Trial::by_suffix, 300);
+  EXPECT_GT(Trial::by_model, 500);
+  EXPECT_GT(Trial::accepted_of_model, 150);
   EXPECT_GT(Trial::evictions_whole, 500);
   EXPECT_GT(Trial::evictions_window, 500);
   EXPECT_GT(Trial::evictions_state, 500);

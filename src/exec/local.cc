@@ -80,7 +80,7 @@ LocalExecutor::LocalExecutor(const Model& model, LanePool& lanes, const LocalOpt
       options_(options),
       cpu_ops_(kernels_for(options.isa)),
       ops_(options.ops == nullptr ? cpu_ops_ : *options.ops),
-      sampler_(model.spec().vocab_size, lanes.lanes()) {}
+      sampler_(model.network().head_rows, lanes.lanes()) {}
 
 absl::StatusOr<std::unique_ptr<LocalExecutor>> LocalExecutor::create(const Model& model,
                                                                      LanePool& lanes,

@@ -260,6 +260,35 @@ TEST(LocalExecutor, ALogitDoesNotDependOnTheOtherWants) {
   }
 }
 
+// The first tokens' logits are the same bits when they alone are computed.
+TEST(LocalExecutor, AHeadOfFewerRowsGivesTheFirstLogits) {
+  for (const bool tied : {false, true}) {
+    for (const int32_t head_rows : {1, 16, 21, 64, 1000}) {
+      RandomModelShape shape;
+      shape.format = DType::kQ8_0;
+      shape.tied_embeddings = tied;
+      LanePool lanes(2);
+      const auto whole = make_model(shape, lanes);
+      LoadOptions options;
+      options.head_rows = head_rows;
+      const auto cut = load_random_model(shape, options, lanes).value();
+      const auto kept = static_cast<size_t>(std::min<int64_t>(head_rows, shape.vocab));
+      const auto executor = make_executor(*whole, lanes, 16);
+      const auto short_executor = make_executor(*cut, lanes, 16);
+      FixedSequences batches(executor->capacity(), kTokensMax);
+      batches.add(0, 0, random_tokens(kTokensMax, shape.vocab, 3), SliceWants::kAll);
+      const std::vector<float> all = logits_of(*executor, batches.batch());
+      const std::vector<float> first = logits_of(*short_executor, batches.batch());
+      ASSERT_EQ(first.size(), kTokensMax * kept);
+      for (size_t row = 0; row < kTokensMax; ++row) {
+        const auto from = all.begin() + static_cast<int64_t>(row) * shape.vocab;
+        EXPECT_TRUE(std::equal(from, from + static_cast<int64_t>(kept),
+                               first.begin() + static_cast<int64_t>(row * kept)));
+      }
+    }
+  }
+}
+
 // A step of many wanted rows keeps the logits of few.
 TEST(LocalExecutor, WorkingMemoryDoesNotGrowWithTheWants) {
   RandomModelShape shape;

@@ -60,6 +60,8 @@ class Ledger {
   // that no row of it reads any more, are given back. `agreed`: so many of its draft's first rows
   // hold, one in each slot, what it now knows. They count as computed too, but where its state went
   // on beyond them: then it is the one before the draft again, and they are computed once more.
+  // Without states a sequence may take several steps before it is settled, and then goes back to
+  // any length since the last time that it was: what it had beyond is forgotten.
   void settle(Sequence& sequence, int64_t agreed = 0);
   // The child begins with what its parent holds, and copies a block or a state before it changes
   // it. Pre: the parent was settled, the child holds nothing.

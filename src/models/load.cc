@@ -184,6 +184,9 @@ absl::Status load_streamed(Loading& loading) {
   if (loading.options.pack_cache.empty()) {
     return invalid_argument("memory for weights can be limited with a folder for packs only");
   }
+  if (loading.options.head_rows > 0) {
+    return invalid_argument("of a model in limited memory all logits are computed");
+  }
   const std::span<std::byte> matrices = span_of(loading.memory.matrices);
   const PackTarget target = {
       .matrices = matrices, .vectors = span_of(loading.memory.vectors), .packs_matrices = false};
@@ -225,6 +228,9 @@ absl::StatusOr<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint,
   Loading loading = {checkpoint,      options,           lanes, std::move(spec),
                      std::move(plan), std::move(memory), {},    {}};
   RETURN_IF_ERROR(fits ? load_all(loading) : load_streamed(loading));
+  if (options.head_rows > 0) {
+    loading.network.head_rows = std::min(int64_t{options.head_rows}, loading.network.head_rows);
+  }
   return std::make_unique<Model>(std::move(loading.spec), std::move(loading.network),
                                  std::move(loading.memory), std::move(loading.traffic));
 }

@@ -27,6 +27,9 @@ struct LoadOptions {
   std::string pack_cache;
   // Bytes of memory for weights; what does not fit is read from the pack in each pass. 0: all fit.
   int64_t weight_memory = 0;
+  // Logits are computed of the first so many tokens alone; 0: of all. Weights and packs are the
+  // same.
+  int32_t head_rows = 0;
   // Called on the caller's thread after each tensor with the share of bytes packed, 0 to 1; may be
   // empty.
   std::function<void(double)> progress;
@@ -41,7 +44,7 @@ struct LoadOptions {
 // kept is a warning in the log.
 // Where the weights do not fit their memory, the model has streamed() weights, and a pack that
 // cannot be written is an error; RESOURCE_EXHAUSTED: the memory is too little, and how much would
-// do; INVALID_ARGUMENT: there is no folder for packs.
+// do; INVALID_ARGUMENT: there is no folder for packs, or head_rows are fewer than all.
 absl::StatusOr<std::unique_ptr<Model>> load_model(const Checkpoint& checkpoint,
                                                   const LoadOptions& options, LanePool& lanes);
 

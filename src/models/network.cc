@@ -33,6 +33,7 @@ absl::Status load_head(const ModelSpec& spec, Weights& weights, Network& network
   } else {
     RETURN_IF_ERROR(network.head.load(weights, {&order, 1}, InputForm::kExact, biases));
   }
+  network.head_rows = spec.vocab_size;
   network.logit_scale = spec.logit_scale;
   network.logit_softcap = spec.logit_softcap;
   return load_norm_or_none(spec.output_norm, spec.width, weights, network.output_norm);
@@ -64,7 +65,6 @@ absl::Status load_layer(const ModelSpec& model, const LayerSpec& spec, Weights& 
 
 absl::Status load_network(const ModelSpec& spec, WeightsOfLayer weights_of, Network& network) {
   network.width = spec.width;
-  network.vocab_size = spec.vocab_size;
   const std::unique_ptr<Weights> ends = weights_of(kNoLayer);
   RETURN_IF_ERROR(load_embedding(spec, *ends, network));
   RETURN_IF_ERROR(load_head(spec, *ends, network));

@@ -55,7 +55,7 @@ struct HeadMemory {
 HeadMemory place_head(const Network& network, int64_t rows, WorkspaceLayout& layout) {
   return {.residual = layout.rows(rows, network.residual_width()),
           .normed = layout.activations(network.head.input_forms(), rows, network.width),
-          .logits = layout.rows(rows, network.vocab_size),
+          .logits = layout.rows(rows, network.head_rows),
           .rest = layout.rest()};
 }
 
@@ -191,12 +191,11 @@ Rows<const float> head(Lane& lane, const Ops& ops, const Network& network, Rows<
     ops.convert(lane, stream, work.normed);
   }
   ops.barrier(lane);
-  const PackedMatrix& matrix = network.head.matrix();
   const int64_t rows_of_part =
-      memory.weights ? memory.weights->stream().head_rows() : matrix.rows();
-  for (int64_t row = 0; row < matrix.rows(); row += rows_of_part) {
+      memory.weights ? memory.weights->stream().head_rows() : network.head_rows;
+  for (int64_t row = 0; row < network.head_rows; row += rows_of_part) {
     if (memory.weights != nullptr) memory.weights->enter_next();
-    const int64_t count = std::min(rows_of_part, matrix.rows() - row);
+    const int64_t count = std::min(rows_of_part, network.head_rows - row);
     network.head.forward_rows(lane, ops, row, count, work.normed, work.logits);
     ops.barrier(lane);
   }

@@ -24,7 +24,6 @@ struct Layer {
 // A decoder as the forward pass sees it: embedding, layers, norm, head.
 struct Network {
   int64_t width = 0;
-  int64_t vocab_size = 0;
   Linear embedding;  // [vocab, width]
   float embedding_scale = 1;
   std::optional<Linear> positions;  // [positions, width] learned, added to the embedding
@@ -33,7 +32,8 @@ struct Network {
   std::optional<AltUpEnds> altup;  // with it every layer has one
   std::vector<Layer> layers;
   std::optional<ops::Norm> output_norm;
-  Linear head;  // [vocab, width]; may be the embedding
+  Linear head;            // [vocab, width]; may be the embedding
+  int64_t head_rows = 0;  // the first ones, of which logits are computed
   float logit_scale = 1;
   float logit_softcap = 0;  // as AttentionSpec::softcap
   RopeTable ropes;
@@ -75,7 +75,7 @@ Rows<const float> forward(Lane& lane, const Ops& ops, const Network& network,
 
 // Norm and head for `rows` of `hidden`, which is what forward() returned with this memory. Every
 // lane calls it; it ends with a barrier. rows: 1 to kHeadRowsMax. The logits, in `memory` until the
-// next call: [rows, vocab]; a lane may call again while others still read them.
+// next call: [rows, head_rows]; a lane may call again while others still read them.
 Rows<const float> head(Lane& lane, const Ops& ops, const Network& network, Rows<const float> hidden,
                        std::span<const int32_t> rows, const ForwardMemory& memory);
 

@@ -1,6 +1,9 @@
 """Drafts over HTTP: more than one token a step, and the very answers of plain decoding."""
 
 import concurrent.futures
+import json
+import pathlib
+import tempfile
 import unittest
 
 import program
@@ -132,7 +135,86 @@ class EarlierAnswers(unittest.TestCase):
         self.assertIn("suffix", self.server.table["drafts"])
 
 
+def refuse(test, arguments, *named):
+    """A server is not started, with one line that holds these words."""
+    done = program.run("serve", program.MODEL, "--port", "0", *arguments)
+    test.assertNotEqual(done.returncode, 0)
+    test.assertEqual(len(done.stderr.strip().splitlines()), 1, done.stderr)
+    for name in named:
+        test.assertIn(name, done.stderr)
+
+
+class DraftModel(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        program.need_model()
+
+    def judge(self, config, *more, temperature=None):
+        """Asks with and without drafts; the answers are the same. How many tokens were drafted and accepted, and the start's table."""
+        bodies = [asked(i) for i in range(8)]
+        for body in bodies:
+            body["temperature"] = body["temperature"] if temperature is None else temperature
+        with Server("--max-model-len", "1K", "--speculative-config", json.dumps(config), *more) as server:
+            plain = [server.post(CHAT, {**body, "speculation": {"method": "none"}}) for body in bodies]
+            with concurrent.futures.ThreadPoolExecutor(8) as clients:
+                drafted = list(clients.map(lambda body: server.post(CHAT, body), bodies))
+            for one, other in zip(plain, drafted):
+                self.assertEqual(one["choices"], other["choices"])
+            timings = [answer["timings"] for answer in drafted]
+            return sum(t["draft_n"] for t in timings), sum(t["draft_n_accepted"] for t in timings), dict(server.table)
+
+    def test_a_model_that_drafts_for_itself_is_agreed_with(self):
+        config = {"method": "draft_model", "model": str(program.MODEL), "num_speculative_tokens": 3}
+        drafted, accepted, table = self.judge(config, "--max-num-batched-tokens", "64", temperature=0)
+        self.assertGreater(drafted, 200)
+        self.assertGreater(accepted, 0.6 * drafted)  # penalties, and drafts behind a stop
+        self.assertIn(program.MODEL.name, table["draft"])
+        self.assertIn("every sequence at its longest", table["draft"])
+
+    def test_trees_of_the_first_tokens_in_little_memory(self):
+        config = {"method": "draft_model", "model": str(program.MODEL), "num_speculative_tokens": 3, "tree_width": 2,
+                  "max_draft_tokens": 6, "draft_vocab": 9001}
+        drafted, accepted, table = self.judge(config, "--kv-cache-memory-bytes", "80M")
+        self.assertGreater(accepted, 100)
+        self.assertLess(accepted, drafted)
+        self.assertIn("39.7 MiB of cache", table["draft"])
+
+    def test_run_takes_the_option_of_llama_server(self):
+        ask = ("run", program.MODEL, f"Repeat this list: {LIST}.", "--temperature", "0", "--max-tokens", "24")
+        plain = program.run(*ask)
+        for more in (["-md", program.MODEL, "--draft-max", "3", "--draft-min", "2", "--draft-p-min", "0.1"],
+                     ["--model-draft", program.MODEL], ["--spec-model", program.MODEL, "--spec-tokens", "2", "--spec-method", "draft_model"],
+                     ["--spec-method", "ngram", "--spec-tokens", "0"]):
+            drafted = program.run(*ask, *more)
+            self.assertEqual((drafted.returncode, drafted.stdout), (0, plain.stdout), drafted.stderr)
+
+    def test_another_vocabulary_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            other = pathlib.Path(folder) / "other.gguf"
+            data = program.MODEL.read_bytes()
+            self.assertIn(b"<gh_stars>", data)
+            other.write_bytes(data.replace(b"<gh_stars>", b"<gh_starz>", 1))
+            refuse(self, ["-md", str(other)], "other.gguf", "<gh_starz>", "<gh_stars>")
+
+
 class Configurations(unittest.TestCase):
+    def test_faults_of_draft_models_are_one_line_too(self):
+        def config(**keys):
+            return ["--speculative-config", json.dumps({"method": "draft_model", **keys})]
+
+        model = str(program.MODEL)
+        refuse(self, config(), "model")
+        refuse(self, config(model="/nowhere/x.gguf"), "model", "/nowhere/x.gguf")
+        refuse(self, config(model=model, tree_width=0), "tree_width")
+        refuse(self, config(model=model, draft_vocab=10**8), "draft_vocab")
+        refuse(self, config(model=model, draft_p_min=1.5), "draft_p_min")
+        refuse(self, ["--speculative-config", json.dumps({"method": "ngram", "model": model})], "model", "draft_model")
+        refuse(self, config(model=__file__), "draft model", "speculation_test.py")
+        refuse(self, ["-md", "/nowhere/x.gguf"], "--spec-draft-model", "/nowhere/x.gguf")
+        refuse(self, ["--spec-tokens", "3", "--spec-method", "draft_model"], "--spec-", "model")
+        refuse(self, ["-md", model, *config(model=model)], "--spec-draft-model", "--speculative-config")
+        refuse(self, ["--spec-model", model, "-md", model], "model", "twice")
+
     def test_faults_are_one_line_that_names_the_field(self):
         for config, named in (('{"method": "medusa"}', "medusa"), ('{"method": ["ngram", "ngram"]}', "method"), ('{"method": "ngram", "tokens": 3}', "tokens"),
                               ('{"method": "ngram", "num_speculative_tokens": 0}', "num_speculative_tokens"),

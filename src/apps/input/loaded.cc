@@ -9,18 +9,25 @@
 
 namespace millrace {
 
+absl::StatusOr<std::unique_ptr<Model>> load_on(LanePool& lanes, Isa isa,
+                                               const Checkpoint& checkpoint,
+                                               const ComputeOptions& compute, int32_t head_rows) {
+  Progress progress("loading " + std::filesystem::path(compute.model).filename().string());
+  LoadOptions options;
+  options.activations = compute.activation_mode();
+  options.isa = isa;
+  options.pack_cache = compute.pack_cache;
+  options.weight_memory = compute.weight_memory;
+  options.head_rows = head_rows;
+  options.progress = [&progress](double part) { progress.update(part); };
+  return load_model(checkpoint, options, lanes);
+}
+
 absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptions& compute) {
   Loaded loaded;
   ASSIGN_OR_RETURN(loaded.isa, compute.chosen_isa());
   loaded.lanes = std::make_unique<LanePool>(compute.lanes());
-  Progress progress("loading " + std::filesystem::path(compute.model).filename().string());
-  LoadOptions options;
-  options.activations = compute.activation_mode();
-  options.isa = loaded.isa;
-  options.pack_cache = compute.pack_cache;
-  options.weight_memory = compute.weight_memory;
-  options.progress = [&progress](double part) { progress.update(part); };
-  ASSIGN_OR_RETURN(loaded.model, load_model(checkpoint, options, *loaded.lanes));
+  ASSIGN_OR_RETURN(loaded.model, load_on(*loaded.lanes, loaded.isa, checkpoint, compute));
   return loaded;
 }
 

@@ -20,7 +20,12 @@ struct Loaded {
   std::unique_ptr<Model> model;
 };
 
-// Shows a progress bar on a terminal meanwhile.
+// Shows a progress bar on a terminal meanwhile. The lanes help; head_rows: as of LoadOptions.
+absl::StatusOr<std::unique_ptr<Model>> load_on(LanePool& lanes, Isa isa,
+                                               const Checkpoint& checkpoint,
+                                               const ComputeOptions& compute,
+                                               int32_t head_rows = 0);
+// The same on lanes of its own.
 absl::StatusOr<Loaded> load_for(const Checkpoint& checkpoint, const ComputeOptions& compute);
 
 // Waits until the model has its weights, in huge pages, and their pack is written. An executor

@@ -10,8 +10,10 @@ namespace {
 constexpr struct {
   std::string_view key, method;
 } kOwners[] = {
-    {"prompt_lookup_", "ngram"},
-    {"suffix_decoding_", "suffix"},
+    {"prompt_lookup_", "ngram"},    {"suffix_decoding_", "suffix"},
+    {"model", "draft_model"},       {"draft_vocab", "draft_model"},
+    {"tree_width", "draft_model"},  {"min_draft_tokens", "draft_model"},
+    {"draft_p_min", "draft_model"},
 };
 
 absl::Status check_owner(std::string_view key, const SpeculationConfig& config) {

@@ -75,6 +75,11 @@ std::vector<std::string> arguments_of(const CLI::App& app, std::vector<std::stri
   if (serves) {
     for (std::string& argument : arguments) argument = long_name_of(argument);
   }
+  // Of those words `run` takes one; what is behind "--" is a prompt.
+  if (!arguments.empty() && arguments.front() == "run") {
+    std::replace(arguments.begin(), std::ranges::find(arguments, "--"), std::string("-md"),
+                 long_name_of("-md"));
+  }
   const bool has_config = std::ranges::any_of(arguments, [](const std::string& a) {
     return a == "--config" || a.starts_with("--config=");
   });

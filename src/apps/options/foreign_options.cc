@@ -23,7 +23,6 @@ struct ForeignOption {
 constexpr const char* kOneProcess = "a model runs in one process on this machine's CPUs";
 constexpr const char* kNoGpu = "models run on the CPU";
 constexpr const char* kNoAdapters = "there are no LoRA adapters";
-constexpr const char* kNoDraftModel = "no second model drafts; --speculative-config has what does";
 constexpr const char* kNoTools = "there is no parsing of tool calls or reasoning";
 constexpr const char* kOwnFormat = "weights are computed as the file stores them";
 constexpr const char* kLocalFile = "a model is a local GGUF file with its vocabulary in it";
@@ -56,9 +55,6 @@ constexpr ForeignOption kForeign[] = {
     {"--lora-modules", kValue, "", kNoAdapters},
     {"--max-loras", kValue, "", kNoAdapters},
     {"--max-lora-rank", kValue, "", kNoAdapters},
-    {"--spec-method", kValue, "", kNoDraftModel},
-    {"--spec-model", kValue, "", kNoDraftModel},
-    {"--spec-tokens", kValue, "0", kNoDraftModel},
     {"--structured-outputs-config", kValue, "", "there are no structured outputs"},
     {"--tool-call-parser", kValue, "", kNoTools},
     {"--enable-auto-tool-choice", kNothing, "false", kNoTools},
@@ -91,8 +87,13 @@ constexpr ForeignOption kForeign[] = {
     {"--jinja", kNothing, "true", "chat templates are always Jinja"},
     {"--chat-template-file", kValue, "", "--chat-template takes a file too"},
     {"--reasoning-format", kValue, "none", kNoTools},
-    {"--spec-draft-model", kValue, "", kNoDraftModel},
-    {"--spec-type", kValue, "none", kNoDraftModel},
+    {"--spec-draft-hf", kValue, "", kLocalFile},
+    {"--spec-type", kValue, "none", "--speculative-config has the ways to draft"},
+    {"--spec-draft-p-split", kValue, "", "--speculative-config has tree_width"},
+    {"--spec-draft-threads", kValue, "", "--threads computes drafts too"},
+    {"--spec-draft-ngl,--gpu-layers-draft", kValue, "0", kNoGpu},
+    {"--spec-draft-type-k,--cache-type-k-draft", kValue, "", kOneCacheType},
+    {"--spec-draft-type-v,--cache-type-v-draft", kValue, "", kOneCacheType},
     {"--lora", kValue, "", kNoAdapters},
     {"--pooling", kValue, "none", kNoEmbeddings},
     {"--embeddings", kNothing, "false", kNoEmbeddings},

@@ -49,10 +49,11 @@ TEST(ForeignOptions, EachIsRefusedByItsNameWithAReason) {
 }
 
 TEST(ForeignOptions, ShortSpellingsAreNamedInFull) {
-  for (const char* word : {"-tb", "-ub", "-ngl", "-fa", "-ctk", "-ctv", "-hf", "-to", "-md"}) {
+  for (const char* word : {"-tb", "-ub", "-ngl", "-fa", "-ctk", "-ctv", "-hf", "-to"}) {
     const std::string name = long_name_of(word);
     EXPECT_TRUE(fault_of({name, "of-others"}).starts_with(name + ": not supported: ")) << word;
   }
+  EXPECT_EQ(long_name_of("-md"), "--spec-draft-model");
   EXPECT_EQ(fault_of({"-c", "4096"}).find("--ctx-size: not supported: "), 0U);
   EXPECT_EQ(fault_of({"-n", "5"}).find("--n-predict: not supported: "), 0U);
 }

@@ -1,6 +1,8 @@
 #include "apps/options/speculation.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <limits>
 #include <string_view>
 
 #include <CLI/CLI.hpp>
@@ -14,12 +16,16 @@ namespace millrace {
 namespace {
 
 constexpr int64_t kTokensMax = 1024;  // of a draft, and of a run that is looked for
+constexpr int32_t kModelDepth = 4;    // of a draft that a model alone makes
+
 constexpr int64_t kTreeDepthMin = 2;  // a token that is looked for, and one that is guessed
 constexpr int64_t kAnswersMax = int64_t{1} << 30;
 constexpr int64_t kAnswerBytesMin = int64_t{1} << 20;
 constexpr int64_t kAnswerBytesMax = int64_t{1} << 36;
 
 using Config = SpeculationConfig;
+
+const std::vector<std::string> kModelAlone = {std::string(DraftModelProposer::kMethod)};
 
 // Escaped, as what was given may have any characters.
 absl::Status add_method(const JsonNode& value, Config& config) {
@@ -45,7 +51,10 @@ absl::Status fill_methods(const JsonNode& json, Config& config) {
   }
   config.drafting.automatic = config.methods.empty();
   if (!config.drafting.automatic) return absl::OkStatus();
-  for (const std::string_view name : draft_method_names()) config.methods.emplace_back(name);
+  const bool has_model = !config.draft_model.path.empty();
+  for (const std::string_view name : draft_method_names()) {
+    if (name != DraftModelProposer::kMethod || has_model) config.methods.emplace_back(name);
+  }
   return absl::OkStatus();
 }
 
@@ -65,6 +74,11 @@ absl::Status take_factor(const JsonNode& value, double& field) {
 absl::Status take_probability(const JsonNode& value, double& field) {
   ASSIGN_OR_RETURN(field, value.number());
   return field >= 0 && field <= 1 ? absl::OkStatus() : value.error("must be from 0 to 1");
+}
+
+absl::Status check_draft_model(const std::filesystem::path& path, std::string_view field) {
+  if (std::filesystem::exists(path)) return absl::OkStatus();
+  return invalid_argument("{}: there is no file or folder '{}'", field, path.string());
 }
 
 struct Key {
@@ -110,20 +124,46 @@ constexpr Key kKeys[] = {
      [](const JsonNode& value, Config& config) {
        return take_probability(value, config.suffix.chance_min);
      }},
+    {"model",
+     [](const JsonNode& value, Config& config) {
+       ASSIGN_OR_RETURN(const std::string_view path, value.string());
+       config.draft_model.path = path;
+       return check_draft_model(path, "model");
+     }},
+    {"draft_vocab",
+     [](const JsonNode& value, Config& config) -> absl::Status {
+       ASSIGN_OR_RETURN(const int64_t rows, value.integer(1, std::numeric_limits<int32_t>::max()));
+       config.draft_model.head_rows = static_cast<int32_t>(rows);
+       return absl::OkStatus();
+     }},
+    {"tree_width", [](const JsonNode& value,
+                      Config& config) { return take(value, config.draft_model.tree_width); }},
+    {"min_draft_tokens", [](const JsonNode& value,
+                            Config& config) { return take(value, config.draft_model.depth_min); }},
+    {"draft_p_min",
+     [](const JsonNode& value, Config& config) {
+       return take_probability(value, config.draft_model.chance_min);
+     }},
 };
 
 absl::Status read(const JsonNode& json, Config& config) {
   bool has_nodes = false;
+  bool has_depth = false;
   RETURN_IF_ERROR(json.for_each_member([&](std::string_view name, const JsonNode& value) {
     const auto found = std::ranges::find(kKeys, name, &Key::name);
     if (found == std::end(kKeys)) return value.not_done("is no field of --speculative-config");
     has_nodes |= name == "max_draft_tokens";
+    has_depth |= name == "num_speculative_tokens";
     return found->read(value, config);
   }));
   RETURN_IF_ERROR(fill_methods(json, config));
+  if (!has_depth && config.methods == kModelAlone) config.drafting.depth_max = kModelDepth;
   // A chain has as many nodes as it is deep; what several methods propose is seldom one chain.
-  const int32_t paths = config.methods.size() > 1 ? 2 : 1;
+  const int32_t paths = config.methods.size() > 1 || config.draft_model.tree_width > 1 ? 2 : 1;
   if (!has_nodes) config.drafting.nodes_max = paths * config.drafting.depth_max;
+  if (drafts_by_model(config) && config.draft_model.path.empty()) {
+    return invalid_argument("model is missing, which is the path of a model that drafts");
+  }
   if (config.ngram.match_min > config.ngram.match_max) {
     return invalid_argument("prompt_lookup_min is {}, prompt_lookup_max only {}",
                             config.ngram.match_min, config.ngram.match_max);
@@ -135,13 +175,19 @@ absl::Status read(const JsonNode& json, Config& config) {
 
 absl::StatusOr<SpeculationConfig> SpeculationOptions::config(const EngineLimits& limits) const {
   SpeculationConfig config;
-  if (json.empty()) return config;
-  ASSIGN_OR_RETURN(const JsonNode node, JsonNode::parse(json, "--speculative-config"));
+  const std::string& other = draft.first_given;
+  if (!json.empty() && !other.empty()) {
+    return invalid_argument("{} and --speculative-config both say how to draft: give one", other);
+  }
+  const std::string name = other.empty() ? "--speculative-config" : other;
+  const std::string text = other.empty() ? json : draft.as_config();
+  if (text.empty()) return config;
+  ASSIGN_OR_RETURN(const JsonNode node, JsonNode::parse(text, name));
   if (!node.is_object()) return node.error("must be an object such as {\"method\": \"ngram\"}");
   absl::Status status = read(node, config);
   if (status.ok()) status = check_speculation(node, limits.max_num_batched_tokens, config);
   if (!status.ok()) {
-    return invalid_argument("--speculative-config: {}", message_of(status));
+    return invalid_argument("{}: {}", name, message_of(status));
   }
   return config;
 }
@@ -156,6 +202,7 @@ void bind(CLI::App& command, SpeculationOptions& options) {
       ->check(not_empty())
       ->type_name("JSON")
       ->group("Speculation");
+  bind(command, options.draft);
 }
 
 }  // namespace millrace

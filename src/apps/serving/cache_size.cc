@@ -120,6 +120,15 @@ class Division {
   CacheSize size_;
 };
 
+double bytes_of_sequence(std::span<const KvGroup> groups, const CacheOrder& order) {
+  double bytes = 0;
+  for (const KvGroup& group : groups) {
+    bytes += static_cast<double>(blocks_per_sequence(group, order.rows, order.context)) *
+             static_cast<double>(group.unit_bytes);
+  }
+  return bytes;
+}
+
 }  // namespace
 
 std::string group_name(const KvGroup& group) {
@@ -145,6 +154,28 @@ absl::StatusOr<CacheSize> divide_cache(std::span<const KvGroup> groups, const Ca
     }
   }
   return size;
+}
+
+absl::StatusOr<CacheSizes> divide_caches(std::span<const KvGroup> first,
+                                         std::span<const KvGroup> second, const CacheOrder& order,
+                                         const std::string& memory) {
+  CacheOrder needed = order;
+  needed.all_of_it = false;
+  const CacheSize first_alone = Division(first, needed).divide();
+  const CacheSize second_alone = Division(second, needed).divide();
+  const bool both_fit = !first_alone.limited && !second_alone.limited &&
+                        first_alone.bytes <= order.bytes - second_alone.bytes;
+  const double first_sequence = bytes_of_sequence(first, order);
+  const double second_sequence = bytes_of_sequence(second, order);
+  const double share = second_sequence / (first_sequence + second_sequence);
+  needed.bytes = both_fit ? second_alone.bytes
+                          : static_cast<int64_t>(share * static_cast<double>(order.bytes));
+  CacheSizes sizes;
+  ASSIGN_OR_RETURN(sizes.second, divide_cache(second, needed, memory));
+  CacheOrder rest = order;
+  rest.bytes -= sizes.second.bytes;
+  ASSIGN_OR_RETURN(sizes.first, divide_cache(first, rest, memory));
+  return sizes;
 }
 
 }  // namespace millrace

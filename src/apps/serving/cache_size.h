@@ -36,6 +36,16 @@ struct CacheSize {
 absl::StatusOr<CacheSize> divide_cache(std::span<const KvGroup> groups, const CacheOrder& order,
                                        const std::string& memory);
 
+// The caches of two models that run the same sequences, in `order.bytes` together. Where both hold
+// every sequence at its longest, the second has no more than that; otherwise they share as one
+// sequence takes of each, so that they hold about as many tokens. Errors as above.
+struct CacheSizes {
+  CacheSize first, second;
+};
+absl::StatusOr<CacheSizes> divide_caches(std::span<const KvGroup> first,
+                                         std::span<const KvGroup> second, const CacheOrder& order,
+                                         const std::string& memory);
+
 // "all tokens", "window 4,096", "states": what a group keeps, for people.
 std::string group_name(const KvGroup& group);
 

@@ -92,5 +92,40 @@ TEST(DivideCache, RefusesWhatDoesNotFit) {
   EXPECT_TRUE(absl::IsInvalidArgument(divide_cache(whole, order, "").status()));
 }
 
+CacheSizes shared(int64_t bytes, bool all_of_it) {
+  CacheOrder order = kOrder;
+  order.bytes = bytes;
+  order.all_of_it = all_of_it;
+  const KvGroup small = {.block_tokens = 16, .unit_bytes = 250};
+  const auto sizes = divide_caches({&kWhole, 1}, {&small, 1}, order, "what there is");
+  EXPECT_TRUE(sizes.ok()) << sizes.status();
+  EXPECT_LE(sizes->first.bytes + sizes->second.bytes, bytes);
+  return *sizes;
+}
+
+TEST(DivideCaches, BothHoldEverySequenceWhereTheyCan) {
+  for (const bool all_of_it : {false, true}) {
+    const CacheSizes sizes = shared(10'000'000, all_of_it);
+    EXPECT_THAT(sizes.second.units, ElementsAre(kWholeBlocks));
+    EXPECT_THAT(sizes.first.units, ElementsAre(all_of_it ? 10'000 - 100 : kWholeBlocks));
+    EXPECT_FALSE(sizes.first.limited || sizes.second.limited);
+  }
+  EXPECT_FALSE(shared(kWholeBlocks * 1250, true).second.limited);
+}
+
+TEST(DivideCaches, InLessMemoryTheyHoldAsManyTokens) {
+  for (const bool all_of_it : {false, true}) {
+    const CacheSizes sizes = shared(125'000, all_of_it);
+    EXPECT_THAT(sizes.first.units, ElementsAre(100));
+    EXPECT_THAT(sizes.second.units, ElementsAre(100));
+    EXPECT_TRUE(sizes.first.limited && sizes.second.limited);
+  }
+  const KvGroup small = {.block_tokens = 16, .unit_bytes = 250};
+  CacheOrder order = kOrder;
+  order.bytes = 1000;
+  EXPECT_EQ(divide_caches({&kWhole, 1}, {&small, 1}, order, "it").status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
 }  // namespace
 }  // namespace millrace

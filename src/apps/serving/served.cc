@@ -72,35 +72,41 @@ absl::StatusOr<CacheMemory> cache_memory(const EngineLimits& limits) {
   return CacheMemory{left / 2, fmt::format("half of the {} that ulimit leaves", bytes_text(left))};
 }
 
-absl::StatusOr<LocalOptions> local_options(const ServedOptions& options, const ModelSpec& spec,
-                                           int64_t context_max, Served& served) {
-  const EngineLimits& limits = options.limits;
+LocalOptions local_options(const ServedOptions& options, Isa isa) {
   LocalOptions local;
-  local.isa = served.loaded.isa;
+  local.isa = isa;
   local.kv_dtype = options.compute.kv_dtype();
-  local.block_tokens = static_cast<int32_t>(limits.block_size);
-  local.rows_max = static_cast<int32_t>(limits.max_num_batched_tokens);
-  local.sequences_max = static_cast<int32_t>(limits.max_num_seqs);
-  const CachePlan plan = plan_cache(spec, local.kv_dtype, local.block_tokens);
+  local.block_tokens = static_cast<int32_t>(options.limits.block_size);
+  local.rows_max = static_cast<int32_t>(options.limits.max_num_batched_tokens);
+  local.sequences_max = static_cast<int32_t>(options.limits.max_num_seqs);
+  return local;
+}
+
+// The caches of a model and of the one that drafts for it; this one is empty where there is none.
+absl::StatusOr<CacheSizes> divide_memory(const EngineLimits& limits,
+                                         std::span<const KvGroup> groups,
+                                         std::span<const KvGroup> draft_groups, int64_t context_max,
+                                         std::string& why) {
   ASSIGN_OR_RETURN(CacheMemory memory, cache_memory(limits));
   const bool asked = limits.kv_cache_memory_bytes > 0;
-  ASSIGN_OR_RETURN(CacheSize cache, divide_cache(plan.groups,
-                                                 {.sequences = limits.max_num_seqs,
-                                                  .context = context_max,
-                                                  .rows = limits.max_num_batched_tokens,
-                                                  .prefix_caching = limits.prefix_caching,
-                                                  .bytes = memory.bytes,
-                                                  .all_of_it = asked},
-                                                 memory.why));
-  local.units = std::move(cache.units);
-  served.kv_bytes = cache.bytes;
-  if (asked || cache.limited) {
-    served.kv_why = std::move(memory.why);
+  const CacheOrder order = {.sequences = limits.max_num_seqs,
+                            .context = context_max,
+                            .rows = limits.max_num_batched_tokens,
+                            .prefix_caching = limits.prefix_caching,
+                            .bytes = memory.bytes,
+                            .all_of_it = asked};
+  CacheSizes sizes;
+  if (draft_groups.empty()) {
+    ASSIGN_OR_RETURN(sizes.first, divide_cache(groups, order, memory.why));
   } else {
-    served.kv_why =
-        limits.max_num_seqs > 1 ? "every sequence at its longest" : "one sequence at its longest";
+    ASSIGN_OR_RETURN(sizes, divide_caches(groups, draft_groups, order, memory.why));
   }
-  return local;
+  if (asked || sizes.first.limited) {
+    why = std::move(memory.why);
+  } else {
+    why = limits.max_num_seqs > 1 ? "every sequence at its longest" : "one sequence at its longest";
+  }
+  return sizes;
 }
 
 // The file's stem, or the folder's name.
@@ -129,6 +135,47 @@ EngineOptions engine_options(const ServedOptions& options, const ModelSpec& spec
   return engine;
 }
 
+// Of the model, and of the one that drafts for it, where there is one.
+absl::Status build_executors(const ServedOptions& options,
+                             const std::optional<DraftSource>& draft_source, int64_t context_max,
+                             Served& served) {
+  const Loaded& loaded = served.loaded;
+  LocalOptions local = local_options(options, loaded.isa);
+  const CachePlan plan = plan_cache(loaded.model->spec(), local.kv_dtype, local.block_tokens);
+  std::span<const KvGroup> draft_groups;
+  if (draft_source) draft_groups = draft_source->groups();
+  ASSIGN_OR_RETURN(const CacheSizes caches, divide_memory(options.limits, plan.groups, draft_groups,
+                                                          context_max, served.kv_why));
+  local.units = caches.first.units;
+  served.kv_bytes = caches.first.bytes;
+  ASSIGN_OR_RETURN(served.executor, LocalExecutor::create(*loaded.model, *loaded.lanes, local));
+  if (!draft_source) return absl::OkStatus();
+  local.units = caches.second.units;
+  ASSIGN_OR_RETURN(served.draft, draft_source->load(*loaded.lanes, local));
+  served.draft->is_limited = caches.second.limited;
+  return absl::OkStatus();
+}
+
+Proposers proposers_of(const ServedOptions& options, const Served& served) {
+  std::unique_ptr<Proposer> draft_model;
+  if (served.draft != nullptr) {
+    draft_model = make_proposer(options.speculation.draft_model, *served.draft,
+                                served.loaded.model->spec().vocab_size,
+                                options.limits.prefix_caching, served.clock);
+  }
+  return make_proposers(options.speculation, std::move(draft_model));
+}
+
+// What a second model that drafts must be is known before the served one is loaded.
+absl::StatusOr<std::optional<DraftSource>> open_draft_source(const ServedOptions& options) {
+  if (!drafts_by_model(options.speculation)) return std::nullopt;
+  ASSIGN_OR_RETURN(
+      DraftSource source,
+      DraftSource::open(options.speculation.draft_model, options.compute, options.vocabulary,
+                        static_cast<int32_t>(options.limits.block_size)));
+  return std::optional<DraftSource>(std::move(source));
+}
+
 std::thread with_signals_blocked(std::function<void()> work) {
   const SignalsBlocked blocked;
   return std::thread(std::move(work));
@@ -146,6 +193,7 @@ absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& option
   ASSIGN_OR_RETURN(
       served->defaults,
       read_answer_defaults(options.compute.model, options.generation_config, read.vocab_size));
+  ASSIGN_OR_RETURN(const std::optional<DraftSource> draft_source, open_draft_source(options));
   const auto read_text = [&] {
     return open_model_text(options.compute.model, checkpoint, options.vocabulary, read.vocab_size);
   };
@@ -168,19 +216,20 @@ absl::StatusOr<std::unique_ptr<Served>> build_served(const ServedOptions& option
   ASSIGN_OR_RETURN(served->chat_template,
                    read_template(text.chat_metadata(checkpoint), served->tokenizer->vocab(),
                                  options.chat_template));
+  if (draft_source) {
+    RETURN_IF_ERROR(draft_source->check_vocabulary(served->tokenizer->vocab()));
+  }
   if (!has_packs) {
     ASSIGN_OR_RETURN(served->loaded, load_for(checkpoint, options.compute));
   }
 
   const ModelSpec& spec = served->loaded.model->spec();
   ASSIGN_OR_RETURN(const int64_t context_max, context_of(options.limits, spec));
-  ASSIGN_OR_RETURN(const LocalOptions local, local_options(options, spec, context_max, *served));
-  ASSIGN_OR_RETURN(served->executor,
-                   LocalExecutor::create(*served->loaded.model, *served->loaded.lanes, local));
+  RETURN_IF_ERROR(build_executors(options, draft_source, context_max, *served));
   ASSIGN_OR_RETURN(served->engine,
                    Engine::create(engine_options(options, spec, context_max), *served->executor,
                                   *served->tokenizer, served->clock, options.observers,
-                                  make_proposers(options.speculation)));
+                                  proposers_of(options, *served)));
   served->context_why =
       options.limits.max_model_len > 0 ? "--max-model-len" : "what the model was made for";
   if (const int64_t held = served->generator().card().context_max; held < context_max) {

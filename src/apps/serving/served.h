@@ -8,6 +8,7 @@
 
 #include "apps/input/loaded.h"
 #include "apps/options/options.h"
+#include "apps/serving/draft.h"
 #include "base/clock.h"
 #include "base/status.h"
 #include "chat/chat.h"
@@ -46,6 +47,7 @@ struct Served {
   AnswerDefaults defaults;
   Loaded loaded;
   std::unique_ptr<LocalExecutor> executor;
+  std::unique_ptr<DraftModel> draft;  // null: no second model drafts
   std::unique_ptr<Engine> engine;
   int64_t kv_bytes = 0;
   std::string kv_why;       // what decided it

@@ -101,6 +101,15 @@ std::string start_table(const ServedOptions& options, const Served& served) {
                     fmt::join(drafts.methods, ", "), drafts.drafting.nodes_max),
         "--speculative-config; what is drafted changes no answer");
   }
+  if (served.draft != nullptr) {
+    const DraftModel& draft = *served.draft;
+    table += line("draft model",
+                  fmt::format("{}, {}", draft.name, bytes_text(draft.model->weight_bytes())),
+                  fmt::format("and {} of cache for {}; both caches together are within the limit",
+                              bytes_text(draft.kv_bytes),
+                              draft.is_limited ? "about as many tokens as the model's holds"
+                                               : "every sequence at its longest"));
+  }
   table += line("step's memory", bytes_text(served.executor->working_bytes()),
                 "touched as far as steps need it");
   return table;

@@ -43,7 +43,7 @@ std::vector<Drafting::Yield> Drafting::yields(int32_t rows_left, const StepPrice
 // are asked for so much. Those that would not, and all if no depth pays, get a depth of 0.
 void Drafting::limit_depths(size_t method, int32_t rows_left, const StepPrice& price) {
   Asked& asked = asked_[method];
-  const Proposer& proposer = *proposers_[method];
+  Proposer& proposer = *proposers_[method];
   if (proposer.cost_of(asked.slots).ms == 0) return;
   const std::vector<Yield> without = yields(rows_left, price);
   Yield sum{.tokens = price.tokens()};

@@ -26,7 +26,7 @@ class Counting final : public Proposer {
       }
     }
   }
-  DraftCost cost_of(std::span<const DraftSlot> slots) const override {
+  DraftCost cost_of(std::span<const DraftSlot> slots) override {
     int32_t depth = 0;
     for (const DraftSlot& slot : slots) depth = std::max(depth, slot.depth_max);
     return {.ms = ms_ * depth, .catch_up_ms = catch_up_ms};

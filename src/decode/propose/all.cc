@@ -4,6 +4,7 @@
 #include <array>
 #include <iterator>
 #include <memory>
+#include <utility>
 
 #include "base/check.h"
 
@@ -12,7 +13,7 @@ namespace {
 
 struct Method {
   std::string_view name;
-  std::unique_ptr<Proposer> (*make)(const SpeculationConfig&);
+  std::unique_ptr<Proposer> (*make)(const SpeculationConfig&);  // null: it is given
 };
 
 constexpr Method kMethods[] = {
@@ -24,6 +25,7 @@ constexpr Method kMethods[] = {
      [](const SpeculationConfig& config) -> std::unique_ptr<Proposer> {
        return std::make_unique<SuffixProposer>(config.suffix);
      }},
+    {DraftModelProposer::kMethod, nullptr},
 };
 
 constexpr auto kNames = [] {
@@ -36,12 +38,17 @@ constexpr auto kNames = [] {
 
 std::span<const std::string_view> draft_method_names() { return kNames; }
 
-Proposers make_proposers(const SpeculationConfig& config) {
+bool drafts_by_model(const SpeculationConfig& config) {
+  return std::ranges::count(config.methods, DraftModelProposer::kMethod) > 0;
+}
+
+Proposers make_proposers(const SpeculationConfig& config, std::unique_ptr<Proposer> draft_model) {
   Proposers proposers;
   for (const std::string& name : config.methods) {
     const auto method = std::ranges::find(kMethods, name, &Method::name);
     CHECK(method != std::end(kMethods), "no method is called {}", name);
-    proposers.push_back(method->make(config));
+    proposers.push_back(method->make ? method->make(config) : std::move(draft_model));
+    CHECK(proposers.back() != nullptr, "no proposer for {}", name);
   }
   return proposers;
 }

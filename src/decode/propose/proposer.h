@@ -52,7 +52,7 @@ class Proposer {
   virtual void propose(std::span<DraftSlot> slots) = 0;
   // What propose() would take of these slots, as learned from earlier calls; 0 before the first,
   // and of what is nothing beside a step.
-  virtual DraftCost cost_of(std::span<const DraftSlot> /*slots*/) const { return {}; }
+  virtual DraftCost cost_of(std::span<const DraftSlot> /*slots*/) { return {}; }
   // The sequence has left, and will say nothing more.
   virtual void forget(const Sequence& sequence) = 0;
 };
