@@ -140,6 +140,37 @@ TEST(Speculation, SuffixKeysAreWithinBounds) {
   expect_faults({{R"({"method": "suffix", "suffix_decoding_max_spec_factor": 1e999})", ""}});
 }
 
+TEST(Speculation, ADraftModelIsAFileThatIsThere) {
+  expect_faults(
+      {{R"({"method": "draft_model"})", "model is missing"},
+       {R"({"method": ["ngram", "draft_model"]})", "model is missing"},
+       {R"({"method": "draft_model", "model": ""})", "model is ''"},
+       {R"({"method": "draft_model", "model": 1})", "model is number"},
+       {R"({"method": "draft_model", "model": "/nowhere/x"})", "model is '/nowhere/x', but"},
+       {R"({"model": "/nowhere/x"})", "model is '/nowhere/x', but"},
+       {R"({"method": "draft_model", "model": "a\nb"})", R"(model is 'a\nb', but)"},
+       {fmt::format(R"({{"model": "{}"}})", std::string(9000, 'x')), "model is 'xxx"},
+       {R"({"method": "ngram", "model": "."})", "model is of method draft_model"},
+       {R"({"tree_width": 2})", "tree_width is of method draft_model"}});
+}
+
+TEST(Speculation, DraftModelKeysAreWithinBounds) {
+  const auto fault = [](const std::string& key, const std::string& value) {
+    expect_faults(
+        {{fmt::format(R"({{"method": "draft_model", "model": ".", "{}": {}}})", key, value),
+          key + " "}});
+  };
+  for (const std::string key : {"tree_width", "draft_vocab", "min_draft_tokens"}) {
+    for (const std::string value : {"0", "-1", "2147483648", "1.5", R"("2")", "null", "[1]"}) {
+      fault(key, value);
+    }
+  }
+  for (const char* value : {"1.5", "-0.1", R"("0.5")", "null"}) fault("draft_p_min", value);
+  fault("min_draft_tokens", "5");  // of the 4 that it drafts
+  const auto most = config_of(R"({"method": "draft_model", "model": ".", "min_draft_tokens": 4})");
+  EXPECT_TRUE(most.ok()) << most.status();
+}
+
 TEST(Speculation, BoundsAreInOrder) {
   expect_faults({{R"({"method": "ngram", "prompt_lookup_min": 6})", "prompt_lookup_min is 6"},
                  {R"({"method": "ngram", "prompt_lookup_max": 2})", "prompt_lookup_max only 2"},
