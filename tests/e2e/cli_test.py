@@ -102,7 +102,7 @@ class Commands(unittest.TestCase):
 
     def test_inspect(self):
         text = run("inspect", MODEL).stdout
-        for word in ("llama", "Q4_1", "general.architecture", "token_embd.weight", "the same vocabulary: gpt2, 49,152 tokens"):
+        for word in ("llama", "Q4_1", "general.architecture", "token_embd.weight", "of the same vocabulary (gpt2, 49,152 tokens), without states"):
             self.assertIn(word, text)
 
     def test_tokenize(self):

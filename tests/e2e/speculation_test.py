@@ -259,7 +259,7 @@ class Configurations(unittest.TestCase):
         refuse(self, ["--spec-model", model, "-md", model], "model", "twice")
 
     def test_faults_are_one_line_that_names_the_field(self):
-        for config, named in (('{"method": "medusa"}', "medusa"), ('{"method": "ngram", "tokens": 3}', "tokens"),
+        for config, named in (('{"method": "medusa"}', "medusa"), ('{"method": ["ngram", "ngram"]}', "method"), ('{"method": "ngram", "tokens": 3}', "tokens"),
                               ('{"method": "ngram", "num_speculative_tokens": 0}', "num_speculative_tokens"),
                               ('{"method": "ngram", "prompt_lookup_min": 9}', "prompt_lookup_min"), ("ngram", "--speculative-config"),
                               ('{"method": "suffix", "suffix_decoding_max_tree_depth": 1}', "suffix_decoding_max_tree_depth"),

@@ -163,7 +163,7 @@ void print_drafts(const DraftSupport& drafts, std::string& out) {
   table.row({"methods", fmt::format("{}", fmt::join(draft_method_names(), ", "))});
   table.row({"form", drafts.trees ? "trees" : "chains alone: it keeps states"});
   table.row({"draft model",
-             fmt::format("one of the same vocabulary: {}, {} tokens",
+             fmt::format("of the same vocabulary ({}, {} tokens), without states",
                          one_line(drafts.vocabulary_kind), grouped(drafts.vocabulary_tokens))});
   table.print(out);
 }

@@ -8,7 +8,6 @@
 #include <CLI/CLI.hpp>
 #include <fmt/ranges.h>
 
-#include "apps/options/check_speculation.h"
 #include "apps/terminal/one_line.h"
 #include "base/json/json_node.h"
 
@@ -28,9 +27,10 @@ using Config = SpeculationConfig;
 
 const std::vector<std::string> kModelAlone = {std::string(DraftModelProposer::kMethod)};
 
-// Escaped, as what was given may have any characters.
+// Texts are shown escaped, as what was given may have any characters.
 absl::Status add_method(const JsonNode& value, Config& config) {
   ASSIGN_OR_RETURN(const std::string_view method, value.string());
+  if (method == "auto") return value.error("is 'auto', which stands alone");
   const auto names = draft_method_names();
   if (std::ranges::count(names, method) == 0) {
     return value.error(
@@ -76,9 +76,11 @@ absl::Status take_probability(const JsonNode& value, double& field) {
   return field >= 0 && field <= 1 ? absl::OkStatus() : value.error("must be from 0 to 1");
 }
 
-absl::Status check_draft_model(const std::filesystem::path& path, std::string_view field) {
-  if (std::filesystem::exists(path)) return absl::OkStatus();
-  return invalid_argument("{}: there is no file or folder '{}'", field, path.string());
+absl::Status check_draft_model(const JsonNode& value, const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) return absl::OkStatus();
+  return value.error(
+      fmt::format("is '{}', but there is no such file or folder", one_line(path.string())));
 }
 
 struct Key {
@@ -128,7 +130,7 @@ constexpr Key kKeys[] = {
      [](const JsonNode& value, Config& config) {
        ASSIGN_OR_RETURN(const std::string_view path, value.string());
        config.draft_model.path = path;
-       return check_draft_model(path, "model");
+       return check_draft_model(value, path);
      }},
     {"draft_vocab",
      [](const JsonNode& value, Config& config) -> absl::Status {
@@ -148,7 +150,51 @@ constexpr Key kKeys[] = {
      }},
 };
 
-absl::Status read(const JsonNode& json, Config& config) {
+// Keys, or what they begin with, of one method alone.
+constexpr struct {
+  std::string_view key, method;
+} kOwners[] = {
+    {"prompt_lookup_", "ngram"},    {"suffix_decoding_", "suffix"},
+    {"model", "draft_model"},       {"draft_vocab", "draft_model"},
+    {"tree_width", "draft_model"},  {"min_draft_tokens", "draft_model"},
+    {"draft_p_min", "draft_model"},
+};
+
+absl::Status check_owner(std::string_view key, const Config& config) {
+  const auto owner =
+      std::ranges::find_if(kOwners, [key](const auto& one) { return key.starts_with(one.key); });
+  if (owner == std::end(kOwners)) return absl::OkStatus();
+  if (std::ranges::count(config.methods, owner->method) > 0) return absl::OkStatus();
+  return invalid_argument("{} is of method {}, which is not chosen", key, owner->method);
+}
+
+absl::Status fit(const JsonNode& json, std::string_view key, int64_t room, std::string_view where,
+                 int32_t& size) {
+  if (size <= room) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const JsonNode given, json.at(key));
+  if (!given.is_null()) return invalid_argument("{} is {}, but {} {}", key, size, where, room);
+  size = static_cast<int32_t>(room);
+  return absl::OkStatus();
+}
+
+// What was not given is made to fit.
+absl::Status check_sizes(const JsonNode& json, int64_t step_rows, Config& config) {
+  const int64_t room = step_rows - 1;  // beside the last known token
+  if (room < 1) {
+    return invalid_argument("a step of --max-num-batched-tokens 1 has no room for drafts");
+  }
+  constexpr std::string_view kStep =
+      "beside a sequence's last token a step (--max-num-batched-tokens) has room for";
+  DraftingOptions& drafting = config.drafting;
+  RETURN_IF_ERROR(fit(json, "num_speculative_tokens", room, kStep, drafting.depth_max));
+  RETURN_IF_ERROR(fit(json, "max_draft_tokens", room, kStep, drafting.nodes_max));
+  RETURN_IF_ERROR(fit(json, "num_speculative_tokens", drafting.nodes_max, "max_draft_tokens only",
+                      drafting.depth_max));
+  return fit(json, "min_draft_tokens", drafting.depth_max, "drafts have at most",
+             config.draft_model.depth_min);
+}
+
+absl::Status read(const JsonNode& json, int64_t step_rows, Config& config) {
   bool has_nodes = false;
   bool has_depth = false;
   RETURN_IF_ERROR(json.for_each_member([&](std::string_view name, const JsonNode& value) {
@@ -174,7 +220,9 @@ absl::Status read(const JsonNode& json, Config& config) {
     return invalid_argument("prompt_lookup_min is {}, prompt_lookup_max only {}",
                             config.ngram.match_min, config.ngram.match_max);
   }
-  return absl::OkStatus();
+  RETURN_IF_ERROR(json.for_each_member(
+      [&](std::string_view key, const JsonNode& /*value*/) { return check_owner(key, config); }));
+  return check_sizes(json, step_rows, config);
 }
 
 }  // namespace
@@ -189,9 +237,7 @@ absl::StatusOr<SpeculationConfig> SpeculationOptions::config(const EngineLimits&
   const std::string text = other.empty() ? json : draft.as_config();
   if (text.empty()) return config;
   ASSIGN_OR_RETURN(const JsonNode node, JsonNode::parse(text, name));
-  if (!node.is_object()) return node.error("must be an object such as {\"method\": \"ngram\"}");
-  absl::Status status = read(node, config);
-  if (status.ok()) status = check_speculation(node, limits.max_num_batched_tokens, config);
+  const absl::Status status = read(node, limits.max_num_batched_tokens, config);
   if (!status.ok()) {
     return invalid_argument("{}: {}", name, message_of(status));
   }

@@ -11,7 +11,6 @@ namespace millrace {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -70,7 +69,7 @@ TEST(Speculation, KeysAreKnownAndGivenOnce) {
 }
 
 TEST(Speculation, MethodsAreNames) {
-  expect_faults({{R"({"method": "medusa"})", "method is 'medusa', none of: "},
+  expect_faults({{R"({"method": "medusa"})", "method is 'medusa', none of: auto, ngram"},
                  {R"({"method": "Ngram"})", "method is 'Ngram'"},
                  {R"({"method": ""})", "method is ''"},
                  {R"({"method": "a\nb"})", R"(method is 'a\nb')"},
@@ -88,20 +87,32 @@ TEST(Speculation, AListMergesMethods) {
   EXPECT_FALSE(config->drafting.automatic);
   EXPECT_EQ(config->drafting.nodes_max, 10);
   expect_faults({{R"({"method": []})", "method is an empty list"},
+                 {R"({"method": ["ngram", "medusa"]})", "method[1] is 'medusa', none of: "},
                  {R"({"method": ["ngram", "ngram"]})", "method[1] is 'ngram' once more"},
+                 {R"({"method": ["auto"]})", "method[0] is 'auto', which stands alone"},
                  {R"({"method": ["ngram", "auto"]})", "method[1] is 'auto'"},
-                 {R"({"method": ["ngram", 1]})", "method[1] is number"},
-                 {R"({"method": [["ngram"]]})", "method[0] is array"}});
+                 {R"({"method": ["ngram", null]})", "method[1] is null"},
+                 {R"({"method": [["ngram"]]})", "method[0] is array"},
+                 {R"({"method": [1]})", "method[0] is number"}});
 }
 
 TEST(Speculation, WithoutANameAllMethodsCompete) {
-  for (const std::string json : {"{}", R"({"method": "auto"})"}) {
+  for (const char* json : {"{}", R"({"method": "auto"})", R"({"prompt_lookup_min": 2})"}) {
     const auto config = config_of(json);
     ASSERT_TRUE(config.ok()) << config.status();
     EXPECT_THAT(config->methods, ElementsAre("ngram", "suffix"));
     EXPECT_TRUE(config->drafting.automatic);
   }
   EXPECT_FALSE(config_of(R"({"method": "ngram"})")->drafting.automatic);
+}
+
+// An option that changes nothing is a mistake.
+TEST(Speculation, KeysAreOfMethodsThatDraft) {
+  expect_faults({{R"({"method": "suffix", "prompt_lookup_max": 4})",
+                  "prompt_lookup_max is of method ngram, which is not chosen"},
+                 {R"({"suffix_decoding_max_tree_depth": 9, "method": ["ngram"]})",
+                  "suffix_decoding_max_tree_depth is of method suffix"}});
+  EXPECT_TRUE(config_of(R"({"method": ["ngram", "suffix"], "prompt_lookup_max": 4})").ok());
 }
 
 TEST(Speculation, SizesAreIntegersWithinBounds) {
@@ -113,6 +124,51 @@ TEST(Speculation, SizesAreIntegersWithinBounds) {
           {{fmt::format(R"({{"method": "ngram", "{}": {}}})", field, value), field + " is "}});
     }
   }
+}
+
+TEST(Speculation, SuffixKeysAreWithinBounds) {
+  const auto fault = [](const std::string& key, const std::string& value) {
+    const std::string field = "suffix_decoding_" + key;
+    expect_faults(
+        {{fmt::format(R"({{"method": "suffix", "{}": {}}})", field, value), field + " "}});
+  };
+  for (const char* value : {"0", "-1", "1", "1025", "2.5", "null"}) fault("max_tree_depth", value);
+  for (const char* value : {"-1", "1e3", "null", "[]"}) fault("max_cached_requests", value);
+  for (const char* value : {"0", "9", "99999999999999"}) fault("max_cached_bytes", value);
+  for (const char* value : {"0", "-1", R"("2")", "null"}) fault("max_spec_factor", value);
+  for (const char* value : {"1.5", "-0.1", "true", "null"}) fault("min_token_prob", value);
+  expect_faults({{R"({"method": "suffix", "suffix_decoding_max_spec_factor": 1e999})", ""}});
+}
+
+TEST(Speculation, ADraftModelIsAFileThatIsThere) {
+  expect_faults(
+      {{R"({"method": "draft_model"})", "model is missing"},
+       {R"({"method": ["ngram", "draft_model"]})", "model is missing"},
+       {R"({"method": "draft_model", "model": ""})", "model is ''"},
+       {R"({"method": "draft_model", "model": 1})", "model is number"},
+       {R"({"method": "draft_model", "model": "/nowhere/x"})", "model is '/nowhere/x', but"},
+       {R"({"model": "/nowhere/x"})", "model is '/nowhere/x', but"},
+       {R"({"method": "draft_model", "model": "a\nb"})", R"(model is 'a\nb', but)"},
+       {fmt::format(R"({{"model": "{}"}})", std::string(9000, 'x')), "model is 'xxx"},
+       {R"({"method": "ngram", "model": "."})", "model is of method draft_model"},
+       {R"({"tree_width": 2})", "tree_width is of method draft_model"}});
+}
+
+TEST(Speculation, DraftModelKeysAreWithinBounds) {
+  const auto fault = [](const std::string& key, const std::string& value) {
+    expect_faults(
+        {{fmt::format(R"({{"method": "draft_model", "model": ".", "{}": {}}})", key, value),
+          key + " "}});
+  };
+  for (const std::string key : {"tree_width", "draft_vocab", "min_draft_tokens"}) {
+    for (const std::string value : {"0", "-1", "2147483648", "1.5", R"("2")", "null", "[1]"}) {
+      fault(key, value);
+    }
+  }
+  for (const char* value : {"1.5", "-0.1", R"("0.5")", "null"}) fault("draft_p_min", value);
+  fault("min_draft_tokens", "5");  // of the 4 that it drafts
+  const auto most = config_of(R"({"method": "draft_model", "model": ".", "min_draft_tokens": 4})");
+  EXPECT_TRUE(most.ok()) << most.status();
 }
 
 TEST(Speculation, BoundsAreInOrder) {

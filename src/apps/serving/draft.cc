@@ -14,7 +14,9 @@ namespace {
 
 absl::Status of_draft_model(const std::string& path, const absl::Status& status) {
   if (status.ok()) return status;
-  return make_error(status.code(), "the draft model '{}': {}", path, message_of(status));
+  return make_error(status.code(),
+                    "the draft model '{}' (model in --speculative-config, or -md): {}", path,
+                    message_of(status));
 }
 
 bool is_unused(const Vocab& vocab, TokenId id) {
