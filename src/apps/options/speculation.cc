@@ -209,12 +209,8 @@ absl::Status read(const JsonNode& json, int64_t step_rows, Config& config) {
   // A chain has as many nodes as it is deep; what several methods propose is seldom one chain.
   const int32_t paths = config.methods.size() > 1 || config.draft_model.tree_width > 1 ? 2 : 1;
   if (!has_nodes) config.drafting.nodes_max = paths * config.drafting.depth_max;
-  const bool has_model = !config.draft_model.path.empty();
-  if (drafts_by_model(config) && !has_model) {
+  if (drafts_by_model(config) && config.draft_model.path.empty()) {
     return invalid_argument("model is missing, which is the path of a model that drafts");
-  }
-  if (has_model && !drafts_by_model(config)) {
-    return invalid_argument("model is of the method draft_model, which is not named");
   }
   if (config.ngram.match_min > config.ngram.match_max) {
     return invalid_argument("prompt_lookup_min is {}, prompt_lookup_max only {}",
