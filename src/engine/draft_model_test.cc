@@ -300,7 +300,9 @@ TEST(DraftModel, EndsWhereATokenIsLessLikelyThanAsked) {
 TEST(DraftModel, WhatIsTooShortOrTooLongForItGoesWithout) {
   Drafter deep({}, {.depth_min = 3});
   EXPECT_EQ(deep.propose(deep.arrive({1, 2}), 3, 3).nodes.size(), 3U);
+  const int64_t rows = deep.executor_.rows_computed();
   EXPECT_TRUE(deep.propose(deep.arrive({1, 2}), 2, 3).nodes.empty());
+  EXPECT_EQ(deep.executor_.rows_computed(), rows);
   Drafter narrow({}, {.context_max = 6});
   EXPECT_EQ(narrow.propose(narrow.arrive({1, 2, 3}), 3, 3).nodes.size(), 3U);
   EXPECT_TRUE(narrow.propose(narrow.arrive({1, 2, 3, 4}), 3, 3).nodes.empty());

@@ -102,8 +102,10 @@ void DraftModelProposer::follow(const Sequence& sequence, Mirror& mirror) {
 absl::Status DraftModelProposer::catch_up() {
   std::vector<Growth*> order;
   for (Growth& growth : growths_) {
-    const int64_t longest = growth.slot->sequence->known() + growth.slot->depth_max;
-    if (growth.mirror->is_readable && longest <= options_.context_max) order.push_back(&growth);
+    const DraftSlot& slot = *growth.slot;
+    const bool may_be_deep = std::min(slot.depth_max, slot.nodes_max) >= options_.depth_min;
+    const bool has_positions = slot.sequence->known() + slot.depth_max <= options_.context_max;
+    if (growth.mirror->is_readable && may_be_deep && has_positions) order.push_back(&growth);
   }
   std::ranges::stable_sort(order, {},
                            [](const Growth* growth) { return growth->mirror->sequence.pending(); });
