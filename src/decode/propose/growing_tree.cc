@@ -72,7 +72,8 @@ void GrowingTree::put_likeliest_path_first(std::vector<int32_t>& kept) const {
     on_path[static_cast<size_t>(i)] = true;
     last = i;
   }
-  std::ranges::stable_partition(kept, [&](int32_t i) { return on_path[static_cast<size_t>(i)]; });
+  std::stable_partition(kept.begin(), kept.end(),
+                        [&](int32_t i) { return on_path[static_cast<size_t>(i)]; });
 }
 
 void GrowingTree::give(DraftSlot& slot) const {
