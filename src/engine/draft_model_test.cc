@@ -238,6 +238,15 @@ TEST(DraftModel, WhatIsShortOfMemoryGoesWithoutUntilOthersLeave) {
   EXPECT_EQ(drafter.proposer_->ledger().held(0), 0);
 }
 
+TEST(DraftModel, SequencesThatAreNotAskedForLeaveTheirRoomToOthers) {
+  Drafter drafter({.blocks = 4});
+  const Sequence& first = drafter.arrive({1, 2, 3, 4, 5, 1, 2, 3, 4});
+  const Sequence& second = drafter.arrive({5, 4, 3, 2, 1});
+  EXPECT_EQ(drafter.propose(first, 2, 2).nodes.size(), 2U);
+  EXPECT_EQ(drafter.propose(second, 2, 2).nodes.size(), 2U);
+  EXPECT_EQ(drafter.propose(first, 2, 2).nodes.size(), 2U);
+}
+
 TEST(DraftModel, LaterTurnsBeginWithWhatEarlierOnesLeftUnderTheSameSalt) {
   Drafter drafter({});
   Sequence& turn = drafter.arrive(std::vector<TokenId>(16, 2), 7);

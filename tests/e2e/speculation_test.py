@@ -135,6 +135,48 @@ class EarlierAnswers(unittest.TestCase):
         self.assertIn("suffix", self.server.table["drafts"])
 
 
+class WhateverPays(unittest.TestCase):
+    """Without a named method all compete. What pays depends on the machine, so only answers and names are judged."""
+
+    @classmethod
+    def setUpClass(cls):
+        program.need_model()
+        cls.server = Server("--max-model-len", "2K", "--speculative-config", "{}")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+
+    def ask(self, body, method):
+        return self.server.post(CHAT, {**body, "speculation": {"method": method}})["choices"]
+
+    def test_sixteen_clients_get_what_plain_decoding_gives_each_alone(self):
+        bodies = [asked(i) for i in range(16)]
+        plain = [self.ask(body, "none") for body in bodies]
+        methods = [("auto", "ngram", "suffix", "auto")[i % 4] for i in range(16)]
+        with concurrent.futures.ThreadPoolExecutor(16) as clients:
+            self.assertEqual(plain, list(clients.map(self.ask, bodies, methods)))
+            self.assertEqual(plain, list(clients.map(lambda body: self.server.post(CHAT, body)["choices"], bodies)))
+
+    def test_metrics_say_what_each_method_took_and_how_well_steps_were_foreseen(self):
+        self.ask(asked(1), "auto")
+        text = self.server.request("GET", "/metrics")[2].decode()
+        for method in ("ngram", "suffix"):
+            self.assertRegex(text, rf'millrace:draft_seconds_total{{[^}}]*method="{method}"[^}}]*}} [0-9]')
+        self.assertRegex(text, r"\nmillrace:step_cost_error{[^}]*} [0-9]")
+        self.assertIn("whatever pays of ngram, suffix", self.server.table["drafts"])
+
+    def test_a_list_makes_one_tree_of_what_its_methods_propose(self):
+        with Server("--max-model-len", "2K", "--speculative-config", '{"method": ["suffix", "ngram"]}') as server:
+            for i in (1, 3, 5):
+                plain = server.post(CHAT, {**asked(i), "speculation": {"method": "none"}})
+                merged = server.post(CHAT, asked(i))
+                self.assertEqual(plain["choices"], merged["choices"])
+                self.assertGreater(merged["timings"]["draft_n_accepted"], 0)
+            status, _, body = server.request("POST", CHAT, {**asked(1), "speculation": {"method": "auto"}})
+            self.assertEqual((status, b"none, suffix, ngram" in body), (400, True), body)
+
+
 def refuse(test, arguments, *named):
     """A server is not started, with one line that holds these words."""
     done = program.run("serve", program.MODEL, "--port", "0", *arguments)
@@ -206,6 +248,7 @@ class Configurations(unittest.TestCase):
         refuse(self, config(), "model")
         refuse(self, config(model="/nowhere/x.gguf"), "model", "/nowhere/x.gguf")
         refuse(self, config(model=model, tree_width=0), "tree_width")
+        refuse(self, config(model=model, tree_width=33), "tree_width")
         refuse(self, config(model=model, draft_vocab=10**8), "draft_vocab")
         refuse(self, config(model=model, draft_p_min=1.5), "draft_p_min")
         refuse(self, ["--speculative-config", json.dumps({"method": "ngram", "model": model})], "model", "draft_model")

@@ -15,7 +15,8 @@ namespace millrace {
 namespace {
 
 constexpr int64_t kTokensMax = 1024;  // of a draft, and of a run that is looked for
-constexpr int32_t kModelDepth = 4;    // of a draft that a model alone makes
+constexpr int64_t kTreeWidthMax = 32;
+constexpr int32_t kModelDepth = 4;  // of a draft that a model alone makes
 
 constexpr int64_t kTreeDepthMin = 2;  // a token that is looked for, and one that is guessed
 constexpr int64_t kAnswersMax = int64_t{1} << 30;
@@ -137,10 +138,14 @@ constexpr Key kKeys[] = {
        config.draft_model.head_rows = static_cast<int32_t>(rows);
        return absl::OkStatus();
      }},
-    {"tree_width", [](const JsonNode& value,
-                      Config& config) { return take(value, config.draft_model.tree_width); }},
-    {"min_draft_tokens", [](const JsonNode& value,
-                            Config& config) { return take(value, config.draft_model.depth_min); }},
+    {"tree_width",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.draft_model.tree_width, 1, kTreeWidthMax);
+     }},
+    {"min_draft_tokens",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.draft_model.depth_min, 0);
+     }},
     {"draft_p_min",
      [](const JsonNode& value, Config& config) {
        return take_probability(value, config.draft_model.chance_min);

@@ -160,8 +160,10 @@ TEST(Speculation, DraftModelKeysAreWithinBounds) {
         {{fmt::format(R"({{"method": "draft_model", "model": ".", "{}": {}}})", key, value),
           key + " "}});
   };
+  fault("tree_width", "0");
+  fault("draft_vocab", "0");
   for (const std::string key : {"tree_width", "draft_vocab", "min_draft_tokens"}) {
-    for (const std::string value : {"0", "-1", "2147483648", "1.5", R"("2")", "null", "[1]"}) {
+    for (const std::string value : {"-1", "2147483648", "1.5", R"("2")", "null", "[1]"}) {
       fault(key, value);
     }
   }

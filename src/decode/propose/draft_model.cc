@@ -139,20 +139,29 @@ absl::Status DraftModelProposer::catch_up() {
   return absl::OkStatus();
 }
 
-// Rows that a mirror may compute, 0 if there is no room for it; then it leaves what it holds to
-// others, rather than wait with it.
+// Rows that a mirror may compute, 0 if there is no room for it even without those of sequences that
+// nobody asks for in this step; then it leaves what it holds to others, rather than wait with it.
 int64_t DraftModelProposer::place_next(Mirror& mirror, int64_t rows_left) {
   Sequence& own = mirror.sequence;
-  const bool is_new = !ledger_.holds(own.id);
-  if (is_new) {
-    own.computed = 0;
-    if (will_find_more(own)) return 0;
+  if (!ledger_.holds(own.id) && will_find_more(own)) return 0;
+  const auto place = [&] {
+    const UnitCounts spare = ledger_.holds(own.id) ? UnitCounts() : reserved();
+    const int64_t rows = ledger_.place(own, std::min(rows_left, own.pending()), spare);
+    return rows == std::min(rows_left, own.pending()) ? rows : 0;
+  };
+  if (const int64_t rows = place(); rows > 0) return rows;
+  for (const auto& [id, other] : mirrors_) {
+    const bool is_asked = std::ranges::count(growths_, other.get(), &Growth::mirror) > 0;
+    if (!is_asked) give_up(other->sequence);
   }
-  const int64_t rows =
-      ledger_.place(own, std::min(rows_left, own.pending()), is_new ? reserved() : UnitCounts());
-  if (rows == std::min(rows_left, own.pending())) return rows;
+  const int64_t rows = place();
+  if (rows == 0) give_up(own);
+  return rows;
+}
+
+void DraftModelProposer::give_up(Sequence& own) {
   ledger_.release(own.id);
-  return 0;
+  own.computed = 0;
 }
 
 // Whether it could begin with what another computes in this step: choices of one prompt do.

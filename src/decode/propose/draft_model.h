@@ -77,6 +77,7 @@ class DraftModelProposer final : public Proposer {
   void follow(const Sequence& sequence, Mirror& mirror);
   absl::Status catch_up();
   int64_t place_next(Mirror& mirror, int64_t rows_left);
+  void give_up(Sequence& own);
   bool will_find_more(const Sequence& newcomer) const;
   UnitCounts reserved() const;
   // Lets every tree that can grow by a level of its frontier.
