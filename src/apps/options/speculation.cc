@@ -142,8 +142,10 @@ constexpr Key kKeys[] = {
      [](const JsonNode& value, Config& config) {
        return take(value, config.draft_model.tree_width, 1, kTreeWidthMax);
      }},
-    {"min_draft_tokens", [](const JsonNode& value,
-                            Config& config) { return take(value, config.draft_model.depth_min); }},
+    {"min_draft_tokens",
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.draft_model.depth_min, 0);
+     }},
     {"draft_p_min",
      [](const JsonNode& value, Config& config) {
        return take_probability(value, config.draft_model.chance_min);
@@ -212,10 +214,8 @@ absl::Status read(const JsonNode& json, int64_t step_rows, Config& config) {
   if (drafts_by_model(config) && config.draft_model.path.empty()) {
     return invalid_argument("model is missing, which is the path of a model that drafts");
   }
-  if (config.ngram.match_min > config.ngram.match_max) {
-    return invalid_argument("prompt_lookup_min is {}, prompt_lookup_max only {}",
-                            config.ngram.match_min, config.ngram.match_max);
-  }
+  RETURN_IF_ERROR(fit(json, "prompt_lookup_min", config.ngram.match_max, "prompt_lookup_max only",
+                      config.ngram.match_min));
   RETURN_IF_ERROR(json.for_each_member(
       [&](std::string_view key, const JsonNode& /*value*/) { return check_owner(key, config); }));
   return check_sizes(json, step_rows, config);

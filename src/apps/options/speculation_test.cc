@@ -160,8 +160,10 @@ TEST(Speculation, DraftModelKeysAreWithinBounds) {
         {{fmt::format(R"({{"method": "draft_model", "model": ".", "{}": {}}})", key, value),
           key + " "}});
   };
+  fault("tree_width", "0");
+  fault("draft_vocab", "0");
   for (const std::string key : {"tree_width", "draft_vocab", "min_draft_tokens"}) {
-    for (const std::string value : {"0", "-1", "2147483648", "1.5", R"("2")", "null", "[1]"}) {
+    for (const std::string value : {"-1", "2147483648", "1.5", R"("2")", "null", "[1]"}) {
       fault(key, value);
     }
   }
@@ -173,9 +175,16 @@ TEST(Speculation, DraftModelKeysAreWithinBounds) {
 
 TEST(Speculation, BoundsAreInOrder) {
   expect_faults({{R"({"method": "ngram", "prompt_lookup_min": 6})", "prompt_lookup_min is 6"},
-                 {R"({"method": "ngram", "prompt_lookup_max": 2})", "prompt_lookup_max only 2"},
+                 {R"({"method": "ngram", "prompt_lookup_min": 3, "prompt_lookup_max": 2})",
+                  "prompt_lookup_min is 3, but prompt_lookup_max only 2"},
                  {R"({"method": "ngram", "num_speculative_tokens": 9, "max_draft_tokens": 8})",
                   "num_speculative_tokens is 9, but max_draft_tokens only 8"}});
+}
+
+TEST(Speculation, AMostBelowTheUsualLeastIsTheLeastToo) {
+  const auto config = config_of(R"({"method": "ngram", "prompt_lookup_max": 2})");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->ngram.match_min, 2);
 }
 
 TEST(Speculation, DraftsHaveRoomInAStep) {
