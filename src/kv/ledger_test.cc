@@ -231,5 +231,33 @@ TEST_F(LedgerTest, DropsCopiesOfASequenceThatLeavesBeforeTheyAreMade) {
   EXPECT_EQ(ledger_->held(0), 0);
 }
 
+TEST_F(LedgerTest, StepsThatAreNotSettledCanBeTakenBack) {
+  open(4, 9);
+  Sequence& sequence = arrive({1, 2, 3, 4, 5});
+  compute(sequence, 4);
+  for (const TokenId guess : {6, 7, 8, 9, 1, 2}) {
+    ASSERT_EQ(ledger_->place(sequence, 1), 1);
+    Batch batch;
+    batch.slices.push_back({.sequence = sequence.id, .rows = 1});
+    ledger_->drain(batch);
+    EXPECT_EQ(batch.slices[0].write_from, 4);
+    sequence.advance(1);
+    sequence.tokens.push_back(guess);
+    ledger_->check_integrity();
+  }
+  EXPECT_EQ(ledger_->held(0), 3);
+  // Two of the guesses hold, and another token comes.
+  sequence.tokens = {1, 2, 3, 4, 5, 6, 7, 3};
+  sequence.computed = 7;
+  ledger_->settle(sequence);
+  ledger_->check_integrity();
+  EXPECT_EQ(ledger_->held(0), 2);
+  ledger_->release(sequence.id);
+  // Nobody finds what was taken back.
+  Sequence& other = arrive({1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2});
+  ledger_->look_up(other);
+  EXPECT_EQ(other.findable, 4);
+}
+
 }  // namespace
 }  // namespace millrace
