@@ -25,9 +25,10 @@ int32_t DraftTree::add(TokenId token, int32_t parent, int32_t method, double lik
                       .depth = parent < 0 ? 1 : node(parent).depth + 1,
                       .survival = survival,
                       .sibling = newest};
-  newest = static_cast<int32_t>(nodes_.size());
+  const auto place = static_cast<int32_t>(nodes_.size());
+  newest = place;  // before the nodes move
   nodes_.push_back(fresh);
-  return newest;
+  return place;
 }
 
 int32_t DraftTree::likeliest_child(int32_t parent) const {
