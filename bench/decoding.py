@@ -73,7 +73,8 @@ class Millrace(Served):
                    "--kv-cache-memory-bytes", options.cache, "--log-level", "error", "--speculative-config", json.dumps(config)]
         super().__init__(command + (["--threads", options.threads] if options.threads else []), port, name)
         # Earlier answers are drafts of some methods: to them each round is new.
-        self.remembers = bool({"suffix", "auto"} & set(listed(config.get("method", "auto"))))
+        keeps_answers = config.get("suffix_decoding_max_cached_requests", 1) > 0
+        self.remembers = keeps_answers and bool({"suffix", "auto"} & set(listed(config.get("method", "auto"))))
 
     def draft_seconds(self):
         """Since its start; None where it does not tell."""
@@ -198,10 +199,12 @@ def main():
     parser = parser_of(__doc__)
     parser.add_argument("--config", action="append", type=named_config, metavar="NAME={...}", help="may be given several times")
     parser.add_argument("--batch", default="1,4,16")
+    parser.add_argument("--settle", type=float, default=30, help="seconds to wait first, in which servers move their weights into huge pages")
     options = parser.parse_args()
     configs = options.config or [("ngram", {"method": "ngram"})]
     with contextlib.ExitStack() as stack:
         servers = [stack.enter_context(Millrace(options, name, config)) for name, config in configs]
+        time.sleep(options.settle)
         rows = (row for text in texts_of(options.texts, options.chat) for batch in map(int, options.batch.split(","))
                 for row in compare(servers, text, batch, options))
         publish(rows, HEAD, options.append)

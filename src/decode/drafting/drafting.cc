@@ -194,6 +194,8 @@ void Drafting::learn_from(size_t method, const DraftSlot& slot, const Outcome& o
 void Drafting::forget(const Sequence& sequence) {
   for (const auto& proposer : proposers_) proposer->forget(sequence);
   acceptance_.forget(sequence.id);
+  if (sequence.awaits_fork() || sequence.generated() == 0) return;
+  answer_tokens_ += (static_cast<double>(sequence.generated()) - answer_tokens_) / 16;
 }
 
 }  // namespace millrace

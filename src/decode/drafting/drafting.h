@@ -73,6 +73,7 @@ class Drafting {
   bool is_asked(const Work& work, const Proposer& proposer) const;
   void ask(size_t method, int32_t rows_left, const StepPrice& price, Plan& plan);
   void limit_depths(size_t method, int32_t rows_left, const StepPrice& price);
+  double tokens_to_come(const Sequence& sequence) const;
   std::vector<Yield> yields(int32_t rows_left, const StepPrice& price);
   Yield expected_of(size_t method, const Work& work, int32_t depth) const;
   static void drop_unwanted(Asked& asked);
@@ -88,6 +89,7 @@ class Drafting {
   const CostModel& cost_;
   const Clock& clock_;
   Acceptance acceptance_;
+  double answer_tokens_ = 128;  // of those that ended lately, in the mean
   std::vector<Work> works_;
   size_t work_count_ = 0;     // of works_; the others keep their memory
   std::vector<Asked> asked_;  // [proposers_]

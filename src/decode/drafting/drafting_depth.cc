@@ -7,16 +7,17 @@
 namespace millrace {
 namespace {
 
-constexpr double kMargin = 1.03;      // by which guessing must promise more than going without
-constexpr int64_t kLeastToCome = 16;  // tokens that a sequence is expected to say still
-
-// As many as it has said.
-double tokens_to_come(const Sequence& sequence) {
-  const int64_t left = sequence.request->stop.tokens_max - sequence.generated();
-  return static_cast<double>(std::clamp(sequence.generated(), std::min(kLeastToCome, left), left));
-}
+constexpr double kMargin = 1.03;  // by which guessing must promise more than going without
+constexpr double kSurest = 0.95;  // a path so likely always goes on
 
 }  // namespace
+
+// What an answer has in the mean; of one that has said more, half as many again.
+double Drafting::tokens_to_come(const Sequence& sequence) const {
+  const auto said = static_cast<double>(sequence.generated());
+  const auto left = static_cast<double>(sequence.request->stop.tokens_max) - said;
+  return std::min(std::max(answer_tokens_ - said, said / 2), left);
+}
 
 // Of the method's likeliest guesses, one a depth.
 Drafting::Yield Drafting::expected_of(size_t method, const Work& work, int32_t depth) const {
@@ -40,7 +41,8 @@ std::vector<Drafting::Yield> Drafting::yields(int32_t rows_left, const StepPrice
 }
 
 // Tries each depth: slots whose sequences would gain by it, what they have yet to read included,
-// are asked for so much. Those that would not, and all if no depth pays, get a depth of 0.
+// are asked, to go on for as long as a path is likely enough to pay for a level and a row more.
+// Those that would not gain, and all if no depth pays, get a depth of 0.
 void Drafting::limit_depths(size_t method, int32_t rows_left, const StepPrice& price) {
   Asked& asked = asked_[method];
   Proposer& proposer = *proposers_[method];
@@ -56,6 +58,7 @@ void Drafting::limit_depths(size_t method, int32_t rows_left, const StepPrice& p
                           tokens_to_come(*slot.sequence));
   }
   double least_ms = ms_a_token / kMargin;
+  double survival_min = 0;
   std::vector<int32_t> best(asked.slots.size());
   for (int32_t depth = 1; depth <= options_.depth_max; ++depth) {
     Yield with = sum;
@@ -79,10 +82,19 @@ void Drafting::limit_depths(size_t method, int32_t rows_left, const StepPrice& p
         with.tokens;
     if (ms >= least_ms) continue;
     least_ms = ms;
+    const auto asking =
+        static_cast<double>(asked.slots.size() - static_cast<size_t>(std::ranges::count(
+                                                     asked.slots, 0, &DraftSlot::depth_max)));
+    const double level_ms = proposer.cost_of(asked.slots).ms / depth / std::max(asking, 1.0);
+    const double row_ms = price.ms(with.rows + 1, with.keys) - price.ms(with.rows, with.keys);
+    survival_min = std::min((level_ms + row_ms) / ms, kSurest);
     for (size_t i = 0; i < best.size(); ++i) best[i] = asked.slots[i].depth_max;
   }
   for (size_t i = 0; i < best.size(); ++i) {
-    if (works_[asked.works[i]].is_auto) asked.slots[i].depth_max = best[i];
+    const Work& work = works_[asked.works[i]];
+    if (!work.is_auto) continue;
+    asked.slots[i].depth_max = best[i] > 0 ? work.depth_max : 0;
+    asked.slots[i].survival_min = survival_min;
   }
 }
 

@@ -21,6 +21,7 @@ class Counting final : public Proposer {
     asked = static_cast<int32_t>(slots.size());
     for (DraftSlot& slot : slots) {
       deepest = std::max(deepest, slot.depth_max);
+      survival_min = slot.survival_min;
       for (int32_t i = 0; i < std::min(slot.depth_max, slot.nodes_max); ++i) {
         slot.add(first + i, i - 1, chance_);
       }
@@ -36,6 +37,7 @@ class Counting final : public Proposer {
   TokenId first = 1;
   double catch_up_ms = 0;
   int32_t asked = 0, deepest = 0;
+  double survival_min = 0;
 
  private:
   const std::string name_;
@@ -201,8 +203,9 @@ TEST_F(DraftingTest, AutoAsksWhoTakesTimeOnlyAsFarAsItPays) {
   decode();
   propose();
   EXPECT_EQ(cheap.asked, 1);
-  EXPECT_GE(cheap.deepest, 2);
-  EXPECT_LT(cheap.deepest, 8);
+  EXPECT_EQ(cheap.deepest, 8);
+  EXPECT_GT(cheap.survival_min, 0.05);  // of a level and a row to a token
+  EXPECT_LT(cheap.survival_min, 0.2);
 
   Counting& dear = add_proposer("b", 0.8F, 20);
   open(0.1, true, 8);
@@ -212,13 +215,13 @@ TEST_F(DraftingTest, AutoAsksWhoTakesTimeOnlyAsFarAsItPays) {
 
 TEST_F(DraftingTest, AutoCountsWhatAProposerHasYetToRead) {
   Counting& proposer = add_proposer("a", 0.8F, 0.5);
-  proposer.catch_up_ms = 500;
+  proposer.catch_up_ms = 1000;
   open(0.1, true);
   Sequence& sequence = decode();
   propose();
   EXPECT_EQ(proposer.asked, 0);
-  sequence.tokens.resize(400, 6);  // one that has gone on so long will go on
-  sequence.computed = 399;
+  sequence.tokens.resize(700, 6);  // one that has gone on so long will go on
+  sequence.computed = 699;
   propose();
   EXPECT_EQ(proposer.asked, 1);
 }

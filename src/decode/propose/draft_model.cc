@@ -66,7 +66,7 @@ void DraftModelProposer::begin(std::span<DraftSlot> slots) {
     Growth& growth = growths_[i];
     growth.slot = &slots[i];
     growth.mirror = &mirror_of(*slots[i].sequence);
-    growth.tree.begin(slots[i].nodes_max, slots[i].depth_max);
+    growth.tree.begin(slots[i].nodes_max, slots[i].depth_max, slots[i].survival_min);
     growth.can_grow = false;
     follow(*slots[i].sequence, *growth.mirror);
   }
@@ -288,7 +288,7 @@ void DraftModelProposer::read_answers() {
     Growth& growth = *questions_[i].growth;
     if (output_.drawn[i].error != RowError::kNone) {
       growth.can_grow = false;
-      growth.tree.begin(growth.slot->nodes_max, growth.slot->depth_max);
+      growth.tree.begin(growth.slot->nodes_max, growth.slot->depth_max);  // without a node
     }
     if (!growth.can_grow) continue;
     children_.clear();

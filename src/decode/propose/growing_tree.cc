@@ -7,7 +7,8 @@
 
 namespace millrace {
 
-void GrowingTree::begin(int32_t nodes_max, int32_t depth_max) {
+void GrowingTree::begin(int32_t nodes_max, int32_t depth_max, double survival_min) {
+  joint_min_ = std::log(survival_min);  // of 0: minus infinity
   nodes_max_ = nodes_max;
   depth_max_ = depth_max;
   nodes_.clear();
@@ -52,7 +53,8 @@ std::span<const int32_t> GrowingTree::frontier(int32_t count) {
   for (const int32_t i : kept) {
     if (std::ssize(frontier_) == count) break;
     const bool may_be_kept = !is_full || node(i).joint > joint_of(kept.back());
-    if (!node(i).grown && node(i).depth < depth_max_ && may_be_kept) frontier_.push_back(i);
+    const bool may_grow = !node(i).grown && node(i).depth < depth_max_;
+    if (may_grow && may_be_kept && node(i).joint >= joint_min_) frontier_.push_back(i);
   }
   return frontier_;
 }

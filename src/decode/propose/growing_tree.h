@@ -24,7 +24,8 @@ class GrowingTree {
     bool grown = false;  // the tokens after it are known
   };
 
-  void begin(int32_t nodes_max, int32_t depth_max);
+  // What follows a path that is less likely than `survival_min` is not looked for.
+  void begin(int32_t nodes_max, int32_t depth_max, double survival_min = 0);
   // Takes in the likeliest tokens after a node or the root. Pre: it was not grown before.
   void grow(int32_t node, std::span<const TokenLogprob> children);
   // Up to `count` nodes that are not grown and whose children may be among the best, the likeliest
@@ -46,6 +47,7 @@ class GrowingTree {
 
   int32_t nodes_max_ = 0;
   int32_t depth_max_ = 0;
+  double joint_min_ = 0;
   std::vector<Node> nodes_;  // parents first
   std::vector<int32_t> frontier_;
 };
