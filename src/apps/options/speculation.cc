@@ -208,8 +208,9 @@ absl::Status read(const JsonNode& json, int64_t step_rows, Config& config) {
   }));
   RETURN_IF_ERROR(fill_methods(json, config));
   if (!has_depth && config.methods == kModelAlone) config.drafting.depth_max = kModelDepth;
-  // A chain has as many nodes as it is deep; what several methods propose is seldom one chain.
-  const int32_t paths = config.methods.size() > 1 || config.draft_model.tree_width > 1 ? 2 : 1;
+  // What several methods propose is seldom one chain. A tree of one method has as many nodes as its
+  // chain, the likeliest, and costs as much to verify.
+  const int32_t paths = config.methods.size() > 1 ? 2 : 1;
   if (!has_nodes) config.drafting.nodes_max = paths * config.drafting.depth_max;
   if (drafts_by_model(config) && config.draft_model.path.empty()) {
     return invalid_argument("model is missing, which is the path of a model that drafts");
