@@ -10,7 +10,7 @@ namespace {
 constexpr double kAssumedTests = 4;      // that an assumption counts for
 constexpr double kKeptEachStep = 0.999;  // of what was learned from all
 constexpr double kKeptEachTest = 0.95;   // of what was learned of a sequence
-constexpr double kUnknown = 0.7;         // of a method that has not guessed yet: worth trying
+constexpr double kUnknown = 0.8;         // of a method that has not guessed yet: worth trying
 constexpr double kLeast = 0.001, kMost = 0.995;  // a child is always less likely than its parent
 
 }  // namespace

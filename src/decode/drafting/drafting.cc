@@ -5,6 +5,19 @@
 #include <utility>
 
 namespace millrace {
+namespace {
+
+// A run that came before goes on as it did the more surely the longer it is, and it is longer with
+// each token of the draft that holds.
+Guess guess_of(size_t method, const DraftSlot& slot, size_t node, int32_t depth) {
+  const auto run = static_cast<float>(slot.matched + depth - 1);
+  const float certainty = slot.matched > 0 ? run / (run + 1) : 1;
+  return {.method = static_cast<int32_t>(method),
+          .depth = depth,
+          .chance = slot.chances[node] * certainty};
+}
+
+}  // namespace
 
 Drafting::Drafting(const DraftingOptions& options, Proposers proposers, const CostModel& cost,
                    const Clock& clock)
@@ -99,10 +112,8 @@ void Drafting::merge(size_t method) {
     for (size_t n = 0; n < slot.nodes.size(); ++n) {
       const DraftNode& node = slot.nodes[n];
       const int32_t parent = node.parent < 0 ? -1 : path_[static_cast<size_t>(node.parent)];
-      const Guess guess = {
-          .method = static_cast<int32_t>(method),
-          .depth = parent < 0 ? 1 : tree.nodes()[static_cast<size_t>(parent)].depth + 1,
-          .chance = slot.chances[n]};
+      const int32_t depth = parent < 0 ? 1 : tree.nodes()[static_cast<size_t>(parent)].depth + 1;
+      const Guess guess = guess_of(method, slot, n, depth);
       path_.push_back(
           tree.add(node.token, parent, guess.method, acceptance_.of(slot.sequence->id, guess)));
     }
@@ -180,10 +191,7 @@ void Drafting::learn_from(size_t method, const DraftSlot& slot, const Outcome& o
       const DraftNode& node = slot.nodes[n];
       if (node.parent != parent) continue;
       if (node.token == token) held = static_cast<int32_t>(n);
-      acceptance_.observe(slot.sequence->id,
-                          {.method = static_cast<int32_t>(method),
-                           .depth = i - outcome.draws.begin + 1,
-                           .chance = slot.chances[n]},
+      acceptance_.observe(slot.sequence->id, guess_of(method, slot, n, i - outcome.draws.begin + 1),
                           std::exchange(is_likeliest, false), node.token == token);
     }
     if (held < 0) return;

@@ -1,7 +1,6 @@
 #include "decode/propose/ngram.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/check.h"
 
@@ -14,10 +13,6 @@ uint64_t extend(uint64_t hash, TokenId token) {
   hash = (hash ^ static_cast<uint32_t>(token)) * 0x9E3779B97F4A7C15;
   return hash ^ (hash >> 29);
 }
-
-// A longer run is seldom a coincidence. How seldom is learned from what comes; this tells lengths
-// apart.
-float chance_after(int32_t matched) { return 1 - std::exp2(static_cast<float>(-matched)); }
 
 }  // namespace
 
@@ -64,12 +59,12 @@ void NgramProposer::propose(std::span<DraftSlot> slots) {
     const int64_t from = index->continuation();
     if (from < 0) continue;
     const int32_t length = std::min(slot.nodes_max, slot.depth_max);
-    const float chance = chance_after(index->matched());
+    slot.matched = index->matched();
     for (int32_t i = 0; i < length; ++i) {
       // What repeats itself goes on in its own guess.
       const auto at = static_cast<size_t>(from + i);
       const TokenId token = at < tokens.size() ? tokens[at] : slot.nodes[at - tokens.size()].token;
-      slot.add(token, i - 1, chance);
+      slot.add(token, i - 1, 1);
     }
   }
 }

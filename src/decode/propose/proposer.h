@@ -26,6 +26,8 @@ struct DraftSlot {
   int32_t nodes_max = 0;              // at least 1
   int32_t depth_max = 0;              // of the longest path; at least 1
   double survival_min = 0;            // what follows a path that is less likely does not pay
+  int32_t matched = 0;                // proposed after a run of so many tokens that came before; 0:
+                                      // by other means
   std::vector<DraftNode> nodes = {};  // what was proposed: empty on entry
   std::vector<float> chances = {};  // [nodes] how likely, in the proposer's own account, the token
                                     // comes where its parent's did

@@ -183,15 +183,18 @@ void SuffixProposer::propose(DraftSlot& slot) {
   const SuffixTree& own = grown(*slot.sequence);
   draft(
       own, own.repeated(), [&](int32_t length) { return own.ending(length); }, slot, from_own_);
+  slot.matched = own.repeated();
   const int32_t root = past_.root(slot.sequence->request->cache_salt);
   const SuffixTree& past = past_.tree();
+  const int32_t matched = root < 0 ? 0 : past.match(root, tokens);
   const SuffixTree::Place place = draft(
-      past, root < 0 ? 0 : past.match(root, tokens),
+      past, matched,
       [&](int32_t length) { return *past.find(root, tokens.last(static_cast<size_t>(length))); },
       slot, from_past_);
   if (from_own_.score() >= from_past_.score()) {
     from_own_.write(slot);
   } else {
+    slot.matched = matched;
     past_.use(past.text_of(place));
     from_past_.write(slot);
   }
