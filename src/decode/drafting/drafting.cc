@@ -26,7 +26,8 @@ Drafting::Drafting(const DraftingOptions& options, Proposers proposers, const Co
       cost_(cost),
       clock_(clock),
       acceptance_(proposers_.size()),
-      asked_(proposers_.size()) {}
+      asked_(proposers_.size()),
+      probes_(proposers_.size()) {}
 
 void Drafting::propose(Plan& plan) {
   collect(plan);

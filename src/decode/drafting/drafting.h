@@ -68,11 +68,19 @@ class Drafting {
     }
   };
 
+  // Trying a method that does not seem to pay: so its price and its guesses become known.
+  struct Probe {
+    double saved_ms = 500;  // that may be spent; grows with time
+    int32_t steps_left = 0;
+    SeqId sequence;
+  };
+
   void collect(const Plan& plan);
   int32_t depth_of(const Sequence& sequence) const;
   bool is_asked(const Work& work, const Proposer& proposer) const;
   void ask(size_t method, int32_t rows_left, const StepPrice& price, Plan& plan);
   void limit_depths(size_t method, int32_t rows_left, const StepPrice& price);
+  void probe(size_t method, double step_ms);
   double tokens_to_come(const Sequence& sequence) const;
   std::vector<Yield> yields(int32_t rows_left, const StepPrice& price);
   Yield expected_of(size_t method, const Work& work, int32_t depth) const;
@@ -91,8 +99,9 @@ class Drafting {
   Acceptance acceptance_;
   double answer_tokens_ = 128;  // of those that ended lately, in the mean
   std::vector<Work> works_;
-  size_t work_count_ = 0;     // of works_; the others keep their memory
-  std::vector<Asked> asked_;  // [proposers_]
+  size_t work_count_ = 0;      // of works_; the others keep their memory
+  std::vector<Asked> asked_;   // [proposers_]
+  std::vector<Probe> probes_;  // [proposers_]
   std::vector<Candidate> candidates_;
   std::vector<int32_t> path_;
 };

@@ -10,6 +10,11 @@ namespace {
 constexpr double kMargin = 1.03;  // by which guessing must promise more than going without
 constexpr double kSurest = 0.95;  // a path so likely always goes on
 
+// One time in a hundred goes into trying what does not seem to pay.
+constexpr double kProbing = 0.01;
+constexpr int32_t kProbeSteps = 6;  // in a row, as reading what came before is the dear part
+constexpr double kProbeSurvival = 0.3;
+
 }  // namespace
 
 // What an answer has in the mean; of one that has said more, half as many again.
@@ -96,6 +101,43 @@ void Drafting::limit_depths(size_t method, int32_t rows_left, const StepPrice& p
     asked.slots[i].depth_max = best[i] > 0 ? work.depth_max : 0;
     asked.slots[i].survival_min = survival_min;
   }
+  if (std::ranges::count(best, 0) == std::ssize(best)) probe(method, price.ms(0, 0));
+}
+
+// Of the slots that are not asked, one that has least to read gets some steps once time enough was
+// saved for it.
+void Drafting::probe(size_t method, double step_ms) {
+  Asked& asked = asked_[method];
+  Probe& probe = probes_[method];
+  Proposer& proposer = *proposers_[method];
+  probe.saved_ms += kProbing * step_ms;
+  DraftSlot* chosen = nullptr;
+  double least_ms = probe.saved_ms;
+  for (size_t i = 0; i < asked.slots.size(); ++i) {
+    DraftSlot& slot = asked.slots[i];
+    const Work& work = works_[asked.works[i]];
+    if (!work.is_auto) continue;
+    slot.depth_max = 1;
+    const DraftCost cost = proposer.cost_of({&slot, 1});
+    slot.depth_max = 0;
+    const double ms = cost.catch_up_ms + 2 * kProbeSteps * cost.ms;
+    const bool goes_on = probe.steps_left > 0 && slot.sequence->id == probe.sequence;
+    if (!goes_on && ms > least_ms) continue;
+    chosen = &slot;
+    least_ms = goes_on ? 0 : ms;
+  }
+  if (chosen == nullptr) {
+    probe.steps_left = 0;
+    return;
+  }
+  if (least_ms > 0) {
+    probe.saved_ms -= least_ms;
+    probe.steps_left = kProbeSteps;
+    probe.sequence = chosen->sequence->id;
+  }
+  --probe.steps_left;
+  chosen->depth_max = depth_of(*chosen->sequence);
+  chosen->survival_min = kProbeSurvival;
 }
 
 }  // namespace millrace

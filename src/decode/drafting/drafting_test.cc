@@ -207,10 +207,31 @@ TEST_F(DraftingTest, AutoAsksWhoTakesTimeOnlyAsFarAsItPays) {
   EXPECT_GT(cheap.survival_min, 0.05);  // of a level and a row to a token
   EXPECT_LT(cheap.survival_min, 0.2);
 
-  Counting& dear = add_proposer("b", 0.8F, 20);
+  Counting& dear = add_proposer("b", 0.8F, 200);
   open(0.1, true, 8);
   propose();
   EXPECT_EQ(dear.asked, 0);
+}
+
+// At first, and then for a hundredth of the time.
+TEST_F(DraftingTest, AutoTriesWhatDoesNotSeemToPaySeldom) {
+  Counting& dear = add_proposer("a", 0.8F, 20);
+  open(0.1, true, 8);
+  decode();
+  decode();
+  const auto asked_in = [&](int steps) {
+    int count = 0;
+    for (int i = 0; i < steps; ++i) {
+      dear.asked = 0;
+      propose();
+      EXPECT_LE(dear.asked, 1);  // of the two
+      count += dear.asked;
+    }
+    return count;
+  };
+  EXPECT_EQ(asked_in(40), 12);
+  EXPECT_EQ(asked_in(1000), 0);
+  EXPECT_EQ(asked_in(2000), 6);
 }
 
 TEST_F(DraftingTest, AutoCountsWhatAProposerHasYetToRead) {
