@@ -15,7 +15,6 @@ import argparse
 import concurrent.futures
 import contextlib
 import datetime
-import itertools
 import json
 import pathlib
 import re
@@ -101,18 +100,23 @@ class Run:
         answer = post(self.server.url + "/v1/chat/completions", body)
         return answer["choices"][0]["message"]["content"], answer["timings"]
 
-    def answers(self, prompts, tokens, batch, sampled, salt):
+    def answers(self, asks, tokens, batch, sampled):
         with concurrent.futures.ThreadPoolExecutor(batch) as pool:
-            return list(pool.map(lambda prompt: self.ask(prompt, tokens, sampled, salt), prompts))
+            return list(pool.map(lambda ask: self.ask(ask[0], tokens, sampled, ask[1]), asks))
+
+    def salt(self, *times):
+        """Another one each time where a server would draft from what it said before."""
+        return f"{self.name} {times}" if self.server.remembers and self.drafts else self.name
 
     def measure(self, prompts, options, batch, sampled, turn):
         """A round's answers."""
-        salt = f"{self.name} {batch} {turn}" if self.server.remembers and self.drafts else self.name
-        self.answers(prompts, WARM_TOKENS, batch, sampled, salt)
-        drafting, began = self.server.draft_seconds(), time.monotonic()
         # Twice as many as at once: who has its answer early goes on with another, so that few steps have fewer sequences.
-        prompts = list(itertools.islice(itertools.cycle(prompts), max(len(prompts), 2 * batch)))
-        answers = self.answers(prompts, options.tokens, batch, sampled, salt)
+        count = max(len(prompts), 2 * batch)
+        asks = [(prompts[i % len(prompts)], self.salt(batch, turn, i // len(prompts))) for i in range(count)]
+        # Of an answer of one token nothing is remembered.
+        self.answers(asks, 1 if self.server.remembers else WARM_TOKENS, batch, sampled)
+        drafting, began = self.server.draft_seconds(), time.monotonic()
+        answers = self.answers(asks, options.tokens, batch, sampled)
         took = time.monotonic() - began
         self.total = {key: sum(timings[key] for _, timings in answers) for key in COUNTS}
         self.speeds.append(self.total["predicted_n"] / took)

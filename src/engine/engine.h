@@ -50,8 +50,8 @@ struct EngineOptions {
 // step() instead, as tests do.
 class Engine final : public Generator {
  public:
-  // Everything referred to outlives the engine. `proposers` make drafts, the first of them for
-  // requests that name none. Errors: limits beyond the executor's, a cache
+  // Everything referred to outlives the engine. `proposers` make drafts, together for
+  // requests that name none of them. Errors: limits beyond the executor's, a cache
   // layout or a policy that is not known.
   static absl::StatusOr<std::unique_ptr<Engine>> create(EngineOptions options, Executor& executor,
                                                         const Tokenizer& tokenizer,

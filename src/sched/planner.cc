@@ -46,13 +46,15 @@ void Planner::share_rows(const Ledger& ledger) {
   share_among_prompts(*first, ledger);
 }
 
-// Prompts leave an eighth of a step to the drafts of the sequences that decode in it, as far as
+// Prompts leave an eighth of their rows to the drafts of the sequences that decode in it, as far as
 // these can use so much.
 int64_t Planner::rows_for_drafts(const Ledger& ledger) const {
   const auto decoding = std::ranges::count_if(ranked_, [&](const Candidate& candidate) {
-    return candidate.sequence->generated() > 0 && decodes(candidate, ledger);
+    const Sequence& sequence = *candidate.sequence;
+    const bool may_draft = sequence.generated() > 0 && sequence.request->draft_method != "none";
+    return may_draft && decodes(candidate, ledger);
   });
-  return std::min({decoding * limits_.draft_depth_max, int64_t{limits_.rows_max / 8}, rows_left_});
+  return std::min<int64_t>(decoding * limits_.draft_depth_max, rows_left_ / 8);
 }
 
 void Planner::share_among_prompts(Candidate& first, const Ledger& ledger) {

@@ -54,6 +54,7 @@ void bind(CLI::App& command, DraftOptions& options) {
       const bool is_most = key == std::string_view("num_speculative_tokens");
       options.is_off |= is_most && value == 0;
       if (value > 0) add(options, name, key, fmt::to_string(value));
+      if (options.is_off && options.first_given.empty()) options.first_given = name;
     };
     command.add_option_function<int64_t>(name + more, set, help)
         ->check(CLI::Range(0, 1024))

@@ -8,8 +8,7 @@ namespace {
 
 constexpr double kKept = 0.998;        // of an observation's weight, a step later
 constexpr double kAssumed = 0.05;      // the weight of the assumption, in steps
-constexpr int64_t kTrusted = 16;       // steps after which a slow one is taken for disturbed
-constexpr double kDisturbed = 2;       // times what was expected
+constexpr int64_t kAssuming = 16;      // steps of which the fastest makes the assumption
 constexpr double kErrorKept = 0.98;    // of the running error, a step later
 constexpr double kRowsThatDouble = 8;  // that cost twice what one costs, where nothing is known
 constexpr double kKeysUnit = 1 << 16;  // brings all terms to about one
@@ -43,12 +42,10 @@ double CostModel::ms(const StepShape& shape) const {
 }
 
 void CostModel::observe(const StepShape& shape, double ms) {
-  if (!knows()) assume(shape, ms);
-  const double expected = this->ms(shape);
-  error_ = kErrorKept * error_ + (1 - kErrorKept) * std::abs(expected - ms) / ms;
-  if (observations_ >= kTrusted) ms = std::min(ms, kDisturbed * expected);
-  ++observations_;
   const Terms terms = terms_of(shape);
+  if (observations_ < kAssuming) assume(ms / (1 + terms[1]));
+  error_ = kErrorKept * error_ + (1 - kErrorKept) * std::abs(this->ms(shape) - ms) / ms;
+  ++observations_;
   for (size_t i = 0; i < kTerms; ++i) {
     for (size_t j = 0; j < kTerms; ++j) {
       squares_[i][j] = kKept * squares_[i][j] + terms[i] * terms[j] / (ms * ms);
@@ -58,10 +55,11 @@ void CostModel::observe(const StepShape& shape, double ms) {
   solve();
 }
 
-void CostModel::assume(const StepShape& shape, double ms) {
-  const double one_row = ms / terms_of(shape)[0] / (1 + terms_of(shape)[1]);
-  assumed_ = {one_row, one_row};
-  learned_ = assumed_;
+// The first steps may have waited for something, such as weights that were being read.
+void CostModel::assume(double one_row_ms) {
+  if (knows() && one_row_ms >= assumed_[0]) return;
+  assumed_ = {one_row_ms, one_row_ms};
+  if (!knows()) learned_ = assumed_;
 }
 
 // (squares + w) x = products + w * assumed by Cholesky's method.

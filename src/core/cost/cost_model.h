@@ -11,22 +11,21 @@ namespace millrace {
 struct StepShape {
   int32_t rows = 0;   // computed
   int32_t wants = 0;  // rows that go through the head
-  int64_t keys = 0;   // that rows read, summed over them
+  int64_t keys = 0;   // before rows and their own, summed over them
 };
 
 StepShape shape_of(const Batch& batch);
 
 // The milliseconds of a step from its shape, learned from the steps that were: least squares of
-// relative errors over decaying observations, linear in wants and keys and, as a few rows cost less
-// than many, piecewise linear in rows. Directions that steps did not take stay near the assumption
-// that eight rows cost twice what one costs.
+// relative errors over decaying observations, so that a step that was held up counts little, linear
+// in wants and keys and, as a few rows cost less than many, piecewise linear in rows. Directions
+// that steps did not take stay near the assumption that eight rows cost twice what one costs.
 class CostModel {
  public:
   // False: nothing was observed, and ms() is 0.
   bool knows() const { return observations_ > 0; }
   double ms(const StepShape& shape) const;
-  // Of a step that took `ms` > 0. One that took several times what was expected was disturbed, and
-  // counts as twice that.
+  // Of a step that took `ms` > 0.
   void observe(const StepShape& shape, double ms);
   // How far ms() was off lately, as a share of what the step took.
   double error() const { return error_; }
@@ -36,7 +35,7 @@ class CostModel {
   using Terms = std::array<double, kTerms>;
 
   static Terms terms_of(const StepShape& shape);
-  void assume(const StepShape& shape, double ms);
+  void assume(double one_row_ms);
   void solve();
 
   Terms assumed_ = {}, learned_ = {};       // milliseconds a term

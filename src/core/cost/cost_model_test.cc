@@ -52,6 +52,30 @@ TEST(Cost, KeepsItsAssumptionWhereStepsWereAllAlike) {
   EXPECT_LT(cost.ms(decode(9, 100)), 80);
 }
 
+// Rows that cost less the more there are, and then far more of them than ever.
+TEST(Cost, IsANumberWhateverStepsTook) {
+  CostModel cost;
+  const auto observe = [&](int32_t rows, double ms, int times) {
+    for (int i = 0; i < times; ++i) {
+      cost.observe(decode(rows, 100), ms);
+      for (const int32_t other : {1, 4, 8, 16, 100, 512, 100000}) {
+        ASSERT_TRUE(std::isfinite(cost.ms(decode(other, 100)))) << other << " after " << rows;
+        ASSERT_GE(cost.ms(decode(other, 100)), 0);
+      }
+      ASSERT_TRUE(std::isfinite(cost.error()));
+    }
+  };
+  observe(20, 3000, 1);  // waited for weights
+  observe(1, 30, 20);
+  EXPECT_NEAR(cost.ms(decode(1, 100)), 30, 2);
+  EXPECT_LT(cost.ms(decode(2, 100)), 40);
+  observe(50, 200, 1);
+  observe(512, 2000, 5);
+  EXPECT_NEAR(cost.ms(decode(512, 100)), 2000, 200);
+  observe(1, 1e-6, 3);
+  observe(512, 1e6, 3);
+}
+
 TEST(Cost, ADisturbedStepCountsLittleAndALastingChangeIsFollowed) {
   CostModel cost;
   for (int step = 0; step < 500; ++step) cost.observe(decode(1, 100), 30);

@@ -156,8 +156,9 @@ size_t Drafting::choose_best(int32_t rows_left, const StepPrice& price) {
   }
   const auto competing = std::span(candidates_).subspan(named);
   std::ranges::stable_sort(competing, std::ranges::greater(), &Candidate::survival);
-  const auto fitting = std::min(competing.size(), static_cast<size_t>(rows_left));
-  return named + most_worthwhile(competing.first(fitting), price);
+  const auto rows = std::max(static_cast<size_t>(rows_left), named);
+  const auto fitting = std::span(candidates_).first(std::min(candidates_.size(), rows));
+  return most_worthwhile(fitting, named, price);
 }
 
 void Drafting::write(Plan& plan) const {

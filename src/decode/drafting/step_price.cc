@@ -6,7 +6,7 @@ namespace millrace {
 namespace {
 
 // Of the nodes that seem to pay best some only seem to.
-constexpr double kMargin = 1.1;
+constexpr double kCaution = 1.1;
 
 StepShape with(StepShape shape, int64_t rows, int64_t wants, int64_t keys) {
   shape.rows += static_cast<int32_t>(rows);
@@ -30,23 +30,25 @@ StepPrice::StepPrice(const CostModel& cost, const Plan& plan) : cost_(cost) {
 double StepPrice::ms(int64_t draft_rows, int64_t draft_keys) const {
   const double drafts =
       cost_.ms(with(whole_, draft_rows, draft_rows, draft_keys)) - cost_.ms(whole_);
-  return cost_.ms(decoding_) + kMargin * std::max(drafts, 0.0);
+  return cost_.ms(decoding_) + kCaution * std::max(drafts, 0.0);
 }
 
-size_t most_worthwhile(std::span<const Candidate> candidates, const StepPrice& price,
-                       double extra_ms) {
+size_t most_worthwhile(std::span<const Candidate> candidates, size_t taken,
+                       const StepPrice& price) {
   if (!price.is_known()) return candidates.size();
   double tokens = price.tokens();
   int64_t keys = 0;
-  double best_rate = tokens / (price.ms(0, 0) + extra_ms);
-  size_t best = 0;
-  for (size_t i = 0; i < candidates.size(); ++i) {
+  double best_rate = 0;
+  size_t best = taken;
+  for (size_t i = 0; i <= candidates.size(); ++i) {
+    const double rate = tokens / price.ms(static_cast<int64_t>(i), keys);
+    if (i >= taken && rate > best_rate) {
+      best_rate = rate;
+      best = i;
+    }
+    if (i == candidates.size()) break;
     tokens += candidates[i].survival;
     keys += candidates[i].keys;
-    const double rate = tokens / (price.ms(static_cast<int64_t>(i) + 1, keys) + extra_ms);
-    if (rate <= best_rate) continue;
-    best_rate = rate;
-    best = i + 1;
   }
   return best;
 }

@@ -33,9 +33,9 @@ struct Candidate {
   int64_t keys = 0;  // that its row reads
 };
 
-// How many of the first candidates, the likeliest first, make the step yield most tokens a
-// millisecond if it takes `extra_ms` besides; all of them where the price is not known.
-size_t most_worthwhile(std::span<const Candidate> candidates, const StepPrice& price,
-                       double extra_ms = 0);
+// How many of the first candidates, at least `taken`, make the step yield most tokens a
+// millisecond; all of them where the price is not known. Pre: those behind the first `taken` are
+// sorted, the likeliest first.
+size_t most_worthwhile(std::span<const Candidate> candidates, size_t taken, const StepPrice& price);
 
 }  // namespace millrace

@@ -59,8 +59,7 @@ constexpr Field kAnswerFields[] = {
      "Cached prompts are shared only among requests with the same salt."},
     {"speculation", ShapedField{read_speculation, kSpeculationSchema},
      "`method`: how drafts are made for this answer, one of those that the server was started "
-     "with, "
-     "or `none`. The answer is the same either way."},
+     "with, `auto` where it chooses by itself, or `none`. The answer is the same either way."},
     {"request_id", ShapedField{read_request_id, kRequestIdSchema},
      "Becomes part of the answer's `id` and of the log. Default: `X-Request-Id`."},
 
