@@ -20,11 +20,13 @@ def asked(number):
             "stop": ["pink, pink"] if number % 4 == 0 else [], "min_tokens": 5}
 
 
-class Speculation(unittest.TestCase):
+class Drafting(unittest.TestCase):
+    """One server for all tests of a class."""
+
     @classmethod
     def setUpClass(cls):
         program.need_model()
-        cls.server = Server("--max-model-len", "2K", "--speculative-config", '{"method": "ngram", "num_speculative_tokens": 6}')
+        cls.server = Server("--max-model-len", "2K", "--speculative-config", cls.config)
 
     @classmethod
     def tearDownClass(cls):
@@ -33,6 +35,10 @@ class Speculation(unittest.TestCase):
     def ask(self, body):
         answer = self.server.post(CHAT, body)
         return answer["choices"], answer["timings"]
+
+
+class Speculation(Drafting):
+    config = '{"method": "ngram", "num_speculative_tokens": 6}'
 
     def test_sixteen_clients_get_what_plain_decoding_gives_each_alone(self):
         bodies = [asked(i) for i in range(16)]
@@ -92,22 +98,10 @@ class Speculation(unittest.TestCase):
             self.assertEqual(self.server.request("POST", CHAT, {**asked(1), "speculation": wrong})[0], 400)
 
 
-class EarlierAnswers(unittest.TestCase):
+class EarlierAnswers(Drafting):
     """Suffix decoding, which learns from what a server said before."""
 
-    @classmethod
-    def setUpClass(cls):
-        program.need_model()
-        config = '{"method": "suffix", "num_speculative_tokens": 6, "max_draft_tokens": 10, "suffix_decoding_max_spec_factor": 2.0}'
-        cls.server = Server("--max-model-len", "2K", "--speculative-config", config)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.stop()
-
-    def ask(self, body):
-        answer = self.server.post(CHAT, body)
-        return answer["choices"], answer["timings"]
+    config = '{"method": "suffix", "num_speculative_tokens": 6, "max_draft_tokens": 10, "suffix_decoding_max_spec_factor": 2.0}'
 
     def test_sixteen_clients_get_what_plain_decoding_gives_each_alone(self):
         bodies = [asked(i) for i in range(16)]
@@ -135,31 +129,24 @@ class EarlierAnswers(unittest.TestCase):
         self.assertIn("suffix", self.server.table["drafts"])
 
 
-class WhateverPays(unittest.TestCase):
+class WhateverPays(Drafting):
     """Without a named method all compete. What pays depends on the machine, so only answers and names are judged."""
 
-    @classmethod
-    def setUpClass(cls):
-        program.need_model()
-        cls.server = Server("--max-model-len", "2K", "--speculative-config", "{}")
+    config = "{}"
 
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.stop()
-
-    def ask(self, body, method):
-        return self.server.post(CHAT, {**body, "speculation": {"method": method}})["choices"]
+    def ask_by(self, body, method):
+        return self.ask({**body, "speculation": {"method": method}})[0]
 
     def test_sixteen_clients_get_what_plain_decoding_gives_each_alone(self):
         bodies = [asked(i) for i in range(16)]
-        plain = [self.ask(body, "none") for body in bodies]
+        plain = [self.ask_by(body, "none") for body in bodies]
         methods = [("auto", "ngram", "suffix", "auto")[i % 4] for i in range(16)]
         with concurrent.futures.ThreadPoolExecutor(16) as clients:
-            self.assertEqual(plain, list(clients.map(self.ask, bodies, methods)))
-            self.assertEqual(plain, list(clients.map(lambda body: self.server.post(CHAT, body)["choices"], bodies)))
+            self.assertEqual(plain, list(clients.map(self.ask_by, bodies, methods)))
+            self.assertEqual(plain, list(clients.map(lambda body: self.ask(body)[0], bodies)))
 
     def test_metrics_say_what_each_method_took_and_how_well_steps_were_foreseen(self):
-        self.ask(asked(1), "auto")
+        self.ask_by(asked(1), "auto")
         text = self.server.request("GET", "/metrics")[2].decode()
         for method in ("ngram", "suffix"):
             self.assertRegex(text, rf'millrace:draft_seconds_total{{[^}}]*method="{method}"[^}}]*}} [0-9]')
