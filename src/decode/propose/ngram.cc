@@ -51,11 +51,15 @@ void NgramIndex::add(std::span<const TokenId> tokens) {
 }
 
 void NgramProposer::propose(std::span<DraftSlot> slots) {
+  int64_t left = kTokensReadPerStep;
   for (DraftSlot& slot : slots) {
     const std::vector<TokenId>& tokens = slot.sequence->tokens;
     std::unique_ptr<NgramIndex>& index = indices_[slot.sequence->id];
     if (!index) index = std::make_unique<NgramIndex>(options_);
-    index->grow(tokens);
+    const int64_t read = std::min(std::ssize(tokens) - index->indexed(), left);
+    left -= read;
+    index->grow(std::span(tokens).first(static_cast<size_t>(index->indexed() + read)));
+    if (index->indexed() < std::ssize(tokens)) continue;
     const int64_t from = index->continuation();
     if (from < 0) continue;
     const int32_t length = std::min(slot.nodes_max, slot.depth_max);

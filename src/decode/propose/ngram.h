@@ -25,6 +25,7 @@ class NgramIndex {
 
   // Takes in the tokens behind those that it has. Pre: `tokens` begins with these.
   void grow(std::span<const TokenId> tokens);
+  int64_t indexed() const { return indexed_; }  // tokens that it has
   // How many tokens came before the latest earlier place at which the longest run of last tokens
   // ended; -1: not even the shortest came before.
   int64_t continuation() const { return continuation_; }

@@ -49,6 +49,16 @@ TEST(Ngram, WhatRepeatsItselfGoesOnInItsOwnGuess) {
             (std::vector<TokenId>{3, 1, 2, 3, 1, 2, 3}));
 }
 
+TEST(Ngram, ALongPromptHoldsNoStepUp) {
+  NgramProposer proposer({.match_min = 2, .match_max = 2});
+  std::vector<TokenId> tokens = {1, 2, 3};
+  tokens.resize(kTokensReadPerStep, 7);
+  tokens.insert(tokens.end(), {1, 2});
+  const Sequence sequence = knowing(tokens);
+  EXPECT_EQ(drafted(proposer, sequence, 1), (std::vector<TokenId>{}));
+  EXPECT_EQ(drafted(proposer, sequence, 1), (std::vector<TokenId>{3}));
+}
+
 // Beside a search through all tokens, as a sequence grows.
 TEST(Ngram, FindsWhatASearchFinds) {
   std::mt19937_64 dice(7);

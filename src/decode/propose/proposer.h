@@ -20,6 +20,11 @@ struct DraftingOptions {
   bool chains_only = false;  // of a tree only one path can be used
 };
 
+// Tokens that a method without a model takes in at most in one step, of all its sequences, so that
+// a long prompt, or many choices of one, hold no step up. A sequence is not drafted for before all
+// of its tokens were.
+inline constexpr int64_t kTokensReadPerStep = 4096;
+
 // A sequence that could use a draft in this step.
 struct DraftSlot {
   const Sequence* sequence = nullptr;

@@ -175,12 +175,14 @@ void SuffixDraft::write(DraftSlot& slot) {
 }
 
 void SuffixProposer::propose(std::span<DraftSlot> slots) {
-  for (DraftSlot& slot : slots) propose(slot);
+  int64_t left = kTokensReadPerStep;
+  for (DraftSlot& slot : slots) {
+    if (const SuffixTree* own = grown(*slot.sequence, left)) propose(*own, slot);
+  }
 }
 
-void SuffixProposer::propose(DraftSlot& slot) {
+void SuffixProposer::propose(const SuffixTree& own, DraftSlot& slot) {
   const std::span<const TokenId> tokens = slot.sequence->tokens;
-  const SuffixTree& own = grown(*slot.sequence);
   draft(
       own, own.repeated(), [&](int32_t length) { return own.ending(length); }, slot, from_own_);
   slot.matched = own.repeated();
@@ -200,7 +202,7 @@ void SuffixProposer::propose(DraftSlot& slot) {
   }
 }
 
-const SuffixTree& SuffixProposer::grown(const Sequence& sequence) {
+const SuffixTree* SuffixProposer::grown(const Sequence& sequence, int64_t& left) {
   std::unique_ptr<SuffixTree>& tree = own_[sequence.id];
   if (!tree) {
     tree = std::make_unique<SuffixTree>(options_.tree_depth);
@@ -208,10 +210,13 @@ const SuffixTree& SuffixProposer::grown(const Sequence& sequence) {
   }
   const std::span<const TokenId> tokens = sequence.tokens;
   CHECK(tree->length() <= std::ssize(tokens), "a sequence that lost tokens");
-  for (const TokenId token : tokens.subspan(static_cast<size_t>(tree->length()))) {
+  const int64_t read = std::min(std::ssize(tokens) - tree->length(), left);
+  left -= read;
+  for (const TokenId token :
+       tokens.subspan(static_cast<size_t>(tree->length()), static_cast<size_t>(read))) {
     tree->append(token);
   }
-  return *tree;
+  return tree->length() == std::ssize(tokens) ? tree.get() : nullptr;
 }
 
 // A match of all the tree's depth would leave no room for a draft, so one gives up its first
@@ -239,8 +244,9 @@ void SuffixProposer::forget(const Sequence& sequence) {
   own_.erase(sequence.id);
   // A run that goes on has two tokens.
   if (sequence.generated() < 2) return;
+  const auto answer = std::span(sequence.tokens).subspan(static_cast<size_t>(sequence.prompt()));
   past_.add(sequence.request->cache_salt,
-            std::span(sequence.tokens).subspan(static_cast<size_t>(sequence.prompt())));
+            answer.last(std::min(answer.size(), static_cast<size_t>(kTokensReadPerStep))));
 }
 
 }  // namespace millrace

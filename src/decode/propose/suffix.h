@@ -127,8 +127,10 @@ class SuffixProposer final : public Proposer {
   const PastAnswers& past() const { return past_; }
 
  private:
-  const SuffixTree& grown(const Sequence& sequence);
-  void propose(DraftSlot& slot);
+  // The sequence's tree with all of its tokens; null: more are to be read than `left`, which is
+  // less by what was.
+  const SuffixTree* grown(const Sequence& sequence, int64_t& left);
+  void propose(const SuffixTree& own, DraftSlot& slot);
   // Returns the place of the run that it grew behind.
   SuffixTree::Place draft(const SuffixTree& tree, int32_t matched,
                           absl::FunctionRef<SuffixTree::Place(int32_t length)> place_of,

@@ -101,6 +101,23 @@ TEST(Suffix, IsATreeWithTheLikeliestPathFirst) {
   EXPECT_FLOAT_EQ(slot.chances[2], 0.4F);
 }
 
+// A prompt of a step's worth and more, for two choices: read in turns.
+TEST(Suffix, ALongPromptHoldsNoStepUp) {
+  SuffixProposer proposer({});
+  std::vector<TokenId> prompt(kTokensReadPerStep - 10, 7);
+  const Asked first(prompt, {1, 2, 3, 1, 2}, 0);
+  const Asked second(prompt, {1, 2, 4, 1, 2}, 0);
+  const auto drafted = [&] {
+    DraftSlot slots[] = {{.sequence = &first.sequence(), .nodes_max = 1, .depth_max = 1},
+                         {.sequence = &second.sequence(), .nodes_max = 1, .depth_max = 1}};
+    proposer.propose(slots);
+    return std::pair(tokens_of(slots[0]), tokens_of(slots[1]));
+  };
+  using Tokens = std::vector<TokenId>;
+  EXPECT_EQ(drafted(), std::pair(Tokens{3}, Tokens{}));
+  EXPECT_EQ(drafted(), std::pair(Tokens{3}, Tokens{4}));
+}
+
 TEST(Suffix, LeavesOutWhatIsUnlikely) {
   SuffixProposer proposer({.nodes_per_match = 10, .chance_min = 0.2});
   for (int i = 0; i < 9; ++i) answer(proposer, {1, 2, 3});
