@@ -14,7 +14,8 @@
 namespace millrace {
 namespace {
 
-constexpr int64_t kTokensMax = 1024;  // of a draft, and of a run that is looked for
+constexpr int64_t kTokensMax = 1024;  // of a draft
+constexpr int64_t kRunMax = 64;  // of a run that is looked for: each token costs so many look-ups
 constexpr int64_t kTreeWidthMax = 32;
 constexpr int32_t kModelDepth = 4;  // of a draft that a model alone makes
 
@@ -103,12 +104,16 @@ constexpr Key kKeys[] = {
     {"max_draft_tokens",
      [](const JsonNode& value, Config& config) { return take(value, config.drafting.nodes_max); }},
     {"prompt_lookup_min",
-     [](const JsonNode& value, Config& config) { return take(value, config.ngram.match_min); }},
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.ngram.match_min, 1, kRunMax);
+     }},
     {"prompt_lookup_max",
-     [](const JsonNode& value, Config& config) { return take(value, config.ngram.match_max); }},
+     [](const JsonNode& value, Config& config) {
+       return take(value, config.ngram.match_max, 1, kRunMax);
+     }},
     {"suffix_decoding_max_tree_depth",
      [](const JsonNode& value, Config& config) {
-       return take(value, config.suffix.tree_depth, kTreeDepthMin);
+       return take(value, config.suffix.tree_depth, kTreeDepthMin, kRunMax);
      }},
     {"suffix_decoding_max_cached_requests",
      [](const JsonNode& value, Config& config) {
@@ -179,6 +184,15 @@ absl::Status fit(const JsonNode& json, std::string_view key, int64_t room, std::
   return absl::OkStatus();
 }
 
+// Where drafts have to pay, how far one goes is not for a bound to say.
+absl::Status check_bounds_of_auto(const Config& config) {
+  if (!config.drafting.automatic) return absl::OkStatus();
+  const bool has_chance = config.draft_model.chance_min > 0;
+  if (!has_chance && config.draft_model.depth_min == 0) return absl::OkStatus();
+  return invalid_argument("{} is for a method that is named; auto goes as far as it pays",
+                          has_chance ? "draft_p_min" : "min_draft_tokens");
+}
+
 // What was not given is made to fit.
 absl::Status check_sizes(const JsonNode& json, int64_t step_rows, Config& config) {
   const int64_t room = step_rows - 1;  // beside the last known token
@@ -219,6 +233,7 @@ absl::Status read(const JsonNode& json, int64_t step_rows, Config& config) {
                       config.ngram.match_min));
   RETURN_IF_ERROR(json.for_each_member(
       [&](std::string_view key, const JsonNode& /*value*/) { return check_owner(key, config); }));
+  RETURN_IF_ERROR(check_bounds_of_auto(config));
   return check_sizes(json, step_rows, config);
 }
 

@@ -133,6 +133,7 @@ TEST(Speculation, SuffixKeysAreWithinBounds) {
         {{fmt::format(R"({{"method": "suffix", "{}": {}}})", field, value), field + " "}});
   };
   for (const char* value : {"0", "-1", "1", "1025", "2.5", "null"}) fault("max_tree_depth", value);
+  fault("max_tree_depth", "65");
   for (const char* value : {"-1", "1e3", "null", "[]"}) fault("max_cached_requests", value);
   for (const char* value : {"0", "9", "99999999999999"}) fault("max_cached_bytes", value);
   for (const char* value : {"0", "-1", R"("2")", "null"}) fault("max_spec_factor", value);
@@ -151,7 +152,9 @@ TEST(Speculation, ADraftModelIsAFileThatIsThere) {
        {R"({"method": "draft_model", "model": "a\nb"})", R"(model is 'a\nb', but)"},
        {fmt::format(R"({{"model": "{}"}})", std::string(9000, 'x')), "model is 'xxx"},
        {R"({"method": "ngram", "model": "."})", "model is of method draft_model"},
-       {R"({"tree_width": 2})", "tree_width is of method draft_model"}});
+       {R"({"tree_width": 2})", "tree_width is of method draft_model"},
+       {R"({"model": ".", "draft_p_min": 0.5})", "draft_p_min is for a method that is named"},
+       {R"({"model": ".", "min_draft_tokens": 2})", "min_draft_tokens is for a method"}});
 }
 
 TEST(Speculation, DraftModelKeysAreWithinBounds) {

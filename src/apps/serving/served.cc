@@ -150,6 +150,11 @@ absl::Status build_executors(const ServedOptions& options,
   served.kv_bytes = caches.first.bytes;
   ASSIGN_OR_RETURN(served.executor, LocalExecutor::create(*loaded.model, *loaded.lanes, local));
   if (!draft_source) return absl::OkStatus();
+  const bool has_states = std::ranges::count(plan.groups, KvKind::kState, &KvGroup::kind) > 0;
+  if (has_states && options.speculation.draft_model.tree_width > 1) {
+    return invalid_argument(
+        "tree_width in --speculative-config: the model keeps states, so its drafts are chains");
+  }
   local.units = caches.second.units;
   ASSIGN_OR_RETURN(served.draft, draft_source->load(*loaded.lanes, local));
   served.draft->is_limited = caches.second.limited;

@@ -1,7 +1,6 @@
 #include "decode/drafting/draft_tree.h"
 
 #include <algorithm>
-#include <utility>
 
 namespace millrace {
 
@@ -44,29 +43,26 @@ void DraftTree::list_likeliest_path(std::vector<int32_t>& path) const {
   for (int32_t at = likeliest_child(-1); at >= 0; at = likeliest_child(at)) path.push_back(at);
 }
 
-// The likeliest last, so that it is taken first.
-void DraftTree::push_children(int32_t parent, int32_t place,
-                              std::vector<std::pair<int32_t, int32_t>>& open) const {
-  const auto begin = std::ssize(open);
-  for (int32_t at = first_child(parent); at >= 0; at = node(at).sibling) {
-    if (node(at).is_chosen) open.emplace_back(at, place);
-  }
-  std::sort(open.begin() + begin, open.end(), [this](const auto& a, const auto& b) {
-    return node(a.first).survival < node(b.first).survival;
-  });
-}
-
 int32_t DraftTree::list_chosen(std::vector<DraftNode>& draft) const {
-  std::vector<std::pair<int32_t, int32_t>> open;  // nodes, and their parents' places in the draft
-  push_children(-1, -1, open);
-  int32_t count = 0;
-  while (!open.empty()) {
-    const auto [at, parent] = open.back();
-    open.pop_back();
-    draft.push_back({.token = node(at).token, .parent = parent, .method = node(at).method});
-    push_children(at, count++, open);
+  std::vector<int32_t> order;
+  list_likeliest_path(order);
+  std::erase_if(order, [this](int32_t at) { return !node(at).is_chosen; });
+  const auto path = std::ssize(order);
+  std::vector<bool> is_listed(nodes_.size());
+  for (const int32_t at : order) is_listed[static_cast<size_t>(at)] = true;
+  for (size_t at = 0; at < nodes_.size(); ++at) {
+    if (nodes_[at].is_chosen && !is_listed[at]) order.push_back(static_cast<int32_t>(at));
   }
-  return count;
+  std::stable_sort(order.begin() + path, order.end(),
+                   [this](int32_t a, int32_t b) { return node(a).survival > node(b).survival; });
+  std::vector<int32_t> places(nodes_.size(), -1);
+  for (size_t i = 0; i < order.size(); ++i) {
+    const Node& one = node(order[i]);
+    const int32_t parent = one.parent < 0 ? -1 : places[static_cast<size_t>(one.parent)];
+    draft.push_back({.token = one.token, .parent = parent, .method = one.method});
+    places[static_cast<size_t>(order[i])] = static_cast<int32_t>(i);
+  }
+  return static_cast<int32_t>(order.size());
 }
 
 }  // namespace millrace

@@ -32,8 +32,8 @@ class DraftTree {
   std::span<const Node> nodes() const { return nodes_; }  // each after its parent
   // From the root always the likeliest child.
   void list_likeliest_path(std::vector<int32_t>& path) const;
-  // Appends the chosen nodes, first the likeliest path and each node after its parent; returns how
-  // many.
+  // Appends the chosen nodes: the likeliest path, then the others, the likelier first, each after
+  // its parent. So what is cut off at the end is worth least. Returns how many.
   int32_t list_chosen(std::vector<DraftNode>& draft) const;
 
  private:
@@ -42,8 +42,6 @@ class DraftTree {
     return parent < 0 ? root_child_ : node(parent).child;
   }
   int32_t likeliest_child(int32_t parent) const;
-  void push_children(int32_t parent, int32_t place,
-                     std::vector<std::pair<int32_t, int32_t>>& open) const;
 
   std::vector<Node> nodes_;
   int32_t root_child_ = -1;

@@ -38,7 +38,7 @@ TEST(DraftTree, ListsTheLikeliestPathFirst) {
   const int32_t d = tree.add(4, b, 0, 0.7);
   const int32_t e = tree.add(5, a, 0, 0.9);
   for (const int32_t node : {a, b, c, d, e}) tree.choose(node);
-  EXPECT_EQ(chosen(tree), (Pairs{{2, -1}, {4, 0}, {3, 0}, {1, -1}, {5, 3}}));
+  EXPECT_EQ(chosen(tree), (Pairs{{2, -1}, {4, 0}, {1, -1}, {5, 2}, {3, 0}}));
   std::vector<int32_t> path;
   tree.list_likeliest_path(path);
   EXPECT_EQ(path, (std::vector<int32_t>{b, d}));

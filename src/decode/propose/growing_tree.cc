@@ -66,21 +66,8 @@ std::vector<int32_t> GrowingTree::path_to(int32_t node) const {
   return path;
 }
 
-void GrowingTree::put_likeliest_path_first(std::vector<int32_t>& kept) const {
-  std::vector<bool> on_path(nodes_.size());
-  int32_t last = kRoot;
-  for (const int32_t i : kept) {  // a node's first child here is its likeliest
-    if (node(i).parent != last) continue;
-    on_path[static_cast<size_t>(i)] = true;
-    last = i;
-  }
-  std::stable_partition(kept.begin(), kept.end(),
-                        [&](int32_t i) { return on_path[static_cast<size_t>(i)]; });
-}
-
 void GrowingTree::give(DraftSlot& slot) const {
-  std::vector<int32_t> kept = best();
-  put_likeliest_path_first(kept);
+  const std::vector<int32_t> kept = best();
   std::vector<int32_t> place(nodes_.size(), kRoot);
   for (size_t i = 0; i < kept.size(); ++i) {
     const Node& one = node(kept[i]);

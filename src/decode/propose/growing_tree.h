@@ -31,7 +31,7 @@ class GrowingTree {
   // Up to `count` nodes that are not grown and whose children may be among the best, the likeliest
   // first.
   std::span<const int32_t> frontier(int32_t count);
-  // The best `nodes_max`: the likeliest path first, then by joint probability.
+  // The best `nodes_max`, the likelier first.
   void give(DraftSlot& slot) const;
 
   int32_t depth() const;
@@ -42,8 +42,6 @@ class GrowingTree {
  private:
   double joint_of(int32_t node) const { return node == kRoot ? 0 : this->node(node).joint; }
   std::vector<int32_t> best() const;
-  // Of `kept`, whose parents precede their children, those of the path of likeliest children first.
-  void put_likeliest_path_first(std::vector<int32_t>& kept) const;
 
   int32_t nodes_max_ = 0;
   int32_t depth_max_ = 0;

@@ -155,23 +155,8 @@ void SuffixDraft::offer(const SuffixTree& tree, const Node& parent, int32_t inde
   }
 }
 
-void SuffixDraft::write(DraftSlot& slot) {
-  order_.assign(taken_.size(), -1);
-  const auto put = [&](size_t i) {
-    const Node& node = taken_[i];
-    order_[i] = static_cast<int32_t>(slot.nodes.size());
-    const int32_t parent = node.parent < 0 ? -1 : order_[static_cast<size_t>(node.parent)];
-    slot.add(node.token, parent, node.chance);
-  };
-  int32_t last = -1;
-  for (size_t i = 0; i < taken_.size(); ++i) {
-    if (taken_[i].parent != last) continue;
-    put(i);
-    last = static_cast<int32_t>(i);
-  }
-  for (size_t i = 0; i < taken_.size(); ++i) {
-    if (order_[i] < 0) put(i);
-  }
+void SuffixDraft::write(DraftSlot& slot) const {
+  for (const Node& node : taken_) slot.add(node.token, node.parent, node.chance);
 }
 
 void SuffixProposer::propose(std::span<DraftSlot> slots) {

@@ -87,8 +87,8 @@ class SuffixDraft {
   void grow(const SuffixTree& tree, SuffixTree::Place run, int32_t length, const Bounds& bounds);
   // Tokens that are expected to be accepted: the sum of the nodes' chances.
   double score() const { return score_; }
-  // The likeliest path, then the others, the likelier nodes first.
-  void write(DraftSlot& slot);
+  // The likelier nodes first.
+  void write(DraftSlot& slot) const;
 
  private:
   struct Node {
@@ -109,7 +109,6 @@ class SuffixDraft {
   std::vector<Node> taken_;
   std::vector<Node> open_;  // a heap of what may be taken next
   std::vector<SuffixTree::Continuation> next_;
-  std::vector<int32_t> order_;  // [taken] index in the draft
 };
 
 // Suffix decoding (Oliaro et al. 2024): the longest run of last tokens that came before in the
